@@ -1,0 +1,219 @@
+"""One image file becomes one training image: upright, opaque, RGB, 8 bits, square, one size.
+
+Nothing here imports TensorFlow: this module runs in the worker processes of `preparation`.
+"""
+
+import dataclasses
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps
+
+from ladagan_tf.errors import InputError
+
+CROPS = ("centre", "none")
+RESIZE_FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+}
+_TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+class UnusableImageError(Exception):
+    """One image of a source cannot be used; the message is the reason, without the name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """How every image of a set is converted; recorded in its `dataset.json`.
+
+    Args:
+        resolution: int >= 1, side of the result in pixels.
+        crop: `centre` keeps the largest centred square; `none` stretches the whole image.
+        background: (R, G, B), ints in [0, 255], seen through transparent pixels.
+        resize_filter: a key of `RESIZE_FILTERS`; all are antialiased.
+        min_side: int >= 1; an image whose shorter side has fewer pixels is unusable. None means
+            a quarter of the resolution: beyond a fourfold enlargement there is little to learn.
+
+    Raises:
+        InputError: if a value is not one of the above.
+    """
+
+    resolution: int
+    crop: str = "centre"
+    background: tuple[int, int, int] = (255, 255, 255)
+    resize_filter: str = "lanczos"
+    min_side: int | None = None
+
+    def __post_init__(self):
+        if self.resolution < 1:
+            raise InputError(f"resolution={self.resolution}: it must be at least 1 pixel")
+        if self.crop not in CROPS:
+            raise InputError(f"crop={self.crop!r}: it must be one of {', '.join(CROPS)}")
+        if self.resize_filter not in RESIZE_FILTERS:
+            raise InputError(
+                f"resize_filter={self.resize_filter!r}: it must be one of "
+                f"{', '.join(RESIZE_FILTERS)}"
+            )
+        if self.min_side is None:
+            object.__setattr__(self, "min_side", max(1, self.resolution // 4))
+        if self.min_side < 1:
+            raise InputError(f"min_side={self.min_side}: it must be at least 1 pixel")
+
+
+def parse_background(text):
+    """Reads a colour: `R,G,B` with integers in [0, 255], or a name such as `white` or `#ff0080`.
+
+    Returns:
+        Tuple of three ints.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    try:
+        if "," in text:
+            red, green, blue = (int(part) for part in text.split(","))
+            colour = (red, green, blue)
+        else:
+            colour = ImageColor.getrgb(text.strip())
+    except ValueError:
+        colour = ()
+    if len(colour) != 3 or not all(0 <= channel <= 255 for channel in colour):
+        raise InputError(
+            f"background={text!r}: it must be R,G,B with integers from 0 to 255, "
+            "or a colour name such as white or black"
+        )
+    return colour
+
+
+def image_from_array(array):
+    """Makes a Pillow image of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16.
+
+    Raises:
+        UnusableImageError: for another shape or dtype.
+    """
+    if array.dtype not in (np.uint8, np.uint16):
+        raise UnusableImageError(f"dtype {array.dtype}; arrays must be uint8 or uint16")
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise UnusableImageError(f"shape {array.shape}; arrays must be (H, W) or (H, W, 1|3|4)")
+    if array.dtype == np.uint16:
+        array = _eight_bits(array)
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def to_rgb(image, background=(255, 255, 255)):
+    """Makes an opaque upright 8-bit RGB image of a Pillow image of any mode.
+
+    EXIF orientation is applied. Transparency is composited over `background`. Grey becomes RGB.
+    16-bit grey is scaled to 8 bits (65535 becomes 255), not clipped.
+
+    Raises:
+        UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = _sixteen_bit_grey(image)
+    if image.mode == "F":
+        raise UnusableImageError("floating-point pixels; only 8 and 16 bits per channel are read")
+    if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*background, 255))
+        image = Image.alpha_composite(canvas, image)
+    return image.convert("RGB")
+
+
+def _sixteen_bit_grey(image):
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnusableImageError("32-bit pixels; only 8 and 16 bits per channel are read")
+    grey = Image.fromarray(_eight_bits(values))
+    if isinstance(image.info.get("transparency"), int):
+        # A PNG may name one 16-bit grey as transparent.
+        alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+        grey.putalpha(Image.fromarray(alpha))
+    return grey
+
+
+def _eight_bits(values):
+    """Scales [0, 65535] to [0, 255], rounding to nearest (65535 = 257 * 255)."""
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+
+
+def convert_image(image, conversion):
+    """Converts one image.
+
+    Args:
+        image: Pillow image of any size and mode.
+        conversion: `Conversion`.
+
+    Returns:
+        uint8 array (resolution, resolution, 3) in [0, 255].
+
+    Raises:
+        UnusableImageError: if it is too small or cannot be decoded.
+    """
+    width, height = image.size
+    if min(width, height) < conversion.min_side:
+        raise UnusableImageError(
+            f"{width} x {height} pixels; the shorter side must have at least "
+            f"min_side={conversion.min_side}"
+        )
+    image = to_rgb(image, conversion.background)
+    if conversion.crop == "centre":
+        side = min(image.size)
+        left, top = (image.width - side) // 2, (image.height - side) // 2
+        image = image.crop((left, top, left + side, top + side))
+    size = (conversion.resolution, conversion.resolution)
+    # Pillow widens the filter when it reduces, which is what antialiases; an image that already
+    # has the size comes through untouched.
+    return np.array(image.resize(size, RESIZE_FILTERS[conversion.resize_filter]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted:
+    """The outcome of one item: either `png` and `digest`, or `problem` (the reason it is unusable).
+
+    `digest` is the sha256 of the decoded pixels and the label; `label` is -1 for none.
+    """
+
+    name: str
+    label: int
+    png: bytes = b""
+    digest: bytes = b""
+    problem: str = ""
+
+
+def convert_items(read, conversion, items):
+    """Reads and converts some items of a source: the work of one task in a worker process.
+
+    Args:
+        read: the source's `read`, from a payload to a Pillow image.
+        conversion: `Conversion`.
+        items: list of `sources.Item`.
+
+    Returns:
+        List of `Converted`, in the order of `items`.
+    """
+    return [_convert_item(read, conversion, item) for item in items]
+
+
+def _convert_item(read, conversion, item):
+    label = -1 if item.label is None else item.label
+    try:
+        pixels = convert_image(read(item.payload), conversion)
+    except MemoryError:
+        raise  # says nothing about the file
+    except Exception as error:
+        # A broken file can make Pillow, zlib or zipfile raise nearly anything; whatever it was,
+        # this item is what cannot be used.
+        reason = str(error) or type(error).__name__
+        return Converted(item.name, label, problem=" ".join(reason.split()))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    digest = hashlib.sha256(pixels.tobytes() + label.to_bytes(8, "little", signed=True)).digest()
+    return Converted(item.name, label, png=buffer.getvalue(), digest=digest)

@@ -1,0 +1,133 @@
+"""The order in which images are visited: endless, shuffled anew each epoch, without state.
+
+Permutations sort Philox draws. `tf.random.experimental.index_shuffle` would need no sorting, but
+for up to 65,536 images it has only 256 permutations per seed word: epoch 256 would repeat epoch 0,
+and seed 256 would be seed 0.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf.data import records
+
+# How far a streamed set is shuffled: enough that a batch of a few hundred is a fair sample of the
+# shards being read, and few enough to be read in a moment before the first step.
+_BLOCK_RECORDS = 8192
+_OPEN_SHARDS = 16
+_LAST = np.iinfo(np.int64).max
+
+
+def permutation(count, seed, epoch, block=0):
+    """The permutation of [0, count) that belongs to `(seed, epoch, block)`.
+
+    Args:
+        count: int or int64 scalar.
+        seed, epoch: int or int64 scalar >= 0.
+        block: int or int64 scalar in [0, 2**31), for several permutations within one epoch.
+
+    Returns:
+        int32 tensor (count,).
+    """
+    # TensorFlow takes two words; this keeps three apart for 2**31 epochs.
+    seeds = tf.stack([tf.cast(seed, tf.int64), tf.cast(epoch, tf.int64) * 2**31 + block])
+    draws = tf.random.stateless_uniform(
+        [count], seeds, minval=None, maxval=None, dtype=tf.int64, alg="philox"
+    )
+    return tf.argsort(draws, stable=True)
+
+
+def steps_from_memory(pngs, labels, batch_size, rows, seed, start_step):
+    """Some rows of every step, of a set whose encoded images are in memory.
+
+    Args:
+        pngs: string tensor (n,).
+        labels: int64 tensor (n,).
+        batch_size: int, global.
+        rows: (first, last + 1), the rows of each global batch to return.
+        seed, start_step: ints >= 0.
+
+    Returns:
+        Endless tf.data.Dataset, one element per step: PNGs string (rows,), labels int64 (rows,),
+        positions int64 (rows,).
+    """
+    count = len(labels)
+
+    def epoch_indices(epoch, skip):
+        return tf.data.Dataset.from_tensor_slices(permutation(count, seed, epoch)).skip(skip)
+
+    def step_rows(step, indices):
+        indices = indices[rows[0] : rows[1]]
+        position = step * batch_size + tf.range(*rows, dtype=tf.int64)
+        return tf.gather(pngs, indices), tf.gather(labels, indices), position
+
+    steps = _endless_steps(epoch_indices, count, batch_size, start_step)
+    return steps.map(step_rows).prefetch(tf.data.AUTOTUNE)
+
+
+def steps_from_disk(info, chosen, batch_size, rows, seed, start_step, memory_limit_bytes):
+    """Some rows of every step, of a set that is read from disk in shuffled order.
+
+    Each epoch reads the shards in an order of its own, several at a time, and shuffles blocks of
+    the records that come. Both derive from (seed, epoch), and none of it from TensorFlow's global
+    seed, which `Dataset.shuffle` would mix in. Starting inside an epoch reads and drops what comes
+    before, without decoding it.
+
+    Args:
+        info: `records.DatasetInfo`.
+        chosen: int64 array, ascending indices of the records to use.
+        batch_size, rows, seed, start_step: as for `steps_from_memory`.
+        memory_limit_bytes: int; blocks are small enough for several to fit.
+
+    Returns:
+        As `steps_from_memory`.
+    """
+    record_bytes = max(1, info.total_bytes // info.count)
+    # A block being read, one waiting, one being handed out, and room for copies between them.
+    size = int(np.clip(memory_limit_bytes // (4 * record_bytes), 1, _BLOCK_RECORDS))
+    mask = np.zeros(info.count, bool)
+    mask[chosen] = True
+
+    def epoch_records(epoch, skip):
+        def shuffle_block(number, block):
+            order = permutation(tf.size(block), seed, epoch, block=number + 1)
+            return tf.gather(block, order)
+
+        blocks = _shuffled_shards(info, mask, seed, epoch).batch(size).enumerate()
+        blocks = blocks.skip(skip // size).map(shuffle_block).prefetch(1)
+        return blocks.unbatch().skip(skip % size)
+
+    def step_rows(step, serialised):
+        record = records.parse_images(serialised[rows[0] : rows[1]])
+        position = step * batch_size + tf.range(*rows, dtype=tf.int64)
+        return record["image"], record["label"], position
+
+    steps = _endless_steps(epoch_records, len(chosen), batch_size, start_step)
+    return steps.map(step_rows).prefetch(tf.data.AUTOTUNE)
+
+
+def _endless_steps(epoch_elements, count, batch_size, start_step):
+    """Dataset of (step, batch) over endless epochs; `epoch_elements(epoch, skip)` is one epoch."""
+    first_epoch, offset = divmod(start_step * batch_size, count)
+
+    def rest_of_epoch(epoch):
+        skip = tf.where(epoch == first_epoch, tf.constant(offset, tf.int64), 0)
+        return epoch_elements(epoch, skip)
+
+    elements = tf.data.Dataset.range(first_epoch, _LAST).flat_map(rest_of_epoch)
+    return elements.batch(batch_size, drop_remainder=True).enumerate(start_step)
+
+
+def _shuffled_shards(info, mask, seed, epoch):
+    """Serialised records of one epoch: shards in shuffled order, interleaved, `mask` applied."""
+    sizes = [shard.records for shard in info.shards]
+    starts = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+
+    def shard_records(shard):
+        path, start = tf.gather(info.shard_paths, shard), tf.gather(starts, shard)
+        numbered = tf.data.TFRecordDataset(path).enumerate(start=start)
+        if not mask.all():
+            numbered = numbered.filter(lambda index, _: tf.gather(mask, index))
+        return numbered.map(lambda _, serialised: serialised)
+
+    order = tf.data.Dataset.from_tensor_slices(permutation(len(sizes), seed, epoch))
+    return order.interleave(shard_records, cycle_length=min(len(sizes), _OPEN_SHARDS))

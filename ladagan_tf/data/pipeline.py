@@ -1,0 +1,248 @@
+"""Prepared sets as batches: an endless deterministic stream for training, one pass for metrics.
+
+The order is a function of `(seed, position)`, where position p counts images since step 0:
+p = step * batch_size + row. Nothing about it is state, so a stream that starts at step k is what
+an uninterrupted one would have continued with. Epoch p // N visits every image once, in an order
+of its own; batches run across the border between epochs and no image is dropped.
+"""
+
+import contextlib
+import pathlib
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf.data import ordering, records, sources
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
+
+MEMORY_LIMIT_BYTES = 2 * 2**30
+# Which images `subset` keeps is part of an experiment's definition, so it must not vary with the
+# run's seed. RandomState's stream is frozen by NumPy.
+_SUBSET_SEED = 20200612
+
+
+def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
+    """Finds, or on first use prepares, the set that `--dataset=` names.
+
+    Args:
+        name: folder of a prepared set; or `shapes` (10,000 images) or `tfds:NAME[@SPLIT]`, which
+            are prepared with the defaults of `preparation.prepare` into a folder of `cache_dir`
+            such as `data/shapes-32`.
+        resolution: int, the side in pixels that the images must have.
+        data_dir: folder of TFDS downloads; None is TFDS's own default.
+        cache_dir: folder for sets prepared here.
+
+    Returns:
+        pathlib.Path of the prepared set.
+
+    Raises:
+        InputError: if there is no such set, or its images have another size.
+    """
+    if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
+        folder = pathlib.Path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
+        return prepare(name, folder, resolution=resolution, data_dir=data_dir).folder
+    if not pathlib.Path(name).is_dir():
+        raise InputError(
+            f"dataset={name}: no such folder; it must be a folder made by ladagan_tf.prepare, "
+            f"{sources.SHAPES}, or {sources.TFDS_PREFIX}NAME"
+        )
+    info = records.load_info(name)
+    if info.resolution != resolution:
+        raise InputError(
+            f"dataset={name}: it was prepared with resolution={info.resolution}, but "
+            f"resolution={resolution} is asked for; prepare it again or change one of them"
+        )
+    return info.folder
+
+
+def make_dataset(
+    folder,
+    *,
+    batch_size,
+    seed,
+    start_step=0,
+    flip=False,
+    subset=1.0,
+    worker_index=0,
+    num_workers=1,
+    replicas=1,
+    memory_limit_bytes=MEMORY_LIMIT_BYTES,
+):
+    """Makes the endless stream of training batches.
+
+    Sets whose encoded records fit `memory_limit_bytes` are loaded once; their epochs are uniform
+    shuffles. Larger ones are streamed from disk: shards in shuffled order, and within them a
+    shuffle of a bounded number of records; every worker then reads the whole set, and decodes its
+    rows. Both are deterministic, but their orders differ: keep the limit when resuming.
+
+    Args:
+        folder: a prepared set.
+        batch_size: int, images per step over all workers and replicas (global).
+        seed: int, the run's seed.
+        start_step: int >= 0, the step at which to (re)start.
+        flip: whether each image is mirrored left to right with probability 1/2, decided by
+            (seed, position).
+        subset: float in (0, 1], the fraction of images to train on. The choice is fixed: the same
+            for every seed, batch size and machine, and a smaller one is part of a larger one.
+        worker_index, num_workers: this worker takes rows [w B / W, (w + 1) B / W) of each batch.
+        replicas: int, replicas per worker; a step is that many consecutive elements, as
+            `tf.distribute`'s `distribute_datasets_from_function` takes them.
+        memory_limit_bytes: int, how much encoded data to hold in memory.
+
+    Returns:
+        tf.data.Dataset of images uint8 (b, S, S, 3) in [0, 255] and labels int32 (b,), -1 for
+        none; b = batch_size / (num_workers * replicas), a static shape.
+
+    Raises:
+        InputError: if a number is out of its range, the batch does not divide, the subset holds
+            fewer images than one batch, or a record is damaged (when loading; a streamed set
+            raises tf.errors.DataLossError where it is read: see `damage_as_input_error`).
+    """
+    info = records.load_info(folder)
+    rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
+    if start_step < 0:
+        raise InputError(f"start_step={start_step}: it must be at least 0")
+    chosen = subset_indices(info.count, subset)
+    if len(chosen) < batch_size:
+        raise InputError(
+            f"subset={subset} of the {info.count} images in {info.folder} is {len(chosen)} "
+            f"images, fewer than one batch; batch_size={batch_size} must be at most that"
+        )
+    seed = int(seed) % 2**63  # what stateless draws take
+    if info.total_bytes * subset <= memory_limit_bytes:
+        pngs, labels = _load(info, chosen)
+        steps = ordering.steps_from_memory(pngs, labels, batch_size, rows, seed, start_step)
+    else:
+        steps = ordering.steps_from_disk(
+            info, chosen, batch_size, rows, seed, start_step, memory_limit_bytes
+        )
+
+    def decode(png, label, position):
+        image = records.decode_image(png, info.resolution)  # (S, S, 3)
+        if flip:
+            # Negative, so that no flip shares its seeds with a permutation.
+            draw = tf.random.stateless_uniform([], [seed, -1 - position], alg="philox")
+            image = tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
+        return image, tf.cast(label, tf.int32)
+
+    dataset = steps.unbatch()
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.batch(batch_size // (num_workers * replicas), drop_remainder=True)
+    options = tf.data.Options()
+    options.deterministic = True
+    # The stream is this worker's share already.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def iterate_images(folder, batch_size):
+    """Iterates once over a prepared set in record order, the last partial batch included.
+
+    Args:
+        folder: a prepared set.
+        batch_size: int >= 1, images per batch.
+
+    Yields:
+        NumPy arrays: images uint8 (b, S, S, 3) in [0, 255], labels int32 (b,), -1 for none.
+
+    Raises:
+        InputError: if the set cannot be read, or a record is damaged (while iterating).
+    """
+    info = records.load_info(folder)
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: it must be at least 1")
+
+    def decode(serialised):
+        record = records.parse_images(serialised)
+        image = records.decode_image(record["image"], info.resolution)
+        return image, tf.cast(record["label"], tf.int32)
+
+    dataset = tf.data.TFRecordDataset(info.shard_paths)
+    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    with damage_as_input_error(info.folder):
+        yield from dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def num_images(folder, subset=1.0):
+    """Number of images in a prepared set, or in its `subset` (a fraction in (0, 1])."""
+    return len(subset_indices(records.load_info(folder).count, subset))
+
+
+def subset_indices(count, subset):
+    """Chooses round(subset * count) of `count` records, the same ones every time.
+
+    Returns:
+        int64 array of record indices, ascending.
+
+    Raises:
+        InputError: if `subset` is not in (0, 1].
+    """
+    if not 0.0 < subset <= 1.0:
+        raise InputError(f"subset={subset}: it must be a fraction in (0, 1]")
+    order = np.random.RandomState(_SUBSET_SEED).permutation(count)
+    return np.sort(order[: round(subset * count)]).astype(np.int64)
+
+
+@contextlib.contextmanager
+def damage_as_input_error(folder):
+    """Turns TensorFlow's error for a damaged record of `folder` into one `InputError`.
+
+    Wrap a training loop over a streamed set in it; the other readers here do so themselves.
+    """
+    try:
+        yield
+    except tf.errors.DataLossError:
+        # The error tells where in a file, but not in which.
+        raise InputError(
+            f"{_damaged_file(folder)}: a record is damaged; copy the set again or prepare it"
+        ) from None
+
+
+def _damaged_file(folder):
+    info = records.load_info(folder)
+    for path in info.shard_paths:
+        try:
+            for _ in tf.data.TFRecordDataset(path).batch(1024):
+                pass
+        except tf.errors.DataLossError:
+            return path
+    return info.folder
+
+
+def _worker_rows(batch_size, worker_index, num_workers, replicas):
+    """The rows (first, last + 1) of each global batch that this worker takes."""
+    for name, value in (
+        ("batch_size", batch_size),
+        ("num_workers", num_workers),
+        ("replicas", replicas),
+    ):
+        if value < 1:
+            raise InputError(f"{name}={value}: it must be at least 1")
+    if not 0 <= worker_index < num_workers:
+        raise InputError(f"worker_index={worker_index}: it must be from 0 to {num_workers - 1}")
+    if batch_size % (num_workers * replicas):
+        raise InputError(
+            f"batch_size={batch_size}: it must be a multiple of the {num_workers} workers x "
+            f"{replicas} replicas"
+        )
+    share = batch_size // num_workers
+    return worker_index * share, (worker_index + 1) * share
+
+
+def _load(info, chosen):
+    """Reads the chosen records: PNGs, string tensor (n,), and labels, int64 tensor (n,)."""
+    dataset = tf.data.TFRecordDataset(info.shard_paths, num_parallel_reads=1).batch(4096)
+    dataset = dataset.map(records.parse_images)
+    with damage_as_input_error(info.folder):
+        parts = list(dataset.as_numpy_iterator())
+    pngs = np.concatenate([part["image"] for part in parts])
+    labels = np.concatenate([part["label"] for part in parts])
+    if len(pngs) != info.count:
+        raise InputError(
+            f"{info.folder}: {len(pngs)} records, but {records.INFO_NAME} says {info.count}; "
+            "prepare the set again"
+        )
+    with tf.device("CPU"):
+        return tf.constant(pngs[chosen]), tf.constant(labels[chosen])

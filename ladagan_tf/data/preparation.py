@@ -1,0 +1,256 @@
+"""Converts a source into a prepared set, over several processes and all or nothing."""
+
+import collections
+import concurrent.futures
+import contextlib
+import fcntl
+import hashlib
+import itertools
+import multiprocessing
+import os
+import pathlib
+import shutil
+import threading
+
+import tqdm
+
+from ladagan_tf.data import sources
+from ladagan_tf.data.conversion import Conversion, convert_items
+from ladagan_tf.errors import InputError
+
+_ITEMS_PER_TASK = 32
+# Below this, starting processes takes longer than converting in this one.
+_SMALL = 2_000
+
+
+def prepare(
+    source,
+    out,
+    *,
+    resolution,
+    crop="centre",
+    background=(255, 255, 255),
+    resize_filter="lanczos",
+    min_side=None,
+    skip_bad=False,
+    workers=None,
+    shards=None,
+    data_dir=None,
+    seed=0,
+    num_images=10_000,
+):
+    """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
+
+    Everything is written into a hidden folder beside `out`, which is renamed at the end: an
+    interrupted run leaves nothing that looks finished, and the next one clears what it left. Of
+    two processes that prepare the same folder, the second waits and then finds it finished.
+
+    Args:
+        source, data_dir, seed, num_images: see `sources.open_source`; the last two are for
+            `shapes` only.
+        out: path of the folder to make.
+        resolution, crop, background, resize_filter, min_side: see `conversion.Conversion`.
+        skip_bad: whether to leave out, and list, images that are broken or too small; otherwise
+            the first one stops the run.
+        workers: number of processes; None is one per core, or this process alone for a small
+            source. A script that asks for more than one needs an `if __name__ == "__main__"`.
+        shards: number of files; None starts a new one every 64 MiB.
+
+    Returns:
+        `records.DatasetInfo`.
+
+    Raises:
+        InputError: for unusable arguments, sources or images, or if `out` holds something else.
+    """
+    # Here, not above: worker processes import this module, and they do without TensorFlow.
+    from ladagan_tf.data import records
+
+    conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
+    for name, value in (("workers", workers), ("shards", shards)):
+        if value is not None and value < 1:
+            raise InputError(f"{name}={value}: it must be at least 1")
+    drawn = source == sources.SHAPES
+    preparation = records.Preparation(
+        source=source if drawn or source.startswith(sources.TFDS_PREFIX) else _absolute(source),
+        crop=crop,
+        resize_filter=resize_filter,
+        background=conversion.background,
+        min_side=conversion.min_side,
+        skip_bad=skip_bad,
+        seed=seed if drawn else None,
+        num_images=num_images if drawn else None,
+    )
+    out = pathlib.Path(_absolute(out))
+    if finished := _finished(out, resolution, preparation):
+        return finished
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _hidden_folder(out) as folder:
+        if finished := _finished(out, resolution, preparation):
+            return finished
+        images = sources.open_source(
+            source, resolution=resolution, data_dir=data_dir, seed=seed, num_images=num_images
+        )
+        if shards is not None and shards > images.count:
+            raise InputError(f"shards={shards}: it must be at most the {images.count} images")
+        if workers is None:
+            workers = 1 if images.count < _SMALL else usable_cores()
+        writer = records.ShardWriter(folder, images.count, shards)
+        with contextlib.closing(_converted(images, conversion, workers)) as converted:
+            counts, skipped, digest = _write(converted, images, writer, records, skip_bad)
+        info = records.DatasetInfo(
+            folder=folder,
+            count=sum(counts.values()),
+            resolution=resolution,
+            channels=3,
+            classes=images.classes,
+            class_counts=tuple(counts[label] for label in range(len(images.classes))),
+            preparation=preparation,
+            skipped=tuple(skipped),
+            content_sha256=digest,
+            shards=writer.close(),
+        )
+        if not info.count:
+            raise InputError(f"source={source}: none of its {images.count} images is usable")
+        records.write_info(info)
+        os.rename(folder, out)
+    return records.load_info(out)
+
+
+def usable_cores():
+    """Number of processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; it knows of limits set from outside
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _absolute(path):
+    return str(pathlib.Path(path).expanduser().resolve())
+
+
+def _finished(out, resolution, preparation):
+    """The finished set at `out`; None if there is nothing; InputError if it is another set."""
+    from ladagan_tf.data import records
+
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / records.INFO_NAME).is_file():
+        raise InputError(f"out={out}: it exists and is not a prepared set; choose another folder")
+    info = records.load_info(out)
+    wanted = {"resolution": resolution} | vars(preparation)
+    found = vars(info.preparation) | {"resolution": info.resolution}
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise InputError(
+                f"out={out}: it holds a set with {name}={found[name]}, not {name}={value}; "
+                "choose another folder or remove it"
+            )
+    print(f"{out} is already prepared: {info.count} images", flush=True)
+    return info
+
+
+@contextlib.contextmanager
+def _hidden_folder(out):
+    """Yields an empty folder beside `out` that only this process uses; removes it on failure.
+
+    The lock is on the folder itself and ends with the process, however it ends, so what a killed
+    run left behind is told apart from a run still going on, which is waited for.
+    """
+    folder = out.parent / f".{out.name}.preparing"
+    handle = None
+    while handle is None:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+        handle = _locked(folder)
+    try:
+        for entry in folder.iterdir():
+            entry.unlink()
+        yield folder
+    finally:
+        if _is_at(handle, folder):  # not renamed
+            shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked(folder):
+    """Waits for the lock on `folder`: an open descriptor, or None if the folder went meanwhile."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    if _is_at(handle, folder):
+        return handle
+    os.close(handle)  # another process finished it or gave it up
+    return None
+
+
+def _is_at(handle, folder):
+    """Whether the folder open as `handle` is still the one at the path `folder`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False
+
+
+def _write(converted, images, writer, records, skip_bad):
+    """Writes records; returns the count per label, the skipped images and the content digest."""
+    counts, skipped, content = collections.Counter(), [], hashlib.sha256()
+    # `disable=None`: no bar where stderr is a log file.
+    progress = tqdm.tqdm(
+        converted, total=images.count, unit="image", desc="preparing", disable=None
+    )
+    for image in progress:
+        if not image.problem:
+            writer.write(records.serialise_image(image.png, image.label, image.name))
+            content.update(image.digest)
+            counts[image.label] += 1
+        elif skip_bad:
+            skipped.append(records.Skipped(image.name, image.problem))
+        else:
+            progress.close()
+            raise InputError(f"{image.name}: {image.problem}; skip_bad leaves such images out")
+    return counts, skipped, content.hexdigest()
+
+
+def _converted(images, conversion, workers):
+    """Yields a `Converted` for every item, in order."""
+    tasks = _batched(images.items(), _ITEMS_PER_TASK)
+    if workers == 1:
+        for task in tasks:
+            yield from convert_items(images.read, conversion, task)
+        return
+    # Spawned, because TensorFlow's threads in this process do not survive a fork.
+    pool = concurrent.futures.ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+    )
+    try:
+        # Only a few tasks ahead: a task may carry encoded images.
+        pending = collections.deque()
+        for task in tasks:
+            pending.append(pool.submit(convert_items, images.read, conversion, task))
+            if len(pending) > 4 * workers:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            f"workers={workers}: a worker process died, perhaps out of memory; try fewer"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batched(items, size):
+    items = iter(items)
+    while batch := list(itertools.islice(items, size)):
+        yield batch
+
+
+def _end_with_parent():
+    """Lets a worker end when its parent is killed, which would leave it waiting for ever."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

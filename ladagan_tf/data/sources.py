@@ -1,0 +1,224 @@
+"""Where images come from: a folder, a zip, an npz, a TensorFlow dataset, or the set `shapes`.
+
+A source lists its items cheaply in this process; its `read` opens one image and can be sent to a
+worker process. TensorFlow is imported only for `tfds:` sources, so that workers start quickly.
+"""
+
+import collections.abc
+import dataclasses
+import functools
+import io
+import pathlib
+import zipfile
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ladagan_tf.data.conversion import UnusableImageError, image_from_array
+from ladagan_tf.data.shapes import CLASSES, shapes_image
+from ladagan_tf.errors import InputError
+
+SHAPES = "shapes"
+TFDS_PREFIX = "tfds:"
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+# Records keep this order. It is shuffled because a folder comes sorted by class, and then any
+# stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
+# it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
+_ORDER_SEED = 20240607
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One image of a source: its name, its label (None without classes) and what `read` needs."""
+
+    name: str
+    label: int | None
+    payload: object
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Images with names and labels.
+
+    Attributes:
+        count: number of items.
+        classes: tuple of class names that labels index; empty for a source without labels.
+        items: function of no arguments that returns an iterator of `Item`, in the fixed order in
+            which records are written.
+        read: picklable function from an item's payload to a Pillow image. It may raise anything
+            for a broken image.
+    """
+
+    count: int
+    classes: tuple[str, ...]
+    items: collections.abc.Callable
+    read: collections.abc.Callable
+
+
+def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
+    """Opens the source that `--source=` names.
+
+    Args:
+        spec: a folder or a .zip of images (one subfolder per class, or no subfolders), an .npz
+            with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,),
+            `tfds:NAME[@SPLIT]` (the split is `train` unless given), or `shapes`.
+        resolution: int, the side at which `shapes` are drawn.
+        data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
+        seed, num_images: which `shapes`, and how many.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        InputError: if there is no such source or it holds no images.
+    """
+    path = pathlib.Path(spec).expanduser()
+    if spec == SHAPES:
+        return _shapes_source(resolution, seed, num_images)
+    if spec.startswith(TFDS_PREFIX):
+        # Here, because it imports TensorFlow, which workers that only read images do without.
+        from ladagan_tf.data.tfds_source import tfds_source
+
+        return tfds_source(spec, data_dir)
+    if path.is_dir():
+        return _folder_source(path)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _zip_source(path)
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return _npz_source(path)
+    found = "another kind of file" if path.exists() else "not found"
+    raise InputError(
+        f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
+        f"{TFDS_PREFIX}NAME or {SHAPES}"
+    )
+
+
+def open_encoded(data):
+    """Opens an encoded image held in bytes as a Pillow image.
+
+    Raises:
+        UnusableImageError: if it is in no format that Pillow reads.
+    """
+    try:
+        return Image.open(io.BytesIO(data))
+    except UnidentifiedImageError:  # its message is the address of the buffer
+        raise UnusableImageError("not an image in a format that Pillow reads") from None
+
+
+def _shapes_source(resolution, seed, num_images):
+    if num_images < 1:
+        raise InputError(f"num_images={num_images}: it must be at least 1")
+
+    def items():
+        for index in range(num_images):
+            # One pixel costs little, and tells the label without a second copy of that rule.
+            _, label = shapes_image(seed, index, 1)
+            yield Item(f"shape-{index:08d}", label, index)
+
+    return Source(num_images, CLASSES, items, functools.partial(_read_shape, seed, resolution))
+
+
+def _read_shape(seed, resolution, index):
+    return Image.fromarray(shapes_image(seed, index, resolution)[0])
+
+
+def _folder_source(folder):
+    names = sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
+    return _named_files(names, str(folder), functools.partial(_read_file, folder))
+
+
+def _read_file(folder, name):
+    return open_encoded((folder / name).read_bytes())
+
+
+def _zip_source(path):
+    names = sorted(entry.filename for entry in _zip(path).infolist() if not entry.is_dir())
+    return _named_files(names, str(path), functools.partial(_read_member, path))
+
+
+@functools.lru_cache(maxsize=1)
+def _zip(path):
+    """The open zip at `path`, one per process: listing a large one takes seconds."""
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"source={path}: not a readable zip ({error})") from None
+
+
+def _read_member(path, name):
+    return open_encoded(_zip(path).read(name))
+
+
+def _named_files(names, spec, read):
+    """Items for slash-separated file names: a first folder, where files differ in it, is a class.
+
+    Other files and hidden ones are left out, and so are folders that merely wrap everything.
+    """
+    names = [name for name in names if _is_image_name(name)]
+    if not names:
+        raise InputError(
+            f"source={spec}: no image files in it; they must end in {' '.join(_IMAGE_SUFFIXES)}"
+        )
+    inner = [name.split("/") for name in names]
+    while all(len(parts) > 1 and parts[0] == inner[0][0] for parts in inner):
+        inner = [parts[1:] for parts in inner]
+    in_folders = [len(parts) > 1 for parts in inner]
+    if any(in_folders) and not all(in_folders):
+        raise InputError(
+            f"source={spec}: {names[in_folders.index(False)]} lies beside class folders; put "
+            "every image in one subfolder per class, or none"
+        )
+    classes = tuple(sorted({parts[0] for parts in inner})) if all(in_folders) else ()
+    index = {name: label for label, name in enumerate(classes)}
+    items = [
+        Item(name, index.get(parts[0]), name) for name, parts in zip(names, inner, strict=True)
+    ]
+    return Source(len(items), classes, lambda: (items[i] for i in _shuffled(len(items))), read)
+
+
+def _is_image_name(name):
+    *folders, last = name.split("/")
+    hidden = any(part.startswith((".", "__MACOSX")) for part in (*folders, last))
+    return not hidden and pathlib.PurePosixPath(last).suffix.lower() in _IMAGE_SUFFIXES
+
+
+def _npz_source(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            contents = {name: arrays[name] for name in ("images", "labels") if name in arrays}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"source={path}: not a readable npz ({error})") from None
+    if "images" not in contents or not len(contents["images"]):
+        raise InputError(f"source={path}: it must hold a non-empty array `images` (N, H, W, C)")
+    images, labels = contents["images"], contents.get("labels")
+    try:
+        image_from_array(images[0])
+    except (UnusableImageError, IndexError) as error:
+        raise InputError(f"source={path}: `images` has {error}") from None
+    classes = ()
+    if labels is not None:
+        labels = _checked_labels(labels, len(images), path)
+        classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+
+    def items():
+        for i in _shuffled(len(images)):
+            yield Item(f"{i:08d}", None if labels is None else int(labels[i]), images[i])
+
+    return Source(len(images), classes, items, image_from_array)
+
+
+def _checked_labels(labels, count, path):
+    if labels.shape == (count, 1):
+        labels = labels[:, 0]
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise InputError(
+            f"source={path}: `labels` is {labels.dtype} {labels.shape}; it must be integers >= 0 "
+            f"of shape ({count},), one per image"
+        )
+    return labels
+
+
+def _shuffled(count):
+    return np.random.RandomState(_ORDER_SEED).permutation(count).tolist()

@@ -1,0 +1,12 @@
+"""Small prepared sets that several tests read."""
+
+import pytest
+
+from ladagan_tf.data.preparation import prepare
+
+
+@pytest.fixture(scope="session")
+def fifty(tmp_path_factory):
+    """Fifty shapes of 8 x 8 pixels, all different, in four shards."""
+    out = tmp_path_factory.mktemp("prepared") / "fifty"
+    return prepare("shapes", out, resolution=8, num_images=50, shards=4).folder

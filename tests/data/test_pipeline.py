@@ -1,0 +1,243 @@
+"""The stream of training batches, and the single pass for metrics."""
+
+import itertools
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ladagan_tf.data import ordering, pipeline
+from ladagan_tf.data.shapes import shapes_image
+from ladagan_tf.errors import InputError
+
+_COUNT = 50
+_MODES = {"memory": 2**31, "streaming": 2**13}  # memory_limit_bytes; the set has about 12 kB
+
+
+@pytest.fixture(params=_MODES.values(), ids=_MODES)
+def limit(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def index_of():
+    """Pixels -> index of the shape, in the original or mirrored."""
+    images = [shapes_image(0, index, 8)[0] for index in range(_COUNT)]
+    mirrored = {image[:, ::-1].tobytes(): index for index, image in enumerate(images)}
+    return mirrored | {image.tobytes(): index for index, image in enumerate(images)}
+
+
+def _batches(folder, number, **arguments):
+    dataset = pipeline.make_dataset(folder, **{"batch_size": 12, "seed": 3} | arguments)
+    return list(dataset.take(number).as_numpy_iterator())
+
+
+def _order(batches, index_of):
+    return [index_of[image.tobytes()] for images, _ in batches for image in images]
+
+
+def _assert_equal(first, second):
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+        np.testing.assert_array_equal(a[1], b[1])
+
+
+def test_batches_are_uint8_with_static_shapes_and_the_labels_of_their_images(
+    fifty, limit, index_of
+):
+    dataset = pipeline.make_dataset(fifty, batch_size=12, seed=0, memory_limit_bytes=limit)
+    assert dataset.element_spec == (
+        tf.TensorSpec((12, 8, 8, 3), tf.uint8),
+        tf.TensorSpec((12,), tf.int32),
+    )
+    images, labels = next(dataset.as_numpy_iterator())
+    assert images.max() > 128, "the range is [0, 255]"
+    for image, label in zip(images, labels, strict=True):
+        assert shapes_image(0, index_of[image.tobytes()], 8)[1] == label
+
+
+def test_each_epoch_visits_every_image_once_in_its_own_order(fifty, limit, index_of):
+    order = _order(_batches(fifty, 25, memory_limit_bytes=limit), index_of)  # 6 epochs exactly
+    epochs = [tuple(order[start : start + _COUNT]) for start in range(0, 300, _COUNT)]
+    assert all(sorted(epoch) == list(range(_COUNT)) for epoch in epochs)
+    assert len(set(epochs)) == 6
+
+
+def test_the_order_repeats_by_seed_and_differs_between_seeds(fifty, limit, index_of):
+    first, again, other = (
+        _order(_batches(fifty, 4, seed=seed, memory_limit_bytes=limit), index_of)
+        for seed in (3, 3, 4)
+    )
+    assert first == again != other
+
+
+def test_no_order_of_a_small_set_comes_back_after_256_epochs_or_seeds():
+    orders = [
+        tuple(ordering.permutation(_COUNT, seed, epoch, block).numpy().tolist())
+        for seed, epoch, block in itertools.product((0, 1, 256), (0, 1, 256), (0, 1, 256))
+    ]
+    assert len(set(orders)) == 27
+    assert all(sorted(order) == list(range(_COUNT)) for order in orders)
+
+
+def test_the_global_seed_does_not_change_the_order(fifty, limit):
+    results = []
+    for seed in (1, 2):
+        tf.random.set_seed(seed)
+        results.append(_batches(fifty, 5, flip=True, memory_limit_bytes=limit))
+    _assert_equal(*results)
+
+
+@pytest.mark.parametrize("step", [1, 4, 7, 21])
+def test_a_start_step_continues_the_uninterrupted_stream(fifty, limit, step):
+    whole = _batches(fifty, step + 6, flip=True, memory_limit_bytes=limit)
+    rest = _batches(fifty, 6, flip=True, start_step=step, memory_limit_bytes=limit)
+    _assert_equal(whole[step:], rest)
+
+
+def test_slices_of_workers_and_replicas_make_up_the_global_batch(fifty, limit):
+    whole = _batches(fifty, 6, flip=True, memory_limit_bytes=limit)
+    shares = [
+        _batches(
+            fifty,
+            12,
+            flip=True,
+            worker_index=worker,
+            num_workers=3,
+            replicas=2,
+            memory_limit_bytes=limit,
+        )
+        for worker in range(3)
+    ]
+    for step, (images, labels) in enumerate(whole):
+        parts = [share[2 * step + replica] for share in shares for replica in range(2)]
+        assert all(part[0].shape == (2, 8, 8, 3) for part in parts)
+        np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), images)
+        np.testing.assert_array_equal(np.concatenate([part[1] for part in parts]), labels)
+
+
+def test_a_batch_may_hold_the_whole_set(fifty, limit, index_of):
+    for images, _ in _batches(fifty, 3, batch_size=_COUNT, memory_limit_bytes=limit):
+        assert sorted(index_of[image.tobytes()] for image in images) == list(range(_COUNT))
+
+
+def test_flips_mirror_about_half_of_the_images_and_differ_between_epochs(fifty, limit):
+    plain = _batches(fifty, 25, memory_limit_bytes=limit)
+    flipped = _batches(fifty, 25, flip=True, memory_limit_bytes=limit)
+    was_flipped = []
+    for image, other in zip(
+        itertools.chain.from_iterable(images for images, _ in plain),
+        itertools.chain.from_iterable(images for images, _ in flipped),
+        strict=True,
+    ):
+        assert (other == image).all() or (other == image[:, ::-1]).all()
+        was_flipped.append(bool((other != image).any()))
+    assert 0.35 < np.mean(was_flipped) < 0.65
+    assert was_flipped[:_COUNT] != was_flipped[_COUNT : 2 * _COUNT]
+
+
+def test_a_subset_is_the_same_images_for_every_seed_batch_and_mode(fifty, index_of):
+    chosen = set()
+    for seed, batch, memory in ((0, 10, 2**31), (1, 20, 2**31), (2, 5, 0)):
+        batches = _batches(
+            fifty, 60 // batch, seed=seed, batch_size=batch, subset=0.4, memory_limit_bytes=memory
+        )
+        order = _order(batches, index_of)
+        assert all(len(set(order[start : start + 20])) == 20 for start in (0, 20, 40))
+        chosen.add(tuple(sorted(set(order))))
+    assert len(chosen) == 1 and len(chosen.pop()) == 20 == pipeline.num_images(fifty, 0.4)
+
+
+def test_a_smaller_subset_is_part_of_a_larger_one():
+    small, large = pipeline.subset_indices(1000, 0.1), pipeline.subset_indices(1000, 0.2)
+    assert len(small) == 100 and set(small) < set(large)
+    assert small[:4].tolist() == [3, 5, 11, 15], "the choice is part of what experiments mean"
+
+
+def test_iterate_images_passes_once_in_order_with_the_last_partial_batch(fifty):
+    batches = list(pipeline.iterate_images(fifty, 16))
+    assert [len(images) for images, _ in batches] == [16, 16, 16, 2]
+    images = np.concatenate([images for images, _ in batches])
+    labels = np.concatenate([labels for _, labels in batches])
+    expected = [shapes_image(0, index, 8) for index in range(_COUNT)]
+    np.testing.assert_array_equal(images, [image for image, _ in expected])
+    np.testing.assert_array_equal(labels, [label for _, label in expected])
+    assert images.dtype == np.uint8 and labels.dtype == np.int32
+
+
+def test_num_images_counts_the_set(fifty):
+    assert pipeline.num_images(fifty) == _COUNT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 51}, "50 images, fewer than one batch; batch_size=51"),
+        ({"batch_size": 0}, "batch_size=0: it must be at least 1"),
+        ({"num_workers": 5}, "batch_size=12: it must be a multiple of the 5 workers x 1 replicas"),
+        ({"num_workers": 2, "replicas": 4}, "multiple of the 2 workers x 4 replicas"),
+        ({"num_workers": 2, "worker_index": 2}, "worker_index=2: it must be from 0 to 1"),
+        ({"start_step": -1}, "start_step=-1"),
+        ({"subset": 0.0}, "subset=0.0: it must be a fraction"),
+        ({"subset": 1.5}, "subset=1.5: it must be a fraction"),
+        ({"subset": 0.1}, "subset=0.1 of the 50 images.* is 5 images, fewer than one batch"),
+    ],
+)
+def test_an_impossible_request_is_refused_in_one_line(fifty, arguments, message):
+    with pytest.raises(InputError, match=message) as caught:
+        _batches(fifty, 1, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def damaged(fifty, tmp_path):
+    """A copy with one flipped byte: the size is right, the record's checksum is not."""
+    folder = shutil.copytree(fifty, tmp_path / "damaged")
+    shard = folder / "records-00002.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shard.write_bytes(data)
+    return folder
+
+
+def test_a_damaged_record_is_one_clear_line_when_loaded_into_memory(damaged):
+    with pytest.raises(InputError, match=r"records-00002\.tfrecord: a record is damaged"):
+        _batches(damaged, 1)
+
+
+def test_a_damaged_record_is_one_clear_line_when_streamed(damaged):
+    with (
+        pytest.raises(InputError, match=r"00002\.tfrecord: a record is damaged") as caught,
+        pipeline.damage_as_input_error(damaged),
+    ):
+        _batches(damaged, 5, memory_limit_bytes=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_record_is_one_clear_line_when_iterated(damaged):
+    with pytest.raises(InputError, match=r"00002\.tfrecord: a record is damaged"):
+        list(pipeline.iterate_images(damaged, 8))
+
+
+def test_open_dataset_returns_a_prepared_folder(fifty):
+    assert pipeline.open_dataset(str(fifty), resolution=8) == fifty
+
+
+def test_open_dataset_refuses_another_resolution_naming_both(fifty):
+    with pytest.raises(InputError, match=r"resolution=8, but resolution=32 is asked for"):
+        pipeline.open_dataset(str(fifty), resolution=32)
+
+
+def test_open_dataset_names_what_it_accepts(tmp_path):
+    with pytest.raises(InputError, match=r"no such folder; it must be a folder made by.*shapes"):
+        pipeline.open_dataset(str(tmp_path / "cifar"), resolution=8)
+
+
+def test_open_dataset_prepares_shapes_once(tmp_path, capsys):
+    folder = pipeline.open_dataset("shapes", resolution=4, cache_dir=tmp_path)
+    written = (folder / "dataset.json").stat().st_mtime_ns
+    assert folder == tmp_path / "shapes-4" and pipeline.num_images(folder) == 10_000
+    assert pipeline.open_dataset("shapes", resolution=4, cache_dir=tmp_path) == folder
+    assert (folder / "dataset.json").stat().st_mtime_ns == written
+    assert "already prepared" in capsys.readouterr().out

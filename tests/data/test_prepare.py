@@ -1,0 +1,291 @@
+"""Preparing a set: from the function, and from the command line."""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from ladagan_tf.data import pipeline, records
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+_COMMAND = [sys.executable, "-m", "ladagan_tf.prepare"]
+
+
+def _run(*arguments):
+    return subprocess.run(
+        [*_COMMAND, *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three good images, one too small, one broken."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for shade in range(3):
+        Image.new("RGB", (16, 16), (shade, 0, 0)).save(source / f"good{shade}.png")
+    Image.new("RGB", (2, 16)).save(source / "thin.png")
+    (source / "broken.png").write_bytes(b"this is no image")
+    return source
+
+
+def _visible(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_content_hash_does_not_depend_on_workers_or_shards(tmp_path):
+    infos = [
+        prepare(
+            "shapes",
+            tmp_path / f"{workers}-{shards}",
+            resolution=8,
+            num_images=100,
+            workers=workers,
+            shards=shards,
+        )
+        for workers, shards in ((1, None), (1, 7), (2, 3))
+    ]
+    assert len({info.content_sha256 for info in infos}) == 1
+    assert [len(info.shards) for info in infos] == [1, 7, 3]
+    first, _, parallel = (list(pipeline.iterate_images(info.folder, 100)) for info in infos)
+    np.testing.assert_array_equal(first[0][0], parallel[0][0])
+
+
+def test_the_content_hash_depends_on_pixels_and_labels(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
+    changed = images.copy()
+    changed[0, 0, 0, 0] ^= 1
+    hashes = set()
+    for name, arrays in {
+        "plain": {"images": images},
+        "pixel": {"images": changed},
+        "zeros": {"images": images, "labels": np.zeros(4, int)},
+        "ones": {"images": images, "labels": np.ones(4, int)},
+    }.items():
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        info = prepare(str(tmp_path / f"{name}.npz"), tmp_path / name, resolution=8)
+        hashes.add(info.content_sha256)
+    assert len(hashes) == 4
+
+
+def test_real_artwork_is_prepared_with_its_class_counts(shared, tmp_path):
+    info = prepare(str(shared("data/emoji64.zip")), tmp_path / "emoji", resolution=32, workers=2)
+    assert info.count == 3781 and not info.skipped
+    assert dict(zip(info.classes, info.class_counts, strict=True)) == {
+        "activities": 85,
+        "animals-nature": 159,
+        "flags": 270,
+        "food-drink": 131,
+        "objects": 264,
+        "people-body": 2261,
+        "smileys-emotion": 169,
+        "symbols": 224,
+        "travel-places": 218,
+    }
+    images, labels = next(pipeline.iterate_images(info.folder, 512))
+    assert np.mean(images[:, 0, 0] == 255) > 0.8, "transparent corners are white"
+    assert len(set(labels)) == 9, "the first images on disk are a sample of every class"
+
+
+def test_images_without_classes_have_label_minus_one(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.zeros((3, 8, 8, 3), np.uint8))
+    info = prepare(str(tmp_path / "set.npz"), tmp_path / "out", resolution=8)
+    assert info.classes == info.class_counts == ()
+    _, labels = next(pipeline.iterate_images(info.folder, 3))
+    assert labels.tolist() == [-1, -1, -1]
+
+
+def test_a_bad_image_stops_with_its_name_and_reason_and_leaves_nothing(folder, tmp_path):
+    with pytest.raises(InputError, match=r"(thin|broken)\.png: .*skip_bad leaves such images out"):
+        prepare(str(folder), tmp_path / "out", resolution=16)
+    assert _visible(tmp_path) == ["source"]
+
+
+def test_skip_bad_leaves_out_counts_and_lists_bad_images(folder, tmp_path):
+    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+    assert info.count == 3
+    reasons = {skipped.name: skipped.reason for skipped in info.skipped}
+    assert reasons == {
+        "broken.png": "not an image in a format that Pillow reads",
+        "thin.png": "2 x 16 pixels; the shorter side must have at least min_side=4",
+    }
+    assert records.load_info(info.folder) == info
+
+
+def test_a_set_of_only_bad_images_is_refused(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "broken.png").write_bytes(b"")
+    with pytest.raises(InputError, match="none of its 1 images is usable"):
+        prepare(str(tmp_path / "source"), tmp_path / "out", resolution=8, skip_bad=True)
+    assert _visible(tmp_path) == ["source"]
+
+
+def test_preparing_the_same_again_does_nothing_and_says_so(tmp_path, capsys):
+    first = prepare("shapes", tmp_path / "out", resolution=8, num_images=10)
+    written = (tmp_path / "out" / "dataset.json").stat().st_mtime_ns
+    again = prepare("shapes", tmp_path / "out", resolution=8, num_images=10, workers=1, shards=2)
+    assert again == first
+    assert (tmp_path / "out" / "dataset.json").stat().st_mtime_ns == written
+    assert "already prepared: 10 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"resolution": 16}, "resolution=8, not resolution=16"),
+        ({"num_images": 11}, "num_images=10, not num_images=11"),
+        ({"background": (0, 0, 0)}, r"background=\(255, 255, 255\), not background=\(0, 0, 0\)"),
+        ({"seed": 1}, "seed=0, not seed=1"),
+    ],
+)
+def test_an_existing_different_set_is_refused_naming_the_difference(tmp_path, change, message):
+    arguments = {"resolution": 8, "num_images": 10}
+    prepare("shapes", tmp_path / "out", **arguments)
+    with pytest.raises(InputError, match=message):
+        prepare("shapes", tmp_path / "out", **arguments | change)
+
+
+def test_two_that_prepare_the_same_folder_at_once_both_get_it(tmp_path):
+    def run(_):
+        return prepare("shapes", tmp_path / "out", resolution=8, num_images=300)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        infos = list(pool.map(run, range(4)))
+    assert infos == [infos[0]] * 4 and infos[0].count == 300
+    assert _visible(tmp_path) == ["out"]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="exists and is not a prepared set"):
+        prepare("shapes", tmp_path / "out", resolution=8)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "workers=0: it must be at least 1"),
+        ({"shards": 0}, "shards=0: it must be at least 1"),
+        ({"shards": 11}, "shards=11: it must be at most the 10 images"),
+        ({"num_images": 0}, "num_images=0: it must be at least 1"),
+    ],
+)
+def test_an_impossible_number_is_refused(tmp_path, arguments, message):
+    with pytest.raises(InputError, match=message):
+        prepare("shapes", tmp_path / "out", **{"resolution": 8, "num_images": 10} | arguments)
+
+
+def test_any_tfds_name_is_a_source(tmp_path):
+    with tfds.testing.mock_data(num_examples=12):
+        folder = pipeline.open_dataset(
+            "tfds:cifar10", resolution=16, data_dir=str(tmp_path), cache_dir=tmp_path / "cache"
+        )
+        plain = prepare(
+            "tfds:cifar10@test", tmp_path / "test", resolution=32, data_dir=str(tmp_path)
+        )
+    info = records.load_info(folder)
+    assert folder.name == "tfds-cifar10-16" and info.count == plain.count == 12
+    assert len(info.classes) == 10 and sum(info.class_counts) == 12
+    images, _ = next(pipeline.iterate_images(folder, 12))
+    assert images.shape == (12, 16, 16, 3) and images.std() > 10
+
+
+def test_a_tfds_image_feature_of_another_kind_or_no_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match="source=tfds:no_such_set: TFDS cannot provide it"):
+        prepare("tfds:no_such_set", tmp_path / "out", resolution=8, data_dir=str(tmp_path))
+    with (
+        tfds.testing.mock_data(num_examples=1),
+        pytest.raises(InputError, match="source=tfds:imdb_reviews: no 8- or 16-bit image"),
+    ):
+        prepare("tfds:imdb_reviews", tmp_path / "out", resolution=8, data_dir=str(tmp_path))
+
+
+def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
+    result = _run(
+        f"--source={folder}",
+        f"--out={tmp_path / 'out'}",
+        "--resolution=16",
+        "--crop=none",
+        "--background=10,20,30",
+        "--skip_bad",
+        "--workers=2",
+        "--shards=2",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "3 images of 16 x 16, no classes, 2 shards" in result.stdout
+    assert "skipped thin.png: 2 x 16 pixels" in result.stdout
+    preparation = json.loads((tmp_path / "out" / "dataset.json").read_text())["preparation"]
+    assert preparation["background"] == [10, 20, 30] and preparation["crop"] == "none"
+    assert _visible(tmp_path) == ["out", "source"]
+
+
+def test_the_command_line_reports_a_mistake_in_one_line(tmp_path):
+    result = _run("--source=nowhere", f"--out={tmp_path / 'out'}", "--resolution=8")
+    assert result.returncode == 2 and not result.stdout
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert errors == [
+        "error: source=nowhere: not found; it must be a folder or a .zip of images, an .npz, "
+        "tfds:NAME or shapes"
+    ]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp_path):
+    out = tmp_path / "out"
+    arguments = [
+        "--source=shapes", f"--out={out}", "--resolution=64", "--num_images=200000", "--workers=2"
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [*_COMMAND, *arguments], cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    hidden = tmp_path / ".out.preparing"
+    deadline = time.monotonic() + 60
+    while not list(hidden.glob("*.tfrecord")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = _children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    with pytest.raises(InputError):
+        records.load_info(hidden)
+    (hidden / "records-00099.tfrecord").write_bytes(b"left behind")
+
+    info = prepare("shapes", out, resolution=8, num_images=20)
+    assert info.count == 20 and _visible(tmp_path) == ["out"]
+    assert _visible(out) == ["dataset.json", "records-00000.tfrecord"]
+    while any(_is_running(worker) for worker in workers):
+        assert time.monotonic() < deadline, "workers end with the process that started them"
+        time.sleep(0.05)
+
+
+def _children(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def _is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return state != "Z"
+
+
+def test_image_workers_do_without_tensorflow():
+    code = "import sys, ladagan_tf.prepare; sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT).returncode == 0

@@ -1,0 +1,296 @@
+"""Sources of images, and their conversion."""
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ladagan_tf.data.conversion import (
+    Conversion,
+    UnusableImageError,
+    convert_image,
+    convert_items,
+    image_from_array,
+    parse_background,
+    to_rgb,
+)
+from ladagan_tf.data.shapes import CLASSES, shapes_image
+from ladagan_tf.data.sources import Item, open_encoded, open_source
+from ladagan_tf.errors import InputError
+
+_RAMP = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3)
+
+
+def _png(image):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _colour_folder(folder, names):
+    for shade, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (shade, 0, 0)).save(path)
+    return folder
+
+
+def _read_all(source):
+    """Name -> (label, pixels); `read` goes through pickle as it does to a worker process."""
+    read = pickle.loads(pickle.dumps(source.read))
+    return {i.name: (i.label, np.asarray(read(i.payload).convert("RGB"))) for i in source.items()}
+
+
+# Folders, zips, npz, shapes.
+
+
+def test_subfolders_are_classes_in_alphabetical_order(tmp_path):
+    source = open_source(
+        str(_colour_folder(tmp_path, ["dog/0.png", "cat/1.png", "cat/deep/2.png"])), resolution=8
+    )
+    images = _read_all(source)
+    assert source.classes == ("cat", "dog") and source.count == 3
+    assert {name: label for name, (label, _) in images.items()} == {
+        "dog/0.png": 1,
+        "cat/1.png": 0,
+        "cat/deep/2.png": 0,
+    }
+    assert images["cat/1.png"][1][0, 0, 0] == 1
+
+
+def test_a_flat_folder_has_no_classes(tmp_path):
+    source = open_source(str(_colour_folder(tmp_path, ["0.png", "1.png"])), resolution=8)
+    assert source.classes == () and {item.label for item in source.items()} == {None}
+
+
+def test_folders_that_wrap_everything_are_not_classes(tmp_path):
+    source = open_source(
+        str(_colour_folder(tmp_path, ["a/b/x/0.png", "a/b/y/1.png"])), resolution=8
+    )
+    assert source.classes == ("x", "y")
+
+
+def test_images_beside_class_folders_are_refused_by_name(tmp_path):
+    folder = _colour_folder(tmp_path, ["cat/0.png", "dog/1.png", "stray.png"])
+    with pytest.raises(InputError, match=r"stray\.png lies beside class folders"):
+        open_source(str(folder), resolution=8)
+
+
+def test_other_files_and_hidden_ones_are_left_out(tmp_path):
+    folder = _colour_folder(tmp_path, ["0.png", ".hidden/1.png", "__MACOSX/2.png"])
+    (folder / "README.md").write_text("not an image")
+    assert [item.name for item in open_source(str(folder), resolution=8).items()] == ["0.png"]
+
+
+def test_a_folder_and_a_zip_of_it_are_the_same_source(tmp_path):
+    folder = _colour_folder(tmp_path / "set", [f"{c}/{i}.png" for c in "ab" for i in range(5)])
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in folder.rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path))
+    from_folder = open_source(str(folder), resolution=8)
+    from_zip = open_source(str(tmp_path / "set.zip"), resolution=8)
+    assert from_folder.classes == from_zip.classes == ("a", "b")
+    pairs = zip(_read_all(from_folder).items(), _read_all(from_zip).items(), strict=True)
+    for (name, (label, pixels)), (zip_name, (zip_label, zip_pixels)) in pairs:
+        assert zip_name == f"set/{name}" and label == zip_label
+        np.testing.assert_array_equal(pixels, zip_pixels)
+
+
+def test_items_come_in_a_fixed_shuffled_order(tmp_path):
+    folder = _colour_folder(tmp_path, [f"{i:02d}.png" for i in range(20)])
+    first, second = (
+        [i.name for i in open_source(str(folder), resolution=8).items()] for _ in range(2)
+    )
+    assert first == second and first != sorted(first) and sorted(first)[0] == "00.png"
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 5), (6, 5, 5, 1), (6, 5, 5, 3), (6, 5, 5, 4)])
+def test_an_npz_of_grey_rgb_or_rgba_arrays_is_a_source(tmp_path, shape):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    np.savez(tmp_path / "set.npz", images=images, labels=np.array([2, 0, 1, 1, 0, 2]))
+    source = open_source(str(tmp_path / "set.npz"), resolution=5)
+    found = _read_all(source)
+    assert source.classes == ("0", "1", "2") and len(found) == 6
+    assert found["00000000"][0] == 2 and found["00000001"][0] == 0
+    if shape[-1] == 3:
+        np.testing.assert_array_equal(found["00000003"][1], images[3])
+
+
+def test_an_npz_without_labels_has_no_classes(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.zeros((2, 4, 4, 3), np.uint8))
+    source = open_source(str(tmp_path / "set.npz"), resolution=4)
+    assert source.classes == () and {item.label for item in source.items()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pictures": np.zeros((2, 4, 4, 3), np.uint8)}, "must hold a non-empty array `images`"),
+        ({"images": np.zeros((2, 4, 4, 3), np.float32)}, "dtype float32"),
+        ({"images": np.zeros((2, 4, 4, 7), np.uint8)}, r"shape \(4, 4, 7\)"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.zeros(3, int)}, "one per image"),
+        ({"images": np.zeros((2, 4, 4), np.uint8), "labels": np.array([0, -1])}, ">= 0"),
+    ],
+)
+def test_an_unusable_npz_is_refused_with_the_reason(tmp_path, arrays, message):
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        open_source(str(tmp_path / "set.npz"), resolution=4)
+
+
+def test_shapes_are_a_labelled_source():
+    source = open_source("shapes", resolution=16, seed=4, num_images=3)
+    images = _read_all(source)
+    assert source.classes == CLASSES and len(images) == source.count == 3
+    pixels, label = shapes_image(4, 2, 16)
+    assert images["shape-00000002"][0] == label
+    np.testing.assert_array_equal(images["shape-00000002"][1], pixels)
+
+
+@pytest.mark.parametrize("content", [None, b"not a zip"])
+def test_a_source_that_cannot_be_read_is_named(tmp_path, content):
+    path = tmp_path / "set.zip"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=r"source=.*set\.zip: not"):
+        open_source(str(path), resolution=8)
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no image files"):
+        open_source(str(tmp_path), resolution=8)
+
+
+# Conversion.
+
+
+def test_centre_crop_keeps_the_largest_centred_square():
+    result = convert_image(Image.fromarray(_RAMP), Conversion(16, crop="centre"))
+    np.testing.assert_array_equal(result, _RAMP[:, 4:20])
+
+
+def test_without_crop_the_whole_image_is_stretched():
+    left_half_white = np.zeros((16, 32, 3), np.uint8)
+    left_half_white[:, :16] = 255
+    stretched = convert_image(Image.fromarray(left_half_white), Conversion(16, crop="none"))
+    assert (stretched[:, :5] > 250).all() and (stretched[:, 11:] < 5).all()
+    cropped = convert_image(Image.fromarray(left_half_white), Conversion(16, crop="centre"))
+    assert (cropped[:, :8] == 255).all() and (cropped[:, 8:] == 0).all()
+
+
+@pytest.mark.parametrize("resize_filter", ["lanczos", "bicubic", "bilinear", "box"])
+def test_reduction_is_antialiased_by_every_filter(resize_filter):
+    # One-pixel checks reduced eightfold are grey; sampling would leave black or white.
+    checks = (np.indices((64, 64)).sum(0) % 2 * 255).astype(np.uint8)
+    result = convert_image(Image.fromarray(checks), Conversion(8, resize_filter=resize_filter))
+    assert np.abs(result.astype(int) - 127).max() <= 3
+
+
+def test_the_resize_filter_changes_the_pixels():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8))
+    results = [
+        convert_image(noise, Conversion(16, resize_filter=name)) for name in ("lanczos", "box")
+    ]
+    assert np.any(results[0] != results[1])
+
+
+def test_exif_orientation_is_applied():
+    top_left_red = Image.new("RGB", (8, 8))
+    top_left_red.paste((255, 0, 0), (0, 0, 4, 4))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored rotated by 90 degrees: to be turned clockwise
+    buffer = io.BytesIO()
+    top_left_red.save(buffer, "PNG", exif=exif)
+    result = convert_image(open_encoded(buffer.getvalue()), Conversion(8))
+    assert (result[:4, 4:, 0] == 255).all() and (result[:, :4] == 0).all()
+
+
+def _half_transparent(mode):
+    if mode == "P":
+        image = Image.new("P", (8, 8), 0)
+        image.putpalette([10, 20, 30, 200, 100, 50])
+        image.paste(1, (4, 0, 8, 8))
+        image.info["transparency"] = 0
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG", transparency=0)
+        return open_encoded(buffer.getvalue())
+    colour = {"RGBA": (200, 100, 50, 255), "LA": (200, 255)}[mode]
+    image = Image.new(mode, (8, 8), (*colour[:-1], 0))
+    image.paste(colour, (4, 0, 8, 8))
+    return open_encoded(_png(image))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparency_shows_the_background(mode):
+    result = convert_image(_half_transparent(mode), Conversion(8, background=(1, 2, 3)))
+    assert (result[:, :4] == (1, 2, 3)).all()
+    assert (result[:, 4:] == ((200, 200, 200) if mode == "LA" else (200, 100, 50))).all()
+
+
+def test_partial_transparency_is_a_mixture_with_the_background():
+    image = Image.new("RGBA", (4, 4), (200, 0, 0, 51))  # 20 % opaque
+    assert to_rgb(image, (0, 100, 0)).getpixel((0, 0)) == (40, 80, 0)
+
+
+def test_an_opaque_palette_and_grey_become_rgb():
+    assert to_rgb(Image.fromarray(_RAMP).quantize(4)).mode == "RGB"
+    assert to_rgb(Image.new("L", (2, 2), 77)).getpixel((1, 1)) == (77, 77, 77)
+    assert to_rgb(Image.new("1", (2, 2), 1)).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped():
+    values = np.array([[0, 257, 25700, 32896, 65535, 128]], np.uint16)
+    expected = np.array([[0, 1, 100, 128, 255, 0]])
+    image = open_encoded(_png(Image.fromarray(values)))
+    np.testing.assert_array_equal(np.asarray(to_rgb(image))[..., 0], expected)
+    np.testing.assert_array_equal(np.asarray(image_from_array(values)), expected)
+
+
+def test_floating_point_pixels_are_refused():
+    with pytest.raises(UnusableImageError, match="floating-point"):
+        to_rgb(Image.new("F", (4, 4)))
+
+
+def test_a_tiny_image_is_refused_with_its_size_and_the_limit():
+    with pytest.raises(UnusableImageError, match=r"7 x 30 pixels.*min_side=8"):
+        convert_image(Image.new("RGB", (7, 30)), Conversion(32))
+    assert convert_image(Image.new("RGB", (7, 30)), Conversion(32, min_side=7)).shape == (32, 32, 3)
+
+
+def test_a_broken_file_becomes_a_problem_with_its_name():
+    whole = _png(Image.fromarray(_RAMP))
+    items = [Item("cut.png", 0, whole[: len(whole) // 2]), Item("text.png", None, b"hello")]
+    cut, text = convert_items(open_encoded, Conversion(16), items)
+    assert cut.name == "cut.png" and cut.problem and not cut.png
+    assert text.problem == "not an image in a format that Pillow reads"
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("white", (255, 255, 255)),
+        ("black", (0, 0, 0)),
+        ("1,2,3", (1, 2, 3)),
+        ("#ff0080", (255, 0, 128)),
+    ],
+)
+def test_a_background_is_a_name_or_three_numbers(text, colour):
+    assert parse_background(text) == colour
+
+
+@pytest.mark.parametrize("text", ["1,2", "1,2,300", "a,b,c", "whitish", ""])
+def test_another_background_is_refused(text):
+    with pytest.raises(InputError, match="background="):
+        parse_background(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"resolution": 0}, {"crop": "left"}, {"resize_filter": "nearest"}, {"min_side": 0}],
+)
+def test_an_impossible_conversion_is_refused_by_field(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        Conversion(**{"resolution": 8} | arguments)
