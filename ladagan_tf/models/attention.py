@@ -1,0 +1,97 @@
+"""Linear additive attention (LadaGAN, arXiv 2401.09596, Sec. III-A)."""
+
+import math
+
+import keras
+from keras import ops
+
+SCORES = ("full", "per_head")
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class AdditiveAttention(keras.layers.Layer):
+    """Linear additive attention: one global query per head (LadaGAN, Sec. III-A).
+
+    With q, k, v affine in the tokens x and d = D / H channels per head:
+
+        a_hn = softmax over n of s_h(q_n) / sqrt(d)        weights, sum to 1 over the tokens
+        g_h  = sum_n a_hn q_hn                             global query of head h
+        r_hn = (g_h * k_hn) * v_hn                         elementwise
+        y_n  = W_o concat_h(r_hn) + b_o
+
+    Cost is linear in the number of tokens: no N x N tensor is formed. The map is equivariant to
+    permutations of the tokens.
+
+    Args:
+        num_heads: int, H. Must divide the channel width D.
+        score: "full", each head's score is a linear function of the whole D-dimensional query (the
+            official code), or "per_head", one vector per head on that head's d-dimensional query
+            (the paper's formula). "full" has H * (D - d) + H more parameters. Its H biases cancel
+            in the softmax and have zero gradient; they are kept to hold official checkpoints.
+
+    Call arguments:
+        x: float tensor (B, N, D), the tokens.
+
+    Returns:
+        Tokens (B, N, D) and attention weights (B, H, N) that sum to 1 over N.
+
+    Raises:
+        ValueError: if `num_heads` does not divide D or `score` is unknown; the message names them.
+    """
+
+    def __init__(self, num_heads=4, score="full", **kwargs):
+        super().__init__(**kwargs)
+        if score not in SCORES:
+            raise ValueError(f"score={score!r} is not one of {', '.join(SCORES)}")
+        self.num_heads = num_heads
+        self.score = score
+
+    def build(self, x_shape):
+        width = x_shape[-1]
+        if self.num_heads < 1 or width % self.num_heads:
+            raise ValueError(
+                f"num_heads={self.num_heads} does not divide the width {width}: "
+                f"give a positive divisor of {width}"
+            )
+        self.width = width
+        self.head_width = width // self.num_heads
+        self.query_kernel, self.query_bias = self._affine("query", width)
+        self.key_kernel, self.key_bias = self._affine("key", width)
+        self.value_kernel, self.value_bias = self._affine("value", width)
+        if self.score == "full":
+            self.score_kernel, self.score_bias = self._affine("score", self.num_heads)
+        else:
+            self.score_kernel = self.add_weight(
+                (self.num_heads, self.head_width), initializer="orthogonal", name="score_kernel"
+            )
+        self.output_kernel, self.output_bias = self._affine("output", width)
+
+    def _affine(self, name, units):
+        kernel = self.add_weight(
+            (self.width, units), initializer="orthogonal", name=f"{name}_kernel"
+        )
+        return kernel, self.add_weight((units,), initializer="zeros", name=f"{name}_bias")
+
+    def call(self, x):
+        query = ops.matmul(x, self.query_kernel) + self.query_bias  # (B, N, D)
+        key = ops.matmul(x, self.key_kernel) + self.key_bias  # (B, N, D)
+        value = ops.matmul(x, self.value_kernel) + self.value_bias  # (B, N, D)
+        by_head = ops.reshape(query, (-1, x.shape[1], self.num_heads, self.head_width))
+        if self.score == "full":
+            scores = ops.matmul(query, self.score_kernel) + self.score_bias  # (B, N, H)
+        else:
+            scores = ops.sum(by_head * self.score_kernel, axis=-1)  # (B, N, H)
+        # In half precision a softmax over many tokens would lose the small weights.
+        scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
+        weights = ops.softmax(scores / math.sqrt(self.head_width), axis=1)  # (B, N, H)
+        pooled = ops.expand_dims(ops.cast(weights, query.dtype), -1) * by_head  # (B, N, H, d)
+        global_query = ops.reshape(ops.sum(pooled, axis=1), (-1, 1, self.width))  # (B, 1, D)
+        mixed = global_query * key * value  # (B, N, D)
+        y = ops.matmul(mixed, self.output_kernel) + self.output_bias  # (B, N, D)
+        return y, ops.transpose(weights, (0, 2, 1))
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads, "score": self.score}

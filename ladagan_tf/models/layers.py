@@ -1,0 +1,324 @@
+"""The layers LadaGAN is built from (arXiv 2401.09596, Sec. III): norms, blocks, resampling."""
+
+import keras
+from keras import ops
+
+from ladagan_tf.models.attention import AdditiveAttention
+
+LN_EPSILON = 1e-6
+LEAKY_SLOPE = 0.2
+
+
+def dense(units, dtype, name, activation=None, use_bias=True):
+    """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias."""
+    return keras.layers.Dense(
+        units,
+        activation=activation,
+        use_bias=use_bias,
+        kernel_initializer="orthogonal",
+        dtype=dtype,
+        name=name,
+    )
+
+
+def conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
+    """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias."""
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        strides=strides,
+        padding=padding,
+        use_bias=use_bias,
+        kernel_initializer="orthogonal",
+        dtype=dtype,
+        name=name,
+    )
+
+
+def exact_gelu(x):
+    """x * Phi(x) with the error function, not its tanh approximation."""
+    return ops.gelu(x, approximate=False)
+
+
+def leaky_relu(x):
+    return ops.leaky_relu(x, LEAKY_SLOPE)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class SelfModulatedLayerNorm(keras.layers.Layer):
+    """SLN: layer norm whose scale and shift are computed from the latent (LadaGAN, Sec. III-B).
+
+        h = relu(W_h z + b_h);  y = LN(x) * (W_s h + b_s) + (W_t h + b_t)
+
+    The normalisation has no parameters of its own; the scale is used as it is, not as 1 + scale.
+
+    Call arguments:
+        x: float tensor (B, N, D).
+        z: float tensor (B, Z), the latent.
+
+    Returns:
+        Float tensor (B, N, D).
+    """
+
+    def build(self, x_shape, z_shape):
+        width = x_shape[-1]
+        self.hidden = dense(width, self.dtype_policy, "hidden", activation="relu")
+        self.scale = dense(width, self.dtype_policy, "scale")
+        self.shift = dense(width, self.dtype_policy, "shift")
+        self.hidden.build(z_shape)
+        for layer in (self.scale, self.shift):
+            layer.build((z_shape[0], width))
+
+    def call(self, x, z):
+        h = self.hidden(z)  # (B, D)
+        scale = ops.expand_dims(self.scale(h), 1)  # (B, 1, D)
+        shift = ops.expand_dims(self.shift(h), 1)  # (B, 1, D)
+        return ops.layer_normalization(x, epsilon=LN_EPSILON) * scale + shift  # (B, N, D)
+
+    def compute_output_shape(self, x_shape, z_shape):
+        return tuple(x_shape)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class BatchNormalization(keras.layers.Layer):
+    """Batch normalisation over (B, H, W) whose moving variance is the unbiased one.
+
+    Training normalises with the biased batch variance; the moving variance receives
+    n / (n - 1) of it, as TensorFlow's fused kernel did in the official code (Keras 3 alone would
+    store the biased one). Statistics are those of one call on one device: real and generated
+    images never share them, and every replica normalises with its own.
+
+    Args:
+        momentum: float, share of the old moving statistics kept at each training call.
+        epsilon: float, added to the variance.
+
+    Call arguments:
+        x: float tensor (B, H, W, C).
+        training: bool, normalise with batch statistics and update the moving ones.
+
+    Returns:
+        Float tensor (B, H, W, C).
+    """
+
+    def __init__(self, momentum=0.99, epsilon=1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, x_shape):
+        shape = (x_shape[-1],)
+        self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
+        self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+        self.moving_mean = self.add_weight(
+            shape, "zeros", trainable=False, autocast=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            shape, "ones", trainable=False, autocast=False, name="moving_variance"
+        )
+
+    def call(self, x, training=False):
+        dtype = x.dtype
+        x = ops.cast(x, self.variable_dtype)  # half-precision moments would be too coarse
+        if training:
+            # Not ops.moments: TensorFlow's stops the mean's gradient inside the variance, which is
+            # right for one derivative but not for the two that R1 takes.
+            mean = ops.mean(x, axis=(0, 1, 2))  # (C,)
+            variance = ops.mean(ops.square(x - mean), axis=(0, 1, 2))  # (C,)
+            self._update_moving_statistics(x, mean, variance)
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast((x - mean) * scale + self.beta, dtype)
+
+    def _update_moving_statistics(self, x, mean, variance):
+        count = ops.cast(ops.size(x) // x.shape[-1], variance.dtype)
+        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            value = ops.stop_gradient(value)
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class Ladaformer(keras.layers.Layer):
+    """Transformer block around additive attention (LadaGAN, Sec. III-B and III-C).
+
+    modulated (generator):      y = x + attention(SLN(x, z));  out =     MLP(SLN(y, z))
+    otherwise (discriminator):  y = x + attention(LN(x));      out = y + MLP(LN(y))
+
+    Args:
+        mlp_width: int, hidden units of the MLP (exact GELU).
+        num_heads: int, must divide the token width.
+        modulated: bool, norms are SLNs driven by the latent `z`, and the MLP has no residual.
+        score: "full" or "per_head", see `AdditiveAttention`.
+
+    Call arguments:
+        x: float tensor (B, N, D), the tokens.
+        z: float tensor (B, Z), the latent; only when modulated.
+
+    Returns:
+        Tokens (B, N, D) and attention weights (B, H, N).
+
+    Raises:
+        ValueError: if `num_heads` does not divide D.
+    """
+
+    def __init__(self, mlp_width, num_heads=4, modulated=False, score="full", **kwargs):
+        super().__init__(**kwargs)
+        self.mlp_width = mlp_width
+        self.num_heads = num_heads
+        self.modulated = modulated
+        self.score = score
+
+    def build(self, x_shape, z_shape=None):
+        policy = self.dtype_policy
+        self.attention_norm = self._norm("attention_norm", x_shape, z_shape)
+        self.mlp_norm = self._norm("mlp_norm", x_shape, z_shape)
+        self.attention = AdditiveAttention(
+            self.num_heads, self.score, dtype=policy, name="attention"
+        )
+        self.attention.build(x_shape)
+        self.expand = dense(self.mlp_width, policy, "expand", activation=exact_gelu)
+        self.expand.build(x_shape)
+        self.contract = dense(x_shape[-1], policy, "contract")
+        self.contract.build((*x_shape[:-1], self.mlp_width))
+
+    def _norm(self, name, x_shape, z_shape):
+        if self.modulated:
+            norm = SelfModulatedLayerNorm(dtype=self.dtype_policy, name=name)
+            norm.build(x_shape, z_shape)
+        else:
+            norm = keras.layers.LayerNormalization(
+                epsilon=LN_EPSILON, dtype=self.dtype_policy, name=name
+            )
+            norm.build(x_shape)
+        return norm
+
+    def call(self, x, z=None):
+        latent = (z,) if self.modulated else ()
+        mixed, weights = self.attention(self.attention_norm(x, *latent))  # (B, N, D), (B, H, N)
+        y = x + mixed  # (B, N, D)
+        out = self.contract(self.expand(self.mlp_norm(y, *latent)))  # (B, N, D)
+        return (out if self.modulated else y + out), weights
+
+    def compute_output_shape(self, x_shape, z_shape=None):
+        return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "mlp_width": self.mlp_width,
+            "num_heads": self.num_heads,
+            "modulated": self.modulated,
+            "score": self.score,
+        }
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned table (N, D), orthogonal at the start, to tokens (B, N, D)."""
+
+    def build(self, x_shape):
+        self.table = self.add_weight(x_shape[1:], initializer="orthogonal", name="table")
+
+    def call(self, x):
+        return x + self.table
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class UpBlock(keras.layers.Layer):
+    """Decoder stage: nearest x2, 3x3 convolution, batch norm, leaky ReLU (LadaGAN, Sec. III-B).
+
+    Args:
+        filters: int, output channels.
+
+    Call arguments:
+        x: float tensor (B, H, W, C).
+        training: bool, passed to the batch norm.
+
+    Returns:
+        Float tensor (B, 2H, 2W, filters).
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, x_shape):
+        self.conv = conv(self.filters, 3, self.dtype_policy, "conv", use_bias=True)
+        self.conv.build(x_shape)
+        self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
+        self.norm.build((*x_shape[:-1], self.filters))
+
+    def call(self, x, training=False):
+        # Repeating, unlike a resize, has a gradient that XLA can compile.
+        x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)  # (B, 2H, 2W, C)
+        return leaky_relu(self.norm(self.conv(x), training=training))  # (B, 2H, 2W, filters)
+
+    def compute_output_shape(self, x_shape):
+        batch, height, width, _ = x_shape
+        return batch, 2 * height, 2 * width, self.filters
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class DownBlock(keras.layers.Layer):
+    """Residual down-sampling by 2: the mean of a convolutional and a pooled path.
+
+    main:   3x3 stride 2, BN, leaky ReLU, 3x3, BN, leaky ReLU
+    direct: 2x2 average pool, 1x1, BN, leaky ReLU            (LadaGAN, Sec. III-C)
+
+    Args:
+        filters: int, output channels of both paths.
+
+    Call arguments:
+        x: float tensor (B, H, W, C), H and W even.
+        training: bool, passed to the batch norms.
+
+    Returns:
+        Float tensor (B, H/2, W/2, filters).
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, x_shape):
+        batch, height, width, _ = x_shape
+        policy = self.dtype_policy
+        inner = (batch, height // 2, width // 2, self.filters)
+        self.main_conv_1 = conv(self.filters, 3, policy, "main_conv_1", strides=2)
+        self.main_conv_2 = conv(self.filters, 3, policy, "main_conv_2")
+        self.direct_conv = conv(self.filters, 1, policy, "direct_conv")
+        self.main_conv_1.build(x_shape)
+        self.main_conv_2.build(inner)
+        self.direct_conv.build((*inner[:-1], x_shape[-1]))
+        self.pool = keras.layers.AveragePooling2D(2, dtype=policy, name="pool")
+        self.main_norm_1 = BatchNormalization(dtype=policy, name="main_norm_1")
+        self.main_norm_2 = BatchNormalization(dtype=policy, name="main_norm_2")
+        self.direct_norm = BatchNormalization(dtype=policy, name="direct_norm")
+        for norm in (self.main_norm_1, self.main_norm_2, self.direct_norm):
+            norm.build(inner)
+
+    def call(self, x, training=False):
+        main = leaky_relu(self.main_norm_1(self.main_conv_1(x), training=training))
+        main = leaky_relu(self.main_norm_2(self.main_conv_2(main), training=training))
+        direct = self.direct_norm(self.direct_conv(self.pool(x)), training=training)
+        return (main + leaky_relu(direct)) * 0.5  # (B, H/2, W/2, filters)
+
+    def compute_output_shape(self, x_shape):
+        batch, height, width, _ = x_shape
+        return batch, height // 2, width // 2, self.filters
+
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}

@@ -1,0 +1,256 @@
+"""AdversarialModel: two networks, two optimizers, an EMA generator; tf.distribute and XLA."""
+
+import keras
+import tensorflow as tf
+
+from ladagan_tf.training.step import (
+    clip_by_global_norm,
+    discriminator_gradients,
+    ema_decay,
+    generator_gradients,
+    gradient_norm,
+    update_average,
+)
+
+# Streams of random numbers within one step. Evaluation and sampling use seeds of their own.
+DISCRIMINATOR_PHASE, GENERATOR_PHASE = 0, 1
+
+
+def sample_draws(specification, count, seed, step, phase):
+    """Draws what an objective asks for as a pure function of (seed, step, phase).
+
+    Args:
+        specification: nested dict of `Draw`.
+        count: int or scalar tensor, images.
+        seed: int.
+        step: int64 scalar tensor.
+        phase: int, which stream of the step.
+
+    Returns:
+        Nested dict of tensors (count, *shape), float32 or int32.
+    """
+    base = tf.random.fold_in([seed, 0], step)
+    flat = keras.tree.flatten(specification)
+    drawn = []
+    for i, draw in enumerate(flat):
+        key = tf.random.fold_in(base, phase * 1024 + i)
+        shape = tf.concat([tf.reshape(count, (1,)), tf.constant(draw.shape, tf.int32)], axis=0)
+        if draw.kind == "normal":
+            value = tf.random.stateless_normal(shape, key)
+        elif draw.kind == "uniform":
+            value = tf.random.stateless_uniform(shape, key)
+        else:
+            value = tf.random.stateless_uniform(shape, key, draw.low, draw.high, tf.int32)
+        static = count if isinstance(count, int) else None
+        drawn.append(tf.ensure_shape(value, (static, *draw.shape)))
+    return keras.tree.pack_sequence_as(specification, drawn)
+
+
+def scale_images(images):
+    """uint8 in [0, 255] to float32 in [-1, 1], on the device."""
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+class AdversarialModel(keras.Model):
+    """Trains a generator against a discriminator, one update of each per batch.
+
+    A step: draws from (seed, step); D's gradients on this batch and D's update; G's gradients
+    through the updated D and G's update; the EMA generator moves towards G. Only the two gradient
+    computations are compiled with XLA, because compiling all of `train_step` fails with several
+    replicas. Replicas see consecutive parts of the batch and of its draws, and gradients, metrics
+    and batch norm statistics are averaged over them, so that their weights stay equal.
+
+    Build it, and call `compile`, inside the strategy's scope.
+
+    Args:
+        generator, discriminator: built keras.Models.
+        averaged: a generator of the same sizes; its weights are set to `generator`'s.
+        objective: what to minimise, e.g. `LadaObjective`.
+        seed: int, all randomness of the steps derives from (seed, step).
+
+    `train_step` takes (uint8 images (B, S, S, 3), int32 labels (B,)).
+    """
+
+    def __init__(self, generator, discriminator, averaged, objective, seed=0, **kwargs):
+        super().__init__(**kwargs)
+        self.generator = generator
+        self.discriminator = discriminator
+        self.averaged = averaged
+        self.objective = objective
+        self.seed = seed
+        averaged.set_weights(generator.get_weights())
+        self.step = self._counter("step", 0)
+        self.bad_step = self._counter("bad_step", -1)
+        names = (*objective.metrics, "d_grad_norm", "g_grad_norm")
+        self.window = {name: keras.metrics.Mean(name) for name in names}
+        self.built = True
+
+    def _counter(self, name, value):
+        return self.add_weight(
+            (), keras.initializers.Constant(value), "int64", trainable=False, name=name
+        )
+
+    def compile(
+        self,
+        g_optimizer,
+        d_optimizer,
+        ema_decay=0.999,
+        ema_halflife_kimg=0.0,
+        ema_rampup_ratio=0.05,
+        micro_batches=1,
+        clip_norm=0.0,
+        jit=False,
+    ):
+        """Sets how to train.
+
+        Args:
+            g_optimizer, d_optimizer: keras optimizers; built here.
+            ema_decay: float in [0, 1), constant EMA decay per step.
+            ema_halflife_kimg: float, if not 0 replaces `ema_decay` by this half-life in kimg.
+            ema_rampup_ratio: float, see `training.step.ema_decay`.
+            micro_batches: int, parts a replica's batch is computed in, one after the other.
+            clip_norm: float, largest joint gradient norm of each network; 0 for none.
+            jit: bool, compile the gradient functions with XLA.
+        """
+        super().compile(optimizer=None, jit_compile=False)
+        self.g_optimizer = g_optimizer
+        self.d_optimizer = d_optimizer
+        g_optimizer.build(self.generator.trainable_variables)
+        d_optimizer.build(self.discriminator.trainable_variables)
+        self.ema_decay = ema_decay
+        self.ema_halflife_kimg = ema_halflife_kimg
+        self.ema_rampup_ratio = ema_rampup_ratio
+        self.micro_batches = micro_batches
+        self.clip_norm = clip_norm
+        self._d_gradients = tf.function(self._discriminator_gradients, jit_compile=jit)
+        self._g_gradients = tf.function(self._generator_gradients, jit_compile=jit)
+
+    @property
+    def metrics(self):
+        # `fit` resets these when it starts, which would lose the open window of a resumed run.
+        return []
+
+    def window_results(self):
+        """Means over the steps since the last `reset_window`, as Python floats."""
+        return {name: float(metric.result()) for name, metric in self.window.items()}
+
+    def reset_window(self):
+        for metric in self.window.values():
+            metric.reset_state()
+
+    def call(self, z, training=False):
+        """Images of the EMA generator."""
+        return self.averaged(z, training=training)
+
+    def train_step(self, data):
+        images, labels = data
+        replica = tf.distribute.get_replica_context()
+        replicas, index = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
+        local = images.shape[0] or tf.shape(images)[0]
+
+        def draws(specification, phase):
+            # The whole batch's draws on every replica, then its part: they do not depend on
+            # how many replicas there are, and cost next to nothing.
+            step = tf.convert_to_tensor(self.step)
+            drawn = sample_draws(specification, local * replicas, self.seed, step, phase)
+            if replicas == 1:
+                return drawn
+            return keras.tree.map_structure(lambda x: x[index * local :][:local], drawn)
+
+        self.adversarial_step(
+            {"images": scale_images(images), "labels": labels},
+            draws(self.objective.discriminator_draws(), DISCRIMINATOR_PHASE),
+            draws(self.objective.generator_draws(), GENERATOR_PHASE),
+        )
+        return {}
+
+    def adversarial_step(self, batch, discriminator_draws, generator_draws):
+        """One update of D, then of G, then of the EMA, from explicit draws.
+
+        Args:
+            batch: dict of "images", float32 (b, S, S, 3) in [-1, 1], and "labels", int32 (b,).
+            discriminator_draws, generator_draws: as the objective describes them.
+
+        Returns:
+            Dict of scalar metrics of this step, also added to the window.
+        """
+        metrics = {}
+        for name, optimizer, network, compute, draws in (
+            ("d", self.d_optimizer, self.discriminator, self._d_gradients, discriminator_draws),
+            ("g", self.g_optimizer, self.generator, self._g_gradients, generator_draws),
+        ):
+            gradients, parts = compute(batch, draws, optimizer.scale_loss(1.0))
+            gradients, parts = self._over_replicas(gradients, parts)
+            metrics |= parts
+            metrics[f"{name}_grad_norm"] = self._apply(optimizer, network, gradients)
+        self._average_replica_statistics()
+        images = tf.shape(batch["images"])[0] * _replicas()
+        update_average(self.averaged, self.generator, self._decay(images))
+        self._note_non_finite(metrics)
+        self.step.assign_add(1)
+        for name, metric in self.window.items():
+            metric.update_state(metrics[name])
+        return metrics
+
+    def _discriminator_gradients(self, batch, draws, scale):
+        networks = self.objective, self.generator, self.discriminator
+        return discriminator_gradients(*networks, batch, draws, self.micro_batches, scale)
+
+    def _generator_gradients(self, batch, draws, scale):
+        networks = self.objective, self.generator, self.discriminator
+        return generator_gradients(*networks, batch, draws, self.micro_batches, scale)
+
+    def _over_replicas(self, gradients, metrics):
+        """Means over the replicas: each has the same number of images."""
+        if _replicas() == 1:
+            return gradients, metrics
+        replica = tf.distribute.get_replica_context()
+        return replica.all_reduce(tf.distribute.ReduceOp.MEAN, (gradients, metrics))
+
+    def _apply(self, optimizer, network, gradients):
+        """Clips and applies `gradients`; returns their norm before clipping."""
+        scale = optimizer.scale_loss(1.0)
+        norm = gradient_norm(gradients) / scale
+        if self.clip_norm:
+            gradients = clip_by_global_norm(gradients, self.clip_norm * scale)
+        # Keras sums over the replicas what is already their mean.
+        optimizer.apply([g / _replicas() for g in gradients], network.trainable_variables)
+        return norm
+
+    def _average_replica_statistics(self):
+        if _replicas() == 1:
+            return
+        statistics = [
+            *self.generator.non_trainable_variables,
+            *self.discriminator.non_trainable_variables,
+        ]
+        if statistics:
+            replica = tf.distribute.get_replica_context()
+            values = [tf.convert_to_tensor(v) for v in statistics]
+            for variable, value in zip(
+                statistics, replica.all_reduce(tf.distribute.ReduceOp.MEAN, values), strict=True
+            ):
+                variable.assign(value)
+
+    def _decay(self, images):
+        if not self.ema_halflife_kimg:
+            return self.ema_decay
+        images = tf.cast(images, tf.float32)
+        seen = tf.cast(self.step, tf.float32) * images
+        return ema_decay(images, seen, self.ema_halflife_kimg, self.ema_rampup_ratio)
+
+    def _note_non_finite(self, metrics):
+        """Remembers the first step with a NaN or infinite loss or gradient norm."""
+        names = [name for name in metrics if not (self._scales_loss and "grad_norm" in name)]
+        finite = tf.reduce_all(tf.math.is_finite([metrics[name] for name in names]))
+        first = tf.logical_and(tf.logical_not(finite), tf.equal(self.bad_step, -1))
+        self.bad_step.assign(tf.where(first, self.step, self.bad_step))
+
+    @property
+    def _scales_loss(self):
+        # Loss scaling probes for overflow: an infinite gradient is skipped, not an error.
+        return isinstance(self.g_optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def _replicas():
+    return tf.distribute.get_strategy().num_replicas_in_sync

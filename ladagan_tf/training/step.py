@@ -1,0 +1,119 @@
+"""One adversarial step as pure gradient functions, for any backend and any objective.
+
+An objective (see `training/lada.py`) supplies `generate`, `discriminator_loss` and
+`generator_loss`. A batch and its draws are dicts of tensors whose first axis is the image, so that micro-batches are
+slices of both.
+"""
+
+import keras
+from keras import ops
+
+from ladagan_tf.training.autodiff import after, value_and_grad
+
+
+def discriminator_gradients(
+    objective, generator, discriminator, batch, draws, micro_batches=1, scale=1.0
+):
+    """Gradients of `scale` times D's loss, and its metrics.
+
+    The generator runs outside the differentiated function: nothing of it is recorded.
+
+    Args:
+        objective: see the module.
+        generator, discriminator: keras.Models.
+        batch: dict of tensors with B images.
+        draws: nested dict of tensors as `objective.discriminator_draws()` describes.
+        micro_batches: int, parts computed one after the other to save memory; must divide B. The
+            result is that of the whole batch, except that each part has its own BN statistics.
+        scale: float or scalar tensor.
+
+    Returns:
+        List of gradients in the order of `discriminator.trainable_variables`, dict of scalars.
+    """
+
+    def one(batch, draws):
+        fake = ops.stop_gradient(objective.generate(generator, batch, draws))
+
+        def scaled_loss():
+            loss, metrics = objective.discriminator_loss(discriminator, batch, fake, draws)
+            return loss * scale, metrics
+
+        return value_and_grad(scaled_loss, discriminator)
+
+    return _mean_over_parts(one, batch, draws, micro_batches)
+
+
+def generator_gradients(
+    objective, generator, discriminator, batch, draws, micro_batches=1, scale=1.0
+):
+    """Gradients of `scale` times G's loss, and its metrics; see `discriminator_gradients`."""
+
+    def one(batch, draws):
+        def scaled_loss():
+            loss, metrics = objective.generator_loss(generator, discriminator, batch, draws)
+            return loss * scale, metrics
+
+        return value_and_grad(scaled_loss, generator, also_calls=(discriminator,))
+
+    return _mean_over_parts(one, batch, draws, micro_batches)
+
+
+def _mean_over_parts(one, batch, draws, parts):
+    gradients, metrics = None, None
+    for i in range(parts):
+        inputs = keras.tree.map_structure(lambda x, i=i: _part(x, i, parts), (batch, draws))
+        if gradients is not None:
+            inputs = after(gradients, inputs)  # or all parts would be in memory at once
+        (_, m), g = one(*inputs)
+        if gradients is None:
+            gradients, metrics = g, m
+        else:
+            gradients, metrics = keras.tree.map_structure(
+                lambda a, b: a + b, (gradients, metrics), (g, m)
+            )
+    return keras.tree.map_structure(lambda x: x / parts, (gradients, metrics))
+
+
+def _part(x, index, parts):
+    if parts == 1:
+        return x
+    size = ops.shape(x)[0] // parts
+    return x[index * size : (index + 1) * size]
+
+
+def gradient_norm(gradients):
+    """Mean over parameter tensors of each tensor's gradient L2 norm (spec 4)."""
+    return ops.mean(ops.stack([ops.sqrt(ops.sum(ops.square(g))) for g in gradients]))
+
+
+def clip_by_global_norm(gradients, limit):
+    """Scales all gradients down together so that their joint L2 norm is at most `limit`."""
+    norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
+    factor = ops.minimum(1.0, limit / (norm + 1e-12))
+    return [g * factor for g in gradients]
+
+
+def update_average(averaged, network, decay):
+    """EMA of all weights, BN statistics included: e <- decay * e + (1 - decay) * w."""
+    for average, weight in zip(averaged.weights, network.weights, strict=True):
+        average.assign(average + (1.0 - decay) * (ops.convert_to_tensor(weight) - average))
+
+
+def ema_decay(batch_size, images_seen, halflife_kimg, rampup_ratio):
+    """EMA decay for one step from a half-life in thousands of images (Karras et al. 2020).
+
+    Args:
+        batch_size: int, images per step.
+        images_seen: images trained on before the step.
+        halflife_kimg: float, kimg after which a weight's influence has halved.
+        rampup_ratio: float, the half-life is at most this share of the images seen, so that the
+            average forgets the start early on; 0 for no ramp-up.
+
+    Returns:
+        Scalar decay in [0, 1).
+    """
+    halflife = ops.cast(halflife_kimg * 1000.0, "float32")
+    if rampup_ratio:
+        seen = ops.cast(images_seen, "float32") * rampup_ratio
+        halflife = ops.minimum(halflife, ops.maximum(seen, 1e-8))
+    return ops.power(0.5, batch_size / halflife)
