@@ -125,6 +125,26 @@ class AdversarialModel(keras.Model):
         self._d_gradients = tf.function(self._discriminator_gradients, jit_compile=jit)
         self._g_gradients = tf.function(self._generator_gradients, jit_compile=jit)
 
+    def state(self):
+        """Every variable that training changes, by a unique name: what a checkpoint holds.
+
+        Named one by one because TensorFlow's object graph does not see into lists of layers.
+        """
+        parts = {
+            "generator": self.generator.weights,
+            "discriminator": self.discriminator.weights,
+            "averaged": self.averaged.weights,
+            "g_optimizer": self.g_optimizer.variables,
+            "d_optimizer": self.d_optimizer.variables,
+            "window": [v for metric in self.window.values() for v in metric.variables],
+            "counters": [self.step, self.bad_step],
+        }
+        return {
+            f"{part}/{i:03d}/{variable.path}": variable
+            for part, variables in parts.items()
+            for i, variable in enumerate(variables)
+        }
+
     @property
     def metrics(self):
         # `fit` resets these when it starts, which would lose the open window of a resumed run.
@@ -157,12 +177,11 @@ class AdversarialModel(keras.Model):
                 return drawn
             return keras.tree.map_structure(lambda x: x[index * local :][:local], drawn)
 
-        self.adversarial_step(
+        return self.adversarial_step(
             {"images": scale_images(images), "labels": labels},
             draws(self.objective.discriminator_draws(), DISCRIMINATOR_PHASE),
             draws(self.objective.generator_draws(), GENERATOR_PHASE),
         )
-        return {}
 
     def adversarial_step(self, batch, discriminator_draws, generator_draws):
         """One update of D, then of G, then of the EMA, from explicit draws.

@@ -1,8 +1,8 @@
 """One adversarial step as pure gradient functions, for any backend and any objective.
 
 An objective (see `training/lada.py`) supplies `generate`, `discriminator_loss` and
-`generator_loss`. A batch and its draws are dicts of tensors whose first axis is the image, so that micro-batches are
-slices of both.
+`generator_loss`. A batch and its draws are dicts of tensors whose first axis is the image, so that
+micro-batches are slices of both.
 """
 
 import keras

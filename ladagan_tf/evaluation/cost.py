@@ -1,0 +1,211 @@
+"""What a network costs: parameters, multiply-adds and a rough estimate of training memory.
+
+Multiply-adds count one multiplication with its addition once. FLOPs are twice that; the numbers
+that the LadaGAN paper prints as "FLOPs" are multiply-adds. Counted are matrix products and
+convolutions, as closed forms of the layers' sizes; biases, norms, activations, softmax and the
+elementwise products of additive attention are not.
+"""
+
+import math
+
+from ladagan_tf.models.ladagan import DISCRIMINATOR_GRID, GRID
+
+LOGITS_SIDE, LOGITS_KERNEL = 5, 4
+
+
+def parameter_counts(model):
+    """Numbers in the model's weights.
+
+    Args:
+        model: a built keras.Model.
+
+    Returns:
+        (total, trainable): ints; the difference is batch norm's moving statistics.
+    """
+    return model.count_params(), _size(model.trainable_variables)
+
+
+def _size(variables):
+    return sum(math.prod(v.shape) for v in variables)
+
+
+def _attention(tokens, width, heads, score):
+    scores = width * heads if score == "full" else width
+    return tokens * (4 * width**2 + scores)
+
+
+def _mlp(tokens, width, hidden):
+    return 2 * tokens * width * hidden
+
+
+def _sln(noise_dim, width):
+    return noise_dim * width + 2 * width**2
+
+
+def _conv(side, size, inputs, outputs):
+    """A convolution with side x side outputs."""
+    return side**2 * size**2 * inputs * outputs
+
+
+def generator_multiply_adds(generator):
+    """Multiply-adds of one image, from the generator's configuration.
+
+    Args:
+        generator: `models.ladagan.Generator`.
+
+    Returns:
+        int.
+    """
+    g = generator
+    total = g.noise_dim * GRID[0] ** 2 * g.widths[0]
+    for i, side in enumerate(GRID):
+        width = g.widths[i]
+        total += _attention(side**2, width, g.num_heads[i], g.score)
+        total += _mlp(side**2, width, g.mlp_widths[i]) + 2 * _sln(g.noise_dim, width)
+        if i + 1 < len(GRID):
+            total += _conv(2 * side, 3, width // 4, g.widths[i + 1])
+    side, channels = GRID[-1], g.widths[-1]
+    for width in g.decoder_widths:
+        side *= 2
+        total += _conv(side, 3, channels, width)
+        channels = width
+    factor = g.resolution // side  # of the patch head; 1 behind a decoder
+    return total + _conv(g.resolution, 3, channels // factor**2, 3)
+
+
+def discriminator_multiply_adds(discriminator):
+    """Multiply-adds of one image, from the discriminator's configuration.
+
+    Args:
+        discriminator: `models.ladagan.Discriminator`.
+
+    Returns:
+        int.
+    """
+    d = discriminator
+    side = d.resolution
+    total = _conv(side, 3, 3, d.widths[0])
+    for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
+        side //= 2
+        total += _conv(side, 3, inputs, outputs) + _conv(side, 3, outputs, outputs)
+        total += _conv(side, 1, inputs, outputs)
+    width, tokens = d.widths[-1], DISCRIMINATOR_GRID**2
+    total += _attention(tokens, width, d.num_heads, d.score) + _mlp(tokens, width, d.mlp_width)
+    side = DISCRIMINATOR_GRID // 2
+    total += _conv(side, 3, 4 * width, d.out_widths[0])
+    total += _conv(side, 1, *d.out_widths)
+    return total + _conv(LOGITS_SIDE, LOGITS_KERNEL, d.out_widths[1], 1)
+
+
+def generator_activations(generator):
+    """Numbers that one image's forward pass keeps for the backward pass.
+
+    Counted are the inputs of matrix products, convolutions, norms and nonlinear functions, once
+    each; per block of N tokens of width D: the normed and the residual stream (5 N D), q, k, v and
+    their product (4 N D), the scores, and the MLP before and after its GELU (2 N m).
+
+    Args:
+        generator: `models.ladagan.Generator`.
+
+    Returns:
+        int.
+    """
+    g = generator
+    total = 0
+    for i, side in enumerate(GRID):
+        tokens = side**2
+        total += tokens * (9 * g.widths[i] + 2 * g.num_heads[i] + 2 * g.mlp_widths[i])
+        if i + 1 < len(GRID):
+            total += tokens * g.widths[i] + 4 * tokens * g.widths[i + 1]
+    side, channels = GRID[-1], g.widths[-1]
+    for width in g.decoder_widths:
+        side *= 2
+        total += side**2 * (channels + 3 * width)  # repeated input; convolved, normed, bent
+        channels = width
+    return total + g.resolution**2 * 3
+
+
+def discriminator_activations(discriminator):
+    """Numbers that one image's forward pass keeps for the backward pass.
+
+    Counted as in `generator_activations`; per convolution with a batch norm its input, its output
+    and the normed output.
+
+    Args:
+        discriminator: `models.ladagan.Discriminator`.
+
+    Returns:
+        int.
+    """
+    d = discriminator
+    side = d.resolution
+    total = side**2 * (3 + 2 * d.widths[0])
+    for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
+        side //= 2
+        total += side**2 * (inputs + 9 * outputs)  # pooled input; three times conv, norm, bend
+    tokens = DISCRIMINATOR_GRID**2
+    total += tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
+    side = DISCRIMINATOR_GRID // 2
+    return total + side**2 * (4 * d.widths[-1] + d.out_widths[0] + 2 * d.out_widths[1])
+
+
+def memory_estimate(
+    generator,
+    discriminator,
+    batch_size,
+    micro_batches=1,
+    bytes_per_activation=4,
+    r1=True,
+    bcr=False,
+):
+    """Rough peak memory of one training step on one device, in bytes, by what uses it.
+
+    What is counted, with b = batch_size / micro_batches images in flight:
+
+    - weights: both networks, float32;
+    - optimizer: two Adam slots per trainable number of both networks;
+    - ema: a second set of the generator's weights;
+    - gradients: of the network with more trainable numbers, twice with micro-batches (the sum and
+      the part being added);
+    - activations: the greater of the D phase (D on fakes and on reals, whose tape also records the
+      backward pass that R1 differentiates: 3 times the forward pass; with bCR D on twice as many
+      augmented images) and the G phase (G, then D), b images each, and the uint8 and float batch.
+
+    Not counted: the framework itself, convolution workspaces, fragmentation, the input pipeline's
+    memory. Compilers fuse elementwise operations and so store less than is counted here. Expect the
+    right order of magnitude, and measure before relying on it.
+
+    Args:
+        generator, discriminator: `models.ladagan` networks.
+        batch_size: int, images per device and step.
+        micro_batches: int, parts the batch is computed in; must divide it.
+        bytes_per_activation: int, 4 for float32 and 2 for the half precisions.
+        r1: bool, the R1 penalty is taken.
+        bcr: bool, balanced consistency is taken.
+
+    Returns:
+        Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
+
+    Raises:
+        ValueError: if `micro_batches` does not divide `batch_size`.
+    """
+    if micro_batches < 1 or batch_size % micro_batches:
+        raise ValueError(
+            f"micro_batches={micro_batches} does not divide batch_size={batch_size}: "
+            f"give a positive divisor of it"
+        )
+    g_total, g_trained = parameter_counts(generator)
+    d_total, d_trained = parameter_counts(discriminator)
+    one_g, one_d = generator_activations(generator), discriminator_activations(discriminator)
+    passes = 1 + (3 if r1 else 1) + (2 if bcr else 0)
+    per_image = max(passes * one_d, one_g + one_d)
+    pixels = generator.resolution**2 * 3
+    parts = {
+        "weights": 4 * (g_total + d_total),
+        "optimizer": 8 * (g_trained + d_trained),
+        "ema": 4 * g_total,
+        "gradients": 4 * max(g_trained, d_trained) * (1 if micro_batches == 1 else 2),
+        "activations": batch_size // micro_batches * per_image * bytes_per_activation
+        + batch_size * pixels * 5,
+    }
+    return {**parts, "total": sum(parts.values())}

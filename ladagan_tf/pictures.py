@@ -1,0 +1,88 @@
+"""Pictures people look at: image grids and attention sheets, as uint8 arrays and PNG files."""
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ladagan_tf.files import atomic_path
+
+MARGIN = 2  # pixels between tiles
+HEADER = 14  # pixels for a line of text
+TILE = 96  # smallest side of a tile of an attention sheet, in pixels
+
+
+def to_uint8(images):
+    """Float images, nominally in [-1, 1], to uint8: clipped and rounded, not truncated."""
+    images = np.asarray(images, np.float32)
+    return np.rint((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def grid(images, columns):
+    """Tiles images row by row.
+
+    Args:
+        images: uint8 array (N, H, W, 3).
+        columns: int, images per row; a last incomplete row is filled with white.
+
+    Returns:
+        uint8 array (rows * (H + 2) - 2, columns * (W + 2) - 2, 3).
+    """
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + MARGIN), columns * (width + MARGIN), channels), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + MARGIN), i % columns * (width + MARGIN)
+        sheet[top : top + height, left : left + width] = image
+    return sheet[:-MARGIN, :-MARGIN]
+
+
+def attention_sheet(images, maps):
+    """Each image beside where every head looked at every resolution, as in the official figures.
+
+    Args:
+        images: uint8 array (N, S, S, 3).
+        maps: list of float arrays (N, H, T), one per resolution; T tokens of a square grid.
+
+    Returns:
+        uint8 array: a row per image; the image, then one overlay per resolution and head, dark where
+        the weight is smallest and bright where it is largest within the map.
+    """
+    side = max(TILE, images.shape[1])
+    titles, rows = ["image"], []
+    for weights in maps:
+        tokens = int(round(weights.shape[2] ** 0.5))
+        titles += [f"{tokens}x{tokens} head {head + 1}" for head in range(weights.shape[1])]
+    for i, image in enumerate(images):
+        image = _resized(image, side)
+        overlays = [_overlay(image, head) for weights in maps for head in weights[i]]
+        rows += [image, *overlays]
+    body = grid(np.stack(rows), len(titles))
+    return np.concatenate([_header(titles, side, body.shape[1]), body])
+
+
+def _overlay(image, weights):
+    tokens = int(round(len(weights) ** 0.5))
+    low, high = weights.min(), weights.max()
+    heat = (weights - low) / (high - low if high > low else 1.0)
+    heat = _resized((heat.reshape(tokens, tokens) * 255).astype(np.uint8), image.shape[0])
+    colour = matplotlib.colormaps["inferno"](heat)[..., :3] * 255
+    grey = image.mean(axis=2, keepdims=True)
+    return (0.35 * grey + 0.65 * colour).astype(np.uint8)
+
+
+def _resized(image, side):
+    return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
+
+
+def _header(titles, side, width):
+    header = Image.new("RGB", (width, HEADER), "white")
+    draw = ImageDraw.Draw(header)
+    for i, title in enumerate(titles):
+        draw.text((i * (side + MARGIN) + 2, 1), title, fill="black")
+    return np.asarray(header)
+
+
+def save_png(path, image):
+    """Writes a uint8 array (H, W, 3) as PNG, atomically."""
+    with atomic_path(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")
