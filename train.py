@@ -148,7 +148,25 @@ def describe(gan, recorded):
         print(f"--{name}={value}")
     gan.generator.summary()
     gan.discriminator.summary()
-    print(cost.report(gan.generator, gan.discriminator, FLAGS.batch_size))
+    for network, multiply_adds in (
+        (gan.generator, cost.generator_multiply_adds(gan.generator)),
+        (gan.discriminator, cost.discriminator_multiply_adds(gan.discriminator)),
+    ):
+        total, trained = cost.parameter_counts(network)
+        print(
+            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
+            f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
+        )
+    memory = cost.memory_estimate(
+        gan.generator,
+        gan.discriminator,
+        FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
+        FLAGS.micro_batches,
+        bytes_per_activation=4 if FLAGS.precision == "float32" else 2,
+        r1=FLAGS.r1_weight > 0,
+        bcr=FLAGS.bcr,
+    )
+    print(f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device")
 
 
 def train(gan, place, recorded):
