@@ -10,7 +10,7 @@ import sys
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import app, flags, logging
 
 from ladagan_tf import flags as project_flags
 from ladagan_tf.data import pipeline
@@ -20,6 +20,7 @@ from ladagan_tf.models.ladagan import PRESETS, Discriminator, Generator
 from ladagan_tf.training import callbacks, strategy
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.training.loop import run_steps
 from ladagan_tf.training.run import Checkpoints, RunDirectory
 
 FLAGS = flags.FLAGS
@@ -37,6 +38,7 @@ POSITIVE = (
 
 
 def main(argv):
+    logging.set_verbosity(logging.WARNING)  # TensorFlow's notes would cut through the progress bar
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
@@ -217,7 +219,7 @@ def train(gan, place, recorded):
         ]
         print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
     with pipeline.damage_as_input_error(folder):
-        gan.fit(stream, steps_per_epoch=total - start, callbacks=[*around, saving], verbose=0)
+        run_steps(gan, stream, total - start, [*around, saving])
     if saving.stopped_by:
         print(f"stopped by {saving.stopped_by}; run the same command to continue {run.path}")
     elif index == 0:

@@ -94,8 +94,7 @@ def measure(kind, tokens):
 
 def measure_in_a_process(kind, tokens):
     passed = [
-        f"--{flag.name}={flag.value}"
-        for flag in (_WIDTH, _HEADS, _BATCH_SIZE, _REPEATS, _BACKWARD)
+        f"--{flag.name}={flag.value}" for flag in (_WIDTH, _HEADS, _BATCH_SIZE, _REPEATS, _BACKWARD)
     ]
     command = [sys.executable, __file__, f"--point={kind},{tokens}", *passed]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

@@ -1,3 +1,8 @@
-"""LadaGAN and GAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3."""
+"""LadaGAN and GAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3.
+
+Importing the package registers its layers and models, so that `keras.saving.load_model` finds them.
+"""
+
+from ladagan_tf.models import ladagan as ladagan
 
 __version__ = "0.1.0"

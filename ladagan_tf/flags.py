@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from ladagan_tf.models.ladagan import PRESETS
+
 
 def define_prepare_flags():
     """Defines the flags of `python -m ladagan_tf.prepare`."""
@@ -96,9 +98,6 @@ def _define_data_flags():
 
 
 def _define_size_flags():
-    # Here, not above: the processes of `prepare` import this module and do without TensorFlow.
-    from ladagan_tf.models.ladagan import PRESETS
-
     flags.DEFINE_enum(
         "preset",
         "cifar10_32",
@@ -130,7 +129,8 @@ def _define_size_flags():
         "score",
         "full",
         ["full", "per_head"],
-        "Attention scores from the whole query (official code, default) or each head's own (paper).",
+        "Attention scores from the whole query (official code; default) or from each head's part "
+        "of it (paper).",
     )
 
 

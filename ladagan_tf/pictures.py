@@ -44,13 +44,13 @@ def attention_sheet(images, maps):
         maps: list of float arrays (N, H, T), one per resolution; T tokens of a square grid.
 
     Returns:
-        uint8 array: a row per image; the image, then one overlay per resolution and head, dark where
-        the weight is smallest and bright where it is largest within the map.
+        uint8 array: a row per image; the image, then one overlay per resolution and head, dark
+        where the weight is smallest and bright where it is largest within the map.
     """
     side = max(TILE, images.shape[1])
     titles, rows = ["image"], []
     for weights in maps:
-        tokens = int(round(weights.shape[2] ** 0.5))
+        tokens = round(weights.shape[2] ** 0.5)
         titles += [f"{tokens}x{tokens} head {head + 1}" for head in range(weights.shape[1])]
     for i, image in enumerate(images):
         image = _resized(image, side)
@@ -61,7 +61,7 @@ def attention_sheet(images, maps):
 
 
 def _overlay(image, weights):
-    tokens = int(round(len(weights) ** 0.5))
+    tokens = round(len(weights) ** 0.5)
     low, high = weights.min(), weights.max()
     heat = (weights - low) / (high - low if high > low else 1.0)
     heat = _resized((heat.reshape(tokens, tokens) * 255).astype(np.uint8), image.shape[0])

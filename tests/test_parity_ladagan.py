@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from ladagan_tf.models.attention import AdditiveAttention
 from ladagan_tf.models.ladagan import Discriminator, Generator
-from ladagan_tf.models.layers import DownBlock, Ladaformer, SelfModulatedLayerNorm
+from ladagan_tf.models.layers import DownBlock, Ladaformer
+from ladagan_tf.models.norms import SelfModulatedLayerNorm
 from ladagan_tf.serving.official import (
     attention_names,
     discriminator_names,

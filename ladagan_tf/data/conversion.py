@@ -1,6 +1,6 @@
 """One image file becomes one training image: upright, opaque, RGB, 8 bits, square, one size.
 
-Nothing here imports TensorFlow: this module runs in the worker processes of `preparation`.
+It runs in the worker processes of `preparation`: Pillow and NumPy only.
 """
 
 import dataclasses

@@ -14,7 +14,7 @@ import threading
 
 import tqdm
 
-from ladagan_tf.data import sources
+from ladagan_tf.data import records, sources
 from ladagan_tf.data.conversion import Conversion, convert_items
 from ladagan_tf.errors import InputError
 
@@ -62,9 +62,6 @@ def prepare(
     Raises:
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
     """
-    # Here, not above: worker processes import this module, and they do without TensorFlow.
-    from ladagan_tf.data import records
-
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
     for name, value in (("workers", workers), ("shards", shards)):
         if value is not None and value < 1:
@@ -96,7 +93,7 @@ def prepare(
             workers = 1 if images.count < _SMALL else usable_cores()
         writer = records.ShardWriter(folder, images.count, shards)
         with contextlib.closing(_converted(images, conversion, workers)) as converted:
-            counts, skipped, digest = _write(converted, images, writer, records, skip_bad)
+            counts, skipped, digest = _write(converted, images, writer, skip_bad)
         info = records.DatasetInfo(
             folder=folder,
             count=sum(counts.values()),
@@ -129,8 +126,6 @@ def _absolute(path):
 
 def _finished(out, resolution, preparation):
     """The finished set at `out`; None if there is nothing; InputError if it is another set."""
-    from ladagan_tf.data import records
-
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / records.INFO_NAME).is_file():
@@ -192,7 +187,7 @@ def _is_at(handle, folder):
         return False
 
 
-def _write(converted, images, writer, records, skip_bad):
+def _write(converted, images, writer, skip_bad):
     """Writes records; returns the count per label, the skipped images and the content digest."""
     counts, skipped, content = collections.Counter(), [], hashlib.sha256()
     # `disable=None`: no bar where stderr is a log file.

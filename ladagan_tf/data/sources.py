@@ -1,7 +1,7 @@
 """Where images come from: a folder, a zip, an npz, a TensorFlow dataset, or the set `shapes`.
 
 A source lists its items cheaply in this process; its `read` opens one image and can be sent to a
-worker process. TensorFlow is imported only for `tfds:` sources, so that workers start quickly.
+worker process.
 """
 
 import collections.abc
@@ -76,7 +76,7 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
     if spec == SHAPES:
         return _shapes_source(resolution, seed, num_images)
     if spec.startswith(TFDS_PREFIX):
-        # Here, because it imports TensorFlow, which workers that only read images do without.
+        # Here, because importing TFDS takes seconds and few sources need it.
         from ladagan_tf.data.tfds_source import tfds_source
 
         return tfds_source(spec, data_dir)

@@ -143,11 +143,12 @@ class AdversarialModel(keras.Model):
             f"{part}/{i:03d}/{variable.path}": variable
             for part, variables in parts.items()
             for i, variable in enumerate(variables)
+            if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 
     @property
     def metrics(self):
-        # `fit` resets these when it starts, which would lose the open window of a resumed run.
+        # Keras resets these when training starts, which would lose a resumed run's open window.
         return []
 
     def window_results(self):
@@ -223,8 +224,10 @@ class AdversarialModel(keras.Model):
         """Means over the replicas: each has the same number of images."""
         if _replicas() == 1:
             return gradients, metrics
+        # Outputs of a compiled function have no device, which reducing over workers needs.
+        placed = keras.tree.map_structure(tf.identity, (gradients, metrics))
         replica = tf.distribute.get_replica_context()
-        return replica.all_reduce(tf.distribute.ReduceOp.MEAN, (gradients, metrics))
+        return replica.all_reduce(tf.distribute.ReduceOp.MEAN, placed)
 
     def _apply(self, optimizer, network, gradients):
         """Clips and applies `gradients`; returns their norm before clipping."""
@@ -245,7 +248,7 @@ class AdversarialModel(keras.Model):
         ]
         if statistics:
             replica = tf.distribute.get_replica_context()
-            values = [tf.convert_to_tensor(v) for v in statistics]
+            values = [tf.identity(v) for v in statistics]
             for variable, value in zip(
                 statistics, replica.all_reduce(tf.distribute.ReduceOp.MEAN, values), strict=True
             ):

@@ -28,7 +28,9 @@ if keras.backend.backend() == "tensorflow":
                 tape.watch(variable.value)
             loss, extra = fn()
         gradients = tape.gradient(
-            loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            loss,
+            [variable.value for variable in variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return (loss, extra), gradients
 

@@ -20,7 +20,7 @@ ATTENTION_IMAGES = 6
 
 
 class Schedule:
-    """Turns steps of `fit` into images and intervals.
+    """Turns steps of one start into images and intervals.
 
     Args:
         batch_size: int, images per step.
@@ -33,7 +33,7 @@ class Schedule:
         self.total_steps = total_steps
 
     def step(self, batch):
-        """Finished steps after `fit`'s batch number `batch`."""
+        """Finished steps of the run after this start's batch number `batch`."""
         return self.start_step + batch + 1
 
     def images(self, step):
@@ -77,7 +77,7 @@ class FiniteGuard(StepCallback):
             self.check()
 
     def check(self):
-        bad = int(self.model.bad_step)
+        bad = int(keras.ops.convert_to_numpy(self.model.bad_step))
         if bad >= 0:
             self._stop(f"a loss or gradient became NaN or infinite at step {bad + 1}")
 
@@ -86,7 +86,7 @@ class FiniteGuard(StepCallback):
         self.check()
         for network in (self.model.generator, self.model.discriminator):
             for weight in network.weights:
-                if not np.all(np.isfinite(weight)):
+                if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
                     self._stop(f"a weight ({weight.path}) is NaN or infinite after step {step}")
 
     def _stop(self, what):
@@ -189,7 +189,7 @@ class Samples(StepCallback):
 class Checkpointing(StepCallback):
     """Saves a checkpoint every `kimg` and, when told to stop, at once.
 
-    SIGTERM and SIGINT let the running step finish, save, and end `fit`; a second signal has its
+    SIGTERM and SIGINT let the running step finish, save, and end the loop; a second signal has its
     usual effect.
 
     Args:

@@ -45,7 +45,8 @@ class LadaObjective:
     def __post_init__(self):
         if self.loss not in LOSSES:
             raise ValueError(f"loss={self.loss!r} is not one of {', '.join(LOSSES)}")
-        if self.bcr and not self.steps:
+        steps = parse_policy(self.policy)  # also checks it
+        if self.bcr and not steps:
             raise ValueError("bcr=True with policy='': consistency needs an augmentation")
 
     @property

@@ -284,8 +284,3 @@ def _is_running(pid):
         return False
     state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     return state != "Z"
-
-
-def test_image_workers_do_without_tensorflow():
-    code = "import sys, ladagan_tf.prepare; sys.exit('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=_ROOT).returncode == 0

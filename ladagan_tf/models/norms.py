@@ -1,0 +1,156 @@
+"""LadaGAN's norms (arXiv 2401.09596, Sec. III): layer norm, SLN and batch norm."""
+
+import keras
+from keras import ops
+
+LN_EPSILON = 1e-6
+
+
+def dense(units, dtype, name, activation=None, use_bias=True):
+    """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias."""
+    return keras.layers.Dense(
+        units,
+        activation=activation,
+        use_bias=use_bias,
+        kernel_initializer="orthogonal",
+        dtype=dtype,
+        name=name,
+    )
+
+
+def normalize(x):
+    """Layer norm without parameters over the last axis, biased variance, epsilon 1e-6.
+
+    The variance takes the mean as a constant when it is differentiated. For one derivative that is
+    exact, because the deviations sum to zero; for the two that R1 takes it leaves out a term of
+    order 1/D. The official code's layer norm (`tf.nn.moments`) does so, and its recorded gradients
+    are reproduced here under every backend. Batch norm there was a fused kernel, which is exact.
+    """
+    dtype = x.dtype
+    x = ops.cast(x, keras.backend.result_type(dtype, "float32"))
+    mean = ops.mean(x, axis=-1, keepdims=True)
+    variance = ops.mean(ops.square(x - ops.stop_gradient(mean)), axis=-1, keepdims=True)
+    scale = ops.rsqrt(variance + LN_EPSILON)
+    return ops.cast(x * scale - mean * scale, dtype)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class LayerNormalization(keras.layers.Layer):
+    """Layer norm over the channels with a learned scale and offset; see `normalize`.
+
+    Call arguments:
+        x: float tensor (..., D).
+
+    Returns:
+        Float tensor (..., D).
+    """
+
+    def build(self, x_shape):
+        self.gamma = self.add_weight(x_shape[-1:], "ones", name="gamma")
+        self.beta = self.add_weight(x_shape[-1:], "zeros", name="beta")
+
+    def call(self, x):
+        return normalize(x) * self.gamma + self.beta
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class SelfModulatedLayerNorm(keras.layers.Layer):
+    """SLN: layer norm whose scale and shift are computed from the latent (LadaGAN, Sec. III-B).
+
+        h = relu(W_h z + b_h);  y = LN(x) * (W_s h + b_s) + (W_t h + b_t)
+
+    The normalisation has no parameters of its own; the scale is used as it is, not as 1 + scale.
+
+    Call arguments:
+        x: float tensor (B, N, D).
+        z: float tensor (B, Z), the latent.
+
+    Returns:
+        Float tensor (B, N, D).
+    """
+
+    def build(self, x_shape, z_shape):
+        width = x_shape[-1]
+        self.hidden = dense(width, self.dtype_policy, "hidden", activation="relu")
+        self.scale = dense(width, self.dtype_policy, "scale")
+        self.shift = dense(width, self.dtype_policy, "shift")
+        self.hidden.build(z_shape)
+        for layer in (self.scale, self.shift):
+            layer.build((z_shape[0], width))
+
+    def call(self, x, z):
+        h = self.hidden(z)  # (B, D)
+        scale = ops.expand_dims(self.scale(h), 1)  # (B, 1, D)
+        shift = ops.expand_dims(self.shift(h), 1)  # (B, 1, D)
+        return normalize(x) * scale + shift  # (B, N, D)
+
+    def compute_output_shape(self, x_shape, z_shape):
+        return tuple(x_shape)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class BatchNormalization(keras.layers.Layer):
+    """Batch normalisation over (B, H, W) whose moving variance is the unbiased one.
+
+    Training normalises with the biased batch variance; the moving variance receives
+    n / (n - 1) of it, as TensorFlow's fused kernel did in the official code (Keras 3 alone would
+    store the biased one). Statistics are those of one call on one device: real and generated
+    images never share them, and every replica normalises with its own.
+
+    Args:
+        momentum: float, share of the old moving statistics kept at each training call.
+        epsilon: float, added to the variance.
+
+    Call arguments:
+        x: float tensor (B, H, W, C).
+        training: bool, normalise with batch statistics and update the moving ones.
+
+    Returns:
+        Float tensor (B, H, W, C).
+    """
+
+    def __init__(self, momentum=0.99, epsilon=1e-3, **kwargs):
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+
+    def build(self, x_shape):
+        shape = (x_shape[-1],)
+        self.gamma = self.add_weight(shape, "ones", name="gamma", autocast=False)
+        self.beta = self.add_weight(shape, "zeros", name="beta", autocast=False)
+        self.moving_mean = self.add_weight(
+            shape, "zeros", trainable=False, autocast=False, name="moving_mean"
+        )
+        self.moving_variance = self.add_weight(
+            shape, "ones", trainable=False, autocast=False, name="moving_variance"
+        )
+
+    def call(self, x, training=False):
+        dtype = x.dtype
+        x = ops.cast(x, self.variable_dtype)  # half-precision moments would be too coarse
+        if training:
+            # Not ops.moments: TensorFlow's stops the mean's gradient inside the variance, which is
+            # right for one derivative but not for the two that R1 takes.
+            mean = ops.mean(x, axis=(0, 1, 2))  # (C,)
+            variance = ops.mean(ops.square(x - mean), axis=(0, 1, 2))  # (C,)
+            self._update_moving_statistics(x, mean, variance)
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast((x - mean) * scale + self.beta, dtype)
+
+    def _update_moving_statistics(self, x, mean, variance):
+        count = ops.cast(ops.size(x) // x.shape[-1], variance.dtype)
+        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
+            value = ops.stop_gradient(value)
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

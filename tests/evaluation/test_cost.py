@@ -1,0 +1,139 @@
+"""Costs are those of the official networks (spec: nine configurations), in multiply-adds."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from paper_sizes import DISCRIMINATOR, EVERY_ROW, zero_weights
+
+from ladagan_tf.evaluation.cost import (
+    discriminator_activations,
+    discriminator_multiply_adds,
+    generator_activations,
+    generator_multiply_adds,
+    memory_estimate,
+    parameter_counts,
+)
+from ladagan_tf.models.ladagan import Discriminator, Generator
+
+
+@EVERY_ROW
+def test_multiply_adds_and_parameters_are_those_of_the_official_code(row):
+    with zero_weights():
+        generator, discriminator = Generator(**row.generator), Discriminator(**row.discriminator)
+    parameters, trained, giga = DISCRIMINATOR[row.resolution]
+    assert generator_multiply_adds(generator) / 1e9 == pytest.approx(
+        row.giga_multiply_adds, rel=0.01
+    )
+    assert discriminator_multiply_adds(discriminator) / 1e9 == pytest.approx(giga, rel=0.01)
+    assert parameter_counts(generator) == (row.parameters, row.trained)
+    assert parameter_counts(discriminator) == (parameters, trained)
+
+
+def tiny(score="full"):
+    generator = Generator(
+        resolution=64,
+        noise_dim=6,
+        widths=(16, 16, 8),
+        num_heads=(2, 2, 2),
+        mlp_widths=(12, 12, 12),
+        decoder_widths=(5,),
+        score=score,
+    )
+    discriminator = Discriminator(
+        resolution=64,
+        widths=(4, 6, 8),
+        out_widths=(7, 9),
+        num_heads=2,
+        mlp_width=10,
+        score=score,
+    )
+    return generator, discriminator
+
+
+@pytest.mark.parametrize("score", ["full", "per_head"])
+def test_multiply_adds_are_half_of_the_operations_of_the_traced_graph(score):
+    tf = pytest.importorskip("tensorflow")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("counts operations of a TensorFlow graph")
+
+    def products(network):
+        """Multiply-adds of every matrix product and convolution in the graph of one image."""
+        x = tf.TensorSpec((1, *network.input_shape_of_one))
+        graph = tf.function(network).get_concrete_function(x).graph
+        total = 0
+        for op in graph.get_operations():
+            if op.type in ("MatMul", "BatchMatMulV2", "Conv2D"):
+                right = op.inputs[1].shape
+                contracted = right[-2] if op.type != "Conv2D" else np.prod(right[:3])
+                total += op.outputs[0].shape.num_elements() * int(contracted)
+        return total
+
+    generator, discriminator = tiny(score)
+    generator.input_shape_of_one, discriminator.input_shape_of_one = (6,), (64, 64, 3)
+    # The paper's formula per head is an elementwise product and a sum, not a matrix product.
+    in_sums = sum(n * d for n, d in ((64, 16), (256, 16), (1024, 8))) if score != "full" else 0
+    assert generator_multiply_adds(generator) == products(generator) + in_sums
+    in_sums = 256 * 8 if score != "full" else 0
+    assert discriminator_multiply_adds(discriminator) == products(discriminator) + in_sums
+
+
+def test_memory_is_affine_in_the_images_in_flight():
+    networks = tiny()
+    one, two, four = (memory_estimate(*networks, batch_size=n) for n in (1, 2, 4))
+    assert four["activations"] == 2 * two["activations"] == 4 * one["activations"] > 0
+    for part in ("weights", "optimizer", "ema", "gradients"):
+        assert one[part] == four[part]
+    assert one["total"] == sum(value for part, value in one.items() if part != "total")
+
+
+def test_memory_of_weights_slots_and_average_is_exact():
+    generator, discriminator = tiny()
+    adam = keras.optimizers.Adam()
+    adam.build(generator.trainable_variables)
+    trained = sum(w.size for w in map(np.asarray, generator.trainable_variables))
+    slots = [v for v in adam.variables if tuple(v.shape)]
+    assert sum(np.asarray(v).nbytes for v in slots) == 8 * trained
+    parts = memory_estimate(generator, discriminator, 1)
+    assert parts["ema"] == sum(np.asarray(w).nbytes for w in generator.weights)
+    assert parts["weights"] == parts["ema"] + sum(
+        np.asarray(w).nbytes for w in discriminator.weights
+    )
+    d_trained = sum(w.size for w in map(np.asarray, discriminator.trainable_variables))
+    assert parts["optimizer"] == 8 * (trained + d_trained)
+
+
+def test_micro_batches_half_precision_and_no_r1_save_memory():
+    networks = tiny()
+    whole = memory_estimate(*networks, 8)["activations"]
+    assert memory_estimate(*networks, 8, micro_batches=4)["activations"] < whole / 3
+    assert memory_estimate(*networks, 8, bytes_per_activation=2)["activations"] < whole * 0.6
+    assert memory_estimate(*networks, 8, r1=False)["activations"] <= whole
+    assert memory_estimate(*networks, 8, bcr=True)["activations"] >= whole
+
+
+def test_micro_batches_that_do_not_divide_the_batch_are_refused():
+    with pytest.raises(ValueError, match="micro_batches=3 does not divide batch_size=8"):
+        memory_estimate(*tiny(), 8, micro_batches=3)
+
+
+def test_activation_counts_grow_with_the_resolution():
+    def both(resolution, widths, decoder_widths):
+        generator = Generator(
+            resolution, 6, (16, 16, 8), (2, 2, 2), (12, 12, 12), decoder_widths=decoder_widths
+        )
+        discriminator = Discriminator(resolution, widths, (7, 9), 2, 10)
+        return generator_activations(generator), discriminator_activations(discriminator)
+
+    small, large = both(64, (4, 6, 8), (5,)), both(128, (4, 4, 6, 8), (5, 4))
+    assert large[0] > small[0] and large[1] > small[1]
+
+
+def test_evaluation_does_not_import_training():
+    script = (
+        "import sys, ladagan_tf.evaluation.cost\n"
+        "sys.exit(any(name.startswith('ladagan_tf.training') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,67 @@
+"""Models and objectives run, and train, under Keras's JAX backend without TensorFlow."""
+
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# TensorFlow-only tests inside skip themselves through the `tf` fixture.
+NEUTRAL = [
+    "models/test_attention.py",
+    "models/test_layers.py",
+    "models/test_ladagan.py",
+    "training/test_losses.py",
+    "training/test_augment.py",
+    "training/test_autodiff.py",
+    "training/test_lada.py",
+    "training/test_step.py",
+]
+NETWORKS_AND_STEP = ["models.ladagan", *(
+    f"training.{name}" for name in ("autodiff", "losses", "augment", "draws", "lada", "step")
+)]  # fmt: skip
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("jax") is None, reason="jax is not installed (requirements-dev.txt)"
+)
+
+
+def under_jax(*arguments):
+    """Runs Python with the JAX backend on the CPU; returns the finished process."""
+    path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
+    env = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    env["JAX_ENABLE_X64"] = "1"  # many tests compute in float64, as TensorFlow always can
+    return subprocess.run(
+        [sys.executable, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_networks_objective_and_step_import_without_tensorflow():
+    modules = [f"ladagan_tf.{name}" for name in NETWORKS_AND_STEP]
+    script = (
+        "import importlib, sys\n"
+        "sys.modules['tensorflow'] = None  # as if it were not installed\n"
+        f"for name in {modules}: importlib.import_module(name)\n"
+    )
+    done = under_jax("-c", script)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_backend_neutral_tests_pass_under_jax():
+    files = [str(HERE.parent / name) for name in NEUTRAL]
+    # Sizes do not depend on the backend, and JAX compiles every operation of every shape anew:
+    # of the networks' tests the short ones will do.
+    chosen = "not test_ladagan or maps or refuses or mirrors"
+    done = under_jax("-m", "pytest", "-p", "no:cacheprovider", "-k", chosen, *files)
+    assert done.returncode == 0, done.stdout[-4000:]
+
+
+@pytest.mark.slow
+def test_gradients_of_both_losses_are_the_recorded_ones_under_jax(fixtures_dir):
+    done = under_jax(str(HERE / "jax_gradients.py"), str(fixtures_dir))
+    assert done.returncode == 0, done.stderr[-2000:]

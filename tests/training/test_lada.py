@@ -1,0 +1,290 @@
+"""LadaGAN's objective against its formula in float64 NumPy and finite differences of that."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ladagan_tf.training import losses
+from ladagan_tf.training.autodiff import input_gradient, value_and_grad
+from ladagan_tf.training.draws import Draw
+from ladagan_tf.training.lada import LadaObjective
+
+
+def objective(**kwargs):
+    return LadaObjective(**{"noise_dim": 4, "resolution": 8, "policy": "", **kwargs})
+
+
+def numbers(tensors):
+    return [ops.convert_to_numpy(t).astype("float64") for t in tensors]
+
+
+# ------------------------------------------------ the two-layer discriminator, by hand
+
+
+def logits_in_numpy(weights, images):
+    w1, b1, w2, b2 = weights
+    return np.tanh(images.reshape(len(images), -1) @ w1 + b1) @ w2 + b2
+
+
+def r1_in_numpy(weights, images):
+    """mean over images of ||d sum_k D_k / dx||^2 of W2 tanh(W1 x + b1) + b2, analytically."""
+    w1, b1, w2, _ = weights
+    h = np.tanh(images.reshape(len(images), -1) @ w1 + b1)
+    gradient = ((1 - h**2) * w2.sum(axis=1)) @ w1.T
+    return np.mean(np.sum(gradient**2, axis=1))
+
+
+def softplus(x):
+    return np.logaddexp(0.0, x)
+
+
+def total_in_numpy(weights, real, fake, r1_weight):
+    d_loss = softplus(-logits_in_numpy(weights, real)).mean()
+    d_loss += softplus(logits_in_numpy(weights, fake)).mean()
+    return d_loss + r1_weight * r1_in_numpy(weights, real)
+
+
+def directional_difference(fn, weights, direction, step=1e-5):
+    high, low = (
+        [w + s * step * d for w, d in zip(weights, direction, strict=True)] for s in (1, -1)
+    )
+    return (fn(high) - fn(low)) / (2 * step)
+
+
+def assert_gradient(fn, weights, gradients, rng):
+    """`gradients` agree with central differences of `fn` along random directions."""
+    for i, gradient in enumerate(gradients):
+        for _ in range(3):
+            direction = [np.zeros_like(w) for w in weights]
+            direction[i] = rng.standard_normal(weights[i].shape)
+            expected = directional_difference(fn, weights, direction)
+            slack = 1e-5 * np.linalg.norm(gradient) * np.linalg.norm(direction[i]) + 1e-6
+            assert abs(np.sum(gradient * direction[i]) - expected) < slack
+
+
+def test_second_order_gradient_of_r1_agrees_with_finite_differences(tiny_discriminator, batch, rng):
+    discriminator, images = tiny_discriminator(), batch["images"]
+
+    def penalty():
+        logits, gradient = input_gradient(discriminator, images, discriminator)
+        # R1 does not depend on the last bias; in training the loss does.
+        return losses.r1_penalty(gradient) + 0.0 * ops.mean(logits), ()
+
+    (value, _), gradients = value_and_grad(penalty, discriminator)
+    weights, (real,) = numbers(discriminator.get_weights()), numbers([images])
+    np.testing.assert_allclose(value, r1_in_numpy(weights, real), rtol=1e-5)
+    assert_gradient(lambda w: r1_in_numpy(w, real), weights, numbers(gradients), rng)
+
+
+def test_discriminator_loss_and_gradient_are_those_of_the_formula(
+    tiny_generator, tiny_discriminator, batch, plain_draws, rng
+):
+    discriminator = tiny_discriminator()
+    fake = tiny_generator()(plain_draws["z"])
+    lada = objective(r1_weight=0.3)
+
+    def loss():
+        return lada.discriminator_loss(discriminator, batch, fake, plain_draws)
+
+    (value, metrics), gradients = value_and_grad(loss, discriminator)
+    weights, images = numbers(discriminator.get_weights()), numbers([batch["images"], fake])
+
+    def formula(w):
+        return total_in_numpy(w, *images, 0.3)
+
+    np.testing.assert_allclose(value, formula(weights), rtol=1e-5)
+    np.testing.assert_allclose(metrics["r1"], 0.3 * r1_in_numpy(weights, images[0]), rtol=1e-5)
+    assert_gradient(formula, weights, numbers(gradients), rng)
+
+
+def test_r1_is_taken_at_the_augmented_reals(tiny_discriminator, batch, plain_draws, draw):
+    lada, discriminator = objective(policy="color"), tiny_discriminator()
+    draws = {**plain_draws, **draw({k: lada.discriminator_draws()[k] for k in ("real", "fake")})}
+    draws["real"] = {**draws["real"], "contrast": ops.full((4,), 0.0)}
+    draws["real"] |= {"brightness": ops.full((4,), 1.0), "saturation": ops.full((4,), 0.5)}
+    _, metrics = lada.discriminator_loss(discriminator, batch, batch["images"], draws)
+    (images,) = numbers([batch["images"]])
+    mean = images.mean(axis=(1, 2, 3), keepdims=True)
+    augmented = 0.5 * (images - mean) + mean + 0.5
+    expected = 1e-4 * r1_in_numpy(numbers(discriminator.get_weights()), augmented)
+    np.testing.assert_allclose(metrics["r1"], expected, rtol=1e-5)
+
+
+def test_a_zero_r1_weight_leaves_the_adversarial_loss(tiny_discriminator, batch, plain_draws):
+    total, metrics = objective(r1_weight=0.0).discriminator_loss(
+        tiny_discriminator(), batch, batch["images"], plain_draws
+    )
+    assert float(metrics["r1"]) == 0.0 and float(total) == float(metrics["d_loss"])
+
+
+def test_generator_loss_is_the_loss_of_its_images_logits(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    generator, discriminator = tiny_generator(), tiny_discriminator()
+    (images,) = numbers([generator(plain_draws["z"])])
+    logits = logits_in_numpy(numbers(discriminator.get_weights()), images)
+    for name, expected in {"nsl": softplus(-logits).mean(), "hinge": -logits.mean()}.items():
+        loss, metrics = objective(loss=name).generator_loss(
+            generator, discriminator, batch, plain_draws
+        )
+        np.testing.assert_allclose(loss, expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(metrics["fake_logits"], logits.mean(), rtol=1e-4, atol=1e-6)
+
+
+def test_hinge_discriminator_loss_is_the_formula(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    discriminator, fake = tiny_discriminator(), tiny_generator()(plain_draws["z"])
+    _, metrics = objective(loss="hinge").discriminator_loss(discriminator, batch, fake, plain_draws)
+    weights = numbers(discriminator.get_weights())
+    real, fake = (logits_in_numpy(weights, x) for x in numbers([batch["images"], fake]))
+    expected = np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
+    np.testing.assert_allclose(metrics["d_loss"], expected, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------- bCR
+
+
+def neutral(count=4):
+    names = ("brightness", "saturation", "contrast")
+    return {name: ops.full((count,), 0.5) for name in names}
+
+
+def bcr_case(plain_draws, **changes):
+    draws = {**plain_draws, "real": neutral() | changes, "fake": neutral() | changes}
+    return objective(policy="color", bcr=True, bcr_weight=0.1), draws
+
+
+def test_consistency_is_zero_for_an_augmentation_that_changes_nothing(
+    tiny_discriminator, batch, plain_draws
+):
+    lada, draws = bcr_case(plain_draws)
+    _, metrics = lada.discriminator_loss(tiny_discriminator(), batch, batch["images"], draws)
+    assert float(metrics["bcr"]) < 1e-10
+
+
+def test_consistency_is_the_weighted_squared_change_of_the_logits(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    lada, draws = bcr_case(plain_draws, brightness=ops.full((4,), 0.8))
+    discriminator, fake = tiny_discriminator(), tiny_generator()(plain_draws["z"])
+    total, metrics = lada.discriminator_loss(discriminator, batch, fake, draws)
+    weights = numbers(discriminator.get_weights())
+    expected = 0.1 * sum(
+        np.mean((logits_in_numpy(weights, x) - logits_in_numpy(weights, x + 0.3)) ** 2)
+        for x in numbers([batch["images"], fake])
+    )
+    np.testing.assert_allclose(metrics["bcr"], expected, rtol=1e-4)
+    parts = float(metrics["d_loss"] + metrics["r1"] + metrics["bcr"])
+    np.testing.assert_allclose(float(total), parts, rtol=1e-6)
+
+
+def test_under_bcr_the_adversarial_terms_and_r1_see_clean_images(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    lada, draws = bcr_case(plain_draws, brightness=ops.full((4,), 0.9))
+    generator, discriminator = tiny_generator(), tiny_discriminator()
+    fake = generator(plain_draws["z"])
+    _, with_bcr = lada.discriminator_loss(discriminator, batch, fake, draws)
+    _, clean = objective().discriminator_loss(discriminator, batch, fake, plain_draws)
+    for name in ("d_loss", "r1"):
+        np.testing.assert_allclose(with_bcr[name], clean[name], rtol=1e-6)
+    augmented, _ = lada.generator_loss(generator, discriminator, batch, draws)
+    plain, _ = objective().generator_loss(generator, discriminator, batch, plain_draws)
+    np.testing.assert_allclose(augmented, plain, rtol=1e-6)
+
+
+def test_no_gradient_flows_through_the_augmented_images(tf, tiny_discriminator, batch, plain_draws):
+    lada, draws = bcr_case(plain_draws, brightness=ops.full((4,), 0.8))
+    lada = objective(policy="color", bcr=True, r1_weight=0.0, bcr_weight=1.0)
+    discriminator, images = tiny_discriminator(), batch["images"]
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        _, metrics = lada.discriminator_loss(discriminator, {"images": images}, images, draws)
+    (gradient,) = numbers([tape.gradient(metrics["bcr"], images)])
+    weights, (x,) = numbers(discriminator.get_weights()), numbers([images])
+    augmented = logits_in_numpy(weights, x + 0.3)  # a constant
+    direction = np.ones_like(x)
+    step = 1e-5
+    high, low = (
+        2 * np.mean((logits_in_numpy(weights, x + s * step * direction) - augmented) ** 2)
+        for s in (1, -1)
+    )
+    np.testing.assert_allclose(np.sum(gradient), (high - low) / (2 * step), rtol=1e-4, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------ batch statistics
+
+
+def normed_discriminator():
+    layers = keras.layers
+    norm = layers.BatchNormalization(center=False, scale=False, momentum=0.0, epsilon=1e-5)
+    flat = [layers.Flatten(), layers.Dense(25, kernel_initializer="ones")]
+    return keras.Sequential([keras.Input((8, 8, 3)), norm, *flat])
+
+
+def test_real_and_generated_images_have_batch_statistics_of_their_own(batch, plain_draws):
+    # Fakes are reals moved by a constant: own statistics hide that, shared ones would not.
+    _, metrics = objective(r1_weight=0.0).discriminator_loss(
+        normed_discriminator(), batch, batch["images"] + 5.0, plain_draws
+    )
+    np.testing.assert_allclose(metrics["real_logits"], 0.0, atol=1e-3)
+    np.testing.assert_allclose(metrics["d_loss"], numbers_of_own_statistics(batch), rtol=1e-3)
+
+
+def numbers_of_own_statistics(batch):
+    (x,) = numbers([batch["images"]])
+    normed = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
+    logits = normed.sum(axis=(1, 2, 3))
+    return softplus(-logits).mean() + softplus(logits).mean()
+
+
+def test_discriminator_sees_fakes_first_and_reals_last(batch, plain_draws):
+    discriminator = normed_discriminator()
+    objective().discriminator_loss(discriminator, batch, batch["images"] + 5.0, plain_draws)
+    moving_mean = ops.convert_to_numpy(discriminator.layers[0].moving_mean)  # momentum 0
+    expected = numbers([batch["images"]])[0].mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(moving_mean, expected, atol=1e-5)
+
+
+# ------------------------------------------------------------------------- what it asks for
+
+
+def test_metrics_are_the_reported_names(tiny_generator, tiny_discriminator, batch, plain_draws):
+    for bcr in (False, True):
+        lada, draws = bcr_case(plain_draws) if bcr else (objective(), plain_draws)
+        networks = tiny_generator(), tiny_discriminator()
+        _, d = lada.discriminator_loss(networks[1], batch, batch["images"], draws)
+        _, g = lada.generator_loss(*networks, batch, draws)
+        assert sorted([*d, *g]) == sorted(lada.metrics)
+
+
+def test_draws_are_a_latent_and_one_augmentation_for_each_side():
+    lada = objective(policy="translation")
+    shift = Draw.integers(-1, 2)
+    augmentation = {"shift_rows": shift, "shift_columns": shift}
+    expected = {"z": Draw.normal(4), "fake": augmentation, "real": augmentation}
+    assert lada.discriminator_draws() == expected
+    assert lada.generator_draws() == {"z": Draw.normal(4), "fake": augmentation}
+    consistent = objective(policy="translation", bcr=True)
+    assert consistent.generator_draws() == {"z": Draw.normal(4), "fake": {}}
+
+
+def test_defaults_are_the_published_cifar10_recipe():
+    lada = LadaObjective()
+    assert (lada.noise_dim, lada.loss, lada.r1_weight) == (128, "nsl", 1e-4)
+    assert (lada.steps, lada.bcr, lada.bcr_weight) == (("color", "translation"), False, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"loss": "wgan"}, "loss='wgan' is not one of nsl, hinge"),
+        ({"policy": "flip"}, "policy='flip': 'flip' is not one of color, translation, cutout"),
+        ({"policy": "", "bcr": True}, "bcr=True with policy='': consistency needs"),
+    ],
+)
+def test_wrong_fields_are_refused_when_the_objective_is_made(fields, message):
+    with pytest.raises(ValueError, match=message):
+        LadaObjective(**fields)
