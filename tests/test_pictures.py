@@ -1,0 +1,38 @@
+"""Grids and attention sheets show what they were given, in order."""
+
+import numpy as np
+from PIL import Image
+
+from ladagan_tf import pictures
+
+
+def test_floats_are_clipped_and_rounded_to_uint8():
+    values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 0.0041], np.float32)
+    np.testing.assert_array_equal(pictures.to_uint8(values), [0, 0, 128, 255, 255, 128])
+
+
+def test_grid_fills_rows_first_and_the_rest_with_white():
+    images = np.stack([np.full((4, 4, 3), value, np.uint8) for value in (10, 20, 30)])
+    sheet = pictures.grid(images, columns=2)
+    assert sheet.shape == (10, 10, 3)
+    assert [int(sheet[y, x, 0]) for y, x in ((0, 0), (0, 9), (9, 0), (9, 9))] == [10, 20, 30, 255]
+
+
+def test_attention_sheet_is_brightest_where_the_weight_is_largest():
+    images = np.zeros((1, 32, 32, 3), np.uint8)
+    weights = np.full((1, 1, 4), 0.1, np.float32)
+    weights[0, 0, 2] = 0.7  # second row, first column of a 2 x 2 grid
+    sheet = pictures.attention_sheet(images, [weights])
+    overlay = sheet[pictures.HEADER :, pictures.TILE + pictures.MARGIN :].mean(axis=2)
+    quarter = pictures.TILE // 2
+    quarters = [
+        [overlay[y : y + 8, x : x + 8].mean() for x in (8, quarter + 8)] for y in (8, quarter + 8)
+    ]
+    assert np.argmax(quarters) == 2
+
+
+def test_png_holds_the_exact_pixels_and_leaves_no_temporary_file(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    pictures.save_png(tmp_path / "image.png", image)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "image.png")), image)
+    assert [path.name for path in tmp_path.iterdir()] == ["image.png"]

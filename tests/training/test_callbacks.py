@@ -1,0 +1,63 @@
+"""Intervals in kimg fall on the right steps, and a run that went wrong writes nothing."""
+
+import keras
+import numpy as np
+import pytest
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.training.callbacks import FiniteGuard, Schedule
+
+
+def due_steps(schedule, kimg):
+    return [step for step in range(1, schedule.total_steps + 1) if schedule.due(step, kimg)]
+
+
+def test_an_interval_is_due_at_the_first_step_that_reaches_a_multiple():
+    assert due_steps(Schedule(batch_size=300, start_step=0, total_steps=10), 1.0) == [4, 7, 10]
+
+
+def test_the_last_step_is_always_due():
+    assert due_steps(Schedule(batch_size=8, start_step=0, total_steps=5), 1000.0) == [5]
+
+
+def test_an_interval_shorter_than_a_batch_is_due_at_every_step():
+    assert due_steps(Schedule(batch_size=8, start_step=0, total_steps=3), 0.001) == [1, 2, 3]
+
+
+def test_steps_count_from_the_start_of_the_run():
+    schedule = Schedule(batch_size=8, start_step=20, total_steps=40)
+    assert schedule.step(0) == 21
+    assert schedule.images(21) == 168
+
+
+class FakeModel:
+    def __init__(self, bad_step, weight):
+        self.bad_step = np.int64(bad_step)
+        self.generator = self.discriminator = keras.Sequential([keras.layers.Dense(1)])
+        self.generator.build((None, 1))
+        self.generator.set_weights([np.full((1, 1), weight), np.zeros(1)])
+
+
+class NoCheckpoints:
+    def paths(self):
+        return []
+
+
+def guard(model):
+    guard = FiniteGuard(Schedule(8, 0, 10), (0.008,), NoCheckpoints())
+    guard.set_model(model)
+    return guard
+
+
+def test_a_finite_run_passes_the_guard():
+    guard(FakeModel(bad_step=-1, weight=1.0)).check_weights(3)
+
+
+def test_a_bad_step_stops_the_run_naming_step_and_advice():
+    with pytest.raises(InputError, match=r"at step 8; there is no checkpoint yet. Lower --g_lr"):
+        guard(FakeModel(bad_step=7, weight=1.0)).on_train_batch_end(0)
+
+
+def test_an_overflowed_weight_stops_the_run_before_it_is_saved():
+    with pytest.raises(InputError, match=r"kernel.* is NaN or infinite after step 3"):
+        guard(FakeModel(bad_step=-1, weight=np.inf)).check_weights(3)
