@@ -3,25 +3,23 @@
 The same command again continues the run exactly where it stopped.
 """
 
-import math
 import pathlib
 import sys
 
 import keras
-import numpy as np
-import tensorflow as tf
 from absl import app, flags, logging
 
 from ladagan_tf import flags as project_flags
 from ladagan_tf.data import pipeline
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import cost
-from ladagan_tf.models.ladagan import PRESETS, Discriminator, Generator
-from ladagan_tf.training import callbacks, strategy
+from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.training import strategy
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
-from ladagan_tf.training.loop import run_steps
-from ladagan_tf.training.run import Checkpoints, RunDirectory
+from ladagan_tf.training.loop import continue_run
+from ladagan_tf.training.run import RunDirectory
 
 FLAGS = flags.FLAGS
 
@@ -50,7 +48,7 @@ def main(argv):
         if FLAGS.dry_run:
             describe(gan, recorded)
         else:
-            train(gan, place, recorded)
+            train(gan, recorded)
 
 
 def resolve_flags():
@@ -150,80 +148,42 @@ def describe(gan, recorded):
         print(f"--{name}={value}")
     gan.generator.summary()
     gan.discriminator.summary()
-    for network, multiply_adds in (
-        (gan.generator, cost.generator_multiply_adds(gan.generator)),
-        (gan.discriminator, cost.discriminator_multiply_adds(gan.discriminator)),
-    ):
-        total, trained = cost.parameter_counts(network)
-        print(
-            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
-            f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
+    print(
+        cost.report(
+            gan.generator,
+            gan.discriminator,
+            FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
+            micro_batches=FLAGS.micro_batches,
+            bytes_per_activation=4 if FLAGS.precision == "float32" else 2,
+            r1=FLAGS.r1_weight > 0,
+            bcr=FLAGS.bcr,
         )
-    memory = cost.memory_estimate(
-        gan.generator,
-        gan.discriminator,
-        FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
-        FLAGS.micro_batches,
-        bytes_per_activation=4 if FLAGS.precision == "float32" else 2,
-        r1=FLAGS.r1_weight > 0,
-        bcr=FLAGS.bcr,
     )
-    print(f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device")
 
 
-def train(gan, place, recorded):
+def train(gan, recorded):
     """Trains from the latest checkpoint, or from the start, to --total_kimg."""
     run = RunDirectory(FLAGS.run_dir)
     run.check_flags(recorded, FREE, FLAGS.force)
-    index, workers = strategy.worker(place)
-    replicas = place.num_replicas_in_sync // workers
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
-    checkpoints = Checkpoints(run.checkpoints, gan.state(), FLAGS.keep_checkpoints)
-    start = checkpoints.restore_latest()
-    total = math.ceil(FLAGS.total_kimg * 1000 / FLAGS.batch_size)
-    if start >= total:
-        print(f"{run.path}: already trained for {FLAGS.total_kimg:g} kimg; raise --total_kimg")
-        return
-    stream = place.distribute_datasets_from_function(
-        lambda _: pipeline.make_dataset(
-            folder,
-            batch_size=FLAGS.batch_size,
-            seed=FLAGS.seed,
-            start_step=start,
-            flip=FLAGS.flip,
-            subset=FLAGS.subset,
-            worker_index=index,
-            num_workers=workers,
-            replicas=replicas,
-        )
+    continue_run(
+        gan,
+        run,
+        folder,
+        recorded,
+        batch_size=FLAGS.batch_size,
+        total_kimg=FLAGS.total_kimg,
+        seed=FLAGS.seed,
+        flip=FLAGS.flip,
+        subset=FLAGS.subset,
+        log_kimg=FLAGS.log_kimg,
+        sample_kimg=FLAGS.sample_kimg,
+        checkpoint_kimg=FLAGS.checkpoint_kimg,
+        keep_checkpoints=FLAGS.keep_checkpoints,
+        grid=FLAGS.grid,
     )
-    schedule = callbacks.Schedule(FLAGS.batch_size, start, total)
-    intervals = (FLAGS.log_kimg, FLAGS.sample_kimg, FLAGS.checkpoint_kimg)
-    guard = callbacks.FiniteGuard(schedule, intervals, checkpoints)
-    saving = callbacks.Checkpointing(
-        schedule, checkpoints, guard, FLAGS.checkpoint_kimg, writes=index == 0
-    )
-    around = [guard]
-    if index == 0:
-        run.start(recorded, (gan.generator, gan.discriminator))
-        run.truncate_stats(start)
-        writer = tf.summary.create_file_writer(str(run.tensorboard))
-        latents = np.random.default_rng(FLAGS.seed).normal(size=(FLAGS.grid**2, FLAGS.noise_dim))
-        latents = latents.astype(np.float32)
-        around += [
-            callbacks.Progress(schedule, FLAGS.log_kimg / 10),
-            callbacks.Statistics(schedule, run, writer, FLAGS.log_kimg),
-            callbacks.Samples(schedule, run, writer, FLAGS.sample_kimg, latents, FLAGS.grid),
-        ]
-        print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
-    with pipeline.damage_as_input_error(folder):
-        run_steps(gan, stream, total - start, [*around, saving])
-    if saving.stopped_by:
-        print(f"stopped by {saving.stopped_by}; run the same command to continue {run.path}")
-    elif index == 0:
-        print(f"{run.path}: finished {FLAGS.total_kimg:g} kimg; samples are in {run.samples}")
 
 
 if __name__ == "__main__":

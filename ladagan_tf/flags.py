@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from ladagan_tf.models.ladagan import PRESETS
+from ladagan_tf.models.sizes import PRESETS
 
 
 def define_prepare_flags():

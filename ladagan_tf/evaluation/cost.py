@@ -209,3 +209,29 @@ def memory_estimate(
         + batch_size * pixels * 5,
     }
     return {**parts, "total": sum(parts.values())}
+
+
+def report(generator, discriminator, batch_size, **step):
+    """Parameters, multiply-adds and the memory estimate of a training step, as text.
+
+    Args:
+        generator, discriminator: `models.ladagan` networks.
+        batch_size: int, images per device and step.
+        **step: the other arguments of `memory_estimate`.
+
+    Returns:
+        str of three lines.
+    """
+    lines = []
+    for network, multiply_adds in (
+        (generator, generator_multiply_adds(generator)),
+        (discriminator, discriminator_multiply_adds(discriminator)),
+    ):
+        total, trained = parameter_counts(network)
+        lines.append(
+            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
+            f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
+        )
+    memory = memory_estimate(generator, discriminator, batch_size, **step)
+    lines.append(f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device")
+    return "\n".join(lines)

@@ -1,6 +1,4 @@
-"""LadaGAN's generator and discriminator, and the sizes the paper uses (arXiv 2401.09596)."""
-
-import dataclasses
+"""LadaGAN's generator and discriminator (arXiv 2401.09596, Sec. III)."""
 
 import keras
 from keras import ops
@@ -11,33 +9,14 @@ from ladagan_tf.models.layers import (
     PositionEmbedding,
     UpBlock,
     conv,
-    dense,
     leaky_relu,
 )
+from ladagan_tf.models.norms import dense
+from ladagan_tf.models.sizes import check, check_resolution, check_widths
 
-RESOLUTIONS = (32, 64, 128, 256)
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 DISCRIMINATOR_GRID = 16
 LOGITS = 25
-
-
-def _check(condition, message):
-    if not condition:
-        raise ValueError(message)
-
-
-def _check_resolution(resolution):
-    _check(
-        resolution in RESOLUTIONS,
-        f"resolution={resolution} is not one of {', '.join(map(str, RESOLUTIONS))}",
-    )
-
-
-def _check_widths(field, widths, count, why):
-    _check(
-        len(widths) == count and all(isinstance(w, int) and w > 0 for w in widths),
-        f"{field}={list(widths)}: give {count} positive integers {why}",
-    )
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -123,26 +102,26 @@ class Generator(keras.Model):
         self.build((None, noise_dim))
 
     def _check_sizes(self):
-        _check_resolution(self.resolution)
+        check_resolution(self.resolution)
         for field in ("widths", "num_heads", "mlp_widths"):
-            _check_widths(field, getattr(self, field), 3, "(one per block)")
+            check_widths(field, getattr(self, field), 3, "(one per block)")
         for width, heads in zip(self.widths, self.num_heads, strict=True):
-            _check(
+            check(
                 width % heads == 0,
                 f"num_heads={list(self.num_heads)}: {heads} does not divide the width {width}",
             )
         for width in self.widths[:2]:
-            _check(width % 4 == 0, f"widths={list(self.widths)}: {width} is not a multiple of 4")
+            check(width % 4 == 0, f"widths={list(self.widths)}: {width} is not a multiple of 4")
         factor = self.resolution // GRID[-1]
         if self.decoder_widths:
-            _check_widths(
+            check_widths(
                 "decoder_widths",
                 self.decoder_widths,
                 factor.bit_length() - 1,
                 f"(one per doubling from {GRID[-1]} to resolution {self.resolution}), or none",
             )
         else:
-            _check(
+            check(
                 self.widths[-1] % factor**2 == 0,
                 f"widths={list(self.widths)}: the patch head of resolution {self.resolution} needs "
                 f"a last width that is a multiple of {factor**2}",
@@ -261,16 +240,16 @@ class Discriminator(keras.Model):
         self.num_heads = num_heads
         self.mlp_width = mlp_width
         self.score = score
-        _check_resolution(resolution)
-        _check_widths(
+        check_resolution(resolution)
+        check_widths(
             "widths",
             self.widths,
             (resolution // DISCRIMINATOR_GRID).bit_length(),
             f"(the first convolution and one per halving from {resolution} to "
             f"{DISCRIMINATOR_GRID})",
         )
-        _check_widths("out_widths", self.out_widths, 2, "(the head's two convolutions)")
-        _check(
+        check_widths("out_widths", self.out_widths, 2, "(the head's two convolutions)")
+        check(
             num_heads > 0 and self.widths[-1] % num_heads == 0,
             f"num_heads={num_heads} does not divide the last of widths={list(self.widths)}",
         )
@@ -329,27 +308,3 @@ class Discriminator(keras.Model):
             "mlp_width": self.mlp_width,
             "score": self.score,
         }
-
-
-@dataclasses.dataclass(frozen=True)
-class Preset:
-    """Sizes of one experiment. `confirmed`: printed in the authors' published config.json."""
-
-    resolution: int
-    widths: tuple
-    decoder_widths: tuple
-    discriminator_widths: tuple
-    confirmed: bool
-
-
-_NARROW, _WIDE = (1024, 256, 64), (1024, 512, 256)
-
-PRESETS = {
-    #                       px   token widths  decoder        discriminator           confirmed
-    "cifar10_32":   Preset(32,  _NARROW,      (),            (128, 256),              True),
-    "celeba_64":    Preset(64,  _NARROW,      (),            (64, 128, 256),          True),
-    "ffhq_128":     Preset(128, _WIDE,        (128, 64),     (32, 64, 128, 256),      True),
-    "bedroom_128":  Preset(128, _WIDE,        (128, 64),     (32, 64, 128, 256),      False),
-    "ffhq_256":     Preset(256, _WIDE,        (128, 64, 32), (16, 32, 64, 128, 256),  False),
-    "bedroom_256":  Preset(256, _WIDE,        (128, 64, 32), (16, 32, 64, 128, 256),  False),
-}  # fmt: skip

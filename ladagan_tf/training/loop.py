@@ -1,10 +1,101 @@
-"""The loop around `train_step`."""
+"""A run from its latest checkpoint to its end: the steps and what happens around them."""
+
+import math
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from ladagan_tf.data import pipeline
+from ladagan_tf.training import callbacks
+from ladagan_tf.training.run import Checkpoints
+from ladagan_tf.training.strategy import worker
 
-def run_steps(model, stream, steps, callbacks):
+
+def continue_run(
+    model,
+    run,
+    folder,
+    flags,
+    *,
+    batch_size,
+    total_kimg,
+    seed=0,
+    flip=False,
+    subset=1.0,
+    log_kimg=10.0,
+    sample_kimg=500.0,
+    checkpoint_kimg=500.0,
+    keep_checkpoints=2,
+    grid=8,
+):
+    """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
+
+    Args:
+        model: AdversarialModel, compiled in its strategy's scope.
+        run: RunDirectory.
+        folder: a prepared set.
+        flags: dict of text, what `run.start` records.
+        batch_size: int, images per step over all devices (global).
+        total_kimg: float, length of the run in thousands of images.
+        seed: int, of data order and sample latents.
+        flip, subset: see `data.pipeline.make_dataset`.
+        log_kimg, sample_kimg, checkpoint_kimg: floats, intervals.
+        keep_checkpoints: int.
+        grid: int, rows and columns of sample grids.
+
+    Raises:
+        InputError: for unusable data or checkpoints, and when a loss is no longer finite.
+    """
+    strategy = model.distribute_strategy
+    index, workers = worker(strategy)
+    replicas = strategy.num_replicas_in_sync // workers
+    checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints)
+    start = checkpoints.restore_latest()
+    total = math.ceil(total_kimg * 1000 / batch_size)
+    if start >= total:
+        print(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
+        return
+    stream = strategy.distribute_datasets_from_function(
+        lambda _: pipeline.make_dataset(
+            folder,
+            batch_size=batch_size,
+            seed=seed,
+            start_step=start,
+            flip=flip,
+            subset=subset,
+            worker_index=index,
+            num_workers=workers,
+            replicas=replicas,
+        )
+    )
+    schedule = callbacks.Schedule(batch_size, start, total)
+    guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
+    chief = index == 0
+    around = [guard]
+    if chief:
+        run.start(flags, (model.generator, model.discriminator))
+        run.truncate_stats(start)
+        writer = tf.summary.create_file_writer(str(run.tensorboard))
+        latents = np.random.default_rng(seed).normal(size=(grid**2, model.generator.noise_dim))
+        around += [
+            callbacks.Progress(schedule, log_kimg / 10),
+            callbacks.Statistics(schedule, run, writer, log_kimg),
+            callbacks.Samples(
+                schedule, run, writer, sample_kimg, latents.astype(np.float32), columns=grid
+            ),
+        ]
+        print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
+    saving = callbacks.Checkpointing(schedule, checkpoints, guard, checkpoint_kimg, writes=chief)
+    with pipeline.damage_as_input_error(folder):
+        run_steps(model, stream, total - start, [*around, saving])
+    if saving.stopped_by:
+        print(f"stopped by {saving.stopped_by}; run the same command to continue {run.path}")
+    elif chief:
+        print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
+
+
+def run_steps(model, stream, steps, around):
     """Runs `model.train_step` on `steps` batches, with Keras callbacks around each.
 
     `Model.fit` would do, but under a strategy it takes one batch from the stream to build a model
@@ -14,7 +105,7 @@ def run_steps(model, stream, steps, callbacks):
         model: AdversarialModel, built and compiled in its strategy's scope.
         stream: tf.distribute.DistributedDataset of (images, labels); endless.
         steps: int.
-        callbacks: list of keras.callbacks.Callback; setting `model.stop_training` ends the loop.
+        around: list of keras.callbacks.Callback; setting `model.stop_training` ends the loop.
     """
     strategy = model.distribute_strategy
 
@@ -23,7 +114,7 @@ def run_steps(model, stream, steps, callbacks):
         strategy.run(model.train_step, args=(next(iterator),))
 
     model.stop_training = False
-    around = keras.callbacks.CallbackList(callbacks, model=model)
+    around = keras.callbacks.CallbackList(around, model=model)
     iterator = iter(stream)
     around.on_train_begin()
     try:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from paper_sizes import DISCRIMINATOR, DISCRIMINATOR_WIDTHS, EVERY_ROW, zero_weights
 
-from ladagan_tf.models.ladagan import PRESETS, Discriminator, Generator
+from ladagan_tf.models.ladagan import Discriminator, Generator
 from ladagan_tf.models.norms import BatchNormalization
+from ladagan_tf.models.sizes import PRESETS
 
 Z = 6
 # Tiny token widths: the last is 64 so that a patch head reaches 256 pixels.
