@@ -1,6 +1,7 @@
 """AdversarialModel: two networks, two optimizers, an EMA generator; tf.distribute and XLA."""
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.training.step import (
@@ -81,8 +82,13 @@ class AdversarialModel(keras.Model):
         averaged.set_weights(generator.get_weights())
         self.step = self._counter("step", 0)
         self.bad_step = self._counter("bad_step", -1)
-        names = (*objective.metrics, "d_grad_norm", "g_grad_norm")
-        self.window = {name: keras.metrics.Mean(name) for name in names}
+        # Sums over a window of steps. Not keras.metrics: reading those is a collective operation
+        # over workers, and `fit` resets them, which would lose a resumed run's open window.
+        self.window_names = (*objective.metrics, "d_grad_norm", "g_grad_norm")
+        self.window_sums = self.add_weight(
+            (len(self.window_names),), "zeros", trainable=False, name="window_sums"
+        )
+        self.window_steps = self._counter("window_steps", 0)
         self.built = True
 
     def _counter(self, name, value):
@@ -136,7 +142,7 @@ class AdversarialModel(keras.Model):
             "averaged": self.averaged.weights,
             "g_optimizer": self.g_optimizer.variables,
             "d_optimizer": self.d_optimizer.variables,
-            "window": [v for metric in self.window.values() for v in metric.variables],
+            "window": [self.window_sums, self.window_steps],
             "counters": [self.step, self.bad_step],
         }
         return {
@@ -146,18 +152,16 @@ class AdversarialModel(keras.Model):
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 
-    @property
-    def metrics(self):
-        # Keras resets these when training starts, which would lose a resumed run's open window.
-        return []
-
     def window_results(self):
-        """Means over the steps since the last `reset_window`, as Python floats."""
-        return {name: float(metric.result()) for name, metric in self.window.items()}
+        """Means over the steps since the last `reset_window`, as Python floats; NaN if none."""
+        sums = keras.ops.convert_to_numpy(self.window_sums)
+        steps = int(keras.ops.convert_to_numpy(self.window_steps))
+        means = sums / steps if steps else np.full(sums.shape, np.nan)
+        return dict(zip(self.window_names, map(float, means), strict=True))
 
     def reset_window(self):
-        for metric in self.window.values():
-            metric.reset_state()
+        self.window_sums.assign(tf.zeros_like(self.window_sums))
+        self.window_steps.assign(0)
 
     def call(self, z, training=False):
         """Images of the EMA generator."""
@@ -208,8 +212,8 @@ class AdversarialModel(keras.Model):
         update_average(self.averaged, self.generator, self._decay(images))
         self._note_non_finite(metrics)
         self.step.assign_add(1)
-        for name, metric in self.window.items():
-            metric.update_state(metrics[name])
+        self.window_sums.assign_add([metrics[name] for name in self.window_names])
+        self.window_steps.assign_add(1)
         return metrics
 
     def _discriminator_gradients(self, batch, draws, scale):
