@@ -29,3 +29,14 @@ def randomised(rng):
         return layer
 
     return fill
+
+
+@pytest.fixture
+def built(randomised):
+    """`built(layer, *shapes)`: built for the shapes and filled with random weights."""
+
+    def make(layer, *shapes):
+        layer.build(*shapes)
+        return randomised(layer)
+
+    return make

@@ -391,3 +391,13 @@ def test_only_batch_norm_statistics_are_not_trained():
         norms = [x for x in network._flatten_layers() if isinstance(x, BatchNormalization)]
         statistics = {id(v) for x in norms for v in (x.moving_mean, x.moving_variance)}
         assert {id(v) for v in network.non_trainable_variables} == statistics
+
+
+def test_discriminator_in_training_does_not_see_the_scale_of_a_batch(rng):
+    """No bias stands before its first batch norms: what the README says of drifting colours."""
+    discriminator = tiny_discriminator()
+    images = rng.uniform(-1e3, 1e3, (4, 32, 32, 3)).astype("float32")  # epsilon is far below
+    logits = discriminator(images, training=True)
+    scaled = discriminator(6 * images, training=True)
+    np.testing.assert_allclose(scaled, logits, rtol=1e-3, atol=1e-4)
+    assert np.max(np.abs(discriminator(6 * images) - discriminator(images))) > 0.1

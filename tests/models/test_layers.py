@@ -36,17 +36,6 @@ def latent(rng):
 
 
 @pytest.fixture
-def built(randomised):
-    """`built(layer, *shapes)`: built for the shapes and filled with random weights."""
-
-    def make(layer, *shapes):
-        layer.build(*shapes)
-        return randomised(layer)
-
-    return make
-
-
-@pytest.fixture
 def sln(built):
     return built(SelfModulatedLayerNorm(dtype="float64"), (None, N, D), (None, Z))
 

@@ -25,17 +25,6 @@ def tokens(rng):
 
 
 @pytest.fixture
-def built(randomised):
-    """`built(layer, *shapes)`: built for the shapes and filled with random weights."""
-
-    def make(layer, *shapes):
-        layer.build(*shapes)
-        return randomised(layer)
-
-    return make
-
-
-@pytest.fixture
 def images(rng):
     return rng.standard_normal((3, 2, 2, 4)) * 2.0 + 1.0
 
