@@ -17,6 +17,8 @@ import time
 
 from absl import app, flags
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
 _TOKENS = flags.DEFINE_list(
     "tokens",
     ["256", "512", "1024", "2048", "4096", "8192", "16384"],

@@ -8,10 +8,13 @@ import datetime
 import json
 import pathlib
 import platform
+import sys
 import tempfile
 import time
 
 from absl import app, flags
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf.data import pipeline, preparation, records
 from ladagan_tf.errors import one_line_errors
