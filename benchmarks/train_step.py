@@ -71,10 +71,7 @@ def measure(arguments):
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
-    macs = training_multiply_adds(
-        cost.generator_multiply_adds(gan.generator),
-        cost.discriminator_multiply_adds(gan.discriminator),
-    )
+    macs = cost.training_multiply_adds(gan.generator, gan.discriminator)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)
     return {
@@ -88,16 +85,6 @@ def measure(arguments):
         "float32_matmul_multiply_adds_per_s": round(matmul),
         "share_of_float32_matmul_rate": round(rate / matmul, 3),
     }
-
-
-def training_multiply_adds(generator, discriminator):
-    """Multiply-adds of one step per image, a backward pass counted as two forward passes.
-
-    G: one pass in the D phase, three in the G phase. D: three on the fakes; six on the reals (a
-    pass, its input gradient, and the backward pass through both); two in the G phase, which needs
-    only the gradient of the images.
-    """
-    return 4 * generator + 11 * discriminator
 
 
 def timed(function, repeats):

@@ -142,9 +142,7 @@ def measure(arguments, precision):
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
     seconds = statistics.median(seconds[3:])
-    macs = 4 * cost.generator_multiply_adds(parts[0]) + 11 * cost.discriminator_multiply_adds(
-        parts[1]
-    )
+    macs = cost.training_multiply_adds(parts[0], parts[1])
     rate, matmul = macs * arguments.batch_size / seconds, matmul_rate()
     memory = jax.devices()[0].memory_stats() or {}
     return {

@@ -211,6 +211,22 @@ def memory_estimate(
     return {**parts, "total": sum(parts.values())}
 
 
+def training_multiply_adds(generator, discriminator):
+    """Multiply-adds of one training step per image, a backward pass counted as two forward passes.
+
+    G: one pass in the D phase, three in the G phase. D: three on the fakes; six on the reals (a
+    pass, its input gradient for R1, and the backward pass through both); two in the G phase, which
+    needs only the gradient of the images.
+
+    Args:
+        generator, discriminator: `models.ladagan` networks.
+
+    Returns:
+        int.
+    """
+    return 4 * generator_multiply_adds(generator) + 11 * discriminator_multiply_adds(discriminator)
+
+
 def report(generator, discriminator, batch_size, **step):
     """Parameters, multiply-adds and the memory estimate of a training step, as text.
 
