@@ -30,3 +30,10 @@ def fixtures_dir(request, shared):
     """Folder of LadaGAN parity arrays: `--fixtures-dir=DIR`, else the recorded set."""
     option = request.config.getoption("--fixtures-dir")
     return pathlib.Path(option) if option else shared("fixtures/ladagan")
+
+
+@pytest.fixture(scope="session")
+def oracle_dir(request, shared):
+    """Folder of the numerical oracle: `--fixtures-dir=DIR`, else the recorded set."""
+    option = request.config.getoption("--fixtures-dir")
+    return pathlib.Path(option) if option else shared("fixtures/oracle")

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.training import callbacks
-from ladagan_tf.training.run import Checkpoints
+from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.strategy import worker
 
 

@@ -1,0 +1,51 @@
+"""Latents and labels of generated images, as functions of one seed per image.
+
+Image i of a set always has the same latent, whatever the batch size and the number of devices.
+"""
+
+import numpy as np
+
+from ladagan_tf.errors import InputError
+
+MAX_SEED = 2**63 - 1
+LABELS = ("balanced", "random")
+
+
+def latents(seeds, noise_dim):
+    """Standard normal latents.
+
+    Args:
+        seeds: sequence of ints in [0, 2^63).
+        noise_dim: int, Z.
+
+    Returns:
+        float32 array (len(seeds), Z).
+
+    Raises:
+        InputError: if a seed is out of range.
+    """
+    drawn = [_stream(seed, 0).standard_normal(noise_dim) for seed in seeds]
+    return np.asarray(drawn, np.float32).reshape(len(drawn), noise_dim)
+
+
+def labels(seeds, num_classes, how):
+    """Class labels of a conditional model.
+
+    Args:
+        seeds: sequence of ints in [0, 2^63).
+        num_classes: int >= 1.
+        how: "balanced", classes in turn by seed; or "random", uniform and independent.
+
+    Returns:
+        int32 array (len(seeds),).
+    """
+    if how == "balanced":
+        return np.asarray([seed % num_classes for seed in seeds], np.int32)
+    return np.asarray([_stream(seed, 1).integers(num_classes) for seed in seeds], np.int32)
+
+
+def _stream(seed, purpose):
+    """A generator of its own for each (seed, purpose): a counter far from the others'."""
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"seed={seed}: it must be an integer from 0 to 2^63 - 1")
+    return np.random.Generator(np.random.Philox(key=[seed, purpose]))

@@ -1,0 +1,210 @@
+"""Checkpoints of a training state: complete folders, verified before they are read."""
+
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+
+import tensorflow as tf
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import write_text
+
+STATE = "state.json"
+
+
+class Checkpoints:
+    """Complete, verified checkpoints of a training state: the latest few and the best.
+
+    A checkpoint is a folder that is renamed into place once everything in it is written, with the
+    SHA-256 of each file, so that a damaged one is noticed before it is read.
+
+    Args:
+        folder: pathlib.Path.
+        state: dict from name to variable, e.g. `AdversarialModel.state()`.
+        keep: int, number of latest checkpoints kept besides the best.
+    """
+
+    def __init__(self, folder, state, keep=2):
+        self.folder = pathlib.Path(folder)
+        self.checkpoint = tf.train.Checkpoint(state=state)
+        self.keep = keep
+
+    def save(self, step, images, score=None, metric=None):
+        """Writes the checkpoint of `step`, then deletes what is neither recent nor best.
+
+        Args:
+            step: int, finished steps.
+            images: int, images trained on.
+            score: float or None, a measurement to select the best by; lower is better.
+            metric: str or None, the name of what was measured.
+        """
+        name = f"step-{step:08d}"
+        final, partial = self.folder / name, self.folder / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.checkpoint.write(str(partial / "ckpt"))
+        state = {
+            "step": step,
+            "images": images,
+            "score": score,
+            "metric": metric,
+            "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
+        }
+        write_text(partial / STATE, json.dumps(state, indent=2) + "\n")
+        shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+        os.rename(partial, final)
+        self._prune()
+
+    def _prune(self):
+        for leftover in self.folder.glob(".step-*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        paths = self.paths()
+        best = self.best()
+        for path in paths[: -self.keep]:
+            if path != best:
+                shutil.rmtree(path)
+
+    def paths(self):
+        """Folders of complete checkpoints, oldest first."""
+        return checkpoint_paths(self.folder)
+
+    def best(self):
+        """Folder of the best checkpoint, see `best_checkpoint`; None if none has a score."""
+        return best_checkpoint(self.folder)
+
+    def restore_latest(self, say=print):
+        """Restores the newest undamaged checkpoint.
+
+        Args:
+            say: function that is told about damaged checkpoints.
+
+        Returns:
+            int, its step; 0 if there is no checkpoint.
+
+        Raises:
+            InputError: if there are checkpoints and all are damaged, or one does not fit.
+        """
+        paths = self.paths()
+        for path in reversed(paths):
+            problem = damage(path)
+            if problem is None:
+                self.restore(path)
+                return read_state(path)["step"]
+            say(f"checkpoint {path.name} is damaged ({problem}); falling back to the one before")
+        if paths:
+            raise InputError(
+                f"run_dir: every checkpoint in {self.folder} is damaged; restore one from a copy "
+                "or start again with another --run_dir"
+            )
+        return 0
+
+    def restore(self, path):
+        """Restores one checkpoint folder; raises InputError if it does not fit the model."""
+        try:
+            self.checkpoint.read(str(path / "ckpt")).assert_consumed()
+        except (AssertionError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path} does not fit this model: {reason}") from None
+
+
+def checkpoint_paths(folder):
+    """Complete checkpoints in a run's `checkpoints` folder, oldest first."""
+    return sorted(path for path in pathlib.Path(folder).glob("step-*") if path.is_dir())
+
+
+def read_state(path):
+    """The `state.json` of a checkpoint folder as a dict; None if it cannot be read."""
+    try:
+        state = json.loads((path / STATE).read_text())
+        return state if {"step", "images", "score", "metric", "sha256"} <= set(state) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def best_checkpoint(folder):
+    """Folder of the checkpoint with the lowest score; None if none has one.
+
+    Scores of different metrics cannot be compared: only that of the newest scored one counts.
+    """
+    scored = [(state["metric"], state["score"], path) for path, state in _states(folder)]
+    scored = [entry for entry in scored if entry[1] is not None]
+    if not scored:
+        return None
+    return min((score, path) for metric, score, path in scored if metric == scored[-1][0])[1]
+
+
+def _states(folder):
+    for path in checkpoint_paths(folder):
+        state = read_state(path)
+        if state is not None:
+            yield path, state
+
+
+def find_checkpoint(folder, which):
+    """Finds an undamaged checkpoint.
+
+    Args:
+        folder: a run's `checkpoints` folder.
+        which: "best" (the latest if none has a score), "latest", or the thousands of images that
+            it was trained on, as text.
+
+    Returns:
+        (pathlib.Path, dict of its `state.json`).
+
+    Raises:
+        InputError: if there is no such checkpoint, or it is damaged.
+    """
+    found = dict(_states(folder))
+    if not found:
+        raise InputError(f"{folder}: no checkpoint in it; train first, or check --run_dir")
+    if which in ("best", "latest"):
+        path = (best_checkpoint(folder) if which == "best" else None) or max(found)
+    else:
+        kimgs = {f"{state['images'] / 1000:g}": path for path, state in found.items()}
+        if which not in kimgs:
+            raise InputError(
+                f"checkpoint={which}: give best, latest or one of the kept ones, in kimg: "
+                f"{', '.join(kimgs)}"
+            )
+        path = kimgs[which]
+    problem = damage(path)
+    if problem:
+        raise InputError(f"{path}: this checkpoint is damaged ({problem}); choose another one")
+    return path, found[path]
+
+
+def read_part(path, part):
+    """Reads one part of a checkpoint without the objects it was saved from.
+
+    Args:
+        path: a checkpoint folder.
+        part: str, a part of `AdversarialModel.state()`, e.g. "averaged".
+
+    Returns:
+        List of arrays in the order in which they were saved: that of the network's `weights`.
+    """
+    reader = tf.train.load_checkpoint(str(path / "ckpt"))
+    # TensorFlow writes the slashes of our names as ".S"; names sort by their three-digit index.
+    prefix = f"state/{part}.S"
+    names = sorted(n for n in reader.get_variable_to_shape_map() if n.startswith(prefix))
+    return [reader.get_tensor(name) for name in names]
+
+
+def damage(path):
+    """What is wrong with a checkpoint folder, in words; None if it is as it was written."""
+    state = read_state(path)
+    if state is None:
+        return f"{STATE} cannot be read"
+    for name, digest in state["sha256"].items():
+        if not (path / name).is_file():
+            return f"{name} is missing"
+        if _sha256(path / name) != digest:
+            return f"{name} has changed"
+    return None
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,37 @@
+"""The latent and the label of an image depend on its seed and on nothing else."""
+
+import numpy as np
+import pytest
+
+from ladagan_tf import seeds
+from ladagan_tf.errors import InputError
+
+
+def test_a_latent_does_not_depend_on_the_others_in_its_batch():
+    together = seeds.latents(range(10), 16)
+    alone = np.concatenate([seeds.latents([i], 16) for i in range(10)])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_different_seeds_give_independent_standard_normals():
+    z = seeds.latents(range(2000), 8).astype(np.float64)
+    np.testing.assert_allclose(z.mean(0), 0, atol=4 / 2000**0.5)
+    np.testing.assert_allclose(np.cov(z.T), np.eye(8), atol=0.12)
+
+
+def test_a_seed_keeps_its_latent_for_ever():
+    # Philox is specified; a change here would change every published sample.
+    expected = np.random.Generator(np.random.Philox(key=[7, 0])).standard_normal(3)
+    np.testing.assert_array_equal(seeds.latents([7], 3)[0], expected.astype(np.float32))
+
+
+def test_balanced_labels_take_turns_and_random_ones_are_uniform():
+    np.testing.assert_array_equal(seeds.labels(range(5), 3, "balanced"), [0, 1, 2, 0, 1])
+    counts = np.bincount(seeds.labels(range(3000), 3, "random"))
+    assert np.all(np.abs(counts - 1000) < 120)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_out_of_range_is_named(seed):
+    with pytest.raises(InputError, match=f"seed={seed}"):
+        seeds.latents([seed], 4)
