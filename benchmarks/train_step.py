@@ -50,14 +50,14 @@ def measure(arguments):
     from absl import flags
 
     import train
-    from ladagan_tf import flags as project_flags
     from ladagan_tf.evaluation import cost
+    from ladagan_tf.flags import train as train_flags
 
-    project_flags.define_train_flags()
+    train_flags.define()
     batch = arguments.batch_size
     given = [f"--flagfile={arguments.config}", f"--batch_size={batch}", "--dataset=unused"]
     flags.FLAGS([__file__, *given, f"--precision={precision}", f"--jit={jit}"])
-    train.resolve_flags()
+    train_flags.resolve()
     gan = train.build()
 
     random = np.random.default_rng(0)

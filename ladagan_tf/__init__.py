@@ -3,6 +3,7 @@
 Importing the package registers its layers and models, so that `keras.saving.load_model` finds them.
 """
 
+from ladagan_tf.models import classifier as classifier
 from ladagan_tf.models import ladagan as ladagan
 
 __version__ = "0.1.0"

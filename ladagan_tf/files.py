@@ -33,3 +33,13 @@ def write_text(path, text):
     """Replaces `path` by a file that holds `text`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def cache_folder():
+    """The user's cache folder of this project; it need not exist.
+
+    Returns:
+        pathlib.Path $XDG_CACHE_HOME/ladagan_tf, by default ~/.cache/ladagan_tf.
+    """
+    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(root) / "ladagan_tf"

@@ -5,10 +5,10 @@ Writes TFRecords of square RGB images and a `dataset.json` that says what they w
 
 from absl import app, flags
 
-from ladagan_tf import flags as project_flags
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import prepare as prepare_flags
 
 FLAGS = flags.FLAGS
 
@@ -43,6 +43,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    project_flags.define_prepare_flags()
-    flags.adopt_module_key_flags(project_flags)
+    prepare_flags.define()
+    flags.adopt_module_key_flags(prepare_flags)
     app.run(main)

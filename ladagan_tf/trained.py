@@ -1,7 +1,5 @@
 """Trained generators behind one interface: from a run, a `.keras` file or a SavedModel."""
 
-import collections.abc
-import dataclasses
 import json
 import pathlib
 
@@ -9,30 +7,9 @@ import keras
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.generators import Trained, of_network
 from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 from ladagan_tf.training.run import RunDirectory
-
-
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """A generator and where it came from.
-
-    Attributes:
-        generate: function from latents (B, Z), and int32 labels (B,) if conditional, arrays or
-            tensors, to float images (B, S, S, 3), nominally in [-1, 1].
-        noise_dim: int, Z.
-        resolution: int, S.
-        num_classes: int; 0 for an unconditional generator.
-        network: keras.Model; None for a SavedModel.
-        about: dict of plain values that identify it in a protocol.
-    """
-
-    generate: collections.abc.Callable
-    noise_dim: int
-    resolution: int
-    num_classes: int
-    network: keras.Model | None
-    about: dict
 
 
 def open_run(path, checkpoint="best", ema=True, precision="float32"):
@@ -40,7 +17,8 @@ def open_run(path, checkpoint="best", ema=True, precision="float32"):
 
     Args:
         path: a run directory.
-        checkpoint: see `training.checkpoints.find_checkpoint`.
+        checkpoint: see `training.checkpoints.find_checkpoint`; or "untrained", new weights from
+            the seed 0, as a baseline (this sets Keras's global seed).
         ema: bool, the averaged weights or those that were trained.
         precision: Keras dtype policy to compute in; the weights are float32 in each.
 
@@ -53,17 +31,14 @@ def open_run(path, checkpoint="best", ema=True, precision="float32"):
     run = RunDirectory(path)
     if not run.models_file.is_file():
         raise InputError(f"run_dir={path}: no {run.models_file.name} in it, so it is not a run")
+    about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
+    if checkpoint == "untrained":
+        keras.utils.set_random_seed(0)
+        return of_network(read_network(run, "generator", precision), about)
     found, state = find_checkpoint(run.checkpoints, checkpoint)
     network = read_network(run, "generator", precision)
-    part = "averaged" if ema else "generator"
-    load_part(network, found, part)
-    about = {
-        "model": str(path),
-        "checkpoint": found.name,
-        "kimg": state["images"] / 1000,
-        "ema": ema,
-        "precision": precision,
-    }
+    load_part(network, found, "averaged" if ema else "generator")
+    about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
     return of_network(network, about)
 
 
@@ -123,26 +98,6 @@ def _load_keras(path, precision):
         network = type(network).from_config({**network.get_config(), "dtype": precision})
         network.set_weights(weights)
     return network
-
-
-def of_network(network, about=None):
-    """`Trained` for a Keras generator in memory.
-
-    Args:
-        network: keras.Model with `noise_dim` and `resolution`, and `num_classes` if conditional.
-        about: dict, see `Trained`.
-    """
-    if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
-        raise InputError(f"{(about or {}).get('model', network.name)}: it is not a generator")
-
-    @tf.function
-    def generate(z, *labels):
-        return network(z, *labels, training=False)
-
-    classes = getattr(network, "num_classes", 0)
-    return Trained(
-        generate, network.noise_dim, network.resolution, classes, network, dict(about or {})
-    )
 
 
 def _load_saved_model(path):

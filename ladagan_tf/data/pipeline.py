@@ -30,7 +30,8 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
         name: folder of a prepared set; or `shapes` (10,000 images) or `tfds:NAME[@SPLIT]`, which
             are prepared with the defaults of `preparation.prepare` into a folder of `cache_dir`
             such as `data/shapes-32`.
-        resolution: int, the side in pixels that the images must have.
+        resolution: int, the side in pixels that the images must have; None takes a prepared set as
+            it is.
         data_dir: folder of TFDS downloads; None is TFDS's own default.
         cache_dir: folder for sets prepared here.
 
@@ -41,6 +42,8 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
         InputError: if there is no such set, or its images have another size.
     """
     if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
+        if resolution is None:
+            raise InputError(f"resolution is required with dataset={name}: the side in pixels")
         folder = pathlib.Path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
         return prepare(name, folder, resolution=resolution, data_dir=data_dir).folder
     if not pathlib.Path(name).is_dir():
@@ -49,7 +52,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
             f"{sources.SHAPES}, or {sources.TFDS_PREFIX}NAME"
         )
     info = records.load_info(name)
-    if info.resolution != resolution:
+    if resolution is not None and info.resolution != resolution:
         raise InputError(
             f"dataset={name}: it was prepared with resolution={info.resolution}, but "
             f"resolution={resolution} is asked for; prepare it again or change one of them"

@@ -60,7 +60,8 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
 
     Args:
         spec: a folder or a .zip of images (one subfolder per class, or no subfolders), an .npz
-            with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,),
+            with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with
+            `arr_0` and `arr_1` in their place (the sample archives of ADM's evaluation),
             `tfds:NAME[@SPLIT]` (the split is `train` unless given), or `shapes`.
         resolution: int, the side at which `shapes` are drawn.
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
@@ -187,7 +188,12 @@ def _is_image_name(name):
 def _npz_source(path):
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            contents = {name: arrays[name] for name in ("images", "labels") if name in arrays}
+            keys = ("images", "labels") if "images" in arrays else ("arr_0", "arr_1")
+            contents = {
+                name: arrays[key]
+                for name, key in zip(("images", "labels"), keys, strict=True)
+                if key in arrays
+            }
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"source={path}: not a readable npz ({error})") from None
     if "images" not in contents or not len(contents["images"]):

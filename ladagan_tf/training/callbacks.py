@@ -1,4 +1,4 @@
-"""What happens around a run's steps: guard, statistics, samples, checkpoints, preemption, progress.
+"""What keeps a run safe: when things are due, the guard against NaN, checkpoints, preemption.
 
 Every callback counts in images: an interval in kimg is due at the first step that reaches a
 multiple of it, and at the last step. In the order of this file nothing is written after a step that
@@ -6,17 +6,11 @@ went wrong, and a checkpoint comes last, so that it holds the state of what was 
 """
 
 import signal
-import time
 
 import keras
 import numpy as np
-import tensorflow as tf
-import tqdm
 
-from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
-
-ATTENTION_IMAGES = 6
 
 
 class Schedule:
@@ -99,95 +93,8 @@ class FiniteGuard(StepCallback):
         )
 
 
-class Statistics(StepCallback):
-    """Writes a line of means to stats.jsonl and TensorBoard every `kimg`.
-
-    Args:
-        schedule: Schedule.
-        run: RunDirectory.
-        writer: tf.summary writer.
-        kimg: float, length of a window.
-    """
-
-    def __init__(self, schedule, run, writer, kimg):
-        super().__init__(schedule)
-        self.run = run
-        self.writer = writer
-        self.kimg = kimg
-
-    def on_train_begin(self, logs=None):
-        self.since, self.since_step = time.perf_counter(), self.schedule.start_step
-
-    def after_step(self, step):
-        if not self.schedule.due(step, self.kimg):
-            return
-        now = time.perf_counter()
-        results = self.model.window_results()
-        self.model.reset_window()
-        images = self.schedule.images(step)
-        speed = self.schedule.images(step - self.since_step) / (now - self.since)
-        self.since, self.since_step = now, step
-        # Rounded: means are stored in float32 and more digits would be noise.
-        means = {name: float(f"{value:.6g}") for name, value in results.items()}
-        speeds = {"img_per_s": round(speed, 2)}
-        self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **speeds})
-        with self.writer.as_default(step=images):
-            for name, value in {**means, **speeds}.items():
-                tf.summary.scalar(name, value)
-
-
-class Samples(StepCallback):
-    """Writes a grid of EMA samples from fixed latents, and an attention sheet, every `kimg`.
-
-    The grid is also written before the first step. `generator` must have `attention_maps`.
-
-    Args:
-        schedule: Schedule.
-        run: RunDirectory.
-        writer: tf.summary writer.
-        kimg: float.
-        latents: float array (N, Z), the grid's latents.
-        columns: int, images per row.
-    """
-
-    def __init__(self, schedule, run, writer, kimg, latents, columns):
-        super().__init__(schedule)
-        self.run = run
-        self.writer = writer
-        self.kimg = kimg
-        self.latents = latents
-        self.columns = columns
-
-    def on_train_begin(self, logs=None):
-        self.generate = tf.function(self.model.averaged.attention_maps)
-        if self.schedule.start_step == 0:
-            self.write(0)
-
-    def after_step(self, step):
-        if self.schedule.due(step, self.kimg):
-            self.write(step)
-
-    def write(self, step):
-        images, maps = [], None
-        for start in range(0, len(self.latents), 64):
-            batch, batch_maps = self.generate(self.latents[start : start + 64])
-            images.append(pictures.to_uint8(batch))
-            if maps is None:
-                maps = [np.asarray(m[:ATTENTION_IMAGES], np.float32) for m in batch_maps]
-        images = np.concatenate(images)
-        seen = self.schedule.images(step)
-        sheets = {
-            "samples": pictures.grid(images, self.columns),
-            "attention": pictures.attention_sheet(images[:ATTENTION_IMAGES], maps),
-        }
-        for name, sheet in sheets.items():
-            pictures.save_png(self.run.samples / f"{name}_{seen / 1000:010.3f}kimg.png", sheet)
-            with self.writer.as_default(step=seen):
-                tf.summary.image(name, sheet[None])
-
-
 class Checkpointing(StepCallback):
-    """Saves a checkpoint every `kimg` and, when told to stop, at once.
+    """Saves a checkpoint every `kimg`, with every measurement and, when told to stop, at once.
 
     SIGTERM and SIGINT let the running step finish, save, and end the loop; a second signal has its
     usual effect.
@@ -198,14 +105,16 @@ class Checkpointing(StepCallback):
         guard: FiniteGuard, asked before anything is saved.
         kimg: float.
         writes: bool, whether this process is the one that saves.
+        measuring: Measuring, whose score the checkpoint of its step keeps; or None.
     """
 
-    def __init__(self, schedule, checkpoints, guard, kimg, writes=True):
+    def __init__(self, schedule, checkpoints, guard, kimg, writes=True, measuring=None):
         super().__init__(schedule)
         self.checkpoints = checkpoints
         self.guard = guard
         self.kimg = kimg
         self.writes = writes
+        self.measuring = measuring
         self.stopped_by = None
         self.previous = {}
 
@@ -226,45 +135,11 @@ class Checkpointing(StepCallback):
         self.previous = {}
 
     def after_step(self, step):
-        if self.stopped_by or self.schedule.due(step, self.kimg):
+        measured = self.measuring is not None and self.measuring.measured_step == step
+        if self.stopped_by or measured or self.schedule.due(step, self.kimg):
             self.guard.check_weights(step)
             if self.writes:
-                self.checkpoints.save(step, self.schedule.images(step))
+                found = (self.measuring.score, self.measuring.metric.name) if measured else ()
+                self.checkpoints.save(step, self.schedule.images(step), *found)
         if self.stopped_by:
             self.model.stop_training = True
-
-
-class Progress(StepCallback):
-    """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
-
-    Args:
-        schedule: Schedule.
-        kimg: float, how often the losses beside the bar are read from the device.
-    """
-
-    def __init__(self, schedule, kimg):
-        super().__init__(schedule)
-        self.kimg = kimg
-
-    def on_train_begin(self, logs=None):
-        start, total = self.schedule.start_step, self.schedule.total_steps
-        self.bar = tqdm.tqdm(
-            total=self.schedule.images(total),
-            initial=self.schedule.images(start),
-            unit="img",
-            unit_scale=True,
-            desc="training",
-            smoothing=0.05,
-            dynamic_ncols=True,
-            mininterval=0.5,
-        )
-
-    def after_step(self, step):
-        if self.schedule.due(step, self.kimg):
-            results = self.model.window_results()
-            shown = {name: results[name] for name in ("d_loss", "g_loss", "r1") if name in results}
-            self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
-        self.bar.update(self.schedule.batch_size)
-
-    def on_train_end(self, logs=None):
-        self.bar.close()

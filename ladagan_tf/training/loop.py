@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline
-from ladagan_tf.training import callbacks
+from ladagan_tf.training import callbacks, observers
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.strategy import worker
 
@@ -28,8 +28,12 @@ def continue_run(
     checkpoint_kimg=500.0,
     keep_checkpoints=2,
     grid=8,
+    metric=None,
+    metric_kimg=500.0,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
+
+    It may be stopped before by SIGTERM or SIGINT.
 
     Args:
         model: AdversarialModel, compiled in its strategy's scope.
@@ -43,6 +47,11 @@ def continue_run(
         log_kimg, sample_kimg, checkpoint_kimg: floats, intervals.
         keep_checkpoints: int.
         grid: int, rows and columns of sample grids.
+        metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
+        metric_kimg: float, interval of its measurements.
+
+    Returns:
+        bool, whether this process is the chief and reached `total_kimg`.
 
     Raises:
         InputError: for unusable data or checkpoints, and when a loss is no longer finite.
@@ -55,7 +64,7 @@ def continue_run(
     total = math.ceil(total_kimg * 1000 / batch_size)
     if start >= total:
         print(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
-        return
+        return False
     stream = strategy.distribute_datasets_from_function(
         lambda _: pipeline.make_dataset(
             folder,
@@ -72,27 +81,33 @@ def continue_run(
     schedule = callbacks.Schedule(batch_size, start, total)
     guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
     chief = index == 0
-    around = [guard]
+    around, measuring = [guard], None
     if chief:
         run.start(flags, (model.generator, model.discriminator))
         run.truncate_stats(start)
         writer = tf.summary.create_file_writer(str(run.tensorboard))
         latents = np.random.default_rng(seed).normal(size=(grid**2, model.generator.noise_dim))
         around += [
-            callbacks.Progress(schedule, log_kimg / 10),
-            callbacks.Statistics(schedule, run, writer, log_kimg),
-            callbacks.Samples(
+            observers.Progress(schedule, log_kimg / 10),
+            observers.Statistics(schedule, run, writer, log_kimg),
+            observers.Samples(
                 schedule, run, writer, sample_kimg, latents.astype(np.float32), columns=grid
             ),
         ]
+        if metric:
+            measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric)
+            around.append(measuring)
         print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
-    saving = callbacks.Checkpointing(schedule, checkpoints, guard, checkpoint_kimg, writes=chief)
+    saving = callbacks.Checkpointing(
+        schedule, checkpoints, guard, checkpoint_kimg, writes=chief, measuring=measuring
+    )
     with pipeline.damage_as_input_error(folder):
         run_steps(model, stream, total - start, [*around, saving])
     if saving.stopped_by:
         print(f"stopped by {saving.stopped_by}; run the same command to continue {run.path}")
     elif chief:
         print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
+    return chief and not saving.stopped_by
 
 
 def run_steps(model, stream, steps, around):

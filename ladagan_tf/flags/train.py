@@ -1,84 +1,40 @@
-"""Every flag, grouped by the entry points that use it."""
+"""Flags of `train.py`, and what they imply."""
+
+import pathlib
+import sys
 
 from absl import flags
 
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import quick
+from ladagan_tf.flags import measuring
 from ladagan_tf.models.sizes import PRESETS
 
+FLAGS = flags.FLAGS
 
-def define_prepare_flags():
-    """Defines the flags of `python -m ladagan_tf.prepare`."""
-    flags.DEFINE_string(
-        "source",
-        None,
-        "Images to prepare: a folder or .zip (one subfolder per class, or none), an .npz "
-        "(`images`, optionally `labels`), tfds:NAME[@SPLIT], or shapes. Required.",
-        required=True,
-    )
-    flags.DEFINE_string(
-        "out", None, "Folder to make; it must not exist yet. Required.", required=True
-    )
-    flags.DEFINE_integer(
-        "resolution", None, "Side of the prepared images, in pixels. Required.", required=True
-    )
-    flags.DEFINE_enum(
-        "crop",
-        "centre",
-        ["centre", "none"],
-        "centre: the largest centred square (default); none: stretch the whole image.",
-    )
-    flags.DEFINE_enum(
-        "resize_filter",
-        "lanczos",
-        ["lanczos", "bicubic", "bilinear", "box"],
-        "Antialiased resize filter; lanczos by default.",
-    )
-    flags.DEFINE_string(
-        "background",
-        "white",
-        "Colour behind transparent pixels: R,G,B from 0 to 255 each, or a name; white by default.",
-    )
-    flags.DEFINE_integer(
-        "min_side",
-        None,
-        "Shortest side, in pixels, of a usable image; a quarter of --resolution by default.",
-        lower_bound=1,
-    )
-    flags.DEFINE_boolean(
-        "skip_bad",
-        False,
-        "Leave out, count and list images that are broken or too small, instead of stopping at "
-        "the first; off by default.",
-    )
-    flags.DEFINE_integer(
-        "workers",
-        None,
-        "Number of processes; one per core by default, one in all below 2,000 images.",
-        lower_bound=1,
-    )
-    flags.DEFINE_integer(
-        "shards",
-        None,
-        "Number of record files; by default a new one every 64 MiB.",
-        lower_bound=1,
-    )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
-    flags.DEFINE_integer("seed", 0, "Which shapes are drawn (only --source=shapes); 0 by default.")
-    flags.DEFINE_integer(
-        "num_images",
-        10_000,
-        "How many shapes are drawn, in images (only --source=shapes); 10000 by default.",
-        lower_bound=1,
-    )
+# What may differ between two starts of one run, because it changes no mathematics.
+FREE = {
+    "run_dir", "data_dir", "total_kimg", "jit", "virtual_cpus", "log_kimg", "sample_kimg",
+    "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
+    "features", "inception_weights", "cache_dir",
+}  # fmt: skip
+UNRECORDED = {"dry_run", "force", "preset"}
+POSITIVE = (
+    "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
+    "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
+    "d_lr",
+)  # fmt: skip
 
 
-def define_train_flags():
-    """Defines the flags of `train.py`. Sizes without a value come from --preset."""
+def define():
+    """Defines them. Sizes without a value come from --preset."""
     _define_data_flags()
     _define_size_flags()
     _define_objective_flags()
     _define_run_flags()
+    _define_metric_flags()
+    measuring.define()
+    flags.adopt_module_key_flags(measuring)
 
 
 def _define_data_flags():
@@ -211,3 +167,66 @@ def _define_run_flags():
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
     )
+
+
+def _define_metric_flags():
+    flags.DEFINE_enum(
+        "metric",
+        "none",
+        ["none", *quick.METRICS],
+        "Quick metric during training, which chooses the best checkpoint: fid (with Inception), "
+        "fcd (with a classifier), swd (without a network); none by default.",
+    )
+    flags.DEFINE_float("metric_kimg", 500.0, "Measure every so many kimg; 500 by default.")
+    flags.DEFINE_integer(
+        "metric_images", 5_000, "Images of each side of a measurement; 5000 by default."
+    )
+
+
+def resolve():
+    """Fills in what the preset and the config's name imply.
+
+    Returns:
+        Dict from name to text of the flags that a run records.
+
+    Raises:
+        InputError: for values that no run can have.
+    """
+    preset = PRESETS[FLAGS.preset]
+    implied = {
+        "resolution": preset.resolution,
+        "g_widths": preset.widths,
+        "g_decoder_widths": preset.decoder_widths,
+        "d_widths": preset.discriminator_widths,
+    }
+    for name, value in implied.items():
+        if FLAGS[name].value is None:
+            FLAGS[name].value = value
+    if FLAGS.dataset is None:
+        raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
+    for name in POSITIVE:
+        if FLAGS[name].value <= 0:
+            raise InputError(f"--{name}={FLAGS[name].value}: it must be greater than 0")
+    if FLAGS.batch_size % FLAGS.micro_batches:
+        raise InputError(
+            f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
+        )
+    if FLAGS.run_dir is None:
+        configs = [
+            a.split("=", 1)[1] for a in sys.argv if a.startswith(("--flagfile=", "-flagfile="))
+        ]
+        FLAGS.run_dir = str(pathlib.Path("runs") / pathlib.Path((configs or ["run"])[-1]).stem)
+    recorded = {}
+    for flag in FLAGS.get_key_flags_for_module(sys.argv[0]):
+        if flag.name not in UNRECORDED and flag.value is not None:
+            listed = isinstance(flag.value, list | tuple)
+            recorded[flag.name] = ",".join(map(str, flag.value)) if listed else str(flag.value)
+    return recorded
+
+
+def integers(name):
+    """The integers of a list flag."""
+    try:
+        return tuple(int(value) for value in FLAGS[name].value)
+    except ValueError:
+        raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None

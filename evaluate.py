@@ -1,0 +1,173 @@
+"""Measures a generator: `python evaluate.py --run_dir=runs/cifar10 --metrics=fid,kid,is,prdc`.
+
+Prints a table and appends a JSON line per metric, each with its whole protocol.
+"""
+
+import contextlib
+import pathlib
+
+from absl import app, flags, logging
+
+from ladagan_tf import image_files, trained
+from ladagan_tf.data import pipeline, sources
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.evaluation import (
+    charts,
+    collection,
+    cost,
+    features,
+    images,
+    measure,
+    protocol,
+    speed,
+)
+from ladagan_tf.flags import evaluate as evaluate_flags
+from ladagan_tf.training import run, strategy
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        place = strategy.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+        with place.scope():
+            if FLAGS.cost:
+                report_cost()
+            else:
+                evaluate(place)
+
+
+def evaluate(place):
+    """Measures what the flags name and reports it."""
+    names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
+    if len(names_of) != 1:
+        raise InputError("give one of --run_dir, --model and --images: what is to be measured")
+    generator = open_generator()
+    given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
+    resolution = (generator or given).resolution
+    real = open_reference(resolution)
+    folder = real.about["images"] if isinstance(real, images.Images) else None
+    extractor = features.open_extractor(
+        FLAGS.features,
+        dataset=dataset_name(),
+        folder=folder,
+        inception_path=FLAGS.inception_weights,
+        cache_dir=FLAGS.cache_dir,
+    )
+    names = measure.check_metrics(
+        FLAGS.metrics, extractor and extractor.name, isinstance(real, images.Images)
+    )
+    jit = strategy.use_jit(FLAGS.jit)
+    sets = [given] if given else generated_sets(generator, real, extractor, place, jit)
+    with saved_samples(sets[0]) as archive:
+        found = protocol.evaluate(
+            sets,
+            real,
+            extractor,
+            names,
+            engine=FLAGS.engine,
+            batch_size=FLAGS.batch_size,
+            strategy=place,
+            jit=jit,
+            cache_dir=FLAGS.cache_dir,
+            archive=archive,
+        )
+    out = output("metrics.jsonl")
+    protocol.append(found, out)
+    print(f"{protocol.table(found)}\n\nappended to {out}")
+    for record in found:
+        if record["metric"] == "modes":
+            chart, counts = output("classes.png"), record["details"]
+            charts.class_chart(
+                chart, extractor.classes, counts["real_counts"], counts["generated_counts"]
+            )
+            print(f"classes drawn in {chart}")
+
+
+def report_cost():
+    """Prints sizes beside the paper's and, for one generator, how fast it runs here."""
+    if not (FLAGS.run_dir or FLAGS.model or FLAGS.preset):
+        print(cost.comparison())
+        return
+    if FLAGS.preset:
+        print(cost.comparison([FLAGS.preset]))
+        generator = trained.of_network(cost.preset_generator(FLAGS.preset))
+    else:
+        generator = open_generator()
+        if generator.network:
+            print(cost.comparison([]))
+            print(cost.generator_row("this one", generator.network))
+    print(speed.speed_report(generator, jit=strategy.use_jit(FLAGS.jit)))
+
+
+def open_generator():
+    """The generator to measure, or None with --images."""
+    if FLAGS.run_dir:
+        return trained.open_run(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.ema, FLAGS.precision)
+    return trained.open_model(FLAGS.model, FLAGS.precision) if FLAGS.model else None
+
+
+def dataset_name():
+    """--dataset, or what the run was trained on."""
+    if FLAGS.dataset is None and FLAGS.run_dir:
+        return run.read_flags(run.RunDirectory(FLAGS.run_dir).flags_file).get("dataset")
+    return FLAGS.dataset
+
+
+def open_reference(resolution):
+    """images.Images, or what `given_moments` returns."""
+    name = dataset_name()
+    if name is None:
+        raise InputError("--dataset is required: the real images to compare with")
+    path = pathlib.Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        collected, about = collection.given_moments(path)
+        if collected:
+            return collected, about
+    if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
+        name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
+    return images.open_images(name, FLAGS.num_real)
+
+
+def generated_sets(generator, real, extractor, place, jit):
+    """Images of each of the --repeats seeds."""
+    count = FLAGS.num_samples
+    if count is None:
+        inception = extractor and extractor.name == features.INCEPTION
+        known = isinstance(real, images.Images) and not inception
+        count = min(real.count, 50_000) if known else 50_000
+    return [
+        images.generated(generator, count, seed, FLAGS.labels, place, jit)
+        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.repeats)
+    ]
+
+
+def saved_samples(subject):
+    """Context that gives the function which saves generated batches, or None."""
+    if not FLAGS.save_samples:
+        return contextlib.nullcontext()
+    if FLAGS.images:
+        raise InputError("--save_samples saves generated images; with --images there are none")
+    path = pathlib.Path(FLAGS.save_samples)
+    if FLAGS.save_samples == "npz":
+        path = output(f"samples_{measure.images_in_words(subject.count)}.npz")
+    if path.suffix != ".npz":
+        raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
+    return image_files.sample_archive(path, subject.count, subject.resolution)
+
+
+def output(name):
+    """Path of a file to write: beside --out, in the run, or here."""
+    if name == "metrics.jsonl" and FLAGS.out:
+        return pathlib.Path(FLAGS.out)
+    folder = pathlib.Path(FLAGS.out).parent if FLAGS.out else pathlib.Path(FLAGS.run_dir or ".")
+    return folder / name
+
+
+if __name__ == "__main__":
+    evaluate_flags.define()
+    flags.adopt_module_key_flags(evaluate_flags)
+    app.run(main)

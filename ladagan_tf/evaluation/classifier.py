@@ -1,0 +1,163 @@
+"""Trains a small classifier on a labelled set, so that generators can be measured offline.
+
+    python -m ladagan_tf.evaluation.classifier --dataset=data/emoji-64
+
+Features and classes of `models.classifier.Classifier` take the place of Inception's.
+"""
+
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf.data import pipeline, records
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.files import atomic_path
+from ladagan_tf.models.classifier import Classifier
+
+KIMG = 80.0
+BATCH_SIZE = 64
+LEARNING_RATE = 3e-3
+WEIGHT_DECAY = 1e-2
+TRAINED_SHARE = 0.9  # the rest tells how far its classes can be trusted
+MIN_IMAGES = 100
+
+
+def default_path(folder):
+    """Where the classifier of a prepared set lies unless a path is given: beside the set."""
+    folder = pathlib.Path(folder)
+    return folder.with_name(f"{folder.name}.classifier.keras")
+
+
+def train_classifier(folder, out=None, kimg=KIMG, seed=0):
+    """Trains on nine tenths of a prepared set, measures on the rest, and saves.
+
+    It sets Keras's global random seed.
+
+    Args:
+        folder: a prepared set with classes.
+        out: path of the .keras file; None is `default_path(folder)`.
+        kimg: float, thousands of images to train on.
+        seed: int.
+
+    Returns:
+        Classifier; `about` holds the set's name, content hash, and "held_out_accuracy" in [0, 1].
+
+    Raises:
+        InputError: if the set has fewer than 2 classes or 100 images, or `kimg` is not positive.
+    """
+    info = records.load_info(folder)
+    out = pathlib.Path(out or default_path(info.folder))
+    if len(info.classes) < 2:
+        raise InputError(
+            f"dataset={folder}: it has {len(info.classes)} classes, and a classifier needs 2 or "
+            "more; prepare it from one subfolder per class"
+        )
+    if info.count < MIN_IMAGES:
+        raise InputError(f"dataset={folder}: {info.count} images; give {MIN_IMAGES} or more")
+    if out.suffix != ".keras":
+        raise InputError(f"out={out}: it must end in .keras")
+    steps = round(kimg * 1000 / BATCH_SIZE)
+    if steps < 1:
+        raise InputError(f"kimg={kimg}: it must be at least {BATCH_SIZE / 1000}, one batch")
+    keras.utils.set_random_seed(seed)
+    try:
+        network = Classifier(info.resolution, info.classes)
+    except ValueError as error:
+        raise InputError(f"dataset={folder}: {error}") from None
+    _fit(network, folder, steps, seed)
+    network.about = {
+        "trained_on": info.folder.name,
+        "content_sha256": info.content_sha256,
+        "kimg": steps * BATCH_SIZE / 1000,
+        "seed": seed,
+        "held_out_accuracy": round(_held_out_accuracy(network, folder, info.count), 4),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(out) as temporary:
+        network.save(temporary)
+    return network
+
+
+def _fit(network, folder, steps, seed):
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    network.compile(
+        keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY),
+        loss={"features": None, "logits": loss},
+        metrics={"logits": ["accuracy"]},
+    )
+    stream = pipeline.make_dataset(folder, batch_size=BATCH_SIZE, seed=seed, subset=TRAINED_SHARE)
+    stream = stream.map(lambda images, labels: (images, {"features": labels, "logits": labels}))
+    network.fit(
+        stream, steps_per_epoch=steps, shuffle=False, verbose=1 if sys.stderr.isatty() else 0
+    )
+
+
+def _held_out_accuracy(network, folder, count):
+    held_out = np.ones(count, bool)
+    held_out[pipeline.subset_indices(count, TRAINED_SHARE)] = False
+    predict = tf.function(lambda images: network(images, training=False)["logits"])
+    right = []
+    for images, labels in pipeline.iterate_images(folder, 256):
+        right.append(np.argmax(predict(images), axis=1) == labels)
+    return float(np.concatenate(right)[held_out].mean())
+
+
+def load_classifier(path):
+    """Loads a saved classifier.
+
+    Args:
+        path: a .keras file that `train_classifier` wrote.
+
+    Returns:
+        Classifier.
+
+    Raises:
+        InputError: if there is none, or it is another model.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"features=classifier:{path}: no such file; make one with "
+            f"python -m ladagan_tf.evaluation.classifier --dataset=... --out={path}"
+        )
+    try:
+        network = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"features=classifier:{path}: Keras cannot load it ({reason})") from None
+    if not isinstance(network, Classifier):
+        raise InputError(
+            f"features=classifier:{path}: it holds a {type(network).__name__}, not a classifier "
+            "of ladagan_tf.evaluation.classifier"
+        )
+    return network
+
+
+def main(argv):
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        folder = pipeline.open_dataset(
+            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
+        )
+        out = FLAGS.out or default_path(folder)
+        network = train_classifier(folder, out, FLAGS.kimg, FLAGS.seed)
+    print(
+        f"{out}: {len(network.classes)} classes, "
+        f"{100 * network.about['held_out_accuracy']:.1f} % of the held-out tenth right"
+    )
+
+
+if __name__ == "__main__":
+    from absl import app, flags
+
+    from ladagan_tf.flags import classifier as classifier_flags
+
+    FLAGS = flags.FLAGS
+    classifier_flags.define()
+    flags.adopt_module_key_flags(classifier_flags)
+    app.run(main)

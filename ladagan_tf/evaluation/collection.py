@@ -1,0 +1,237 @@
+"""Images to what metrics need of them, in one pass; references are cached with their protocol."""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import pathlib
+import zipfile
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation.features import replicated
+from ladagan_tf.evaluation.sliced import PatchBank
+from ladagan_tf.evaluation.statistics import Moments
+from ladagan_tf.files import atomic_path, cache_folder
+
+CACHE_VERSION = 1  # raise it when what a cached array means changes
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What to keep of each image beside the moments; a bank grows with the number of images.
+
+    Attributes:
+        features: bool, features (N, D), for KID, precision/recall, density/coverage.
+        logits: bool, logits (N, C), for the Inception Score.
+        patches: bool, patches for the sliced Wasserstein distance.
+    """
+
+    features: bool = False
+    logits: bool = False
+    patches: bool = False
+
+
+@dataclasses.dataclass
+class Collected:
+    """What was gathered of a set of images.
+
+    Attributes:
+        count: int; None if unknown (statistics from a file).
+        mean, covariance: float64 (D,) and (D, D); None without a feature network.
+        class_counts: int64 (C,), images by their most likely class.
+        features, logits: float32 (N, D) and (N, C), if kept.
+        patches: PatchBank, if kept.
+    """
+
+    count: int | None = None
+    mean: np.ndarray | None = None
+    covariance: np.ndarray | None = None
+    class_counts: np.ndarray | None = None
+    features: np.ndarray | None = None
+    logits: np.ndarray | None = None
+    patches: PatchBank | None = None
+
+
+def collect(
+    images,
+    extractor,
+    needs,
+    *,
+    batch_size=64,
+    strategy=None,
+    jit=False,
+    archive=None,
+    progress=None,
+):
+    """Gathers what `needs` asks for in one pass over the images.
+
+    Args:
+        images: images.Images.
+        extractor: features.Extractor; None where only patches are asked for.
+        needs: Needs.
+        batch_size: int, images per call of the network.
+        strategy, jit: see `features.replicated`.
+        archive: function called with each uint8 batch, e.g. to save it; or None.
+        progress: str shown beside a progress bar; None shows none.
+
+    Returns:
+        Collected.
+
+    Raises:
+        InputError: if the network does not take images of this size, or there are fewer than 2.
+    """
+    if images.count < 2:
+        raise InputError(f"{images.count} images: statistics need at least 2")
+    if extractor and extractor.resolution not in (None, images.resolution):
+        raise InputError(
+            f"features={extractor.name}: the network takes images of {extractor.resolution} px, "
+            f"not of {images.resolution} px"
+        )
+    patches = PatchBank(images.resolution, images.count) if needs.patches else None
+    compute = extractor and replicated(extractor.features, strategy, jit)
+    moments, features, logits, classes = None, [], [], 0
+    bar = tqdm.tqdm(
+        total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
+    )
+    with bar, _full_precision():
+        for batch in images.batches(batch_size):
+            if archive:
+                archive(batch)
+            if patches:
+                patches.add(batch)
+            if compute:
+                out = compute(batch)
+                moments = moments or Moments(extractor.dimension)
+                moments.add(out["features"])
+                best = np.argmax(out["logits"], axis=1)
+                classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
+                if needs.features:
+                    features.append(out["features"])
+                if needs.logits:
+                    logits.append(out["logits"])
+            bar.update(len(batch))
+    return Collected(
+        count=images.count,
+        mean=moments and moments.mean,
+        covariance=moments and moments.covariance(),
+        class_counts=classes if compute else None,
+        features=np.concatenate(features) if features else None,
+        logits=np.concatenate(logits) if logits else None,
+        patches=patches,
+    )
+
+
+@contextlib.contextmanager
+def _full_precision():
+    """Keeps GPUs from rounding float32 products to TF32, which moves features by 1e-3."""
+    allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
+def reference(images, extractor, needs, *, cache_dir=None, **how):
+    """`collect` for the real images, computed once.
+
+    What the network made of them is kept in `cache_dir`/references under a hash of everything it
+    depends on: the images' content, size and number, and the network with its weights and resize.
+    Patches need no network and are always taken anew.
+
+    Args:
+        images, extractor, needs: see `collect`.
+        cache_dir: folder; None is `files.cache_folder()`.
+        **how: the other arguments of `collect`.
+
+    Returns:
+        (Collected, bool): whether the features came from the cache.
+    """
+    if extractor is None:
+        return collect(images, None, needs, **how), False
+    key = json.dumps(cache_key(images, extractor), sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    path = (pathlib.Path(cache_dir) if cache_dir else cache_folder()) / "references" / f"{name}.npz"
+    found = _load(path, key, needs)
+    if found is None:
+        found = collect(images, extractor, needs, **how)
+        _save(path, key, found)
+        return found, False
+    if needs.patches:
+        found.patches = collect(images, None, Needs(patches=True), **how).patches
+    return found, True
+
+
+def cache_key(images, extractor):
+    """What a reference depends on, as plain values."""
+    paths = ("images", "file")  # where it lies changes nothing
+    return {
+        "version": CACHE_VERSION,
+        "images": {k: v for k, v in images.about.items() if k not in paths},
+        "features": {k: v for k, v in extractor.about.items() if k not in paths},
+    }
+
+
+def _save(path, key, found):
+    arrays = {
+        name: getattr(found, name)
+        for name in ("count", "mean", "covariance", "class_counts", "features", "logits")
+        if getattr(found, name) is not None
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, key=key, **arrays)
+
+
+def _load(path, key, needs):
+    """The cached reference; None if there is none, it is damaged, or it lacks a bank."""
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            stored = {name: arrays[name] for name in arrays.files if name != "key"}
+            if str(arrays["key"]) != key:
+                return None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    if any(getattr(needs, bank) and bank not in stored for bank in ("features", "logits")):
+        return None
+    return Collected(**{**stored, "count": int(stored["count"])})
+
+
+def given_moments(path):
+    """Mean and covariance of a reference that others computed: an npz with `mu` and `sigma`.
+
+    Such are the `VIRTUAL_*.npz` of ADM's evaluation and the statistics of pytorch-fid. Which
+    network they belong to is not written in them: the user must know.
+
+    Args:
+        path: the .npz.
+
+    Returns:
+        (Collected, dict for the protocol); (None, None) if the file has no `mu` and `sigma`.
+
+    Raises:
+        InputError: if they do not fit together.
+    """
+    path = pathlib.Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if not {"mu", "sigma"} <= set(arrays.files):
+                return None, None
+            mean, covariance = (np.float64(arrays[name]) for name in ("mu", "sigma"))
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"dataset={path}: not a readable npz ({error})") from None
+    if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
+        raise InputError(
+            f"dataset={path}: mu {mean.shape} and sigma {covariance.shape} do not fit; they must "
+            "be (D,) and (D, D)"
+        )
+    about = {
+        "statistics": str(path),
+        "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "count": "not stored in the file",
+    }
+    return Collected(mean=mean, covariance=covariance), about

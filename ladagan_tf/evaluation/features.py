@@ -1,0 +1,174 @@
+"""Feature networks: uint8 images to the features and class logits that metrics are made of."""
+
+import dataclasses
+import hashlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import inception_weights
+from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
+
+INCEPTION, CLASSIFIER, NONE, AUTO = "inception", "classifier", "none", "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Extractor:
+    """A feature network and what a protocol says of it.
+
+    Attributes:
+        name: "inception" or "classifier".
+        features: function from uint8 images (B, S, S, 3), a tensor, to a dict of float32
+            "features" (B, D) and "logits" (B, C).
+        dimension: int, D.
+        resolution: int, the only S it takes; None for any.
+        about: dict of plain values: network, hash of its weights, resize.
+        classes: tuple of the names of its C classes; empty where they stand for nothing.
+    """
+
+    name: str
+    features: object
+    dimension: int
+    resolution: int | None
+    about: dict
+    classes: tuple = ()
+
+
+def inception(path=None, cache_dir=None):
+    """The Inception network that FID, KID and IS are defined by; see `inception_weights`.
+
+    Args:
+        path: file of weights; None looks in the cache, then downloads the public file.
+        cache_dir: folder of downloaded weights; None is the user's cache folder.
+
+    Returns:
+        Extractor: 2,048 features of pool_3, 1,008 logits without bias (as the Inception Score
+        takes them).
+
+    Raises:
+        InputError: if there are no weights, or they are others than their hash says.
+    """
+    network, sha256 = inception_weights.load(inception_weights.find(path, cache_dir))
+
+    def features(images):
+        taps = network(images)
+        return {"features": taps["2048"], "logits": taps["logits_unbiased"]}
+
+    about = {
+        "network": "Inception-2015-12-05, pool_3",
+        "sha256": sha256,
+        "resize": "TF1 bilinear to 299 x 299, not antialiased",
+    }
+    return Extractor(INCEPTION, features, 2048, None, about)
+
+
+def classifier(path):
+    """The classifier of `evaluation.classifier` in a .keras file; raises InputError if none."""
+    network = load_classifier(path)
+    about = {
+        "network": "ladagan_tf classifier",
+        "file": str(path),
+        "sha256": _weights_sha256(network),
+        "resize": "none",
+        **network.about,
+    }
+
+    def features(images):
+        return network(images, training=False)
+
+    return Extractor(
+        CLASSIFIER, features, network.dimension, network.resolution, about, network.classes
+    )
+
+
+def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cache_dir=None):
+    """Opens what `--features=` names.
+
+    Args:
+        spec: "inception"; "classifier:PATH"; "classifier", the one beside the prepared set, which
+            is trained if it is missing; "none"; or "auto": "classifier" for `shapes`, otherwise
+            "inception".
+        dataset: what `--dataset=` named.
+        folder: the prepared set, or None.
+        inception_path, cache_dir: see `inception`.
+
+    Returns:
+        Extractor, or None for "none".
+
+    Raises:
+        InputError: for another spec, or if the network cannot be had.
+    """
+    kind, _, path = spec.partition(":")
+    if spec == AUTO:
+        kind = CLASSIFIER if dataset == "shapes" else INCEPTION
+    if kind == NONE:
+        return None
+    if kind == INCEPTION and not path:
+        return inception(inception_path, cache_dir)
+    if kind != CLASSIFIER:
+        raise InputError(
+            f"features={spec}: give inception, classifier, classifier:FILE.keras, none or auto"
+        )
+    if not path:
+        if folder is None:
+            raise InputError(f"features={spec}: there is no prepared set; give classifier:FILE")
+        path = default_path(folder)
+        if not path.exists():
+            print(f"{path}: training the classifier of this set, once")
+            train_classifier(folder, path)
+    return classifier(path)
+
+
+def replicated(function, strategy=None, jit=False):
+    """Runs a function of batches on every replica of a strategy.
+
+    Each replica takes consecutive rows, and results come back in the order of the rows, so that
+    nothing depends on how many replicas there are. All calls are padded to the size of the first
+    one: a last partial batch is neither dropped nor compiled anew.
+
+    Args:
+        function: from tensors (b, ...) to a nested structure of tensors (b, ...).
+        strategy: tf.distribute.Strategy; None is the current one.
+        jit: bool, compile with XLA.
+
+    Returns:
+        Function from arrays (B, ...) to the same structure of NumPy arrays (B, ...).
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    compiled = tf.function(function, jit_compile=jit)
+    step = tf.function(lambda *parts: strategy.run(compiled, args=parts))
+    share = 0  # rows per replica, set by the first call
+
+    def call(*arrays):
+        nonlocal share
+        rows = len(arrays[0])
+        share = share or -(-rows // replicas)
+        missing = share * replicas - rows
+        if missing < 0:
+            raise ValueError(f"a batch of {rows} after a first one of {share * replicas}")
+        padded = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in arrays]
+
+        values = [
+            strategy.experimental_distribute_values_from_function(
+                lambda context, a=a: tf.constant(
+                    a[context.replica_id_in_sync_group * share :][:share]
+                )
+            )
+            for a in padded
+        ]
+        results = step(*values)
+        flat = [strategy.experimental_local_results(v) for v in keras.tree.flatten(results)]
+        return keras.tree.pack_sequence_as(results, [np.concatenate(v)[:rows] for v in flat])
+
+    return call
+
+
+def _weights_sha256(network):
+    digest = hashlib.sha256()
+    for weight in network.weights:
+        digest.update(f"{weight.path} {tuple(weight.shape)}\n".encode())
+        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
+    return digest.hexdigest()

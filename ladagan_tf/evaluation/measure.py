@@ -1,0 +1,225 @@
+"""From collected images to named numbers, each with what it means beside it."""
+
+import dataclasses
+
+import numpy as np
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import metrics, tfgan
+from ladagan_tf.evaluation.collection import Needs
+from ladagan_tf.evaluation.features import CLASSIFIER, INCEPTION
+from ladagan_tf.evaluation.sliced import sliced_wasserstein
+
+SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
+METRICS = ("fid", "fcd", "kid", "is", "prdc", "modes", "swd")
+# What each kind of feature network can be asked for, and what it is asked for by default.
+DEFAULTS = {
+    INCEPTION: ("fid", "kid", "is", "prdc"),
+    CLASSIFIER: ("fcd", "is", "prdc", "modes", "swd"),
+    None: ("swd",),
+}
+ALLOWED = {
+    INCEPTION: ("fid", "kid", "is", "prdc", "swd"),
+    CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd"),
+    None: ("swd",),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One number.
+
+    Attributes:
+        metric: its name.
+        value: float.
+        lower_is_better: bool.
+        definition: str, constants and source.
+        spread: float or None, a standard deviation.
+        spread_over: what the spread is over, e.g. "10 splits".
+        details: dict of further plain values.
+    """
+
+    metric: str
+    value: float
+    lower_is_better: bool
+    definition: str
+    spread: float | None = None
+    spread_over: str = ""
+    details: dict = dataclasses.field(default_factory=dict)
+
+
+def check_metrics(names, extractor, real_has_images=True):
+    """Checks that these metrics exist for a feature network and a reference, and are defined there.
+
+    Args:
+        names: sequence of str; empty for the defaults.
+        extractor: name of the feature network, or None.
+        real_has_images: bool, False where only the reference's moments are known.
+
+    Returns:
+        Tuple of str.
+
+    Raises:
+        InputError: naming the metric and what is accepted.
+    """
+    names = tuple(names) or (DEFAULTS[extractor] if real_has_images else DEFAULTS[extractor][:1])
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"metrics={name}: give {', '.join(METRICS)}")
+        if name not in ALLOWED[extractor]:
+            raise InputError(
+                f"metrics={name} is not defined with features={extractor or 'none'}: that has "
+                f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's)"
+            )
+        if not real_has_images and name not in ("fid", "fcd", "is"):
+            raise InputError(
+                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is"
+            )
+    return names
+
+
+def needs(names, real, engine="ours"):
+    """What `collection.collect` has to keep for these metrics, of the real or generated images."""
+    banked = {"kid", "prdc"} | ({"fid", "fcd"} if engine == "tfgan" else set())
+    return Needs(
+        features=bool(banked & set(names)),
+        logits="is" in names and not real,
+        patches="swd" in names,
+    )
+
+
+def measure(names, generated, real, engine="ours"):
+    """Computes metrics.
+
+    Args:
+        names: what `check_metrics` returned.
+        generated, real: collection.Collected, with what `needs` says.
+        engine: "ours", or "tfgan" for FID, KID and IS by tensorflow-gan, an independent
+            implementation.
+
+    Returns:
+        List of Measurement; prdc gives four, kid two where both sets have 1,000 images.
+    """
+    computed = []
+    for name in names:
+        compute = _tfgan if engine == "tfgan" and name in _TFGAN else _OURS[name]
+        computed += compute(name, generated, real)
+    return computed
+
+
+def _frechet(name, generated, real):
+    value = metrics.frechet_distance(
+        real.mean, real.covariance, generated.mean, generated.covariance
+    )
+    return [Measurement(name, value, True, "Frechet distance of Gaussians (Heusel 2017, Eq. 6)")]
+
+
+def _kernel(name, generated, real):
+    text = "squared MMD, k(x,y) = (x.y/D + 1)^3, unbiased (Binkowski 2018, Sec. 4)"
+    value = metrics.kernel_distance(real.features, generated.features)
+    found = [Measurement(name, value, True, f"{text}, full sets")]
+    if min(real.count, generated.count) >= SUBSET_SIZE:
+        mean, spread = metrics.kernel_distance_subsets(
+            real.features, generated.features, SUBSETS, SUBSET_SIZE
+        )
+        over = f"{SUBSETS} subsets of {SUBSET_SIZE}"
+        found.append(Measurement(f"{name}_subsets", mean, True, f"{text}, {over}", spread, over))
+    return found
+
+
+def _score(name, generated, real):
+    mean, spread = metrics.inception_score(generated.logits, SPLITS)
+    text = f"exp E KL(p(y|x) || p(y)), {SPLITS} splits after a fixed shuffle (Salimans 2016, Sec. 4)"
+    return [Measurement(name, mean, False, text, spread, f"{SPLITS} splits")]
+
+
+def _prdc(name, generated, real):
+    precision, recall = metrics.precision_recall(real.features, generated.features, k=3)
+    density, coverage = metrics.density_coverage(real.features, generated.features, k=5)
+    balls = "balls to the 3rd neighbour, borders included (Kynkaanniemi 2019, Eq. 1-2)"
+    dense = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
+    return [
+        Measurement("precision", precision, False, balls),
+        Measurement("recall", recall, False, balls),
+        Measurement("density", density, False, dense),
+        Measurement("coverage", coverage, False, dense),
+    ]
+
+
+def _modes(name, generated, real):
+    found = metrics.mode_coverage(real.class_counts, generated.class_counts)
+    details = {
+        "classes": found.classes,
+        "total_variation": found.total_variation,
+        "real_counts": real.class_counts.tolist(),
+        "generated_counts": generated.class_counts.tolist(),
+    }
+    text = "classes with an image, by the classifier, of those with a real one"
+    return [Measurement(name, found.hit, False, text, details=details)]
+
+
+def _sliced(name, generated, real):
+    sides = sliced_wasserstein(real.patches, generated.patches)
+    text = "x1000; 7x7 patches of a Laplacian pyramid, 512 projections (Karras 2018, Sec. 5)"
+    return [
+        Measurement(name, sides["mean"], True, text, details={str(k): v for k, v in sides.items()})
+    ]
+
+
+def _tfgan(name, generated, real):
+    if name == "is":
+        value, text = tfgan.inception_score(generated.logits), "classifier score, one split"
+    elif name == "kid":
+        value, text = tfgan.kernel_distance(real.features, generated.features), "kernel distance"
+    else:
+        value, text = tfgan.frechet_distance(real.features, generated.features), "Frechet distance"
+    return [Measurement(name, value, name != "is", f"tensorflow-gan, {text} of activations")]
+
+
+_OURS = {
+    "fid": _frechet,
+    "fcd": _frechet,
+    "kid": _kernel,
+    "is": _score,
+    "prdc": _prdc,
+    "modes": _modes,
+    "swd": _sliced,
+}
+_TFGAN = ("fid", "fcd", "kid", "is")
+
+
+def over_repeats(repeats):
+    """Joins the measurements of several seeds: their mean, and their spread.
+
+    Args:
+        repeats: list of lists as `measure` returns them, one per seed.
+
+    Returns:
+        List of Measurement; with one repeat, that of `measure`.
+    """
+    if len(repeats) == 1:
+        return repeats[0]
+    joined = []
+    for same in zip(*repeats, strict=True):
+        values = [m.value for m in same]
+        joined.append(
+            dataclasses.replace(
+                same[0],
+                value=float(np.mean(values)),
+                spread=float(np.std(values, ddof=1)),
+                spread_over=f"{len(values)} seeds",
+                details={**same[0].details, "values": values},
+            )
+        )
+    return joined
+
+
+def images_in_words(count):
+    """2000 as "2k", 19962 as "19962": for names of metrics."""
+    return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)
+
+
+def metric_name(metric, extractor, *counts):
+    """A name that says what was measured how: ("fid", "inception", 50000) as fid_inception_50k."""
+    words = [metric] if metric == "swd" or extractor is None else [metric, extractor]
+    return "_".join([*words, "_vs_".join(images_in_words(c) for c in counts if c)])

@@ -1,0 +1,300 @@
+"""The numbers one may publish, as pure float64 NumPy functions of features, logits or counts.
+
+Features are banks (N, D) of any real dtype. What is quadratic in N is computed in blocks of
+`block` x `block` pairs, each converted to float64, so memory beyond the banks stays bounded.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ladagan_tf.errors import InputError
+
+_EPS = np.finfo(np.float64).eps
+# Squared distances below this fraction of |x|^2 + |y|^2 are what remains of rounding in the Gram
+# matrix, so the points coincide. The next one decides when two squared distances are equal.
+_COINCIDENT = 1e-12
+_TIE = 1e-9
+
+
+def _checked_bank(features, what):
+    """`features` as an array, which must be (N >= 2, D) and finite."""
+    features = np.asarray(features)
+    if features.ndim != 2 or len(features) < 2:
+        raise InputError(f"{what} has shape {features.shape}, expected (2 or more rows, features)")
+    with np.errstate(invalid="ignore"):  # a sum keeps every NaN and infinity, and needs no mask
+        total = np.sum(features, dtype=np.float64)
+    if not np.isfinite(total):
+        raise InputError(f"{what} has values that are not finite (NaN or infinity)")
+    return features
+
+
+def _checked_pair(real, fake):
+    real, fake = _checked_bank(real, "real"), _checked_bank(fake, "fake")
+    if real.shape[1] != fake.shape[1]:
+        raise InputError(
+            f"real {real.shape} and fake {fake.shape} differ in the number of features"
+        )
+    return real, fake
+
+
+def _blocks(features, block):
+    """Yields (first row, float64 rows) of at most `block` rows each."""
+    for start in range(0, len(features), block):
+        yield start, np.asarray(features[start : start + block], dtype=np.float64)
+
+
+def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):
+    """Frechet distance of two Gaussians; FID if these are moments of Inception features.
+
+    |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)): Dowson & Landau (1982), Heusel et al. (2017).
+
+    Args:
+        mean_1, mean_2: (D,).
+        covariance_1, covariance_2: (D, D), symmetric; any rank, also 0.
+
+    Returns:
+        float >= 0: rounding (about 1e-14 of the trace) that would make it negative is cut off.
+
+    Raises:
+        InputError: if dimensions differ or a value is not finite.
+    """
+    moments = (mean_1, covariance_1, mean_2, covariance_2)
+    mean_1, covariance_1, mean_2, covariance_2 = (np.asarray(a, np.float64) for a in moments)
+    shapes = [np.shape(a) for a in moments]
+    if mean_1.ndim != 1 or shapes != 2 * [mean_1.shape, 2 * mean_1.shape]:
+        raise InputError(f"means and covariances have shapes {shapes}: expected one dimension D")
+    if not all(np.isfinite(a).all() for a in moments):
+        raise InputError("means or covariances are not finite (NaN or infinity)")
+    squares = np.square(mean_1 - mean_2).sum() + np.trace(covariance_1) + np.trace(covariance_2)
+    return max(0.0, float(squares - 2.0 * trace_of_root(covariance_1, covariance_2)))
+
+
+def trace_of_root(covariance_1, covariance_2):
+    """Tr (S1 S2)^(1/2) of two symmetric positive semi-definite matrices (D, D), float64.
+
+    With S1 = A A^T, S1 S2 has the non-zero eigenvalues of the symmetric A^T S2 A, which cannot go
+    complex. Eigenvalues that rounding cannot tell from 0 have to be cut: the root of 1e-16 is
+    1e-8, and a rank-deficient covariance (fewer images than features) has many of them.
+    """
+    try:
+        factor = np.linalg.cholesky(covariance_1)  # A, (D, D)
+    except np.linalg.LinAlgError:  # not of full rank
+        variances, axes = np.linalg.eigh(covariance_1)
+        factor = axes * np.sqrt(np.maximum(variances, 0.0))
+    eigenvalues = np.linalg.eigvalsh(factor.T @ covariance_2 @ factor)
+    # The noise was measured as up to 0.3 eps |S1| |S2| (D up to 1024).
+    noise = 4 * _EPS * np.linalg.norm(covariance_1) * np.linalg.norm(covariance_2)
+    return float(np.sqrt(eigenvalues[eigenvalues > noise]).sum())
+
+
+def _kernel_sum(x, y, block):
+    """Sum over all pairs of k(x_i, y_j) = (x_i . y_j / D + 1)^3; half the work if y is x."""
+    total = 0.0
+    for i, rows in _blocks(x, block):
+        start = i if y is x else 0
+        for j, columns in _blocks(y[start:], block):
+            kernel = rows @ columns.T / x.shape[1] + 1.0
+            twice = 2.0 if y is x and j > 0 else 1.0
+            total += twice * float((kernel * kernel * kernel).sum())
+    return total
+
+
+def _mean_of_distinct_pairs(x, block):
+    """Mean of k(x_i, x_j) over i != j, the unbiased estimate."""
+    diagonal = 0.0
+    for _, rows in _blocks(x, block):
+        diagonal += float(((np.square(rows).sum(axis=1) / x.shape[1] + 1.0) ** 3).sum())
+    return (_kernel_sum(x, x, block) - diagonal) / (len(x) * (len(x) - 1))
+
+
+def kernel_distance(real, fake, block=2048):
+    """KID: unbiased squared maximum mean discrepancy over the full sets, cubic kernel.
+
+    Binkowski et al. (2018), Sec. 4; Gretton et al. (2012), Eq. 3. Sizes may differ. Unbiased means
+    that sets of one distribution give 0 on average, so a small negative value is right.
+
+    Args:
+        real, fake: (M, D) and (N, D) features.
+        block: int, rows of a block; memory is about 3 * 8 * block * (block + D) bytes.
+
+    Raises:
+        InputError: for fewer than 2 rows, different D, or values that are not finite.
+    """
+    real, fake = _checked_pair(real, fake)
+    crossed = _kernel_sum(real, fake, block) / (len(real) * len(fake))
+    within = _mean_of_distinct_pairs(real, block) + _mean_of_distinct_pairs(fake, block)
+    return within - 2.0 * crossed
+
+
+def kernel_distance_subsets(real, fake, subsets=100, subset_size=1000, seed=2020):
+    """KID as torch-fidelity publishes it: mean and spread over random subsets.
+
+    Its draws, exactly: one `RandomState`, rows of real first, then of fake, without replacement.
+
+    Returns:
+        mean, std (ddof 0) over the subsets, as floats.
+
+    Raises:
+        InputError: as `kernel_distance`, or if `subset_size` is below 2 or exceeds a set.
+    """
+    real, fake = _checked_pair(real, fake)
+    if subsets < 1 or not 2 <= subset_size <= min(len(real), len(fake)):
+        raise InputError(
+            f"subsets={subsets} must be at least 1, and subset_size={subset_size} between 2 and "
+            f"the number of images (real: {len(real)}, fake: {len(fake)})"
+        )
+    random = np.random.RandomState(seed)
+    values = []
+    for _ in range(subsets):
+        rows = [random.choice(len(bank), subset_size, replace=False) for bank in (real, fake)]
+        values.append(kernel_distance(real[rows[0]], fake[rows[1]]))
+    return float(np.mean(values)), float(np.std(values))
+
+
+def inception_score(logits, splits=10, shuffle_seed=2020):
+    """Inception Score: exp of the mean KL(p(y|x) || p(y)), per split.
+
+    Salimans et al. (2016), Sec. 4. Split i of S is rows i N // S to (i + 1) N // S, shuffled.
+
+    Args:
+        logits: (N, classes). For published numbers: the 1008 of Inception, without bias.
+        splits: int, 1 <= splits <= N.
+        shuffle_seed: int, or None to keep the order.
+
+    Returns:
+        mean, std (ddof 0) over the splits, as floats.
+
+    Raises:
+        InputError: for fewer than 2 rows, N < splits, or values that are not finite.
+    """
+    logits = _checked_bank(logits, "logits")
+    count = len(logits)
+    if not 1 <= splits <= count:
+        raise InputError(f"splits={splits} must be between 1 and the number of images, {count}")
+    order = np.arange(count)
+    if shuffle_seed is not None:
+        order = np.random.RandomState(shuffle_seed).permutation(count)
+    rows = np.split(order, [i * count // splits for i in range(1, splits)])
+    scores = [_score_of_split(logits[some]) for some in rows]
+    return float(np.mean(scores)), float(np.std(scores))
+
+
+def _score_of_split(logits):
+    logits = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    p = np.exp(log_p)
+    q = p.mean(axis=0)
+    # A class that is never predicted adds 0 log 0 = 0, not NaN.
+    log_q = np.log(q, where=q > 0, out=np.zeros_like(q))
+    return np.exp((p * (log_p - log_q)).sum(axis=1).mean())
+
+
+def _squared_distances(x, y):
+    """Squared Euclidean distances (n, m) of float64 rows, from the Gram matrix."""
+    norms = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
+    squared = norms - 2.0 * (x @ y.T)
+    squared[squared <= _COINCIDENT * norms] = 0.0
+    return squared
+
+
+def squared_radii(features, k, block=2048):
+    """Squared distance (N,) of each row of (N, D) to the k-th nearest other row.
+
+    Raises:
+        InputError: unless 1 <= k < N; N = k + 1 is allowed.
+    """
+    if not 1 <= k < len(features):
+        raise InputError(f"k={k} must be from 1 to N - 1, one below N={len(features)} images")
+    nearest = np.full((len(features), k), np.inf)
+    for i, rows in _blocks(features, block):
+        here = slice(i, i + len(rows))
+        for j, columns in _blocks(features, block):
+            others = _squared_distances(rows, columns)
+            if i == j:
+                np.fill_diagonal(others, np.inf)  # by index: a duplicate is another point
+            both = np.hstack([nearest[here], others])
+            nearest[here] = np.partition(both, k - 1, axis=1)[:, :k]
+    return nearest.max(axis=1)
+
+
+def _memberships(centres, points, k, strict, block):
+    """Points within the k-NN ball of each centre (N,), and balls around each point (M,).
+
+    Distances that rounding cannot tell from the radius lie on the sphere: in, unless `strict`.
+    """
+    reach = squared_radii(centres, k, block) * (1.0 - _TIE if strict else 1.0 + _TIE)
+    compare = np.less if strict else np.less_equal
+    per_ball, per_point = np.zeros(len(centres), int), np.zeros(len(points), int)
+    for i, rows in _blocks(centres, block):
+        here = slice(i, i + len(rows))
+        for j, columns in _blocks(points, block):
+            inside = compare(_squared_distances(rows, columns), reach[here, None])
+            per_ball[here] += inside.sum(axis=1)
+            per_point[j : j + len(columns)] += inside.sum(axis=0)
+    return per_ball, per_point
+
+
+def precision_recall(real, fake, k=3, strict=False, block=2048):
+    """Improved precision and recall: Kynkaanniemi et al. (2019), Eq. 1 and 2.
+
+    Precision is the share of fake inside the k-NN ball of some real point, recall the share of
+    real inside the ball of some fake point.
+
+    Args:
+        real, fake: (M, D) and (N, D) features.
+        k: int, which nearest other point of the same set gives the radius.
+        strict: False as in the paper: a point on the sphere is inside (<=). True: outside (<).
+        block: int, rows of a block of distances.
+
+    Returns:
+        precision, recall, floats in [0, 1].
+
+    Raises:
+        InputError: for fewer than k + 1 or 2 rows, different D, or values that are not finite.
+    """
+    real, fake = _checked_pair(real, fake)
+    balls_of_fake = _memberships(real, fake, k, strict, block)[1]
+    balls_of_real = _memberships(fake, real, k, strict, block)[1]
+    return float((balls_of_fake > 0).mean()), float((balls_of_real > 0).mean())
+
+
+def density_coverage(real, fake, k=5, strict=False, block=2048):
+    """Density and coverage: Naeem et al. (2020), Sec. 3. Arguments as `precision_recall`.
+
+    Only real points have balls. The authors' package compares with `<`: `strict=True`.
+
+    Returns:
+        density (mean number of real balls around a fake point, over k; may exceed 1) and coverage
+        (share of real balls that contain a fake point), floats.
+    """
+    real, fake = _checked_pair(real, fake)
+    fakes_in_ball, balls_of_fake = _memberships(real, fake, k, strict, block)
+    return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
+
+
+class ModeCoverage(NamedTuple):
+    """How generated images spread over the classes of a classifier."""
+
+    classes: int  # that occur in the real set
+    hit: int  # of those, with at least one generated image
+    total_variation: float  # in [0, 1], half the L1 distance of the normalised histograms
+
+
+def mode_coverage(real_counts, fake_counts):
+    """Compares class histograms: how many modes are hit, and how evenly; a `ModeCoverage`.
+
+    Args:
+        real_counts, fake_counts: (classes,) non-negative numbers of images per class.
+
+    Raises:
+        InputError: for different lengths, negative numbers, or fewer than 2 images in a set.
+    """
+    real, fake = (np.asarray(c, dtype=np.float64) for c in (real_counts, fake_counts))
+    if real.ndim != 1 or real.shape != fake.shape:
+        raise InputError(f"class counts have shapes {real.shape} and {fake.shape}: expected equal")
+    if not ((real >= 0) & (fake >= 0)).all() or min(real.sum(), fake.sum()) < 2:
+        raise InputError(f"class counts are {real} and {fake}: expected 2 or more images in each")
+    variation = np.abs(real / real.sum() - fake / fake.sum()).sum() / 2.0
+    hit = (real > 0) & (fake > 0)
+    return ModeCoverage(int((real > 0).sum()), int(hit.sum()), float(variation))

@@ -1,0 +1,167 @@
+"""One evaluation: what is measured against what, and records that say so completely."""
+
+import json
+
+import numpy as np
+
+from ladagan_tf.environment import environment
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import measure
+from ladagan_tf.evaluation.collection import collect, reference
+from ladagan_tf.evaluation.images import Images
+
+PUBLISHABLE_IMAGES = 50_000
+
+
+def evaluate(
+    generated,
+    real,
+    extractor,
+    names,
+    *,
+    engine="ours",
+    batch_size=64,
+    strategy=None,
+    jit=False,
+    cache_dir=None,
+    archive=None,
+    progress=True,
+):
+    """Measures sets of generated images against real ones.
+
+    Args:
+        generated: list of images.Images, one per seed.
+        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them.
+        extractor: features.Extractor, or None.
+        names: what `measure.check_metrics` returned.
+        engine: see `measure.measure`.
+        batch_size, strategy, jit: see `collection.collect`.
+        cache_dir: see `collection.reference`.
+        archive: function called with each generated uint8 batch of the first seed, or None.
+        progress: bool, show progress bars.
+
+    Returns:
+        List of dicts, one per number: "name", "metric", "value", "spread", "spread_over",
+        "lower_is_better", "details" and the whole "protocol".
+
+    Raises:
+        InputError: see `collect` and `measure`.
+    """
+    how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
+    if isinstance(real, Images):
+        about_real, wanted = real.about, measure.needs(names, real=True, engine=engine)
+        bar = "real images" if progress else None
+        real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
+    else:
+        real, about_real = real
+    if extractor and real.mean is not None and len(real.mean) != extractor.dimension:
+        raise InputError(
+            f"dataset={about_real.get('statistics')}: its mu has {len(real.mean)} features, but "
+            f"features={extractor.name} gives {extractor.dimension}"
+        )
+    wanted = measure.needs(names, real=False, engine=engine)
+    repeats = []
+    for i, images in enumerate(generated):
+        bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
+        keep = archive if i == 0 else None
+        found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
+        repeats.append(measure.measure(names, found, real, engine))
+    protocol = {
+        "generated": generated[0].about,
+        "sets": len(generated),
+        "reference": about_real,
+        "features": extractor.about if extractor else "none",
+        "engine": engine,
+        "environment": environment(),
+    }
+    counts = generated[0].count, real.count
+    kind = extractor and extractor.name
+    return [
+        {
+            "name": measure.metric_name(m.metric, kind, *counts),
+            "metric": m.metric,
+            "value": m.value,
+            "spread": m.spread,
+            "spread_over": m.spread_over,
+            "lower_is_better": m.lower_is_better,
+            "definition": m.definition,
+            "details": m.details,
+            "protocol": protocol,
+        }
+        for m in measure.over_repeats(repeats)
+    ]
+
+
+def table(records):
+    """The records and their protocol as text for people.
+
+    Args:
+        records: what `evaluate` returned, at least one.
+
+    Returns:
+        str of several lines.
+    """
+    protocol = records[0]["protocol"]
+    lines = []
+    for part in ("generated", "reference", "features"):
+        about = protocol[part]
+        text = about if isinstance(about, str) else _in_words(about)
+        lines.append(f"{part:<10} {text}")
+    lines.append(f"{'code':<10} {_in_words(_code(protocol))}")
+    width = max(len(record["name"]) for record in records)
+    lines.append("")
+    for record in records:
+        spread = ""
+        if record["spread"] is not None:
+            spread = f" +- {record['spread']:.3g} ({record['spread_over']})"
+        if record["metric"] == "modes":
+            found = record["details"]
+            spread += (
+                f" of {found['classes']}, total variation to the real classes "
+                f"{found['total_variation']:.3f}"
+            )
+        arrow = "lower is better" if record["lower_is_better"] else "higher is better"
+        lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
+    lines += ["", _note(records)]
+    return "\n".join(lines)
+
+
+def _code(protocol):
+    keep = ("ladagan_tf", "revision", "tensorflow", "date")
+    return {"engine": protocol["engine"], **{k: protocol["environment"][k] for k in keep}}
+
+
+def _in_words(about):
+    def text(value):
+        return value[:12] if isinstance(value, str) and len(value) == 64 else value
+
+    return ", ".join(f"{name} {text(value)}" for name, value in about.items())
+
+
+def _note(records):
+    """What the numbers may be compared with."""
+    protocol = records[0]["protocol"]
+    generated, features = protocol["generated"]["count"], protocol["features"]
+    if "Inception" not in str(features):
+        return (
+            "These numbers compare generators of this data set; no published number is like them."
+        )
+    if generated < PUBLISHABLE_IMAGES:
+        return (
+            f"{generated} generated images: a quick look. Published FIDs use 50000; fewer give "
+            "larger values."
+        )
+    return "FID, KID and IS by the usual protocol; cite them with the lines above."
+
+
+def append(records, path):
+    """Appends one JSON line per record to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One write: two evaluations of one run at a time do not mix their lines.
+    text = "".join(json.dumps(record, default=_plain) + "\n" for record in records)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else str(value)

@@ -1,0 +1,56 @@
+"""A quick measurement for use during training, under a name that says how quick it is.
+
+Both sides use the same number of images, far fewer than a published number needs; the name carries
+extractor and number, and no evaluation of `evaluate.py` has such a name.
+"""
+
+from ladagan_tf.evaluation import images, measure
+from ladagan_tf.evaluation.collection import collect, reference
+
+METRICS = ("fid", "fcd", "swd")  # each is lower for better images
+
+
+class QuickMetric:
+    """Measures generators against the first images of a prepared set.
+
+    Args:
+        metric: one of `METRICS`.
+        count: int, images of each side; at most as many as the set has.
+        folder: a prepared set.
+        extractor: features.Extractor; None for swd.
+        cache_dir: see `collection.reference`.
+        batch_size: int, images per call of the networks.
+
+    Attributes:
+        name: str, e.g. "fcd_classifier_2k".
+
+    Raises:
+        InputError: if the metric is not defined with these features, or the set cannot be used.
+    """
+
+    def __init__(self, metric, count, folder, extractor, cache_dir=None, batch_size=64):
+        kind = extractor and extractor.name
+        self.metrics = measure.check_metrics([metric], kind)
+        self.extractor = extractor
+        self.batch_size = batch_size
+        everything = images.prepared(folder)
+        self.count = min(count, everything.count)
+        self.name = measure.metric_name(metric, kind, self.count)
+        self.real, _ = reference(
+            images.prepared(folder, self.count),
+            extractor,
+            measure.needs(self.metrics, real=True),
+            cache_dir=cache_dir,
+            batch_size=batch_size,
+            progress="real images",
+        )
+
+    def __call__(self, trained):
+        """The metric of a generators.Trained, a float; always of the same latents."""
+        generated = collect(
+            images.generated(trained, self.count),
+            self.extractor,
+            measure.needs(self.metrics, real=False),
+            batch_size=self.batch_size,
+        )
+        return measure.measure(self.metrics, generated, self.real)[0].value

@@ -1,0 +1,74 @@
+"""How fast a generator runs here, and how much memory it takes."""
+
+import resource
+import statistics
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf import seeds
+from ladagan_tf.evaluation.features import replicated
+
+BATCH_SIZES = (1, 8, 64)
+WARM_UP, REPEATS = 2, 7
+
+
+def measure_speed(trained, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
+    """Times a generator from latents on the host to float images on the host.
+
+    Args:
+        trained: trained.Trained.
+        batch_sizes: sequence of ints.
+        jit: bool, compile with XLA.
+        repeats: int, calls whose median is taken, after two to trace and warm up.
+
+    Returns:
+        List of dicts: "batch_size", "latency_ms" (median of a whole batch) and "images_per_s".
+    """
+    rows = []
+    for batch_size in batch_sizes:
+        generate = replicated(trained.generate, tf.distribute.get_strategy(), jit)
+        given = [seeds.latents(range(batch_size), trained.noise_dim)]
+        if trained.num_classes:
+            given.append(np.zeros(batch_size, np.int32))
+        seconds = []
+        for _ in range(WARM_UP + repeats):
+            start = time.perf_counter()
+            generate(*given)
+            seconds.append(time.perf_counter() - start)
+        median = statistics.median(seconds[WARM_UP:])
+        rows.append(
+            {
+                "batch_size": batch_size,
+                "latency_ms": 1000 * median,
+                "images_per_s": batch_size / median,
+            }
+        )
+    return rows
+
+
+def peak_memory():
+    """Most memory in use so far, in bytes, and of what.
+
+    Returns:
+        (int, str): of the first GPU's allocations where there is one; otherwise of this process,
+        TensorFlow itself included.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        return tf.config.experimental.get_memory_info("GPU:0")["peak"], "GPU:0"
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "this process"
+
+
+def speed_report(trained, **how):
+    """`measure_speed` and `peak_memory` as text; `how` are arguments of the former."""
+    lines = ["batch   latency      throughput"]
+    for row in measure_speed(trained, **how):
+        lines.append(
+            f"{row['batch_size']:>5}   {row['latency_ms']:>7.1f} ms   "
+            f"{row['images_per_s']:>7.1f} images/s"
+        )
+    peak, where = peak_memory()
+    lines.append(f"peak memory of {where}: {peak / 1e9:.2f} GB")
+    return "\n".join(lines)

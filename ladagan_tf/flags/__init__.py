@@ -1,0 +1,1 @@
+"""Every flag, one module per entry point; `define()` defines them."""

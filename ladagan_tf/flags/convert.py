@@ -1,0 +1,41 @@
+"""Flags of `python -m ladagan_tf.convert`, beside those of `train.py`."""
+
+from absl import flags
+
+
+def define():
+    """Defines them."""
+    flags.DEFINE_string(
+        "official",
+        None,
+        "Folder of the LadaGAN authors (config.json and best-training-checkpoints/), or "
+        "hf:USER/REPO/SUBFOLDER on the Hugging Face hub, e.g. hf:milmor/LadaGAN/ffhq_128. Give "
+        "this or --run_dir.",
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "What to make: NAME.keras, a run directory, or with --to_official an official folder; it "
+        "must not exist yet. Required.",
+        required=True,
+    )
+    flags.DEFINE_enum(
+        "part",
+        "averaged",
+        ["averaged", "generator", "discriminator"],
+        "Network to write as .keras: the averaged (EMA) generator (default), the trained one, or "
+        "the discriminator.",
+    )
+    flags.DEFINE_boolean(
+        "optimizers",
+        True,
+        "Run directory: take over the optimizers' state (default), or start Adam anew.",
+    )
+    flags.DEFINE_boolean(
+        "to_official", False, "Write --run_dir in the authors' format; off by default."
+    )
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
+    )

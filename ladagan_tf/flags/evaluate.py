@@ -1,0 +1,127 @@
+"""Flags of `evaluate.py`."""
+
+from absl import flags
+
+from ladagan_tf import seeds
+from ladagan_tf.flags import measuring
+from ladagan_tf.models.sizes import PRESETS
+
+
+def define():
+    """Defines them."""
+    _define_generated()
+    _define_reference()
+    _define_protocol()
+    measuring.define()
+    flags.adopt_module_key_flags(measuring)
+
+
+def _define_generated():
+    flags.DEFINE_string("run_dir", None, "Run whose generator is measured.")
+    flags.DEFINE_string("model", None, "Generator to measure instead: a .keras file or SavedModel.")
+    flags.DEFINE_string(
+        "images",
+        None,
+        "Images to measure instead: a folder, .zip, .npz, prepared set, or a part "
+        "of one, as data/emoji-64[:1890].",
+    )
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Of --run_dir: best (default; the latest if none was scored), latest, the kimg of one, or "
+        "untrained, as a baseline.",
+    )
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "Arithmetic of the generator; float32 by default. Feature networks are always float32.",
+    )
+    flags.DEFINE_integer(
+        "num_samples",
+        None,
+        "Images to generate; 50000 with Inception by default, otherwise as many as real ones are "
+        "measured, at most 50000. With --images: the first so many; all by default.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer("seed", 0, "Which images are generated; 0 by default.", lower_bound=0)
+    flags.DEFINE_integer(
+        "repeats",
+        1,
+        "Measure so many seeds, from --seed on, and print mean and spread; 1 by default.",
+        lower_bound=1,
+    )
+    flags.DEFINE_enum(
+        "labels",
+        None,
+        list(seeds.LABELS),
+        "Of a conditional generator: classes in turn (its default), or at random.",
+    )
+    flags.DEFINE_string(
+        "save_samples",
+        None,
+        "Also write the generated images: npz, or a path ending in .npz. It is the sample archive "
+        "that ADM's evaluation reads.",
+    )
+
+
+def _define_reference():
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Real images: a prepared folder or a part of one as data/emoji-64[1890:], "
+        "tfds:NAME[@SPLIT], shapes, other images (folder, .zip, .npz), or an .npz of mu and sigma; "
+        "those of --run_dir's training by default.",
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+    flags.DEFINE_integer(
+        "num_real", None, "The first so many real images; all by default.", lower_bound=1
+    )
+
+
+def _define_protocol():
+    flags.DEFINE_list(
+        "metrics",
+        "",
+        "Among fid, kid, is, prdc, swd with Inception; fcd, kid, is, prdc, modes, swd with a "
+        "classifier; swd alone needs --features=none. By default all but those that cost extra.",
+    )
+    flags.DEFINE_enum(
+        "engine",
+        "ours",
+        ["ours", "tfgan"],
+        "tfgan computes fid, kid and is by tensorflow-gan, to compare; ours by default.",
+    )
+    flags.DEFINE_integer(
+        "batch_size", 64, "Images per call of the networks; 64 by default.", lower_bound=1
+    )
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        ["none", "mirrored"],
+        "One device (default), or all GPUs of this machine.",
+    )
+    flags.DEFINE_integer(
+        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
+    )
+    flags.DEFINE_enum(
+        "jit",
+        "auto",
+        ["auto", "on", "off"],
+        "Compile with XLA; auto (default) is on for GPUs, off for CPUs.",
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "File that a JSON line per metric is appended to; <run_dir>/metrics.jsonl by default, or "
+        "metrics.jsonl here without a run.",
+    )
+    flags.DEFINE_boolean(
+        "cost",
+        False,
+        "Print parameters, multiply-adds, latency, throughput and memory instead of measuring.",
+    )
+    flags.DEFINE_enum("preset", None, list(PRESETS), "With --cost: an untrained network's sizes.")

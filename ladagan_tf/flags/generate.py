@@ -1,0 +1,79 @@
+"""Flags of `python -m ladagan_tf.generate`."""
+
+from absl import flags
+
+
+def define():
+    """Defines them."""
+    _define_source()
+    _define_images()
+    _define_kinds()
+
+
+def _define_source():
+    flags.DEFINE_string("run_dir", None, "Run to sample from. Give this or --model.")
+    flags.DEFINE_string("model", None, "Generator to sample from: a .keras file or SavedModel.")
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
+    )
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+
+
+def _define_images():
+    flags.DEFINE_string(
+        "seeds",
+        None,
+        "Seeds of the images, as 0-63,70: each always gives the same image. By default 0 and the "
+        "following ones: what --grid holds, 8 for --interpolate, 6 for --attention, else 64.",
+    )
+    flags.DEFINE_list(
+        "classes",
+        None,
+        "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
+        "number), all by default; a .png then has one row per class, with the same seeds in each.",
+    )
+    flags.DEFINE_float(
+        "psi",
+        1.0,
+        "Truncation towards the mean style, for models that have one; 1.0 (default): none.",
+    )
+    flags.DEFINE_integer("batch_size", 32, "Images computed at once; 32 by default.", lower_bound=1)
+
+
+def _define_kinds():
+    flags.DEFINE_string(
+        "out",
+        "grid.png",
+        "What to write. NAME.png (grid.png by default), .gif and .mp4 replace such a file. "
+        "NAME.npz (uint8 array arr_0, images x height x width x 3; conditional models also arr_1, "
+        "labels) and NAME.zip (of PNGs) must not exist; a name without ending is a folder of "
+        "numbered PNGs. The last three continue where the same command was interrupted.",
+    )
+    flags.DEFINE_string(
+        "grid", None, "Rows and columns of a .png, as 8x8; as square as possible by default."
+    )
+    flags.DEFINE_boolean(
+        "interpolate",
+        False,
+        "Walk from seed to seed and back to the first: .gif, .mp4, or .png with a row per pair.",
+    )
+    flags.DEFINE_enum(
+        "interpolation",
+        "spherical",
+        ["spherical", "linear"],
+        "Path between latents; spherical (default) keeps their length as drawn.",
+    )
+    flags.DEFINE_integer(
+        "frames",
+        None,
+        "Of --interpolate, per pair of seeds; 24 by default, 8 in a .png.",
+        lower_bound=1,
+    )
+    flags.DEFINE_float("fps", 20.0, "Frames per second; 20 by default.", lower_bound=0.1)
+    flags.DEFINE_boolean(
+        "attention",
+        False,
+        "Draw each image beside where every head looks at every resolution, as a .png.",
+    )

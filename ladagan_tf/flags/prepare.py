@@ -1,0 +1,71 @@
+"""Flags of `python -m ladagan_tf.prepare`."""
+
+from absl import flags
+
+
+def define():
+    """Defines them."""
+    flags.DEFINE_string(
+        "source",
+        None,
+        "Images to prepare: a folder or .zip (one subfolder per class, or none), an .npz "
+        "(`images`, optionally `labels`), tfds:NAME[@SPLIT], or shapes. Required.",
+        required=True,
+    )
+    flags.DEFINE_string(
+        "out", None, "Folder to make; it must not exist yet. Required.", required=True
+    )
+    flags.DEFINE_integer(
+        "resolution", None, "Side of the prepared images, in pixels. Required.", required=True
+    )
+    flags.DEFINE_enum(
+        "crop",
+        "centre",
+        ["centre", "none"],
+        "centre: the largest centred square (default); none: stretch the whole image.",
+    )
+    flags.DEFINE_enum(
+        "resize_filter",
+        "lanczos",
+        ["lanczos", "bicubic", "bilinear", "box"],
+        "Antialiased resize filter; lanczos by default.",
+    )
+    flags.DEFINE_string(
+        "background",
+        "white",
+        "Colour behind transparent pixels: R,G,B from 0 to 255 each, or a name; white by default.",
+    )
+    flags.DEFINE_integer(
+        "min_side",
+        None,
+        "Shortest side, in pixels, of a usable image; a quarter of --resolution by default.",
+        lower_bound=1,
+    )
+    flags.DEFINE_boolean(
+        "skip_bad",
+        False,
+        "Leave out, count and list images that are broken or too small, instead of stopping at "
+        "the first; off by default.",
+    )
+    flags.DEFINE_integer(
+        "workers",
+        None,
+        "Number of processes; one per core by default, one in all below 2,000 images.",
+        lower_bound=1,
+    )
+    flags.DEFINE_integer(
+        "shards",
+        None,
+        "Number of record files; by default a new one every 64 MiB.",
+        lower_bound=1,
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+    flags.DEFINE_integer("seed", 0, "Which shapes are drawn (only --source=shapes); 0 by default.")
+    flags.DEFINE_integer(
+        "num_images",
+        10_000,
+        "How many shapes are drawn, in images (only --source=shapes); 10000 by default.",
+        lower_bound=1,
+    )

@@ -1,0 +1,203 @@
+"""Many images as files: folders, archives and animations, from batches that pass through memory."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import zipfile
+
+import numpy as np
+import tqdm
+from PIL import Image
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import atomic_path, write_text
+from ladagan_tf.outputs import vacant, writing
+from ladagan_tf.pictures import save_png
+
+ABOUT = "samples.json"  # in a folder of images: which generator made them
+ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archives
+
+
+def identity(trained):
+    """What tells generators apart, a dict: a digest of the weights; of a SavedModel, its path."""
+    if trained.network is None:
+        return dict(trained.about)
+    digest = hashlib.sha256()
+    for array in trained.network.get_weights():
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return {"weights_sha256": digest.hexdigest()}
+
+
+def write_folder(path, seeds, produce, about):
+    """Writes each seed's image as `seed00000000.png`; images that are there are kept.
+
+    Args:
+        path: a folder; made if it does not exist.
+        seeds: list of ints.
+        produce: function from a list of seeds to an iterator of uint8 batches (b, S, S, 3).
+        about: dict, see `identity`.
+
+    Returns:
+        int, how many images were written.
+
+    Raises:
+        InputError: if images of another generator are there, or it cannot be written.
+    """
+    path = pathlib.Path(path)
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _check_folder(path, about)
+        missing = [s for s in dict.fromkeys(seeds) if not (path / _name(s)).exists()]
+        names = iter(missing)
+        for batch in _progress(produce(missing), len(missing)) if missing else ():
+            for image in batch:
+                save_png(path / _name(next(names)), image)
+    return len(missing)
+
+
+def _check_folder(path, about):
+    note = path / ABOUT
+    if not note.exists():
+        if any(path.glob("seed*.png")):
+            raise InputError(f"out={path}: images are in it, but no {ABOUT}; give another folder")
+        write_text(note, json.dumps(about, indent=2) + "\n")
+    elif note.read_text() != json.dumps(about, indent=2) + "\n":
+        raise InputError(f"out={path}: images of another model are in it; give another folder")
+
+
+def write_archive(path, seeds, produce, side, about, labels=None):
+    """Writes images as `.npz` (as ADM's evaluation reads it) or as `.zip` of PNGs.
+
+    They are collected, uncompressed, in a hidden folder beside it, so that an interrupted call
+    continues there, and put together at the end.
+
+    Args:
+        path: file to make, ending in .npz or .zip.
+        seeds, produce, about: see `write_folder`.
+        side: int, S.
+        labels: int32 array (N,) to store as `arr_1` of an .npz, or None.
+
+    Raises:
+        InputError: if the file exists or cannot be written.
+    """
+    path = vacant(path)
+    spool = path.parent / f".{path.name}.partial"
+    size = side * side * 3
+    about = {**about, "seeds": hashlib.sha256(repr(seeds).encode()).hexdigest()}
+    with writing(path):
+        done = _resumed(spool, about, size)
+        with open(spool / "images", "ab") as file:
+            missing = seeds[done:]
+            for batch in _progress(produce(missing), len(missing)) if missing else ():
+                file.write(batch.tobytes())
+        with open(spool / "images", "rb") as raw:
+            if path.suffix == ".npz":
+                with sample_archive(path, len(seeds), side, labels) as add:
+                    while block := raw.read(2**20):
+                        add(block)
+            else:
+                with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+                    _fill_zip(archive, raw, seeds, side)
+        shutil.rmtree(spool)
+
+
+def _resumed(spool, about, size):
+    """Number of finished images in a spool folder of the same images; else empties it."""
+    note, images = spool / ABOUT, spool / "images"
+    text = json.dumps(about)
+    if not (note.exists() and images.exists() and note.read_text() == text):
+        shutil.rmtree(spool, ignore_errors=True)
+        spool.mkdir()
+        images.touch()
+        write_text(note, text)
+    done = images.stat().st_size // size
+    os.truncate(images, done * size)
+    return done
+
+
+@contextlib.contextmanager
+def sample_archive(path, count, side, labels=None):
+    """Streams images into an .npz as ADM's evaluation reads it, `arr_0`, which appears at the end.
+
+    Args:
+        path: the .npz, made or replaced.
+        count: int, images that will be added.
+        side: int, S.
+        labels: int32 array (count,) to store as `arr_1`, or None.
+
+    Yields:
+        Function that appends images: a uint8 array (b, S, S, 3), or the bytes of such.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        with archive.open(_entry("arr_0.npy"), "w", force_zip64=True) as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (count, side, side, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            yield lambda images: file.write(memoryview(images).cast("B"))
+        if labels is not None:
+            with archive.open(_entry("arr_1.npy"), "w") as file:
+                np.lib.format.write_array(file, np.asarray(labels), allow_pickle=False)
+
+
+def _fill_zip(archive, raw, seeds, side):
+    for seed in seeds:
+        image = np.frombuffer(raw.read(side * side * 3), np.uint8).reshape(side, side, 3)
+        png = io.BytesIO()
+        Image.fromarray(image).save(png, format="PNG")
+        archive.writestr(_entry(_name(seed)), png.getvalue())
+
+
+def _entry(name):
+    entry = zipfile.ZipInfo(name, ZIP_DATE)
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _name(seed):
+    return f"seed{seed:08d}.png"
+
+
+def _progress(batches, total):
+    with tqdm.tqdm(total=total, unit="img") as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch))
+
+
+def write_animation(path, batches, count, fps):
+    """Writes frames as an endless `.gif`, or as `.mp4` if imageio and its ffmpeg are installed.
+
+    Args:
+        path: file to write or replace.
+        batches: iterator of uint8 arrays (b, S, S, 3).
+        count: int, number of frames.
+        fps: float, frames per second; a GIF rounds their time to 1/100 s.
+    """
+    frames = (frame for batch in _progress(batches, count) for frame in batch)
+    write = _write_gif if pathlib.Path(path).suffix == ".gif" else _write_mp4
+    with writing(path), atomic_path(path) as temporary:
+        write(temporary, frames, fps)
+
+
+def _write_gif(path, frames, fps):
+    pages = (Image.fromarray(frame) for frame in frames)
+    duration = max(20, round(100 / fps) * 10)  # ms; viewers slow anything faster down
+    next(pages).save(
+        path, format="GIF", save_all=True, append_images=pages, duration=duration, loop=0
+    )
+
+
+def _write_mp4(path, frames, fps):
+    try:
+        import imageio.v2 as imageio
+        import imageio_ffmpeg  # noqa: F401 - imageio's writer of .mp4
+    except ImportError:
+        raise InputError(
+            "out: .mp4 needs packages: pip install imageio imageio-ffmpeg; .gif needs none"
+        ) from None
+    with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
+        for frame in frames:
+            writer.append_data(frame)

@@ -1,0 +1,177 @@
+"""What a run shows of itself: statistics, samples, a quick metric, a progress bar."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from ladagan_tf import pictures
+from ladagan_tf.generators import of_network
+from ladagan_tf.training.callbacks import StepCallback
+
+ATTENTION_IMAGES = 6
+
+
+class Statistics(StepCallback):
+    """Writes a line of means to stats.jsonl and TensorBoard every `kimg`.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        writer: tf.summary writer.
+        kimg: float, length of a window.
+    """
+
+    def __init__(self, schedule, run, writer, kimg):
+        super().__init__(schedule)
+        self.run = run
+        self.writer = writer
+        self.kimg = kimg
+
+    def on_train_begin(self, logs=None):
+        self.since, self.since_step = time.perf_counter(), self.schedule.start_step
+
+    def after_step(self, step):
+        if not self.schedule.due(step, self.kimg):
+            return
+        now = time.perf_counter()
+        results = self.model.window_results()
+        self.model.reset_window()
+        images = self.schedule.images(step)
+        speed = self.schedule.images(step - self.since_step) / (now - self.since)
+        self.since, self.since_step = now, step
+        # Rounded: means are stored in float32 and more digits would be noise.
+        means = {name: float(f"{value:.6g}") for name, value in results.items()}
+        speeds = {"img_per_s": round(speed, 2)}
+        self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **speeds})
+        with self.writer.as_default(step=images):
+            for name, value in {**means, **speeds}.items():
+                tf.summary.scalar(name, value)
+
+
+class Samples(StepCallback):
+    """Writes a grid of EMA samples from fixed latents, and an attention sheet, every `kimg`.
+
+    The grid is also written before the first step. `generator` must have `attention_maps`.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        writer: tf.summary writer.
+        kimg: float.
+        latents: float array (N, Z), the grid's latents.
+        columns: int, images per row.
+    """
+
+    def __init__(self, schedule, run, writer, kimg, latents, columns):
+        super().__init__(schedule)
+        self.run = run
+        self.writer = writer
+        self.kimg = kimg
+        self.latents = latents
+        self.columns = columns
+
+    def on_train_begin(self, logs=None):
+        self.generate = tf.function(self.model.averaged.attention_maps)
+        if self.schedule.start_step == 0:
+            self.write(0)
+
+    def after_step(self, step):
+        if self.schedule.due(step, self.kimg):
+            self.write(step)
+
+    def write(self, step):
+        images, maps = [], None
+        for start in range(0, len(self.latents), 64):
+            batch, batch_maps = self.generate(self.latents[start : start + 64])
+            images.append(pictures.to_uint8(batch))
+            if maps is None:
+                maps = [np.asarray(m[:ATTENTION_IMAGES], np.float32) for m in batch_maps]
+        images = np.concatenate(images)
+        seen = self.schedule.images(step)
+        sheets = {
+            "samples": pictures.grid(images, self.columns),
+            "attention": pictures.attention_sheet(images[:ATTENTION_IMAGES], maps),
+        }
+        for name, sheet in sheets.items():
+            pictures.save_png(self.run.samples / f"{name}_{seen / 1000:010.3f}kimg.png", sheet)
+            with self.writer.as_default(step=seen):
+                tf.summary.image(name, sheet[None])
+
+
+class Measuring(StepCallback):
+    """Measures the EMA generator every `kimg` and writes a line of its own to stats.jsonl.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        writer: tf.summary writer.
+        kimg: float.
+        metric: evaluation.quick.QuickMetric.
+    """
+
+    def __init__(self, schedule, run, writer, kimg, metric):
+        super().__init__(schedule)
+        self.run = run
+        self.writer = writer
+        self.kimg = kimg
+        self.metric = metric
+        self.score, self.measured_step = None, None
+
+    def on_train_begin(self, logs=None):
+        self.generator = of_network(self.model.averaged)
+
+    def after_step(self, step):
+        if not self.schedule.due(step, self.kimg):
+            return
+        start = time.perf_counter()
+        self.score, self.measured_step = float(f"{self.metric(self.generator):.6g}"), step
+        seconds = round(time.perf_counter() - start, 2)
+        images = self.schedule.images(step)
+        self.run.append_stats(
+            {
+                "step": step,
+                "kimg": images / 1000.0,
+                self.metric.name: self.score,
+                "metric_seconds": seconds,
+            }
+        )
+        with self.writer.as_default(step=images):
+            tf.summary.scalar(self.metric.name, self.score)
+
+
+class Progress(StepCallback):
+    """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
+
+    Args:
+        schedule: Schedule.
+        kimg: float, how often the losses beside the bar are read from the device.
+    """
+
+    def __init__(self, schedule, kimg):
+        super().__init__(schedule)
+        self.kimg = kimg
+
+    def on_train_begin(self, logs=None):
+        start, total = self.schedule.start_step, self.schedule.total_steps
+        self.bar = tqdm.tqdm(
+            total=self.schedule.images(total),
+            initial=self.schedule.images(start),
+            unit="img",
+            unit_scale=True,
+            desc="training",
+            smoothing=0.05,
+            dynamic_ncols=True,
+            mininterval=0.5,
+        )
+
+    def after_step(self, step):
+        if self.schedule.due(step, self.kimg):
+            results = self.model.window_results()
+            shown = {name: results[name] for name in ("d_loss", "g_loss", "r1") if name in results}
+            self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+        self.bar.update(self.schedule.batch_size)
+
+    def on_train_end(self, logs=None):
+        self.bar.close()

@@ -1,0 +1,102 @@
+"""Weight files of five formats as one dict of arrays; the content decides, not the suffix."""
+
+import pathlib
+import zipfile
+
+import ml_dtypes  # noqa: F401 - names bfloat16 to NumPy, which safetensors needs
+import numpy as np
+from safetensors.numpy import load_file
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.weights import torch_file
+from ladagan_tf.weights.damage import one_line_about
+from ladagan_tf.weights.frozen_graph import read_graph
+
+FORMATS = "PyTorch .pth/.pt, .safetensors, .npz or a frozen TensorFlow graph (.pb)"
+NPZ_EXPANSION = 100  # weights hardly compress; deflate could blow a file up a thousand times
+MOST_ENTRIES = 1_000_000
+LONGEST_NAME = 1_000
+
+
+def read_weights(path):
+    """The tensors in a weight file, by name.
+
+    Args:
+        path: file in one of `FORMATS`.
+
+    Returns:
+        dict: name -> numeric array, perhaps read-only; bfloat16 as float32. Nested dicts are joined
+        by "."; the prefix "state_dict." and everything that is no array are dropped.
+
+    Raises:
+        InputError: if the file is missing, damaged, of another format, or would execute code.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    kind, read = _reader(path)
+    with one_line_about(path, kind):
+        tensors = read(path)
+        if not tensors:
+            raise ValueError("it holds no tensors by name")
+        return tensors
+
+
+def _reader(path):
+    """(Name of the format, reading function) by the first bytes."""
+    with one_line_about(path, "file"), path.open("rb") as file:
+        start = file.read(len(torch_file.LEGACY_START))
+    if start.startswith(torch_file.ZIP_START):
+        with one_line_about(path, "zip archive"), zipfile.ZipFile(path) as archive:
+            if any(name.endswith(".npy") for name in archive.namelist()):
+                return "npz archive", _read_npz
+        return "PyTorch file", _read_torch
+    if start == torch_file.LEGACY_START:
+        return "PyTorch file", _read_torch
+    if start[8:9] == b"{":  # JSON behind a 64-bit length
+        return "safetensors file", _read_safetensors
+    if start[:1] == b"\n":  # the tag of GraphDef's first field, node
+        return "TensorFlow graph", read_graph
+    raise InputError(f"{path}: no weight file; {FORMATS} can be read")
+
+
+def _read_torch(path):
+    return flatten(torch_file.read_torch(path))
+
+
+def _read_npz(path):
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > NPZ_EXPANSION * path.stat().st_size:
+            raise ValueError(f"it would unpack to {size} bytes")
+    with np.load(path, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return {n: a for n, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fiub"}
+
+
+def _read_safetensors(path):
+    arrays = load_file(path)
+    return {n: a.astype("float32") if a.dtype.name == "bfloat16" else a for n, a in arrays.items()}
+
+
+def flatten(tree):
+    """The arrays in nested dicts, named by their keys joined with ".".
+
+    Raises:
+        ValueError: if two arrays get one name, or the nesting is endless.
+    """
+    tensors, pending, seen = {}, [("", tree)], 0
+    while pending:
+        name, node = pending.pop()
+        seen += 1
+        if seen > MOST_ENTRIES or len(name) > LONGEST_NAME:
+            raise ValueError("its dicts are nested without end")
+        if isinstance(node, dict):
+            prefix = f"{name}." if name else ""
+            pending += [(f"{prefix}{key}", node[key]) for key in reversed(node)]
+        elif isinstance(node, np.ndarray):
+            name = name.removeprefix("state_dict.")
+            if name in tensors:
+                raise ValueError(f"two tensors are called {name}")
+            tensors[name] = node
+    return tensors

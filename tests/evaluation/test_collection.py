@@ -1,0 +1,128 @@
+"""One pass gathers every image; a cached reference is used only for exactly what it is of."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import images
+from ladagan_tf.evaluation.collection import Needs, cache_key, collect, given_moments, reference
+
+BANKS = Needs(features=True, logits=True)
+
+
+def test_every_image_counts_whatever_the_batch_size(two_tone, means):
+    real = images.prepared(two_tone)
+    pixels = np.concatenate(list(real.batches(121))).astype(np.float64).mean((1, 2))
+    for batch_size in (7, 50, 121):
+        found = collect(real, means, BANKS, batch_size=batch_size)
+        np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-6)
+        np.testing.assert_allclose(found.covariance, np.cov(pixels.T), rtol=1e-4)
+        assert found.count == len(found.features) == len(found.logits) == 121
+        assert found.class_counts.tolist() == [61, 60]
+
+
+def test_a_dropped_last_batch_would_be_noticed(two_tone, means):
+    real = images.prepared(two_tone)
+    whole = collect(real, means, Needs(), batch_size=50)
+    dropped = dataclasses.replace(
+        real, batches=lambda n: (b for b in real.batches(n) if len(b) == n)
+    )
+    assert collect(dropped, means, Needs(), batch_size=50).class_counts.sum() == 100
+    assert whole.class_counts.sum() == 121
+
+
+def test_banks_are_kept_only_if_needed(two_tone, means):
+    found = collect(images.prepared(two_tone), means, Needs())
+    assert found.features is None and found.logits is None and found.patches is None
+
+
+def test_a_reference_is_computed_once(two_tone, means, tmp_path):
+    real = images.prepared(two_tone)
+    first, cached = reference(real, means, BANKS, cache_dir=tmp_path)
+    calls = means.features.calls
+    second, cached_again = reference(real, means, BANKS, cache_dir=tmp_path)
+    assert (cached, cached_again) == (False, True) and means.features.calls == calls
+    for name in ("count", "mean", "covariance", "class_counts", "features", "logits"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_where_the_images_lie_changes_nothing(two_tone, means):
+    real = images.prepared(two_tone)
+    moved = dataclasses.replace(real, about={**real.about, "images": "elsewhere"})
+    assert cache_key(real, means) == cache_key(moved, means)
+
+
+@pytest.mark.parametrize("what", ["content_sha256", "resolution", "resize", "count"])
+def test_other_images_are_another_reference(two_tone, means, tmp_path, what):
+    real = images.prepared(two_tone)
+    reference(real, means, Needs(), cache_dir=tmp_path)
+    other = dataclasses.replace(real, about={**real.about, what: "other"})
+    assert not reference(other, means, Needs(), cache_dir=tmp_path)[1]
+
+
+@pytest.mark.parametrize("what", ["network", "sha256", "resize"])
+def test_another_network_is_another_reference(two_tone, means, tmp_path, what):
+    real = images.prepared(two_tone)
+    reference(real, means, Needs(), cache_dir=tmp_path)
+    other = dataclasses.replace(means, about={**means.about, what: "other"})
+    assert not reference(real, other, Needs(), cache_dir=tmp_path)[1]
+
+
+def test_a_cached_reference_without_the_bank_or_damaged_is_computed_anew(two_tone, means, tmp_path):
+    real = images.prepared(two_tone)
+    reference(real, means, Needs(), cache_dir=tmp_path)
+    assert not reference(real, means, BANKS, cache_dir=tmp_path)[1]
+    assert reference(real, means, Needs(), cache_dir=tmp_path)[1]
+    (file,) = (tmp_path / "references").iterdir()
+    file.write_bytes(file.read_bytes()[:-300])
+    assert not reference(real, means, Needs(), cache_dir=tmp_path)[1]
+
+
+def test_a_stale_file_under_the_right_name_is_not_believed(two_tone, means, tmp_path):
+    real = images.prepared(two_tone)
+    reference(real, means, Needs(), cache_dir=tmp_path)
+    (file,) = (tmp_path / "references").iterdir()
+    with np.load(file) as arrays:
+        stale = {**arrays, "key": "another protocol", "mean": arrays["mean"] + 1}
+    np.savez(file, **stale)
+    found, cached = reference(real, means, Needs(), cache_dir=tmp_path)
+    assert not cached and not np.array_equal(found.mean, stale["mean"])
+
+
+def test_a_network_of_another_size_and_a_single_image_are_one_line(two_tone, means):
+    real = images.prepared(two_tone)
+    with pytest.raises(InputError, match="takes images of 32 px, not of 16 px"):
+        collect(real, dataclasses.replace(means, resolution=32), Needs())
+    with pytest.raises(InputError, match="1 images: statistics need at least 2"):
+        collect(dataclasses.replace(real, count=1), means, Needs())
+
+
+def test_given_moments_are_read_and_checked(tmp_path):
+    np.savez(tmp_path / "VIRTUAL.npz", mu=np.zeros(3), sigma=np.eye(3), mu_s=0, sigma_s=0)
+    found, about = given_moments(tmp_path / "VIRTUAL.npz")
+    np.testing.assert_array_equal(found.covariance, np.eye(3))
+    assert found.count is None and len(about["file_sha256"]) == 64
+    np.savez(tmp_path / "images.npz", arr_0=np.zeros((2, 8, 8, 3), np.uint8))
+    assert given_moments(tmp_path / "images.npz") == (None, None)
+    np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=np.eye(4))
+    with pytest.raises(InputError, match=r"mu \(3,\) and sigma \(4, 4\) do not fit"):
+        given_moments(tmp_path / "bad.npz")
+    (tmp_path / "text.npz").write_text("text")
+    with pytest.raises(InputError, match="not a readable npz"):
+        given_moments(tmp_path / "text.npz")
+
+
+def test_features_are_computed_without_tf32_and_the_setting_comes_back(two_tone, means):
+    enabled = tf.config.experimental.tensor_float_32_execution_enabled
+    seen = []
+
+    def features(images):
+        seen.append(enabled())
+        return means.features(images)
+
+    before = enabled()
+    collect(images.prepared(two_tone), dataclasses.replace(means, features=features), Needs())
+    assert seen == [False] and enabled() is before is True

@@ -1,0 +1,96 @@
+"""Feature networks are found by name, and batches keep their rows whatever computes them."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation.features import classifier, open_extractor, replicated
+
+TWO_REPLICAS = """
+import numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from ladagan_tf.evaluation.features import replicated
+double = replicated(lambda x, y: {"a": 2 * x, "b": [y + 1]},
+                    tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+for rows in (5, 5, 3, 1):
+    x, y = np.arange(rows), np.arange(2.0 * rows).reshape(rows, 2)
+    out = double(x, y)
+    np.testing.assert_array_equal(out["a"], 2 * x)
+    np.testing.assert_array_equal(out["b"][0], y + 1)
+"""
+
+
+def test_a_last_partial_batch_is_neither_dropped_nor_traced_again():
+    traced = []
+
+    def double(x):
+        traced.append(x.shape[0])
+        return 2 * x
+
+    call = replicated(double)
+    for rows in (4, 4, 3, 1):
+        x = np.arange(rows)
+        np.testing.assert_array_equal(call(x), 2 * x)
+    assert traced == [4]
+
+
+def test_a_batch_larger_than_the_first_is_refused():
+    call = replicated(lambda x: x)
+    call(np.zeros(2))
+    with pytest.raises(ValueError, match="a batch of 3 after a first one of 2"):
+        call(np.zeros(3))
+
+
+def test_two_replicas_return_rows_in_order():
+    subprocess.run([sys.executable, "-c", TWO_REPLICAS], check=True, capture_output=True)
+
+
+def test_xla_gives_the_same_features(classifier_file):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    features = classifier(classifier_file).features
+    plain, compiled = (replicated(features, jit=jit)(images) for jit in (False, True))
+    np.testing.assert_allclose(compiled["features"], plain["features"], atol=1e-4)
+
+
+def test_the_classifier_of_a_set_is_trained_once(two_tone, tmp_path, monkeypatch, capsys):
+    trained = []
+    place = tmp_path / "set.classifier.keras"
+    monkeypatch.setattr("ladagan_tf.evaluation.features.default_path", lambda folder: place)
+
+    def train(folder, path):
+        trained.append(folder)
+        path.touch()
+
+    monkeypatch.setattr("ladagan_tf.evaluation.features.train_classifier", train)
+    monkeypatch.setattr("ladagan_tf.evaluation.features.classifier", lambda path: path)
+    for _ in range(2):
+        assert open_extractor("classifier", folder=two_tone) == place
+    assert trained == [two_tone]
+    assert "once" in capsys.readouterr().out
+
+
+def test_the_default_is_the_classifier_for_shapes_and_inception_for_the_rest(monkeypatch, tmp_path):
+    module = "ladagan_tf.evaluation.features"
+    monkeypatch.setattr(f"{module}.inception", lambda path, cache: "inception")
+    monkeypatch.setattr(f"{module}.classifier", lambda path: "classifier")
+    monkeypatch.setattr(f"{module}.train_classifier", lambda *args: None)
+    assert open_extractor("auto", dataset="shapes", folder=tmp_path) == "classifier"
+    assert open_extractor("auto", dataset="tfds:cifar10", folder=tmp_path) == "inception"
+    assert open_extractor("none") is None
+
+
+def test_another_name_is_one_line():
+    with pytest.raises(InputError, match="features=vgg: give inception, classifier"):
+        open_extractor("vgg")
+    with pytest.raises(InputError, match="there is no prepared set; give classifier:FILE"):
+        open_extractor("classifier")
+
+
+def test_the_hash_of_a_classifier_is_that_of_its_weights(classifier_file, two_tone):
+    first, second = classifier(classifier_file), classifier(classifier_file)
+    assert first.about["sha256"] == second.about["sha256"]
+    assert first.classes == ("0", "1") and first.dimension == 64 and first.resolution == 16

@@ -1,0 +1,113 @@
+"""Images to be measured: every one of them, unchanged, and those that were asked for."""
+
+import dataclasses
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ladagan_tf.data import records
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import images
+
+
+def everything(found, batch_size=50):
+    return np.concatenate(list(found.batches(batch_size)))
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_prepared_set_gives_all_its_images_the_last_batch_included(two_tone):
+    found = images.prepared(two_tone)
+    assert [len(b) for b in found.batches(50)] == [50, 50, 21]
+    assert found.about["content_sha256"] == records.load_info(two_tone).content_sha256
+
+
+def test_the_first_images_of_a_set_are_the_start_of_all_of_them(two_tone):
+    np.testing.assert_array_equal(
+        everything(images.prepared(two_tone, 60)), everything(images.prepared(two_tone))[:60]
+    )
+    with pytest.raises(InputError, match="122 images are asked for; give 2 to 121"):
+        images.prepared(two_tone, 122)
+    with pytest.raises(InputError, match="1 images are asked for"):
+        images.prepared(two_tone, 1)
+
+
+@pytest.mark.parametrize("batch_size", [7, 60, 200])
+def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
+    halves = [images.open_images(f"{two_tone}{part}") for part in ("[:60]", "[60:]")]
+    assert [half.count for half in halves] == [60, 61]
+    np.testing.assert_array_equal(
+        np.concatenate([everything(half, batch_size) for half in halves]),
+        everything(images.prepared(two_tone)),
+    )
+    with pytest.raises(InputError, match="give 2 to 1"):
+        images.open_images(f"{two_tone}[120:]", 2)
+
+
+def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):
+    arrays = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
+    (tmp_path / "folder").mkdir()
+    with zipfile.ZipFile(tmp_path / "some.zip", "w") as archive:
+        for i, array in enumerate(arrays):
+            (tmp_path / "folder" / f"{i}.png").write_bytes(png(array))
+            archive.writestr(f"{i}.png", png(array))
+    np.savez(tmp_path / "adm.npz", arr_0=arrays)
+    found = [images.open_images(tmp_path / name) for name in ("folder", "some.zip", "adm.npz")]
+    for one in found:
+        assert sorted(map(bytes, everything(one, 3))) == sorted(map(bytes, arrays))
+    assert len({one.about["content_sha256"] for one in found}) == 1
+
+
+def test_different_sizes_broken_files_and_empty_folders_are_one_line(tmp_path):
+    with pytest.raises(InputError, match="no image files in it"):
+        images.open_images(tmp_path)
+    for i, side in enumerate((8, 8, 9)):
+        (tmp_path / f"{i}.png").write_bytes(png(np.zeros((side, side, 3), np.uint8)))
+    with pytest.raises(InputError, match="all must be square and of one size"):
+        images.open_images(tmp_path)
+    (tmp_path / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.raises(InputError, match=r"2\.png cannot be read"):
+        images.open_images(tmp_path)
+
+
+def test_generated_images_do_not_depend_on_the_batch_size(noise):
+    found = images.generated(noise, 11)
+    np.testing.assert_array_equal(everything(found, 4), everything(found, 11))
+
+
+def test_another_seed_gives_other_images_and_none_twice(noise):
+    sets = [everything(images.generated(noise, 9, seed)) for seed in (0, 1)]
+    assert len({bytes(image) for image in np.concatenate(sets)}) == 18
+    assert images.generated(noise, 9, 1).about["image_seeds"] == [9, 17]
+
+
+def test_pixels_are_rounded_and_clipped_not_truncated(noise):
+    values = np.float32([-2.0, -1.0, 100.6 / 127.5 - 1, 100.4 / 127.5 - 1, 2.0])
+
+    def generate(z):
+        return np.broadcast_to(values[:, None, None, None], (5, 16, 16, 3))
+
+    found = images.generated(dataclasses.replace(noise, generate=generate), 5)
+    assert everything(found)[:, 0, 0, 0].tolist() == [0, 0, 101, 100, 255]
+
+
+def test_labels_suit_the_generator_or_are_refused(noise):
+    with pytest.raises(InputError, match="labels=balanced: noise is unconditional"):
+        images.generated(noise, 4, labels="balanced")
+    given = []
+
+    def generate(z, labels):
+        given.append(labels.shape)
+        return noise.generate(z)
+
+    conditional = dataclasses.replace(noise, generate=generate, num_classes=3)
+    found = images.generated(conditional, 4)
+    everything(found)
+    assert found.about["labels"] == "balanced" and given == [(4,)]

@@ -1,0 +1,106 @@
+"""Metrics are asked for by name, refused where they are not defined, and not mixed up."""
+
+import numpy as np
+import pytest
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import measure
+from ladagan_tf.evaluation.collection import Collected
+from ladagan_tf.evaluation.measure import check_metrics, metric_name, needs, over_repeats
+
+
+def collected(features):
+    features = np.float32(features)
+    logits = np.stack([features[:, 0], -features[:, 0]], 1)
+    return Collected(
+        count=len(features),
+        mean=features.mean(0, dtype=np.float64),
+        covariance=np.cov(features.T.astype(np.float64)),
+        class_counts=np.bincount(logits.argmax(1), minlength=2),
+        features=features,
+        logits=logits,
+    )
+
+
+@pytest.fixture
+def sets():
+    """Real: two distant clusters. Generated: all in the first, none in the second."""
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(40, 4))
+    real[20:, 0] += 100
+    return collected(real[rng.permutation(40)]), collected(rng.normal(size=(40, 4)) * 0.3)
+
+
+def test_swapping_real_and_generated_would_show(sets):
+    real, generated = sets
+    found = {m.metric: m.value for m in measure.measure(["prdc"], generated, real)}
+    assert found["precision"] > 0.9, "all that is generated is real-like"
+    assert found["recall"] < 0.6 and found["coverage"] <= 0.5, "half of the real is missing"
+
+
+def test_modes_are_counted_among_the_real_classes(sets):
+    real, generated = sets
+    generated.class_counts = np.array([40, 0])
+    (found,) = measure.measure(["modes"], generated, real)
+    assert (found.value, found.details["classes"]) == (1, 2)
+    assert found.details["total_variation"] == pytest.approx(0.5, abs=0.3)
+
+
+def test_the_subset_protocol_joins_kid_from_1000_images_on():
+    rng = np.random.default_rng(0)
+    few, many = (collected(rng.normal(size=(n, 4))) for n in (999, 1000))
+    assert [m.metric for m in measure.measure(["kid"], few, many)] == ["kid"]
+    assert [m.metric for m in measure.measure(["kid"], many, many)] == ["kid", "kid_subsets"]
+
+
+def test_both_engines_agree(sets):
+    real, generated = sets
+    for name in ("fid", "kid"):
+        ours, theirs = (
+            measure.measure([name], generated, real, engine)[0].value
+            for engine in ("ours", "tfgan")
+        )
+        assert theirs == pytest.approx(ours, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "names, extractor, message",
+    [
+        (["ppl"], "inception", "metrics=ppl: give fid, fcd"),
+        (["fid"], "classifier", "fid is not defined with features=classifier"),
+        (["fcd"], "inception", "fcd is not defined with features=inception"),
+        (["kid"], None, "kid is not defined with features=none"),
+    ],
+)
+def test_what_is_not_defined_is_one_line(names, extractor, message):
+    with pytest.raises(InputError, match=message):
+        check_metrics(names, extractor)
+
+
+def test_moments_alone_give_no_metric_that_needs_images():
+    assert check_metrics([], "inception", real_has_images=False) == ("fid",)
+    with pytest.raises(InputError, match="kid needs the reference's images"):
+        check_metrics(["kid"], "inception", real_has_images=False)
+
+
+def test_banks_are_asked_for_only_where_a_metric_needs_them():
+    assert needs(["fid"], real=True) == needs(["modes"], real=False) == measure.Needs()
+    assert needs(["fid"], real=True, engine="tfgan").features
+    assert needs(["is"], real=False).logits and not needs(["is"], real=True).logits
+    assert needs(["swd"], real=True).patches
+
+
+def test_a_name_tells_features_and_numbers_of_images():
+    assert metric_name("fid", "inception", 5000) == "fid_inception_5k"
+    assert metric_name("fid", "inception", 50000, 19962) == "fid_inception_50k_vs_19962"
+    assert metric_name("swd", "inception", 2000) == "swd_2k"
+    assert metric_name("fid", "inception", 50000, None) == "fid_inception_50k"
+
+
+def test_repeats_give_mean_and_spread():
+    one = measure.Measurement("fid", 3.0, True, "")
+    assert over_repeats([[one]]) == [one]
+    two = measure.Measurement("fid", 5.0, True, "")
+    (joined,) = over_repeats([[one], [two]])
+    assert joined.value == 4.0 and joined.spread == pytest.approx(2**0.5)
+    assert joined.spread_over == "2 seeds" and joined.details["values"] == [3.0, 5.0]

@@ -1,0 +1,121 @@
+"""An evaluation says what it measured, against what, and how."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import images, protocol
+from ladagan_tf.evaluation.charts import class_chart
+from ladagan_tf.evaluation.collection import Collected
+from ladagan_tf.evaluation.features import classifier
+from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.image_files import sample_archive
+
+
+@pytest.fixture
+def records(noise, two_tone, means, tmp_path):
+    return protocol.evaluate(
+        [images.generated(noise, 40, seed) for seed in range(2)],
+        images.prepared(two_tone),
+        means,
+        ("fcd", "modes", "swd"),
+        cache_dir=tmp_path,
+        progress=False,
+    )
+
+
+def test_every_record_carries_its_whole_protocol(records):
+    assert [r["name"] for r in records] == [
+        "fcd_classifier_40_vs_121",
+        "modes_classifier_40_vs_121",
+        "swd_40_vs_121",
+    ]
+    for record in records:
+        found = record["protocol"]
+        assert found["generated"]["rounding"].endswith("rounded to nearest")
+        assert found["generated"]["image_seeds"] == [0, 39] and found["sets"] == 2
+        assert found["reference"]["count"] == 121 and found["reference"]["content_sha256"]
+        assert found["features"]["sha256"] and found["features"]["resize"]
+        assert {"date", "revision", "tensorflow"} <= set(found["environment"])
+        assert record["spread_over"] == "2 seeds"
+
+
+def test_the_table_shows_numbers_and_protocol(records):
+    text = protocol.table(records)
+    for shown in ("fcd_classifier_40_vs_121", "channel means", "of 2", "lower is better", "noise"):
+        assert shown in text
+
+
+def test_a_quick_look_is_called_one(records):
+    inception = {"network": "Inception-2015-12-05, pool_3"}
+    record = {**records[0], "protocol": {**records[0]["protocol"], "features": inception}}
+    assert "a quick look" in protocol.table([record])
+    whole = {**record["protocol"], "generated": {"count": 50_000}}
+    assert "usual protocol" in protocol.table([{**record, "protocol": whole}])
+
+
+def test_records_are_appended_as_json_lines(records, tmp_path):
+    for _ in range(2):
+        protocol.append(records, tmp_path / "new" / "metrics.jsonl")
+    lines = (tmp_path / "new" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == [r["name"] for r in records] * 2
+
+
+def test_generated_images_are_archived_as_they_were_measured(noise, two_tone, means, tmp_path):
+    generated = images.generated(noise, 10)
+    with sample_archive(tmp_path / "s.npz", 10, 16) as archive:
+        protocol.evaluate(
+            [generated],
+            images.prepared(two_tone),
+            means,
+            ("fcd",),
+            batch_size=4,
+            cache_dir=tmp_path,
+            archive=archive,
+            progress=False,
+        )
+    with np.load(tmp_path / "s.npz") as saved:
+        np.testing.assert_array_equal(saved["arr_0"], next(generated.batches(10)))
+
+
+def test_an_interrupted_archive_leaves_nothing(tmp_path):
+    with (
+        pytest.raises(RuntimeError, match="stop"),
+        sample_archive(tmp_path / "s.npz", 10, 16),
+    ):
+        raise RuntimeError("stop")
+    assert not list(tmp_path.iterdir())
+
+
+def test_moments_of_another_network_are_refused(noise, means):
+    given = Collected(mean=np.zeros(5), covariance=np.eye(5)), {"statistics": "r.npz"}
+    with pytest.raises(InputError, match=r"r\.npz: its mu has 5 features, but .* gives 3"):
+        protocol.evaluate([images.generated(noise, 4)], given, means, ("fcd",), progress=False)
+
+
+def test_real_halves_are_closer_than_noise(two_tone, classifier_file, noise, tmp_path):
+    real = images.prepared(two_tone)
+    everything = next(real.batches(121))
+    half = dataclasses.replace(real, count=60, batches=lambda n: iter([everything[:60]]))
+    extractor = classifier(classifier_file)
+    fcd = [
+        protocol.evaluate([subject], real, extractor, ("fcd", "swd"), progress=False)
+        for subject in (half, images.generated(noise, 60))
+    ]
+    for close, far in zip(*fcd, strict=True):
+        assert close["value"] < 0.5 * far["value"]
+
+
+def test_a_quick_metric_is_named_after_its_size_and_repeats(noise, two_tone, means, tmp_path):
+    quick = QuickMetric("fcd", 100, two_tone, means, cache_dir=tmp_path)
+    assert quick.name == "fcd_classifier_100"
+    assert quick(noise) == quick(noise) > 0
+    assert QuickMetric("swd", 5000, two_tone, None).name == "swd_121"
+
+
+def test_the_class_chart_is_written(tmp_path):
+    class_chart(tmp_path / "classes.png", ("a", "b"), [3, 1], [1, 0])
+    assert (tmp_path / "classes.png").read_bytes()[:4] == b"\x89PNG"

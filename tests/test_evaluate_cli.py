@@ -1,0 +1,184 @@
+"""`evaluate.py` as users run it: what is measured, what is printed and written, what is refused."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rule_weights import rule_weights
+
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.evaluation.classifier import train_classifier
+from ladagan_tf.models.inception import Inception
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.training.checkpoints import Checkpoints
+from ladagan_tf.training.run import RunDirectory
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# Starting TensorFlow takes seconds: one process runs many command lines, each with fresh flags.
+DRIVER = """
+import contextlib, io, json, sys
+from absl import flags
+from absl.testing import flagsaver
+import evaluate
+from ladagan_tf.flags import evaluate as evaluate_flags
+evaluate_flags.define()
+results = {}
+for name, arguments in json.load(sys.stdin).items():
+    out, error, status = io.StringIO(), io.StringIO(), 0
+    with flagsaver.flagsaver(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            evaluate.main(flags.FLAGS(["evaluate.py", *arguments]))
+        except SystemExit as stop:
+            status = stop.code
+    results[name] = [status, out.getvalue(), error.getvalue()]
+print("RESULTS" + json.dumps(results))
+"""
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A run on sixty shapes with a random generator, a classifier, Inception weights by rule."""
+    place = tmp_path_factory.mktemp("evaluate")
+    prepare("shapes", place / "shapes", resolution=32, num_images=120)
+    train_classifier(place / "shapes", place / "shapes.classifier.keras", kimg=0.64)
+    sizes = {"noise_dim": 8, "widths": (16, 16, 16), "mlp_widths": (8, 8, 8)}
+    generator = Generator(**sizes)
+    run = RunDirectory(place / "run")
+    run.start({"dataset": str(place / "shapes"), "resolution": "32"}, [generator])
+    state = {f"averaged/{i:03d}/{v.path}": v for i, v in enumerate(generator.weights)}
+    checkpoints = Checkpoints(run.checkpoints, state)
+    checkpoints.save(10, 80, score=1.0, metric="fcd")
+    checkpoints.save(20, 160, score=2.0, metric="fcd")
+    generator.save(place / "generator.keras")
+    np.savez(place / "inception.npz", **rule_weights(Inception().tensor_shapes(), gain=2.0))
+    return place
+
+
+@pytest.fixture(scope="module")
+def results(place):
+    shapes, cache = f"--dataset={place / 'shapes'}", f"--cache_dir={place / 'cache'}"
+    run, classifier = f"--run_dir={place / 'run'}", "--features=classifier"
+    out = f"--out={place / 'out' / 'metrics.jsonl'}"
+    few = ["--num_samples=20", "--batch_size=8"]
+    keras_file = f"--model={place / 'generator.keras'}"
+    commands = {
+        "run": [run, classifier, "--save_samples=npz", cache, *few],
+        "again": [run, classifier, "--checkpoint=latest", "--metrics=fcd", cache, *few],
+        "inception": [
+            keras_file,
+            shapes,
+            f"--inception_weights={place / 'inception.npz'}",
+            "--metrics=fid,kid",
+            "--num_real=12",
+            "--num_samples=10",
+            cache,
+            out,
+        ],
+        "repeats": [keras_file, shapes, "--features=none", "--repeats=2", out, *few],
+        "real": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=fcd", cache, out],
+        "cost": ["--cost"],
+        "speed": ["--cost", keras_file],
+        "nothing": [shapes],
+        "no_reference": [keras_file, *few],
+        "labels": [keras_file, shapes, classifier, "--labels=random", *few],
+        "few": [keras_file, shapes, classifier, "--num_samples=1", out, cache],
+        "k": [keras_file, shapes, classifier, "--num_samples=3", "--metrics=prdc", out, cache],
+        "no_weights": [keras_file, shapes, "--inception_weights=none.pth"],
+        "other": [keras_file, shapes, classifier, "--metrics=fid"],
+        "checkpoint": [run, classifier, "--checkpoint=7"],
+        "archive": [keras_file, shapes, classifier, "--save_samples=x.png"],
+        "extra": [keras_file, "more"],
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER],
+        input=json.dumps(commands),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.split("RESULTS")[1])
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_is_measured_with_its_own_data_and_best_checkpoint(results, place):
+    status, out, _ = results["run"]
+    assert status == 0, results["run"]
+    found = {record["metric"]: record for record in lines(place / "run" / "metrics.jsonl")[:8]}
+    assert set(found) == {
+        "fcd", "is", "precision", "recall", "density", "coverage", "modes", "swd",
+    }  # fmt: skip
+    assert found["fcd"]["name"] == "fcd_classifier_20_vs_120" and found["fcd"]["name"] in out
+    generated = found["fcd"]["protocol"]["generated"]
+    assert generated["checkpoint"] == "step-00000010" and generated["ema"] is True
+    assert (place / "run" / "classes.png").exists()
+
+
+def test_another_evaluation_is_appended_with_its_own_checkpoint(results, place):
+    assert results["again"][0] == 0
+    last = lines(place / "run" / "metrics.jsonl")[-1]
+    assert last["protocol"]["generated"]["checkpoint"] == "step-00000020"
+
+
+def test_the_samples_are_an_adm_archive(results, place):
+    with np.load(place / "run" / "samples_20.npz") as archive:
+        assert archive["arr_0"].shape == (20, 32, 32, 3) and archive["arr_0"].dtype == np.uint8
+
+
+def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place):
+    status, out, _ = results["inception"]
+    assert status == 0, results["inception"]
+    assert "fid_inception_10_vs_12" in out and "a quick look" in out
+    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "fid")
+    features = record["protocol"]["features"]
+    assert features["network"].startswith("Inception-2015-12-05") and len(features["sha256"]) == 64
+    assert "TF1 bilinear" in features["resize"]
+
+
+def test_repeats_give_a_spread_over_seeds(results):
+    status, out, _ = results["repeats"]
+    assert status == 0 and "(2 seeds)" in out
+
+
+def test_the_real_images_are_at_distance_zero_from_themselves(results, place):
+    assert results["real"][0] == 0
+    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "fcd")
+    assert abs(record["value"]) < 1e-6
+
+
+def test_cost_stands_beside_the_papers_numbers(results):
+    status, out, _ = results["cost"]
+    assert status == 0
+    assert "19,901,647" in out and "0.7 B" in out and "multiply-adds" in out
+    status, out, _ = results["speed"]
+    assert status == 0 and "images/s" in out and "peak memory" in out
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("nothing", "give one of --run_dir, --model and --images"),
+        ("no_reference", "--dataset is required"),
+        ("labels", "labels=random: "),
+        ("few", "1 images: statistics need at least 2"),
+        ("k", "k=3"),
+        ("no_weights", "--inception_weights=none.pth: no such file"),
+        ("other", "fid is not defined with features=classifier"),
+        ("checkpoint", "checkpoint=7: give best, latest or"),
+        ("archive", "save_samples=x.png: give npz"),
+        ("extra", "unexpected argument 'more'"),
+    ],
+)
+def test_bad_input_is_one_line(results, name, message):
+    status, _, error = results[name]
+    said = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert status == 2 and len(said) == 1 and message in said[0], error
+    assert "Traceback" not in error
