@@ -13,6 +13,7 @@ ATTENTION = {
     "q_attn": "score",
     "to_out": "output",
 }
+SHOWN = 3  # names of a list that errors print
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -92,26 +93,73 @@ def discriminator_names(discriminator, prefix="discriminator"):
     yield from dense_names(discriminator.to_logits, f"{prefix}/down_4/layer_with_weights-1")
 
 
+def optimizer_names(optimizer, names, network, prefix):
+    """Pairs (official name, variable) for the state of an Adam optimizer.
+
+    The official optimizer numbers its variables: 0 is the iteration, then follow the momentum and
+    the velocity of each trainable weight, in the order of the name table.
+
+    Args:
+        optimizer: keras Adam, built with `network.trainable_variables`; may be in a
+            `LossScaleOptimizer`.
+        names: `generator_names` or `discriminator_names`.
+        network: the network it trains.
+        prefix: "g_optimizer" or "d_optimizer".
+    """
+    adam = getattr(optimizer, "inner_optimizer", optimizer)
+    slots = [v for v in adam.variables if v.name not in ("iteration", "learning_rate")]
+    position = {id(v): i for i, v in enumerate(network.trainable_variables)}
+    trained = [v for _, v in names(network) if id(v) in position]
+    yield f"{prefix}/_iterations", adam.iterations
+    for i, weight in enumerate(trained):
+        for part in (0, 1):
+            slot = slots[2 * position[id(weight)] + part]
+            yield f"{prefix}/_variables/{2 * i + part + 1}", slot
+
+
+def differences(names, arrays):
+    """How official arrays differ from what our variables need.
+
+    Args:
+        names: list of (official name, variable).
+        arrays: mapping from official name to array.
+
+    Returns:
+        Dict of three lists of texts: "missing", "of another shape" and "unknown".
+    """
+    found = {"missing": [], "of another shape": [], "unknown": sorted(arrays.keys() - dict(names))}
+    for name, variable in names:
+        if name not in arrays:
+            found["missing"].append(name)
+        elif tuple(arrays[name].shape) != tuple(variable.shape):
+            ours, theirs = tuple(variable.shape), tuple(arrays[name].shape)
+            found["of another shape"].append(f"{name} is {theirs}, expected {ours}")
+    return found
+
+
+def describe(found):
+    """`differences` in one line, each list cut after its first few; "" if there are none."""
+    parts = []
+    for kind, entries in found.items():
+        if entries:
+            more = f"; and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+            parts.append(f"{len(entries)} {kind} ({'; '.join(entries[:SHOWN])}{more})")
+    return ", ".join(parts)
+
+
 def load_official(names, arrays):
     """Assigns official arrays to our variables.
 
     Args:
         names: iterable of (official name, variable), e.g. `generator_names(generator)`.
-        arrays: mapping from official name to array.
+        arrays: mapping from official name to array; it may hold more than `names`.
 
     Raises:
-        ValueError: listing every name that is missing or has another shape; nothing is assigned.
+        ValueError: listing names that are missing or have another shape; nothing is assigned.
     """
     pairs = list(names)
-    problems = []
-    for name, variable in pairs:
-        if name not in arrays:
-            problems.append(f"{name} is missing")
-        elif tuple(arrays[name].shape) != tuple(variable.shape):
-            problems.append(
-                f"{name} has shape {tuple(arrays[name].shape)}, expected {tuple(variable.shape)}"
-            )
+    problems = describe({**differences(pairs, arrays), "unknown": []})
     if problems:
-        raise ValueError("; ".join(problems))
+        raise ValueError(problems)
     for name, variable in pairs:
         variable.assign(arrays[name])

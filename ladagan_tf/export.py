@@ -1,0 +1,40 @@
+"""Hands a generator on: `python -m ladagan_tf.export --run_dir=... --format=saved_model,onnx`.
+
+Writes a folder with the generator in each format, samples and a model card.
+"""
+
+from absl import app, flags, logging
+
+from ladagan_tf import trained
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import export as export_flags
+from ladagan_tf.serving import exporting, hub
+from ladagan_tf.training.run import RunDirectory
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file it writes
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        if bool(FLAGS.run_dir) == bool(FLAGS.model):
+            raise InputError("give --run_dir, or --model, and not both")
+        exporting.check_formats(FLAGS.format)
+        target = hub.parse(FLAGS.push) if FLAGS.push else None
+        run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
+        if run:
+            generator = trained.open_run(run.path, FLAGS.checkpoint, FLAGS.ema)
+        else:
+            generator = trained.open_model(FLAGS.model)
+        exporting.export(generator, FLAGS.out, FLAGS.format, run)
+        print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
+        if target:
+            print(f"uploaded to {hub.upload(FLAGS.out, target)}")
+
+
+if __name__ == "__main__":
+    export_flags.define()
+    flags.adopt_module_key_flags(export_flags)
+    app.run(main)

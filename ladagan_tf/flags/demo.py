@@ -1,0 +1,17 @@
+"""Flags of `python -m ladagan_tf.demo`."""
+
+from absl import flags
+
+
+def define():
+    """Defines them."""
+    flags.DEFINE_string("run_dir", None, "Run to show: its best averaged weights. This or --model.")
+    flags.DEFINE_string("model", None, "Generator to show: a .keras file or SavedModel folder.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
+    flags.DEFINE_integer(
+        "port",
+        7860,
+        "TCP port; 7860 by default, 0: a free one, printed.",
+        lower_bound=0,
+        upper_bound=65535,
+    )

@@ -1,0 +1,164 @@
+"""Makes pictures with a trained generator.
+
+    python -m ladagan_tf.generate --run_dir=runs/NAME --grid=8x8 --out=grid.png
+    python -m ladagan_tf.generate --run_dir=runs/NAME --seeds=0-49999 --out=samples.npz
+    python -m ladagan_tf.generate --run_dir=runs/NAME --seeds=0-7 --interpolate --out=walk.gif
+    python -m ladagan_tf.generate --model=NAME.keras --seeds=0-5 --attention --out=attention.png
+
+Image i of a model is always the same, whatever it is written to.
+"""
+
+import math
+import pathlib
+
+import numpy as np
+from absl import app, flags, logging
+
+from ladagan_tf import image_files, pictures, sampling, seeds, trained
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import generate as generate_flags
+from ladagan_tf.outputs import writing
+
+FLAGS = flags.FLAGS
+DEFAULT_SEEDS = {"walk": 8, "attention": 6}
+DEFAULT_COUNT = 64
+ENDINGS = {
+    "walk": (".gif", ".mp4", ".png"),
+    "attention": (".png",),
+    "images": (".png", ".npz", ".zip", ""),
+}
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        kind, out = kind_of_output()
+        source = open_source()
+        classes = sampling.parse_classes(FLAGS.classes, source.num_classes)
+        numbers = chosen_seeds(kind)
+        write = {"walk": write_walk, "attention": write_attention, "images": write_images}[kind]
+        print(f"{FLAGS.out}: {write(source, numbers, classes, out)}")
+
+
+def kind_of_output():
+    """What the flags ask for, and the path to write."""
+    out = pathlib.Path(FLAGS.out)
+    if FLAGS.interpolate and FLAGS.attention:
+        raise InputError("give one of --interpolate and --attention")
+    kind = "walk" if FLAGS.interpolate else "attention" if FLAGS.attention else "images"
+    if out.suffix not in ENDINGS[kind]:
+        accepted = ", ".join(ending or "a folder" for ending in ENDINGS[kind])
+        raise InputError(f"out={out}: give {accepted}")
+    if FLAGS.grid and (kind != "images" or out.suffix != ".png" or FLAGS.classes):
+        raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
+    if out.suffix and out.is_dir():
+        raise InputError(f"out={out}: it is a folder")
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    return kind, out
+
+
+def open_source():
+    """The generator of --run_dir or --model."""
+    if bool(FLAGS.run_dir) == bool(FLAGS.model):
+        raise InputError("give either --run_dir or --model")
+    if FLAGS.run_dir:
+        source = trained.open_run(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.ema)
+    elif FLAGS["checkpoint"].present or FLAGS["ema"].present:
+        raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
+    else:
+        source = trained.open_model(FLAGS.model)
+    if FLAGS.psi != 1.0:
+        raise InputError(
+            f"psi={FLAGS.psi:g}: this model has no mean style to truncate towards, only psi=1"
+        )
+    return source
+
+
+def chosen_seeds(kind):
+    rows, columns = sampling.parse_grid(FLAGS.grid) if FLAGS.grid else (1, DEFAULT_COUNT)
+    if FLAGS.seeds is None:
+        by_class = 8 if FLAGS.classes and FLAGS.out.endswith(".png") else rows * columns
+        return list(range(DEFAULT_SEEDS.get(kind, by_class)))
+    numbers = sampling.parse_seeds(FLAGS.seeds)
+    if FLAGS.grid and len(numbers) > rows * columns:
+        raise InputError(
+            f"seeds={FLAGS.seeds}: {len(numbers)} images do not fit into --grid={FLAGS.grid}"
+        )
+    return numbers
+
+
+def compute(source, numbers, classes):
+    """Iterator over the images of seeds, in uint8 batches."""
+    labels = sampling.labels_in_turn(numbers, classes) if classes else None
+    z = seeds.latents(numbers, source.noise_dim)
+    return sampling.image_batches(source, z, labels, FLAGS.batch_size)
+
+
+def write_images(source, numbers, classes, out):
+    about = image_files.identity(source) | ({"classes": classes} if classes else {})
+
+    def produce(some):
+        return compute(source, some, classes)
+
+    if out.suffix == ".png":
+        return write_grid(source, numbers, classes, out)
+    if out.suffix:
+        labels = sampling.labels_in_turn(numbers, classes) if classes else None
+        image_files.write_archive(out, numbers, produce, source.resolution, about, labels)
+        return f"{len(numbers)} images"
+    new = image_files.write_folder(out, numbers, produce, about)
+    return f"{len(numbers)} images, {new} of them new"
+
+
+def write_grid(source, numbers, classes, out):
+    columns = sampling.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
+    if FLAGS.classes:
+        columns = len(numbers)
+        parts = [batch for c in classes for batch in compute(source, numbers, [c])]
+    else:
+        parts = list(compute(source, numbers, classes))
+    images = np.concatenate(parts)
+    save(out, pictures.grid(images, columns))
+    rows = f", a row for each class of {classes}" if FLAGS.classes else ""
+    return f"{len(images)} images{rows}"
+
+
+def write_walk(source, numbers, classes, out):
+    if len(numbers) < 2:
+        raise InputError(f"seeds={FLAGS.seeds}: --interpolate needs at least two")
+    if len(classes) > 1:
+        raise InputError("interpolate: this model is conditional; give one class, as --classes=0")
+    frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
+    z = sampling.walk(seeds.latents(numbers, source.noise_dim), frames, FLAGS.interpolation)
+    labels = np.full(len(z), classes[0], np.int32) if classes else None
+    batches = sampling.image_batches(source, z, labels, FLAGS.batch_size)
+    if out.suffix == ".png":
+        save(out, pictures.grid(np.concatenate(list(batches)), frames))
+    else:
+        image_files.write_animation(out, batches, len(z), FLAGS.fps)
+    return f"{len(z)} frames through {len(numbers)} seeds"
+
+
+def write_attention(source, numbers, classes, out):
+    if not hasattr(source.network, "attention_maps"):
+        raise InputError("attention: a LadaGAN of --run_dir or a .keras file shows it, no other")
+    z = seeds.latents(numbers, source.noise_dim)
+    labels = [sampling.labels_in_turn(numbers, classes)] if classes else []
+    images, maps = source.network.attention_maps(z, *labels)
+    maps = [np.asarray(weights, np.float32) for weights in maps]
+    save(out, pictures.attention_sheet(pictures.to_uint8(images), maps))
+    return f"{len(numbers)} images and their attention"
+
+
+def save(out, picture):
+    with writing(out):
+        pictures.save_png(out, picture)
+
+
+if __name__ == "__main__":
+    generate_flags.define()
+    flags.adopt_module_key_flags(generate_flags)
+    app.run(main)

@@ -1,0 +1,122 @@
+"""Seeds as users write them, images of latents, and walks between latents: pure functions."""
+
+import re
+
+import numpy as np
+
+from ladagan_tf import pictures, seeds
+from ladagan_tf.errors import InputError
+
+MOST_SEEDS = 10_000_000  # above, a typing error is likelier than a wish
+
+
+def parse_seeds(text):
+    """Seeds from lists and ranges, e.g. "0-63,70", in the order and as often as they are given.
+
+    Returns:
+        List of ints.
+
+    Raises:
+        InputError: if it is written otherwise, a range runs backwards, or there are too many.
+    """
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first or last > seeds.MAX_SEED:
+            raise InputError(f"seeds={text}: {part!r} is no seed or range; write 0-63,70")
+        if len(found) + last - first >= MOST_SEEDS:
+            raise InputError(f"seeds={text}: at most {MOST_SEEDS:,} at a time")
+        found.extend(range(first, last + 1))
+    return found
+
+
+def parse_classes(entries, num_classes):
+    """Class numbers of a conditional model; all of them if `entries` is None.
+
+    Args:
+        entries: list of texts, or None.
+        num_classes: int, 0 for an unconditional model.
+
+    Returns:
+        List of ints; empty for an unconditional model.
+
+    Raises:
+        InputError: for classes that the model does not have.
+    """
+    if entries is None:
+        return list(range(num_classes))
+    text = ",".join(entries)
+    if not num_classes:
+        raise InputError(f"classes={text}: this model is unconditional, it has no classes")
+    if not entries or not all(e.isdecimal() and int(e) < num_classes for e in entries):
+        raise InputError(f"classes={text}: give numbers from 0 to {num_classes - 1}")
+    return [int(entry) for entry in entries]
+
+
+def parse_grid(text):
+    """(rows, columns) from e.g. "4x8"."""
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise InputError(f"grid={text}: give rows and columns, as 8x8")
+    return int(match[1]), int(match[2])
+
+
+def labels_in_turn(numbers, classes):
+    """int32 labels (N,): a seed's place among the classes is the seed modulo their number."""
+    return np.asarray([classes[number % len(classes)] for number in numbers], np.int32)
+
+
+def image_batches(trained, z, labels=None, batch_size=32):
+    """Computes images, batch by batch.
+
+    Args:
+        trained: Trained.
+        z: float32 array (N, Z). An image depends on its latent only; the batch size changes no
+            more than float rounding, by at most one of 255 grey levels.
+        labels: int32 array (N,) for a conditional model, else None.
+        batch_size: int.
+
+    Yields:
+        uint8 arrays (b, S, S, 3); the last one may be smaller.
+    """
+    inputs = [z] if labels is None else [z, labels]
+    batch_size = min(batch_size, len(z))
+    for start in range(0, len(z), batch_size):
+        parts = [x[start : start + batch_size] for x in inputs]
+        count = len(parts[0])
+        # A last, smaller batch would be compiled anew.
+        padded = [np.concatenate([x, np.repeat(x[-1:], batch_size - count, 0)]) for x in parts]
+        yield pictures.to_uint8(trained.generate(*padded)[:count])
+
+
+def walk(z, frames, how="spherical"):
+    """Latents along a closed path through all of `z`, back from the last to the first.
+
+    Args:
+        z: float32 array (K, Z), K >= 2.
+        frames: int, latents per pair, the first of the pair included. What would follow the last
+            one is the very first: played in a loop, no frame is repeated.
+        how: "linear", or "spherical": along a great circle (Shoemake 1985), which keeps the length
+            that normal latents have, where the chord passes nearer to 0.
+
+    Returns:
+        float32 array (K * frames, Z).
+    """
+    z = np.asarray(z, np.float64)
+    t = np.arange(frames)[:, None] / frames  # (frames, 1)
+    between = _spherical if how == "spherical" else _linear
+    pairs = zip(z, np.roll(z, -1, axis=0), strict=True)
+    return np.concatenate([between(a, b, t) for a, b in pairs]).astype(np.float32)
+
+
+def _linear(a, b, t):
+    return (1.0 - t) * a + t * b
+
+
+def _spherical(a, b, t):
+    cosine = np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b))
+    angle = np.arccos(np.clip(cosine, -1.0, 1.0))
+    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no single great circle
+        return _linear(a, b, t)
+    return (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)

@@ -1,0 +1,217 @@
+"""The model card of an export: what the generator is, what it was trained on and how to load it."""
+
+import json
+import pathlib
+
+import ladagan_tf
+from ladagan_tf.data import records
+from ladagan_tf.errors import InputError
+from ladagan_tf.training.run import read_flags
+
+NAME = "README.md"
+SAMPLES = "samples.png"
+METRICS = "metrics.jsonl"
+
+# By the file's name in the export folder.
+LOADING = {
+    "saved_model": """\
+SavedModel, with TensorFlow alone:
+
+    model = tf.saved_model.load("saved_model")
+    images = model.generate({generate})  # uint8 (4, {side}, {side}, 3)
+    images = model.serve({inputs})  # float, nominally in [-1, 1]; `attend` also returns attention
+""",
+    "generator.keras": """\
+Keras, with this project installed:
+
+    import keras, ladagan_tf
+    generator = keras.saving.load_model("generator.keras")
+    images = generator({inputs})  # float, nominally in [-1, 1]
+""",
+    "generator.onnx": """\
+ONNX:
+
+    session = onnxruntime.InferenceSession("generator.onnx")
+    names = [tensor.name for tensor in session.get_inputs()]
+    (images,) = session.run(None, dict(zip(names, [{inputs}])))
+""",
+    "generator.tflite": """\
+LiteRT, any batch size, built-in operators only:
+
+    generate = ai_edge_litert.interpreter.Interpreter("generator.tflite").get_signature_runner()
+    (images,) = generate({named}).values()
+""",
+}
+
+
+def write(folder, trained, files, run=None):
+    """Writes the model card, `README.md` of an export folder.
+
+    Args:
+        folder: pathlib.Path of the export.
+        trained: `trained.Trained` with a network.
+        files: dict from the files' names to their largest error against the live model.
+        run: `training.run.RunDirectory`, or None if where the weights come from is not known.
+    """
+    parts = [_heading(trained), _architecture(trained), _training(run)]
+    parts += [_results(trained, run), _loading(trained, files), _licence()]
+    (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
+
+
+def _heading(trained):
+    side, about = trained.resolution, trained.about
+    title = f"{type(trained.network).__module__.rsplit('.', 1)[-1]} {side} x {side}"
+    classes = f", for each of {trained.num_classes} classes" if trained.num_classes else ""
+    facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
+    return f"""\
+---
+license: apache-2.0
+library_name: keras
+pipeline_tag: unconditional-image-generation
+---
+# {title}
+
+A transformer GAN that makes an image of {side} x {side} pixels from {trained.noise_dim} normal
+numbers in one step{classes}.
+
+![Images of seeds 0 to 63]({SAMPLES})
+
+*Images of seeds 0 to 63, not selected.*
+
+{facts}"""
+
+
+def _architecture(trained):
+    network = trained.network
+    config = {
+        k: v for k, v in network.get_config().items() if k not in ("name", "trainable", "dtype")
+    }
+    sizes = "".join(f"- {name}: {_plain(value)}\n" for name, value in config.items())
+    return f"""\
+## Architecture
+
+`{type(network).__module__}.{type(network).__name__}`, {network.count_params():,} parameters.
+
+{sizes}"""
+
+
+def _training(run):
+    if run is None:
+        return (
+            "## Training\n\nExported from a file: what it was trained on is not recorded in it.\n"
+        )
+    flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    last = read_lines(run.stats_file)[-1:]
+    state = "".join(f"- {k}: {_plain(v)}\n" for line in last for k, v in line.items())
+    resolved = "".join(f"    --{name}={value}\n" for name, value in flags.items())
+    return f"""\
+## Training
+
+{_data(flags.get("dataset", ""))}
+The last line of its statistics:
+
+{state or "- none recorded"}
+Its flags:
+
+{resolved}"""
+
+
+def _data(dataset):
+    try:
+        info = records.load_info(pathlib.Path(dataset)) if dataset else None
+    except InputError:
+        info = None
+    if info is None:
+        return f"Data: `{dataset or 'not recorded'}`; its description is not on this machine.\n"
+    classes = f" in {len(info.classes)} classes ({', '.join(info.classes)})" if info.classes else ""
+    return (
+        f"Data: {info.count:,} images of {info.resolution} x {info.resolution} pixels{classes}, "
+        f"prepared from `{pathlib.Path(info.preparation.source).name}` (crop "
+        f"{info.preparation.crop}, {info.preparation.resize_filter}); SHA-256 of pixels and labels "
+        f"`{info.content_sha256}`.\n"
+    )
+
+
+def _results(trained, run):
+    """What `evaluate.py` measured of this checkpoint: a table and its protocol, per protocol."""
+    lines = read_lines(run.path / METRICS) if run else []
+    latest = {line.get("name"): line for line in lines if _is_of(line, trained.about)}
+    tables = {}
+    for name, line in latest.items():
+        row = f"| {name} | {_plain(line.get('value'))} | {_plain(line.get('spread') or '')} |\n"
+        protocol = _protocol(line.get("protocol", "not recorded"))
+        tables[protocol] = tables.get(protocol, "") + row
+    if not tables:
+        return "## Results\n\nNot evaluated: there is no measured metric of these weights.\n"
+    return "## Results\n" + "".join(
+        f"\n| metric | value | spread |\n|---|---|---|\n{rows}\n{protocol}"
+        for protocol, rows in tables.items()
+    )
+
+
+def _is_of(line, about):
+    """Whether a measurement says that it is of the exported weights: one run has several."""
+    protocol = line.get("protocol")
+    measured = protocol.get("generated") if isinstance(protocol, dict) else None
+    return isinstance(measured, dict) and all(
+        name in measured and measured[name] == about.get(name) for name in ("checkpoint", "ema")
+    )
+
+
+def _protocol(protocol):
+    parts = protocol.items() if isinstance(protocol, dict) else [("protocol", protocol)]
+    return "".join(f"- {name}: {_plain(value)}\n" for name, value in parts)
+
+
+def _loading(trained, files):
+    words = {
+        "side": trained.resolution,
+        "inputs": "z, labels" if trained.num_classes else "z",
+        "named": "z=z, labels=labels" if trained.num_classes else "z=z",
+        "generate": "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if trained.num_classes else ""),
+    }
+    rows = "".join(f"| `{name}` | {error:.1e} |\n" for name, error in files.items())
+    labels = ", and `labels` int32 (4,)" if trained.num_classes else ""
+    code = "\n".join(LOADING[name].format(**words) for name in files)
+    return f"""\
+## Files
+
+| file | largest error |
+|---|---|
+{rows}
+The error is against the live Keras model, over batches of 1, 3 and 8 images, as a share of the
+largest value where that is above 1. Below, `z` holds standard normal numbers, float32
+(4, {trained.noise_dim}){labels}.
+
+{code}"""
+
+
+def _licence():
+    return (
+        "## Licence\n\nApache-2.0. The training images keep the licence of their source.\n"
+        f"Written by ladagan_tf {ladagan_tf.__version__}.\n"
+    )
+
+
+def read_lines(path):
+    """Objects of a file of JSON lines; [] if there is none, without a line that was cut short."""
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def _plain(value):
+    """A value as text of one line, which a table cell can hold."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_plain(v) for v in value) or "none"
+    return str(value).replace("|", "/").replace("\n", " ")

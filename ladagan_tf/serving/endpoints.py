@@ -1,0 +1,107 @@
+"""The SavedModel of a generator: its endpoints, which run without Keras and without our code."""
+
+import keras
+import tensorflow as tf
+
+MAX_NUM = 256  # images of one call of `generate`
+
+
+def write_saved_model(network, path):
+    """Writes a SavedModel with the endpoints `serve`, `generate` and, if it can, `attend`.
+
+        serve(z) -> float32 images (B, S, S, 3), nominally in [-1, 1], not clipped; the default
+        generate(num, seed) -> uint8 images (num, S, S, 3)
+        attend(z) -> dict: `images` as from serve; `attention_8` (B, H, 64) and so on, one map per
+            side of a token grid
+
+    `z` is float32 (B, Z); `num` an int32 from 1 to 256 and `seed` an int64 from 0. Conditional
+    generators take int32 `labels` (B,) last. Bad values raise `InvalidArgumentError` saying what
+    is accepted. Image i of `generate` depends on seed + i only, whatever `num`, but its latent is
+    drawn by TensorFlow: it is another one than that of `seeds.latents`, which NumPy draws.
+
+    Args:
+        network: keras.Model with `noise_dim`, and `num_classes` if conditional; float32.
+        path: folder to write.
+    """
+    classes = getattr(network, "num_classes", 0)
+    labels = [tf.TensorSpec((None,), tf.int32, name="labels")] if classes else []
+    latents = [tf.TensorSpec((None, network.noise_dim), tf.float32, name="z"), *labels]
+    request = [
+        tf.TensorSpec((), tf.int32, name="num"),
+        tf.TensorSpec((), tf.int64, name="seed"),
+        *labels,
+    ]
+
+    def serve(z, *labels):
+        return network(z, *_checked(labels, tf.shape(z)[0], classes), training=False)
+
+    def generate(num, seed, *labels):
+        num = _require(
+            num, (num >= 1) & (num <= MAX_NUM), f"num must be from 1 to {MAX_NUM}; given"
+        )
+        seed = _require(seed, seed >= 0, "seed must be from 0 to 2^63 - 1; given")
+        z = draw_latents(num, seed, network.noise_dim)
+        return to_uint8(serve(z, *_checked(labels, num, classes)))
+
+    def attend(z, *labels):
+        labels = _checked(labels, tf.shape(z)[0], classes)
+        images, maps = network.attention_maps(z, *labels)
+        sides = [round(m.shape[2] ** 0.5) for m in maps]
+        return {"images": images} | {
+            f"attention_{side}": m for side, m in zip(sides, maps, strict=True)
+        }
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serve", serve, latents)  # the first one is also `serving_default`
+    archive.add_endpoint("generate", generate, request)
+    if hasattr(network, "attention_maps"):
+        archive.add_endpoint("attend", attend, latents)
+    if classes:
+        # What `trained.open_model` reads. Keras has no public way to store a plain value.
+        archive._tf_trackable.num_classes = tf.Variable(classes, trainable=False)
+    archive.write_out(str(path), verbose=False)
+
+
+def draw_latents(num, seed, noise_dim):
+    """Standard normal latents in a graph, one independent stream per seed.
+
+    Args:
+        num: int32 scalar tensor.
+        seed: int64 scalar tensor, seed of the first latent; the next has seed + 1.
+        noise_dim: int, Z.
+
+    Returns:
+        float32 tensor (num, Z).
+    """
+
+    def draw(offset):
+        stream = tf.stack([seed + offset, tf.zeros((), tf.int64)])
+        # Philox by name: the automatic choice is another generator on TPUs.
+        return tf.random.stateless_normal((noise_dim,), stream, alg="philox")
+
+    offsets = tf.range(tf.cast(num, tf.int64))
+    return tf.map_fn(draw, offsets, fn_output_signature=tf.TensorSpec((noise_dim,), tf.float32))
+
+
+def to_uint8(images):
+    """As `pictures.to_uint8`, in a graph: clipped and rounded half to even, not truncated."""
+    return tf.cast(tf.round((tf.clip_by_value(images, -1.0, 1.0) + 1.0) * 127.5), tf.uint8)
+
+
+def _checked(labels, count, classes):
+    """The labels, if there are as many as images and each names a class."""
+    if not labels:
+        return labels
+    (given,) = labels
+    given = _require(
+        given, tf.shape(given)[0] == count, "labels must be as many as images; given labels"
+    )
+    inside = tf.reduce_all((given >= 0) & (given < classes))
+    return (_require(given, inside, f"labels must be from 0 to {classes - 1}; given"),)
+
+
+def _require(value, condition, message):
+    """`value`, which cannot be had before the condition has been checked."""
+    with tf.control_dependencies([tf.debugging.Assert(condition, [message, value])]):
+        return tf.identity(value)

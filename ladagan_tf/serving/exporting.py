@@ -1,0 +1,228 @@
+"""A generator as files others can load, each compared with the live model before it is kept."""
+
+import collections.abc
+import dataclasses
+import functools
+import importlib.util
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf import outputs, pictures, seeds
+from ladagan_tf.errors import InputError
+from ladagan_tf.serving import card, endpoints
+
+LIMIT = 1e-5
+BATCHES = (1, 3, 8)
+COLUMNS = 8  # of the sample grid, which is square
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """How a format is written and run.
+
+    Attributes:
+        file: name in the export folder.
+        write: function (network, path).
+        load: function from a path to a function from arrays (z, *labels) to images, computed by
+            the format's own runtime.
+        packages: dict from module to pip package of what is needed beyond requirements.txt.
+    """
+
+    file: str
+    write: collections.abc.Callable
+    load: collections.abc.Callable
+    packages: dict = dataclasses.field(default_factory=dict)
+
+
+def export(trained, out, formats, run=None, say=print):
+    """Writes a generator in some formats, with a model card and samples, all or nothing.
+
+    Args:
+        trained: `trained.Trained` with a network, in float32.
+        out: path of the folder to make; it must not exist yet.
+        formats: sequence of names in `FORMATS`.
+        run: `training.run.RunDirectory` the generator comes from, for the card; or None.
+        say: function that prints a line.
+
+    Returns:
+        Dict from format to its largest error, see `difference`.
+
+    Raises:
+        InputError: if a format is unknown, needs packages that are not here, cannot be written or
+            loaded, or differs by more than `LIMIT`; or if `out` cannot be written. Nothing is left.
+    """
+    check_formats(formats)
+    network = trained.network
+    if network is None or network.compute_dtype != "float32":
+        raise InputError(
+            f"{trained.about.get('model')}: export needs a run or a .keras file, opened in float32"
+        )
+    with outputs.new_folder(out) as folder:
+        errors = {}
+        for name in formats:
+            errors[name] = _write_and_compare(name, trained, folder)
+            say(f"{name}: {FORMATS[name].file}, largest error {errors[name]:.1e}, limit {LIMIT:g}")
+        pictures.save_png(folder / card.SAMPLES, sample_grid(trained))
+        files = {FORMATS[name].file: error for name, error in errors.items()}
+        card.write(folder, trained, files, run)
+    return errors
+
+
+def check_formats(formats):
+    """Raises InputError unless each format is known and its packages are installed."""
+    if not formats:
+        raise InputError(f"format=: give some of {', '.join(FORMATS)}")
+    for name in formats:
+        if name not in FORMATS:
+            raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
+        packages = FORMATS[name].packages
+        missing = [p for module, p in packages.items() if not importlib.util.find_spec(module)]
+        if missing:
+            raise InputError(
+                f"format={name}: it needs packages that are not here: pip install "
+                f"{' '.join(missing)}"
+            )
+
+
+def _write_and_compare(name, trained, folder):
+    form = FORMATS[name]
+    path = folder / form.file
+    try:
+        form.write(trained.network, path)
+        error = difference(trained, form.load(path))
+    except OSError:
+        raise  # a full disk, not a format's fault
+    except Exception as failure:  # each converter and runtime has exceptions of its own
+        reason = (str(failure).splitlines() or [type(failure).__name__])[0]
+        raise InputError(f"format={name}: it cannot be written or loaded ({reason})") from failure
+    if not error <= LIMIT:  # also when it is not a number
+        raise InputError(
+            f"format={name}: its images differ from the live model's by {error:.1e}, more than "
+            f"{LIMIT:g}; nothing was written"
+        )
+    return error
+
+
+def difference(trained, exported):
+    """How far an exported generator is from the live one, over several batch sizes.
+
+    Args:
+        trained: `trained.Trained`.
+        exported: function from arrays (z, *labels) to images.
+
+    Returns:
+        float: the largest absolute difference, divided by the largest absolute value of the live
+        images where that is above 1. Images are not clipped, and those of a young generator leave
+        [-1, 1] by far: float32 is only as fine as its largest values.
+    """
+    errors = []
+    for batch in BATCHES:
+        inputs = sample_inputs(trained, range(batch))
+        live, ours = np.asarray(trained.generate(*inputs)), np.asarray(exported(*inputs))
+        if live.shape != ours.shape:
+            raise ValueError(f"images {ours.shape} instead of {live.shape}")
+        errors.append(np.abs(live - ours).max() / max(1.0, np.abs(live).max()))
+    return float(np.max(errors))  # NaN if any is
+
+
+def sample_inputs(trained, chosen):
+    """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
+    inputs = [seeds.latents(chosen, trained.noise_dim)]
+    if trained.num_classes:
+        inputs.append(seeds.labels(chosen, trained.num_classes, "balanced"))
+    return inputs
+
+
+def sample_grid(trained):
+    """Images of seeds 0 to 63 as one uint8 picture; one row at a time, to bound memory."""
+    rows = [range(COLUMNS * i, COLUMNS * (i + 1)) for i in range(COLUMNS)]
+    images = [np.asarray(trained.generate(*sample_inputs(trained, row))) for row in rows]
+    return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
+
+
+def signature(network):
+    """Inputs of a generator: list of tf.TensorSpec, with any batch size."""
+    specs = [tf.TensorSpec((None, network.noise_dim), tf.float32, name="z")]
+    if getattr(network, "num_classes", 0):
+        specs.append(tf.TensorSpec((None,), tf.int32, name="labels"))
+    return specs
+
+
+def load_saved_model(path):
+    loaded = tf.saved_model.load(str(path))
+    return lambda *inputs: loaded.serve(*(tf.convert_to_tensor(array) for array in inputs))
+
+
+def write_onnx(network, path):
+    _teach_tf2onnx_erfc()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object in its patch
+        network.export(str(path), format="onnx", input_signature=signature(network), verbose=False)
+
+
+@functools.cache
+def _teach_tf2onnx_erfc():
+    """TensorFlow computes the exact GELU with Erfc, which neither ONNX nor tf2onnx knows."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class Erfc:
+        @classmethod
+        def version_9(cls, graph, node, **_):
+            shape, dtype = graph.get_shape(node.output[0]), graph.get_dtype(node.output[0])
+            (x,), outputs = node.input, node.output
+            graph.remove_node(node.name)
+            one = graph.make_const(f"{node.name}_one", np.ones((), np.float32)).output[0]
+            erf = graph.make_node("Erf", [x], shapes=[shape], dtypes=[dtype]).output[0]
+            graph.make_node("Sub", [one, erf], outputs=outputs, shapes=[shape], dtypes=[dtype])
+
+
+def load_onnx(path):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [tensor.name for tensor in session.get_inputs()]
+    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+def write_litert(network, path):
+    network.export(
+        str(path),
+        format="litert",
+        input_signature=signature(network),
+        verbose=False,
+        # Without Keras's SELECT_TF_OPS: what would need Flex fails here, not on the phone.
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+    )
+
+
+def load_litert(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
+    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    names = ["z", "labels"]
+    return lambda *inputs: next(iter(runner(**dict(zip(names, inputs, strict=False))).values()))
+
+
+def load_keras(path):
+    network = keras.saving.load_model(path, compile=False)
+    return lambda *inputs: network(*inputs, training=False)
+
+
+FORMATS = {
+    "saved_model": Format("saved_model", endpoints.write_saved_model, load_saved_model),
+    "onnx": Format(
+        "generator.onnx",
+        write_onnx,
+        load_onnx,
+        {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+    ),
+    "litert": Format(
+        "generator.tflite", write_litert, load_litert, {"ai_edge_litert": "ai-edge-litert"}
+    ),
+    "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
+}

@@ -1,0 +1,50 @@
+"""Uploading an export folder to the Hugging Face hub."""
+
+import re
+
+from ladagan_tf.errors import InputError
+
+
+def parse(push):
+    """The repository of `hf:USER/REPO`.
+
+    Raises:
+        InputError: if it is written otherwise, or huggingface_hub is not installed.
+    """
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)", push)
+    if not match:
+        raise InputError(f"push={push}: write hf:USER/REPO")
+    _library()
+    return match[1]
+
+
+def upload(folder, repository):
+    """Uploads a folder, with the credentials of `hf auth login` or HF_TOKEN.
+
+    Args:
+        folder: path of a finished export.
+        repository: str, USER/REPO; made if it does not exist.
+
+    Returns:
+        str, the address of the upload.
+
+    Raises:
+        InputError: if the hub refuses or cannot be reached; the folder stays.
+    """
+    api = _library().HfApi()
+    try:
+        api.create_repo(repository, exist_ok=True)
+        return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
+    except Exception as error:  # the hub's client changes its family of exceptions by version
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"push=hf:{repository}: the upload failed ({reason}); {folder} is complete"
+        ) from error
+
+
+def _library():
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise InputError("push: it needs a package: pip install huggingface_hub") from None
+    return huggingface_hub

@@ -1,0 +1,249 @@
+"""Official checkpoints as networks and runs of ours, and our runs as official checkpoints."""
+
+import json
+import pathlib
+
+import numpy as np
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import write_text
+from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.outputs import new_folder
+from ladagan_tf.serving import official_fields as fields
+from ladagan_tf.serving import official_folder as official
+from ladagan_tf.serving.official import (
+    describe,
+    differences,
+    discriminator_names,
+    generator_names,
+    load_official,
+    optimizer_names,
+)
+from ladagan_tf.trained import load_part, read_network
+from ladagan_tf.training import strategy
+from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.checkpoints import Checkpoints, find_checkpoint, read_part
+from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.training.run import RunDirectory, read_flags
+
+PARTS = {
+    # part of our state  official name
+    "averaged":          "ema_generator",
+    "generator":         "generator",
+    "discriminator":     "discriminator",
+}  # fmt: skip
+CARRIED = "official.json"  # in a run: what the authors' format holds and ours does not
+UNMEASURED = 10_000.0  # the official code's FID before the first measurement
+
+
+def open_official(folder, part="averaged"):
+    """Loads one network of an official folder.
+
+    Args:
+        folder: pathlib.Path with config.json and best-training-checkpoints/.
+        part: one of `PARTS`.
+
+    Returns:
+        keras.Model.
+
+    Raises:
+        InputError: if the folder cannot be read, or config and variables do not agree.
+    """
+    root = PARTS[part]
+    network = _network(part, official.read_config(folder), folder)
+    _load(list(_names(network, part)), official.read_arrays(folder, (root,)), folder)
+    return network
+
+
+def write_run(folder, out, flags, optimizers=True):
+    """Makes a run directory that can be evaluated, sampled, exported and trained further.
+
+    Args:
+        folder: an official folder.
+        out: the run directory to make.
+        flags: dict of text to record, as `train.py` does; `fields.flags_of` and more.
+        optimizers: bool, take over Adam's state; else it starts anew, as it does if there is none.
+
+    Returns:
+        Dict of what was found: "images", "step" and "optimizers" (bool).
+
+    Raises:
+        InputError: as `open_official`; or if `out` exists.
+    """
+    config = official.read_config(folder)
+    roots = [r for r in official.ROOTS if optimizers or r not in official.OPTIMIZERS]
+    arrays = official.read_arrays(folder, roots)
+    optimizers = any(name.split("/")[0] in official.OPTIMIZERS for name in arrays)
+    gan = _adversarial_model(
+        *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
+        flags,
+        folder,
+    )
+    _load(_all_names(gan, optimizers), arrays, folder, _counters(optimizers))
+    images = int(arrays["n_images"])
+    step = images // int(flags["batch_size"])
+    gan.step.assign(step)
+    carried = {name: arrays[name].item() for name in official.BOOKKEEPING}
+    carried["config"] = official.read_json(pathlib.Path(folder) / official.CONFIG)
+    with new_folder(out) as partial:
+        run = RunDirectory(partial)
+        run.start(flags, (gan.generator, gan.discriminator))
+        Checkpoints(run.checkpoints, gan.state()).save(step, images)
+        write_text(partial / CARRIED, json.dumps(carried, indent=2) + "\n")
+    return {"images": images, "step": step, "optimizers": optimizers}
+
+
+def learning_rates(folder):
+    """Flags `g_lr` and `d_lr` as the checkpoint has them, which restoring would set; may be {}."""
+    arrays = official.read_arrays(folder, official.OPTIMIZERS)
+    names = {"g_lr": "g_optimizer/_learning_rate", "d_lr": "d_optimizer/_learning_rate"}
+    return {flag: str(arrays[name]) for flag, name in names.items() if name in arrays}
+
+
+def write_official(path, out, checkpoint="best"):
+    """Writes a run's checkpoint as an official folder.
+
+    Args:
+        path: a run directory.
+        out: the folder to make.
+        checkpoint: see `training.checkpoints.find_checkpoint`.
+
+    Returns:
+        int, how many values were written.
+
+    Raises:
+        InputError: if the run cannot be read, or the format cannot hold it, or `out` exists.
+    """
+    run = RunDirectory(path)
+    gan, images = _open_run(run, checkpoint)
+    config = fields.config_of(read_flags(run.flags_file), run.flags_file)
+    carried = _carried(run)
+    values = {name: variable.numpy() for name, variable in _all_names(gan)}
+    for root, optimizer in zip(
+        official.OPTIMIZERS, (gan.g_optimizer, gan.d_optimizer), strict=True
+    ):
+        values[f"{root}/_learning_rate"] = np.float32(optimizer.learning_rate)
+    counts = {"n_images": images, "save_counter": carried["save_counter"]}
+    # Weights that were trained further have a FID nobody has measured.
+    fid = carried["fid"] if carried["n_images"] == images else UNMEASURED
+    counts |= {"fid": fid, "best_fid": carried["best_fid"]}
+    if images > np.iinfo(np.int32).max:
+        raise InputError(f"{path}: {images} images are more than the format can count")
+    values |= {name: kind(counts[name]) for name, kind in official.BOOKKEEPING.items()}
+    with new_folder(out) as partial:
+        official.write_folder(partial, {**carried["config"], **config}, values)
+    return len(values)
+
+
+def open_run_part(path, checkpoint, part):
+    """Loads one network of a run, one of `PARTS`, in float32."""
+    run = RunDirectory(path)
+    found, _ = find_checkpoint(run.checkpoints, checkpoint)
+    network = _architecture(run, part)
+    load_part(network, found, part)
+    return network
+
+
+def _architecture(run, part):
+    name = "discriminator" if part == "discriminator" else "generator"
+    return read_network(run, name, "float32")
+
+
+def _open_run(run, checkpoint):
+    """A run's networks and optimizers at a checkpoint, and its number of images."""
+    found, state = find_checkpoint(run.checkpoints, checkpoint)
+    parts = ("generator", "discriminator", "averaged")
+    networks = [_architecture(run, part) for part in parts]
+    if not isinstance(networks[0], Generator) or any(n.score != "full" for n in networks):
+        raise InputError(f"{run.path}: the official format holds LadaGAN with --score=full only")
+    for network, part in zip(networks, parts, strict=True):
+        load_part(network, found, part)
+    try:
+        flags = read_flags(run.flags_file)
+    except OSError as error:
+        raise InputError(f"{run.flags_file}: it cannot be read ({error.strerror})") from None
+    gan = _adversarial_model(*networks, flags, run.flags_file)
+    for part, optimizer in (("g_optimizer", gan.g_optimizer), ("d_optimizer", gan.d_optimizer)):
+        saved = read_part(found, part)
+        variables = [v for v in optimizer.variables if v.name != "learning_rate"]
+        try:
+            for variable, value in zip(variables, saved, strict=True):
+                variable.assign(value)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{found}: {part} does not fit flags.cfg ({reason})") from None
+    return gan, state["images"]
+
+
+def _carried(run):
+    """What `write_run` kept, or the official code's values at a start."""
+    path = run.path / CARRIED
+    if path.is_file():
+        return official.read_json(path)
+    fresh = {"n_images": None, "fid": UNMEASURED, "best_fid": UNMEASURED, "save_counter": 1}
+    return {**fresh, "config": fields.THEIRS}
+
+
+def _network(part, config, source):
+    try:
+        if part == "discriminator":
+            return Discriminator(**fields.arguments(fields.DISCRIMINATOR, config))
+        name = "averaged_generator" if part == "averaged" else "generator"
+        return Generator(**fields.arguments(fields.GENERATOR, config), name=name)
+    except ValueError as error:  # sizes that do not fit: the message names field and value
+        raise InputError(f"{pathlib.Path(source) / official.CONFIG}: {error}") from None
+
+
+def _adversarial_model(generator, discriminator, averaged, flags, source):
+    try:
+        objective = LadaObjective(
+            noise_dim=generator.noise_dim,
+            resolution=generator.resolution,
+            loss=flags["loss"],
+            policy=flags["policy"],
+            bcr=fields.switch(flags["bcr"]),  # decides which metrics the state has
+        )
+        weights = averaged.get_weights()
+        gan = AdversarialModel(generator, discriminator, averaged, objective)
+        averaged.set_weights(weights)
+        betas = float(flags["beta1"]), float(flags["beta2"])
+        precision = flags.get("precision", "float32")
+        gan.compile(
+            strategy.make_optimizer(float(flags["g_lr"]), *betas, precision),
+            strategy.make_optimizer(float(flags["d_lr"]), *betas, precision),
+        )
+    except KeyError as error:
+        raise InputError(f"{source}: no flag {error.args[0]!r}") from None
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from None
+    return gan
+
+
+def _names(network, part):
+    names = discriminator_names if part == "discriminator" else generator_names
+    return names(network, PARTS[part])
+
+
+def _all_names(gan, optimizers=True):
+    """Pairs (official name, variable) of everything that is a variable of ours."""
+    pairs = [pair for part in PARTS for pair in _names(getattr(gan, part), part)]
+    if optimizers:
+        g, d = official.OPTIMIZERS
+        pairs += optimizer_names(gan.g_optimizer, generator_names, gan.generator, g)
+        pairs += optimizer_names(gan.d_optimizer, discriminator_names, gan.discriminator, d)
+    return pairs
+
+
+def _counters(optimizers):
+    rates = [f"{root}/_learning_rate" for root in official.OPTIMIZERS] if optimizers else []
+    return (*official.BOOKKEEPING, *rates)
+
+
+def _load(names, arrays, folder, counters=()):
+    """Assigns `arrays`, of which `counters` have no variable; InputError if they do not fit."""
+    found = differences(names, {n: a for n, a in arrays.items() if n not in counters})
+    found["missing"] += [name for name in counters if name not in arrays]
+    problems = describe(found)
+    if problems:
+        raise InputError(f"{folder}: config.json and the variables do not agree: {problems}")
+    load_official(names, arrays)

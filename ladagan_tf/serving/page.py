@@ -1,0 +1,293 @@
+"""A web page around a generator: samples, what it attends to, and the way between two seeds.
+
+Every image is that of its seed, as `ladagan_tf.generate` makes it. The page needs no internet.
+"""
+
+import contextlib
+import os
+import pathlib
+import random
+import signal
+import socket
+import tempfile
+
+from ladagan_tf import pictures
+from ladagan_tf.errors import InputError
+from ladagan_tf.serving.page_pictures import (
+    IN_TURN,
+    STEPS,
+    View,
+    columns_of,
+    framed_grid,
+    index_at,
+)
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
+try:
+    import fastapi
+    import gradio as gr
+    import uvicorn
+except ImportError:
+    raise InputError("demo: it needs a package that is not here: pip install gradio") from None
+
+COUNTS = (1, 4, 9, 25, 64)
+KEPT_S = 3600  # pictures of a visitor
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important }
+.picture, .picture * { border-radius: 0 !important; justify-content: flex-start !important }
+.picture img { image-rendering: pixelated; width: auto !important; height: auto !important;
+  max-width: 100% }
+.picture .icon-button-wrapper { display: none }
+#samples img { cursor: pointer }
+.message * { color: #b91c1c !important; font-weight: 600 }
+.dark .message * { color: #fca5a5 !important }
+"""
+
+
+def build(trained, folder):
+    """The page.
+
+    Args:
+        trained: generators.Trained.
+        folder: pathlib.Path to keep downloads in.
+
+    Returns:
+        gradio.Blocks.
+    """
+    view = View(trained)
+    name = pathlib.Path(trained.about.get("model", "generator")).stem
+    with gr.Blocks(
+        title=f"{name} - ladagan_tf",
+        fill_width=True,
+        analytics_enabled=False,
+        delete_cache=(KEPT_S, KEPT_S),
+    ) as blocks:
+        gr.Markdown(
+            f"# {name}\n{trained.resolution} x {trained.resolution} pixels, one image per seed, "
+            "always the same. Click an image to look closer."
+        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=420):
+                samples = _samples_part(view)
+            with gr.Column(scale=2, min_width=360), gr.Tabs():
+                with gr.Tab("Attention" if view.heads else "Closer"):
+                    closer = _closer_part(view)
+                with gr.Tab("Between two seeds"):
+                    between = _between_part()
+        _connect(view, blocks, folder, samples, closer, between)
+    return blocks
+
+
+def _picture(name):
+    return gr.Image(
+        format="png",
+        elem_id=name,
+        elem_classes="picture",
+        show_label=False,
+        container=False,
+        buttons=[],
+        interactive=False,
+        alt_text=name,
+    )
+
+
+def _message():
+    return gr.Markdown(visible=False, elem_classes="message")
+
+
+def _samples_part(view):
+    with gr.Row(equal_height=True):
+        seed = gr.Textbox(
+            "0", label="First seed", max_lines=1, elem_id="seed", scale=2, min_width=120
+        )
+        count = gr.Radio(COUNTS, value=25, label="Images", elem_id="count", scale=3, min_width=350)
+    message = _message()
+    with gr.Row(visible=bool(view.classes or view.truncates)):
+        chosen_class = gr.Dropdown(
+            [IN_TURN, *view.classes] if view.classes else [],
+            value=IN_TURN if view.classes else None,
+            label="Class",
+            visible=bool(view.classes),
+        )
+        psi = gr.Slider(0.0, 1.0, 1.0, label="Truncation psi", visible=view.truncates)
+    with gr.Row():
+        generate = gr.Button("Generate", variant="primary", elem_id="generate")
+        anywhere = gr.Button("Random seed", elem_id="random")
+        download = gr.DownloadButton("Download PNG", elem_id="download")
+    return {
+        "seed": seed,
+        "count": count,
+        "class": chosen_class,
+        "psi": psi,
+        "generate": generate,
+        "random": anywhere,
+        "download": download,
+        "message": message,
+        "picture": _picture("samples"),
+        "images": gr.State(),
+        "first": gr.State(0),
+    }
+
+
+def _closer_part(view):
+    sides = list(view.heads)
+    shown = bool(sides)
+    seed = gr.Textbox("0", label="Seed", max_lines=1, elem_id="chosen")
+    side = gr.Radio(
+        [(f"{side} x {side}", side) for side in sides],
+        value=sides[0] if shown else None,
+        label="Resolution",
+        visible=shown,
+    )
+    head = gr.Radio(
+        _heads(view, sides[0]) if shown else [],
+        value=1 if shown else None,
+        label="Head",
+        visible=shown,
+    )
+    message, picture = _message(), _picture("closer")
+    if shown:
+        gr.Markdown("The image, and where this head looks: bright where its weight is largest.")
+    return {"seed": seed, "side": side, "head": head, "message": message, "picture": picture}
+
+
+def _heads(view, side):
+    return list(range(1, view.heads[side] + 1))
+
+
+def _between_part():
+    with gr.Row():
+        start = gr.Textbox("0", label="From seed", max_lines=1, elem_id="start", min_width=100)
+        end = gr.Textbox("1", label="To seed", max_lines=1, elem_id="end", min_width=100)
+    position = gr.Slider(0, STEPS, STEPS // 2, step=1, label="Position (%)", elem_id="position")
+    return {
+        "start": start,
+        "end": end,
+        "position": position,
+        "message": _message(),
+        "picture": _picture("between"),
+    }
+
+
+def _connect(view, blocks, folder, samples, closer, between):
+    """What each control does."""
+    chosen = [samples["class"], samples["psi"]]
+
+    def show_samples(seed, count, chosen_class, psi):
+        images, first = view.samples(seed, count, chosen_class, psi)
+        kind = f"_class_{chosen_class}" if chosen_class is not None else ""
+        kind += f"_psi_{psi:g}" if view.truncates else ""
+        path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
+        pictures.save_png(path, pictures.grid(images, columns_of(count)))
+        return framed_grid(images, 0), images, first, str(path), str(first)
+
+    def choose(images, first, event: gr.SelectData):
+        index = index_at(*event.index, images)
+        return framed_grid(images, index), str(first + index)
+
+    look = _answer(
+        view.look,
+        [closer["seed"], *chosen, closer["side"], closer["head"]],
+        closer,
+        [closer["picture"]],
+        "look",
+    )
+    walk = _answer(
+        view.between,
+        [between["start"], between["end"], between["position"], *chosen],
+        between,
+        [between["picture"]],
+        "between",
+    )
+    outputs = [samples[k] for k in ("picture", "images", "first", "download")]
+    show = _answer(
+        show_samples,
+        [samples["seed"], samples["count"], *chosen],
+        samples,
+        [*outputs, closer["seed"]],
+        "samples",
+    )
+    again = [
+        samples["generate"].click,
+        samples["seed"].submit,
+        samples["count"].change,
+        samples["class"].change,
+        samples["psi"].release,
+    ]
+    gr.on([blocks.load, *again], **show).then(**look).then(**walk)
+    roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
+    roll.then(**show).then(**look)
+    click = samples["picture"].select(
+        choose, [samples["images"], samples["first"]], [samples["picture"], closer["seed"]]
+    )
+    click.then(**look)
+    if view.heads:
+        closer["side"].change(
+            lambda side: gr.Radio(_heads(view, side), value=1), closer["side"], closer["head"]
+        ).then(**look)
+    gr.on([closer["seed"].submit, closer["head"].input], **look)
+    gr.on([between["start"].submit, between["end"].submit, between["position"].change], **walk)
+
+
+def _answer(handler, inputs, part, outputs, name):
+    """Arguments of a listener: what a handler refuses is shown, and the pictures stay."""
+
+    def answer(*values):
+        try:
+            results = handler(*values)
+        except InputError as error:
+            return gr.Markdown(str(error), visible=True), *[gr.skip()] * len(outputs)
+        found = results if isinstance(results, tuple) else (results,)
+        return gr.Markdown("", visible=False), *found
+
+    return {
+        "fn": answer,
+        "inputs": inputs,
+        "outputs": [part["message"], *outputs],
+        "api_name": name,
+        "show_progress": "hidden",
+        "trigger_mode": "always_last",
+    }
+
+
+def serve(trained, host, port, say=print):
+    """Serves the page until SIGTERM or Ctrl-C.
+
+    Args:
+        trained: generators.Trained.
+        host: str, address to listen on.
+        port: int, 0 for a free one.
+        say: function that prints a line once the page can be opened.
+
+    Raises:
+        InputError: if the port cannot be listened on.
+    """
+    try:
+        listener = socket.create_server((host, port))
+    except OSError as error:
+        raise InputError(f"port={port}: {host} cannot be listened on ({error.strerror})") from None
+    # The browser's own fonts: nothing to load.
+    theme = gr.themes.Default(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["monospace"],
+    )
+    # Uvicorn raises the signal again when everything is finished: that is success, not a death.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    with tempfile.TemporaryDirectory(prefix="ladagan_tf_demo_") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # so that nothing is left in the end
+        application = gr.mount_gradio_app(
+            fastapi.FastAPI(),
+            build(trained, pathlib.Path(folder)),
+            path="/",
+            footer_links=[],
+            css=CSS,
+            theme=theme,
+            ssr_mode=False,
+        )
+        # A page that is open keeps a connection open: it is not waited for.
+        config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
+        say(f"page on http://{host}:{listener.getsockname()[1]}")
+        with contextlib.suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])

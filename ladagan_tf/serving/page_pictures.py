@@ -1,0 +1,150 @@
+"""What the demo page shows, as functions of what is typed and chosen on it; no web in here."""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+
+from ladagan_tf import pictures, sampling, seeds
+from ladagan_tf.errors import InputError
+
+WIDE, NARROW = 680, 420  # pixels that pictures are enlarged to at most, by whole factors
+STEPS = 100  # positions between two seeds
+IN_TURN = "in turn"
+CHOSEN = (79, 70, 229)  # the frame of the chosen image
+
+
+class View:
+    """The pictures of one generator.
+
+    Seeds are texts, as typed. `chosen_class` is a class number, `IN_TURN` (a seed's class is the
+    seed modulo their number), or None for an unconditional generator. `psi` truncates towards the
+    mean style of networks that have one, `mean_style`: those take it when they are called and in
+    `attention_maps`, and 1 changes nothing.
+    """
+
+    def __init__(self, trained):
+        self.trained = trained
+        self.truncates = hasattr(trained.network, "mean_style")
+        self.classes = list(range(trained.num_classes))
+        self.heads = {}  # by side of the token grid
+        if hasattr(trained.network, "attention_maps"):
+            _, maps = self._attend(0, self._first_class(), 1.0)
+            self.heads = {_side(weights): len(weights) for weights in maps}
+
+    def samples(self, seed, count, chosen_class, psi):
+        """Images of `count` seeds in a row, uint8 (count, S, S, 3), and the first of them."""
+        first = parse_seed(seed, count)
+        numbers = range(first, first + count)
+        z = seeds.latents(numbers, self.trained.noise_dim)
+        return self._images(z, self._labels(numbers, chosen_class), psi), first
+
+    def look(self, seed, chosen_class, psi, side, head):
+        """The image of a seed and, where the generator shows it, what a head attends to.
+
+        Args:
+            side: int, of the token grid.
+            head: int, from 1.
+
+        Returns:
+            uint8 array (H, W, 3).
+        """
+        number = parse_seed(seed)
+        if not self.heads:
+            images, _ = self.samples(seed, 1, chosen_class, psi)
+            return enlarged(images[0], NARROW)
+        image, maps = self._attend(number, chosen_class, psi)
+        (weights,) = [m for m in maps if _side(m) == side]
+        big = enlarged(pictures.to_uint8(image), NARROW // 2)
+        sheet = pictures.attention_sheet(big[None], [weights[None, head - 1 : head]])
+        return sheet[pictures.HEADER :]
+
+    def between(self, start, end, position, chosen_class, psi):
+        """The image at a position from 0 to `STEPS` on the great circle between two seeds."""
+        ends = [parse_seed(start), parse_seed(end)]
+        path = sampling.walk(seeds.latents(ends, self.trained.noise_dim), STEPS)
+        z = path[position : position + 1]
+        return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
+
+    def _first_class(self):
+        return IN_TURN if self.classes else None
+
+    def _labels(self, numbers, chosen_class):
+        if chosen_class is None:
+            return None
+        classes = self.classes if chosen_class == IN_TURN else [chosen_class]
+        return sampling.labels_in_turn(numbers, classes)
+
+    def _images(self, z, labels, psi):
+        source = self.trained
+        if self.truncates:
+            source = dataclasses.replace(source, generate=self._truncated(psi))
+        return np.concatenate(list(sampling.image_batches(source, z, labels)))
+
+    def _truncated(self, psi):
+        return functools.partial(self.trained.network, psi=psi, training=False)
+
+    def _attend(self, number, chosen_class, psi):
+        """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
+        z = seeds.latents([number], self.trained.noise_dim)
+        labels = self._labels([number], chosen_class)
+        truncation = {"psi": psi} if self.truncates else {}
+        inputs = [z] if labels is None else [z, labels]
+        images, maps = self.trained.network.attention_maps(*inputs, **truncation)
+        return np.asarray(images)[0], [np.asarray(weights, np.float32)[0] for weights in maps]
+
+
+def _side(weights):
+    return round(weights.shape[-1] ** 0.5)
+
+
+def parse_seed(text, count=1):
+    """A seed as typed, the first of `count`.
+
+    Raises:
+        InputError: if it is no number, or it or one of the seeds after it is out of range.
+    """
+    text, most = text.strip(), seeds.MAX_SEED + 1 - count
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
+        shown = text if len(text) <= 24 else text[:24] + "..."
+        raise InputError(f"The seed {shown!r} is not a whole number from 0 to {most}.")
+    return int(text)
+
+
+def enlarged(image, width):
+    """Repeats pixels by the largest whole factor that keeps within a width; never blurs."""
+    factor = max(1, width // image.shape[1])
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def columns_of(count):
+    """As in `ladagan_tf.generate`: as square as possible."""
+    return math.isqrt(count - 1) + 1
+
+
+def framed_grid(images, chosen):
+    """A grid, enlarged, with a frame around one image; white outside of it."""
+    columns, margin = columns_of(len(images)), pictures.MARGIN
+    sheet = np.pad(
+        pictures.grid(images, columns),
+        ((margin, margin), (margin, margin), (0, 0)),
+        constant_values=255,
+    )
+    pitch = images.shape[1] + margin
+    top, left = chosen // columns * pitch, chosen % columns * pitch
+    size = pitch + margin
+    frame = sheet[top : top + size, left : left + size]
+    image = frame[margin:-margin, margin:-margin].copy()
+    frame[:] = CHOSEN
+    frame[margin:-margin, margin:-margin] = image
+    return enlarged(sheet, WIDE)
+
+
+def index_at(x, y, images):
+    """Which image of a `framed_grid` is at a pixel."""
+    columns, side = columns_of(len(images)), images.shape[1]
+    pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
+    factor = max(1, WIDE // (columns * pitch + pictures.MARGIN))
+    row, column = (min(int(v) // factor // pitch, n - 1) for v, n in ((y, rows), (x, columns)))
+    return min(row * columns + column, len(images) - 1)

@@ -1,0 +1,204 @@
+"""A generator over HTTP: /v1/generate, /healthz and /metrics.
+
+Every image is that of its seed, as `ladagan_tf.generate` makes it. Errors are JSON, `{"detail":
+"..."}`: 422 says what is accepted, 503 that too many wait, 504 that the answer took too long.
+"""
+
+import asyncio
+import base64
+import contextlib
+import io
+import math
+import signal
+import socket
+import time
+from typing import Annotated, Literal
+
+from PIL import Image
+
+from ladagan_tf import pictures, seeds
+from ladagan_tf.errors import InputError
+from ladagan_tf.serving.telemetry import Telemetry
+from ladagan_tf.serving.worker import QueueFullError, Worker
+
+try:
+    import fastapi
+    import pydantic
+    import uvicorn
+except ImportError:
+    raise InputError(
+        "serve: it needs packages that are not here: pip install fastapi uvicorn"
+    ) from None
+
+PATHS = ("/v1/generate", "/healthz", "/metrics")
+RETRY_AFTER_S = 1
+
+
+def serve(trained, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, say=print):
+    """Answers requests until SIGTERM or Ctrl-C, then finishes those that run.
+
+    Args:
+        trained: trained.Trained.
+        host: str, address to listen on.
+        port: int, 0 for a free one.
+        max_batch: int, most images of a request, and of one run of the model.
+        max_queue: int, most requests that wait.
+        timeout_s: float, seconds until a request is given up.
+        say: function that prints a line once requests are answered.
+
+    Raises:
+        InputError: if the port cannot be listened on.
+    """
+    try:
+        listener = socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise InputError(f"port={port}: {host} cannot be listened on ({error.strerror})") from None
+    worker = Worker(trained, max_batch, max_queue)
+    # The first run is slow, and the largest takes the memory: both before the first request.
+    worker.submit(range(max_batch)).result()
+    config = uvicorn.Config(
+        make_app(worker, timeout_s),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=math.ceil(timeout_s) + 1,
+    )
+    # Uvicorn raises the signal again when everything is finished: that is success, not a death.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    say(f"serving on http://{host}:{listener.getsockname()[1]}")
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def make_app(worker, timeout_s):
+    """The web application.
+
+    Args:
+        worker: worker.Worker; closed with the application.
+        timeout_s: float, see `serve`.
+
+    Returns:
+        fastapi.FastAPI.
+    """
+    telemetry = Telemetry()
+    request_type = request_model(worker.max_batch, worker.trained.num_classes)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        yield
+        await asyncio.to_thread(worker.close)
+
+    app = fastapi.FastAPI(title="ladagan_tf", lifespan=lifespan)
+    app.add_exception_handler(fastapi.exceptions.RequestValidationError, _explain)
+
+    @app.middleware("http")
+    async def measure(request, call_next):
+        start, status = time.perf_counter(), 500
+        try:
+            response = await call_next(request)
+            status = response.status_code
+        finally:
+            # Only known paths: anybody can ask for new ones.
+            path = request.url.path if request.url.path in PATHS else "other"
+            telemetry.record(path, status, time.perf_counter() - start)
+        return response
+
+    @app.get("/v1/generate")
+    async def generate_by_query(request: Annotated[request_type, fastapi.Query()]):
+        return await _generate(worker, request, timeout_s)
+
+    @app.post("/v1/generate")
+    async def generate_by_body(request: request_type):
+        return await _generate(worker, request, timeout_s)
+
+    @app.get("/healthz")
+    async def healthz():
+        trained = worker.trained
+        shape = {k: getattr(trained, k) for k in ("resolution", "noise_dim", "num_classes")}
+        return {"status": "ok", "model": trained.about.get("model"), **shape}
+
+    @app.get("/metrics")
+    async def metrics():
+        text = telemetry.text(
+            queue_length=worker.waiting,
+            batches_total=worker.batches,
+            images_total=worker.images,
+        )
+        return fastapi.Response(text, media_type="text/plain; version=0.0.4")
+
+    return app
+
+
+def request_model(max_batch, num_classes):
+    """The pydantic model of a request, which also describes it in /docs."""
+
+    class GenerateRequest(pydantic.BaseModel, extra="forbid"):
+        num: int = pydantic.Field(1, ge=1, le=max_batch, description="number of images")
+        seed: int = pydantic.Field(
+            0, ge=0, le=seeds.MAX_SEED + 1 - max_batch, description="seed of the first image"
+        )
+        labels: list[int] | None = pydantic.Field(
+            None, max_length=max_batch, description="a class per image; in turn by default"
+        )
+        format: Literal["png", "json"] = pydantic.Field(
+            "png", description="one PNG, a grid for several images; or JSON with a PNG each"
+        )
+
+        @pydantic.model_validator(mode="after")
+        def check_labels(self):
+            if self.labels is None:
+                return self
+            if not num_classes:
+                raise ValueError("labels: this generator has no classes; leave them out")
+            if len(self.labels) != self.num:
+                raise ValueError(f"labels: {len(self.labels)} for num={self.num} images")
+            if not all(0 <= label < num_classes for label in self.labels):
+                raise ValueError(f"labels={self.labels}: each must be from 0 to {num_classes - 1}")
+            return self
+
+    return GenerateRequest
+
+
+async def _generate(worker, request, timeout_s):
+    chosen = range(request.seed, request.seed + request.num)
+    try:
+        future = worker.submit(chosen, request.labels)
+    except QueueFullError:
+        raise fastapi.HTTPException(
+            503,
+            f"{worker.max_queue} requests wait already; try again later",
+            {"Retry-After": str(RETRY_AFTER_S)},
+        ) from None
+    try:
+        # Giving up cancels the future: what still waits is never computed.
+        images = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
+    except TimeoutError:
+        raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s") from None
+    return await asyncio.to_thread(_response, images, request)
+
+
+def _response(images, request):
+    if request.format == "png":
+        sheet = pictures.grid(images, math.ceil(len(images) ** 0.5))
+        return fastapi.Response(_png(sheet), media_type="image/png")
+    encoded = [base64.b64encode(_png(image)).decode() for image in images]
+    return fastapi.responses.JSONResponse({"seed": request.seed, "images": encoded})
+
+
+def _png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    return file.getvalue()
+
+
+async def _explain(request, error):
+    """Pydantic's findings as one line: where, what is accepted, what was given."""
+    findings = []
+    for found in error.errors():
+        if found["type"] == "json_invalid":
+            findings.append("the body is not JSON")
+        elif found["type"] == "value_error":  # of ours, which says it all
+            findings.append(str(found["ctx"]["error"]))
+        else:
+            where = ".".join(str(part) for part in found["loc"][1:]) or "body"
+            findings.append(f"{where}: {found['msg']}; given {found['input']!r}")
+    return fastapi.responses.JSONResponse({"detail": "; ".join(findings)[:500]}, 422)

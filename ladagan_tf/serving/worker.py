@@ -1,0 +1,121 @@
+"""One thread that runs a generator for many callers, small requests together in one batch."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import threading
+
+import numpy as np
+
+from ladagan_tf import pictures, seeds
+
+
+class QueueFullError(Exception):
+    """As many requests wait as may."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    inputs: tuple  # latents (n, Z), and labels (n,) if conditional
+    future: concurrent.futures.Future
+
+
+class Worker:
+    """Runs a generator in one thread; whoever asks gets a future.
+
+    Several threads would compete for the same cores. Requests that wait while a batch is computed
+    go into the next one together, as many as `max_batch` allows, in their order.
+
+    Args:
+        trained: trained.Trained.
+        max_batch: int, images computed at once.
+        max_queue: int, requests that may wait.
+    """
+
+    def __init__(self, trained, max_batch=64, max_queue=64):
+        self.trained = trained
+        self.max_batch = max_batch
+        self.max_queue = max_queue
+        self.batches = 0
+        self.images = 0
+        self._jobs = collections.deque()
+        self._changed = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="generator", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self):
+        """Number of requests that wait."""
+        return len(self._jobs)
+
+    def submit(self, chosen, labels=None):
+        """Asks for images.
+
+        Args:
+            chosen: sequence of at most `max_batch` seeds; each gives the image that
+                `ladagan_tf.generate` makes of it, to a rounding of one step in 255.
+            labels: sequence of as many classes; by default in turn by seed. Only if conditional.
+
+        Returns:
+            concurrent.futures.Future of uint8 images (n, S, S, 3). Cancelling it while it waits
+            saves the work.
+
+        Raises:
+            QueueFullError: if `max_queue` requests wait.
+            ValueError: for more seeds than fit into a batch.
+        """
+        if len(chosen) > self.max_batch:
+            raise ValueError(f"{len(chosen)} images; at most {self.max_batch} at once")
+        inputs = [seeds.latents(chosen, self.trained.noise_dim)]
+        if self.trained.num_classes:
+            if labels is None:
+                labels = seeds.labels(chosen, self.trained.num_classes, "balanced")
+            inputs.append(np.asarray(labels, np.int32))
+        job = _Job(tuple(inputs), concurrent.futures.Future())
+        with self._changed:
+            if self._closing or len(self._jobs) >= self.max_queue:
+                raise QueueFullError
+            self._jobs.append(job)
+            self._changed.notify()
+        return job.future
+
+    def close(self):
+        """Finishes what waits, refuses what comes, and ends the thread."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self):
+        while jobs := self._next_batch():
+            # From here on a future cannot be cancelled; those that were need no images.
+            jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
+            if not jobs:
+                continue
+            try:
+                results = self._generate(jobs)
+            except Exception as error:  # it is the callers', and the thread must live on
+                for job in jobs:
+                    job.future.set_exception(error)
+            else:
+                for job, images in zip(jobs, results, strict=True):
+                    job.future.set_result(images)
+
+    def _next_batch(self):
+        """Waits for jobs; returns those that fit into one batch, [] at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closing)
+            jobs, size = [], 0
+            while self._jobs and size + len(self._jobs[0].inputs[0]) <= self.max_batch:
+                jobs.append(self._jobs.popleft())
+                size += len(jobs[-1].inputs[0])
+            return jobs
+
+    def _generate(self, jobs):
+        sizes = [len(job.inputs[0]) for job in jobs]
+        inputs = [np.concatenate(parts) for parts in zip(*(j.inputs for j in jobs), strict=True)]
+        images = pictures.to_uint8(self.trained.generate(*inputs))
+        self.batches += 1
+        self.images += len(images)
+        return np.split(images, np.cumsum(sizes)[:-1])

@@ -1,0 +1,77 @@
+"""Small generators to hand on: a LadaGAN, a run of it, and a conditional one."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ladagan_tf import trained
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.training.checkpoints import Checkpoints
+from ladagan_tf.training.run import RunDirectory
+
+SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf_tests")
+class Conditional(keras.Model):
+    """A generator of three classes: a dense layer and a colour per class."""
+
+    noise_dim, resolution, num_classes = 8, 32, 3
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.pixels = keras.layers.Dense(32 * 32 * 3)
+        self.colour = keras.layers.Embedding(3, 3)
+        self.pixels.build((None, 8))
+        self.colour.build((None,))
+        self.built = True
+
+    def call(self, z, labels, training=False):
+        images = ops.reshape(self.pixels(z), (-1, 32, 32, 3))
+        return images + ops.reshape(self.colour(labels), (-1, 1, 1, 3))
+
+
+def perturbed(network, seed=0):
+    rng = np.random.default_rng(seed)
+    network.set_weights([rng.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    return network
+
+
+@pytest.fixture(scope="session")
+def small():
+    """`Trained` of a small LadaGAN generator."""
+    return trained.of_network(perturbed(Generator(**SIZES)), {"model": "small"})
+
+
+@pytest.fixture(scope="session")
+def conditional():
+    """`Trained` of a generator with three classes."""
+    return trained.of_network(perturbed(Conditional()), {"model": "conditional"})
+
+
+@pytest.fixture
+def run(tmp_path, small):
+    """A run directory of the small generator, on a prepared set of shapes."""
+    info = prepare("shapes", tmp_path / "shapes", resolution=32, num_images=6)
+    directory = RunDirectory(tmp_path / "run")
+    directory.start({"dataset": str(info.folder), "batch_size": "4"}, [small.network])
+    for step in (1, 2):
+        directory.append_stats({"step": step, "kimg": step * 0.25, "d_loss": 0.5})
+    state = {f"averaged/{i:03d}/{v.path}": v for i, v in enumerate(small.network.weights)}
+    Checkpoints(directory.checkpoints, state).save(step=2, images=500)
+    metrics = [
+        {"name": "fid50k", "value": value, "spread": None, "protocol": {"generated": generated}}
+        for value, generated in (
+            (9.0, {"checkpoint": "step-00000001", "ema": True}),
+            (5.5, {"checkpoint": "step-00000002", "ema": True}),
+            (3.25, {"checkpoint": "step-00000002", "ema": True}),
+            (8.0, {"checkpoint": "step-00000002", "ema": False}),
+        )
+    ]
+    lines = [json.dumps(metric) for metric in metrics]
+    (directory.path / "metrics.jsonl").write_text("\n".join([*lines, '{"name": "cut sho']))
+    return directory

@@ -1,0 +1,106 @@
+"""The model card says where a generator comes from, and only what is known."""
+
+import dataclasses
+import sys
+import types
+
+import pytest
+
+from ladagan_tf import trained
+from ladagan_tf.errors import InputError
+from ladagan_tf.serving import card, exporting, hub
+
+FILES = {exporting.FORMATS[name].file: 1.5e-7 for name in exporting.FORMATS}
+
+
+def written(folder, *arguments):
+    card.write(folder, *arguments)
+    return (folder / "README.md").read_text()
+
+
+def test_the_card_of_a_run_has_data_flags_metrics_and_loading(run, tmp_path):
+    text = written(tmp_path, trained.open_run(run.path), FILES, run)
+    for part in (
+        "license: apache-2.0",
+        "![Images of seeds 0 to 63](samples.png)",
+        "checkpoint: step-00000002",
+        "parameters.",
+        "widths: 16, 16, 16",
+        "Data: 6 images of 32 x 32 pixels",
+        "- kimg: 0.5\n",
+        "    --batch_size=4\n",
+        "| fid50k | 3.25 |  |",
+        "- generated: checkpoint step-00000002, ema True",
+        "| `generator.onnx` | 1.5e-07 |",
+        'tf.saved_model.load("saved_model")',
+        'keras.saving.load_model("generator.keras")',
+        'onnxruntime.InferenceSession("generator.onnx")',
+    ):
+        assert part in text, part
+
+
+def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
+    averaged = trained.open_run(run.path)
+    text = written(tmp_path, averaged, FILES, run)
+    assert text.count("| fid50k |") == 1 and "| fid50k | 3.25 |" in text
+    last = dataclasses.replace(averaged, about={**averaged.about, "ema": False})
+    text = written(tmp_path, last, FILES, run)
+    assert text.count("| fid50k |") == 1 and "| fid50k | 8 |" in text
+
+
+def test_what_is_not_known_is_said(small, run, tmp_path):
+    text = written(tmp_path, small, {"saved_model": 0.0})
+    assert "what it was trained on is not recorded" in text and "Not evaluated" in text
+    assert "onnx" not in text
+    run.flags_file.write_text("--dataset=elsewhere/photos\n")
+    run.stats_file.unlink()
+    text = written(tmp_path, small, {"saved_model": 0.0}, run)
+    assert "`elsewhere/photos`; its description is not on this machine" in text
+    assert "none recorded" in text
+
+
+def test_the_card_of_a_conditional_generator_passes_labels(conditional, tmp_path):
+    text = written(tmp_path, conditional, FILES)
+    assert "for each of 3 classes" in text
+    assert "generator(z, labels)" in text and "labels=[0, 0, 0, 0]" in text
+
+
+class FakeHub(types.ModuleType):
+    """Records what would be uploaded."""
+
+    def __init__(self, failure=None):
+        super().__init__("huggingface_hub")
+        self.calls = []
+        self.failure = failure
+
+    def HfApi(self):  # noqa: N802 (the hub's name)
+        return self
+
+    def create_repo(self, repo_id, exist_ok):
+        if self.failure:
+            raise self.failure
+        self.calls.append((repo_id, exist_ok))
+
+    def upload_folder(self, repo_id, folder_path):
+        self.calls.append((repo_id, folder_path))
+        return f"https://huggingface.co/{repo_id}/tree/main"
+
+
+def test_push_uploads_the_folder(monkeypatch, tmp_path):
+    fake = FakeHub()
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    assert hub.upload(tmp_path, hub.parse("hf:me/shapes")).endswith("me/shapes/tree/main")
+    assert fake.calls == [("me/shapes", True), ("me/shapes", str(tmp_path))]
+
+
+def test_push_fails_in_one_line(monkeypatch, tmp_path):
+    for wrong in ("me/shapes", "hf:me", "hf:me/a/b", "hf:"):
+        with pytest.raises(InputError, match="write hf:USER/REPO"):
+            hub.parse(wrong)
+    refusal = FakeHub(RuntimeError("401 Unauthorized\nlong text"))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", refusal)
+    with pytest.raises(InputError, match=r"push=hf:me/shapes: .*\(401 Unauthorized\); .* complete"):
+        hub.upload(tmp_path, "me/shapes")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match="pip install huggingface_hub"):
+        hub.parse("hf:me/shapes")

@@ -1,0 +1,326 @@
+"""The demo page shows the images of its seeds, and says what it cannot use."""
+
+import contextlib
+import io
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from ladagan_tf import pictures, sampling, seeds, trained
+from ladagan_tf.errors import InputError
+from ladagan_tf.serving import endpoints, page_pictures
+from ladagan_tf.serving.page_pictures import IN_TURN, View
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGE = "page on http://"
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+INVALID = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
+
+
+class Truncating(keras.Model):
+    """A generator with a mean style: psi = 0 makes every image the same."""
+
+    noise_dim, resolution, mean_style = 8, 32, 0.0
+
+    def __init__(self):
+        super().__init__()
+        self.pixels = keras.layers.Dense(32 * 32 * 3)
+
+    def call(self, z, psi=1.0, training=False):
+        return keras.ops.reshape(self.pixels(z * psi), (-1, 32, 32, 3))
+
+
+def expected(source, numbers, labels=None):
+    z = seeds.latents(numbers, source.noise_dim)
+    return np.concatenate(list(sampling.image_batches(source, z, labels))).astype(int)
+
+
+def test_samples_are_the_images_of_their_seeds(small):
+    images, first = View(small).samples(" 7 ", 4, None, 1.0)
+    assert first == 7
+    np.testing.assert_allclose(images, expected(small, range(7, 11)), atol=1)
+
+
+@pytest.mark.parametrize("text", INVALID)
+def test_an_invalid_seed_is_refused_in_one_line(small, text):
+    with pytest.raises(InputError, match=r"^The seed '.*' is not a whole number from 0 to \d+\.$"):
+        View(small).samples(text, 4, None, 1.0)
+
+
+def test_all_seeds_of_a_grid_are_in_range():
+    last = seeds.MAX_SEED
+    assert page_pictures.parse_seed(str(last)) == last
+    assert page_pictures.parse_seed(str(last - 3), 4) == last - 3
+    with pytest.raises(InputError, match=f"from 0 to {last - 3}"):
+        page_pictures.parse_seed(str(last - 2), 4)
+
+
+def test_classes_are_chosen_or_taken_in_turn(conditional):
+    view = View(conditional)
+    assert view.classes == [0, 1, 2] and not view.heads and not view.truncates
+    for chosen, labels in ((2, [2, 2, 2, 2]), (IN_TURN, [1, 2, 0, 1])):
+        images, _ = view.samples("4", 4, chosen, 1.0)
+        right = expected(conditional, range(4, 8), np.asarray(labels, np.int32))
+        np.testing.assert_allclose(images, right, atol=1)
+    closer = view.look("4", IN_TURN, 1.0, None, None)
+    view.between("4", "5", 50, 2, 1.0)
+    right = expected(conditional, [4], np.asarray([1], np.int32))[0]
+    np.testing.assert_allclose(closer[::13, ::13], right, atol=1)
+
+
+def test_psi_truncates_a_generator_with_a_mean_style():
+    source = trained.of_network(Truncating())
+    view = View(source)
+    assert view.truncates
+    full, _ = view.samples("0", 4, None, 1.0)
+    np.testing.assert_allclose(full, expected(source, range(4)), atol=1)
+    none, _ = view.samples("0", 4, None, 0.0)
+    assert np.ptp(none, axis=0).max() == 0 and np.ptp(full, axis=0).max() > 0
+
+
+def test_a_closer_look_is_the_image_beside_the_chosen_head(small):
+    view = View(small)
+    assert view.heads == {8: 2, 16: 2, 32: 2}
+    image = expected(small, [3])[0]
+    looks = {(s, h): view.look("3", None, 1.0, s, h) for s in view.heads for h in (1, 2)}
+    assert len({look.tobytes() for look in looks.values()}) == len(looks)
+    _, maps = small.network.attention_maps(seeds.latents([3], 8))
+    for (side, head), look in looks.items():
+        height = look.shape[0]
+        factor = height // 32
+        shown, overlay = look[:, :height], look[:, -height:]
+        np.testing.assert_allclose(shown[::factor, ::factor], image, atol=1)
+        weights = np.asarray(maps[(8, 16, 32).index(side)])[0, head - 1]
+        row, column = divmod(int(weights.argmax()), side)
+        token = height // side
+        brightest = overlay[row * token : (row + 1) * token, column * token : (column + 1) * token]
+        assert brightest.mean() > overlay.mean()
+
+
+def test_the_way_between_two_seeds_starts_and_ends_at_them(small):
+    view = View(small)
+    for position, seed in ((0, 5), (page_pictures.STEPS, 2)):
+        image = view.between("5", "2", position, None, 1.0)
+        np.testing.assert_allclose(image[::13, ::13], expected(small, [seed])[0], atol=1)
+    middle = view.between("5", "2", page_pictures.STEPS // 2, None, 1.0)[::13, ::13]
+    z = sampling.walk(seeds.latents([5, 2], 8), 2)[1:2]
+    np.testing.assert_allclose(middle, pictures.to_uint8(small.generate(z))[0].astype(int), atol=1)
+
+
+@pytest.mark.parametrize("count", [1, 4, 9, 25, 64])
+def test_the_image_that_is_clicked_is_framed(count):
+    images = np.zeros((count, 32, 32, 3), np.uint8)
+    for chosen in range(count):
+        sheet = page_pictures.framed_grid(images, chosen)
+        rows, columns = np.nonzero((sheet == page_pictures.CHOSEN).all(-1))
+        centre = columns.mean(), rows.mean()
+        assert page_pictures.index_at(*centre, images) == chosen
+        for corner in ((0, 0), (sheet.shape[1] - 1, sheet.shape[0] - 1)):
+            assert page_pictures.index_at(*corner, images) == (0 if corner == (0, 0) else count - 1)
+
+
+@pytest.fixture(scope="module")
+def page():
+    pytest.importorskip("gradio", reason="gradio is optional: the page is not tested")
+    from ladagan_tf.serving import page
+
+    return page
+
+
+def labels_shown(page, source, folder):
+    components = page.build(source, folder).blocks.values()
+    return {c.label for c in components if getattr(c, "label", None) and c.visible}
+
+
+def test_only_controls_that_the_model_has_are_shown(
+    page, small, conditional, tmp_path, tmp_path_factory
+):
+    always = {"First seed", "Images", "Seed", "From seed", "To seed", "Position (%)"}
+    endpoints.write_saved_model(small.network, tmp_path / "saved_model")
+    for source, more in (
+        (small, {"Attention", "Resolution", "Head"}),
+        (conditional, {"Closer", "Class"}),
+        (trained.of_network(Truncating()), {"Closer", "Truncation psi"}),
+        (trained.open_model(tmp_path / "saved_model"), {"Closer"}),
+    ):
+        shown = labels_shown(page, source, tmp_path)
+        assert always <= shown
+        known = {"Attention", "Closer", "Resolution", "Head", "Class", "Truncation psi"}
+        assert shown & known == more
+
+
+def test_a_missing_package_is_one_line(tmp_path):
+    code = (
+        "import sys; sys.modules['gradio'] = None; sys.argv = ['demo', '--model=x.keras']\n"
+        "import runpy; runpy.run_module('ladagan_tf.demo', run_name='__main__')"
+    )
+    done = run_python("-c", code)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith(
+        "error: demo: it needs a package that is not here: pip install gradio"
+    )
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_wrong_flags_are_one_line(page, tmp_path):
+    for arguments, message in (
+        (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
+        ([f"--model={tmp_path}"], f"error: model={tmp_path}: give a .keras file or a SavedModel"),
+    ):
+        done = run_python("-m", "ladagan_tf.demo", *arguments)
+        assert done.returncode == 2 and message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def run_python(*arguments):
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def address(page, small, tmp_path_factory):
+    """A page of the small generator, http://host:port."""
+    model = tmp_path_factory.mktemp("demo") / "small.keras"
+    small.network.save(model)
+    with running(f"--model={model}") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def running(*arguments):
+    command = [sys.executable, "-m", "ladagan_tf.demo", "--port=0", *arguments]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        line = process.stdout.readline().strip()
+        assert line.startswith(PAGE), f"the page did not start: {line}"
+        yield line.removeprefix("page on ")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+        process.stdout.close()
+
+
+@pytest.mark.slow
+def test_the_functions_of_a_running_page(address, small, tmp_path):
+    gradio_client = pytest.importorskip("gradio_client", reason="it comes with gradio")
+    client = gradio_client.Client(
+        address, download_files=tmp_path, verbose=False, analytics_enabled=False
+    )
+    message, picture, download, chosen = client.predict("5", 4, None, 1.0, api_name="/samples")
+    assert not message["visible"] and chosen == "5"
+    right = expected(small, range(5, 9))
+    np.testing.assert_allclose(read(download), pictures.grid(right, 2), atol=1)
+    framed = page_pictures.framed_grid(right.astype(np.uint8), 0)
+    np.testing.assert_allclose(read(picture), framed, atol=1)
+    for text in INVALID:
+        message = client.predict(text, 4, None, 1.0, api_name="/samples")[0]
+        assert message["visible"] and "is not a whole number from 0 to" in message["value"]
+
+
+def read(path):
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+@pytest.fixture(scope="module")
+def tab(address):
+    """A tab of a headless browser with the page; every address it asks for is in `tab.asked`."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    with api.sync_playwright() as playwright:
+        executable = found[0] if found else playwright.chromium.executable_path
+        if not pathlib.Path(executable).exists():
+            pytest.skip("no Chromium: apt-get install chromium-headless-shell")
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1280, "height": 1000})
+        tab.asked, tab.failures = [], []
+        tab.on("request", lambda request: tab.asked.append(request.url))
+        tab.on("pageerror", lambda error: tab.failures.append(str(error)))
+        tab.goto(address)
+        yield tab
+        browser.close()
+
+
+def shown(tab, name):
+    """Pixels of a picture of the page, once they are there."""
+    picture = tab.locator(f"#{name} img")
+    picture.wait_for(timeout=30_000)
+    with urllib.request.urlopen(picture.get_attribute("src")) as answer:
+        return np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGB")).astype(int)
+
+
+def changed(tab, name, action):
+    """Pixels of a picture after an action that changes it."""
+    picture = tab.locator(f"#{name} img")
+    before = picture.get_attribute("src")
+    action()
+    tab.wait_for_function(
+        "([name, src]) => document.querySelector(`#${name} img`).src != src",
+        arg=[name, before],
+        timeout=30_000,
+    )
+    return shown(tab, name)
+
+
+def field(tab, name):
+    return tab.locator(f"#{name} input, #{name} textarea").first
+
+
+@pytest.mark.slow
+def test_a_browser_loads_the_page_and_asks_no_other_host(tab, address, small):
+    right = expected(small, range(25)).astype(np.uint8)
+    np.testing.assert_allclose(shown(tab, "samples"), page_pictures.framed_grid(right, 0), atol=1)
+    assert tab.title() == "small - ladagan_tf"
+    assert shown(tab, "closer").shape[1] > shown(tab, "closer").shape[0]
+    elsewhere = [url for url in tab.asked if not url.startswith((address, "data:", "blob:"))]
+    assert not elsewhere and not tab.failures
+
+
+@pytest.mark.slow
+def test_a_click_changes_the_images(tab, small):
+    field(tab, "seed").fill("100")
+    got = changed(tab, "samples", tab.locator("#generate").click)
+    right = expected(small, range(100, 125)).astype(np.uint8)
+    np.testing.assert_allclose(got, page_pictures.framed_grid(right, 0), atol=1)
+    # The second image of the third row.
+    box = tab.locator("#samples img").bounding_box()
+    spot = {"x": box["width"] * 0.3, "y": box["height"] * 0.5}
+    closer = changed(tab, "closer", lambda: tab.locator("#samples img").click(position=spot))
+    assert field(tab, "chosen").input_value() == "111"
+    factor = closer.shape[0] // 32
+    np.testing.assert_allclose(closer[::factor, : 32 * factor : factor], right[11], atol=1)
+    other = changed(tab, "closer", tab.get_by_label("16 x 16").click)
+    assert not np.array_equal(other, closer)
+
+
+@pytest.mark.slow
+def test_the_slider_walks_between_two_seeds(tab, small):
+    tab.get_by_role("tab", name="Between two seeds").click()
+    shown(tab, "between")
+    position = tab.locator("#position input[type=range]")
+    end = changed(tab, "between", lambda: position.fill("100"))
+    np.testing.assert_allclose(end[::13, ::13], expected(small, [1])[0], atol=1)
+
+
+@pytest.mark.slow
+def test_an_invalid_seed_shows_a_message_and_keeps_the_images(tab):
+    before = tab.locator("#samples img").get_attribute("src")
+    message = tab.locator(".message").first
+    for text in ("-1", "one", str(2**63)):
+        field(tab, "seed").fill(text)
+        tab.locator("#generate").click()
+        tab.get_by_text(f"The seed '{text}' is not a whole number from 0 to").wait_for()
+        assert tab.locator("#samples img").get_attribute("src") == before
+    changed(tab, "samples", tab.locator("#random").click)
+    message.wait_for(state="hidden")
+    assert not tab.failures

@@ -1,0 +1,229 @@
+"""A real server answers, refuses, gives up and ends as it should."""
+
+import base64
+import concurrent.futures
+import http.client
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from benchmarks import serving as load
+from ladagan_tf import pictures, seeds
+from ladagan_tf.serving import endpoints
+
+pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")
+pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SLOW_S = 2.0
+
+
+class Slow(tf.Module):
+    """A generator that takes SLOW_S for each batch, whatever its size."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 8), tf.float32, name="z")])
+    def serve(self, z):
+        end = tf.timestamp() + SLOW_S
+        now = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])
+        late = tf.cast(now[0] > 0, tf.float32)
+        return {"images": tf.ones((tf.shape(z)[0], 32, 32, 3)) * late}
+
+
+def get(address, path, method="GET", body=None):
+    """(status, headers, bytes) of one request."""
+    connection = http.client.HTTPConnection(address, timeout=60)
+    connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+    response = connection.getresponse()
+    return response.status, response.headers, response.read()
+
+
+def image(content):
+    return np.asarray(Image.open(io.BytesIO(content)))
+
+
+def counters(address):
+    """Values of /metrics by name and labels."""
+    lines = get(address, "/metrics")[2].decode().splitlines()
+    rows = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+    return {name: float(value) for name, value in rows}
+
+
+@pytest.fixture(scope="module")
+def address(small, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served") / "saved_model"
+    endpoints.write_saved_model(small.network, folder)
+    with load.server(folder, "--max_batch=8") as (_, address):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def slow_model(tmp_path_factory):
+    folder, module = str(tmp_path_factory.mktemp("slow") / "saved_model"), Slow()
+    tf.saved_model.save(module, folder, signatures={"serve": module.serve})
+    return folder
+
+
+def test_an_image_is_that_of_its_seed(address, small):
+    expected = pictures.to_uint8(small.generate(seeds.latents(range(5, 8), 8))).astype(int)
+    status, headers, content = get(address, "/v1/generate?num=3&seed=5")
+    assert (status, headers["content-type"]) == (200, "image/png")
+    np.testing.assert_allclose(image(content), pictures.grid(expected, 2), atol=1)
+    body = json.dumps({"num": 3, "seed": 5, "format": "json"})
+    status, _, content = get(address, "/v1/generate", "POST", body)
+    answer = json.loads(content)
+    assert (status, answer["seed"], len(answer["images"])) == (200, 5, 3)
+    for encoded, right in zip(answer["images"], expected, strict=True):
+        np.testing.assert_allclose(image(base64.b64decode(encoded)), right, atol=1)
+    assert image(get(address, "/v1/generate")[2]).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "query, message",
+    [
+        ("num=0", "num: Input should be greater than or equal to 1; given '0'"),
+        ("num=9", "num: Input should be less than or equal to 8; given '9'"),
+        ("num=many", "num: Input should be a valid integer"),
+        ("seed=-1", "seed: Input should be greater than or equal to 0"),
+        (f"seed={2**63}", "seed: Input should be less than"),
+        ("format=gif", "format: Input should be 'png' or 'json'; given 'gif'"),
+        ("number=3", "number: Extra inputs are not permitted"),
+        ("labels=1", "labels: this generator has no classes"),
+    ],
+)
+def test_a_bad_request_says_what_is_accepted(address, query, message):
+    status, _, content = get(address, f"/v1/generate?{query}")
+    assert status == 422 and json.loads(content)["detail"].startswith(message)
+
+
+@pytest.mark.parametrize("body", ['{"num": ', "[]", '{"num": null}', '{"seed": 1e400}'])
+def test_a_bad_body_is_refused(address, body):
+    status, _, content = get(address, "/v1/generate", "POST", body)
+    assert status == 422 and json.loads(content)["detail"]
+
+
+def test_health_and_metrics(address):
+    health = json.loads(get(address, "/healthz")[2])
+    assert health["status"] == "ok" and health["noise_dim"] == 8
+    before = counters(address)
+    get(address, "/v1/generate?num=2")
+    get(address, "/v1/generate?num=0")
+    get(address, "/secret")
+    after = counters(address)
+    for name, more in (
+        ('ladagan_requests_total{path="/v1/generate",status="200"}', 1),
+        ('ladagan_requests_total{path="/v1/generate",status="422"}', 1),
+        ('ladagan_requests_total{path="other",status="404"}', 1),
+        ("ladagan_errors_total", 2),
+        ("ladagan_images_total", 2),
+        ("ladagan_request_seconds_count", 1),
+        ('ladagan_request_seconds_bucket{le="+Inf"}', 1),
+        ("ladagan_queue_length", 0),
+    ):
+        assert after[name] - before.get(name, 0) == more, name
+
+
+@pytest.mark.slow
+def test_labels_are_used_and_checked(conditional, tmp_path):
+    endpoints.write_saved_model(conditional.network, tmp_path / "saved_model")
+    with load.server(tmp_path / "saved_model") as (_, address):
+        z = seeds.latents([4], 8)
+        for label, query in ((2, "&labels=2"), (4 % 3, "")):
+            expected = pictures.to_uint8(conditional.generate(z, np.asarray([label], np.int32)))
+            got = image(get(address, f"/v1/generate?seed=4{query}")[2])
+            np.testing.assert_allclose(got, expected[0].astype(int), atol=1)
+        for query, message in (
+            ("labels=3", "each must be from 0 to 2"),
+            ("num=2&labels=1", "num=2"),
+        ):
+            status, _, content = get(address, f"/v1/generate?{query}")
+            assert status == 422 and message in json.loads(content)["detail"]
+
+
+@pytest.mark.slow
+def test_requests_that_wait_are_computed_together(slow_model):
+    with load.server(slow_model) as (_, address), concurrent.futures.ThreadPoolExecutor(8) as pool:
+        before = counters(address)["ladagan_batches_total"]
+        answers = list(pool.map(lambda _: get(address, "/v1/generate")[0], range(8)))
+        assert answers == [200] * 8
+        assert counters(address)["ladagan_batches_total"] - before <= 4
+
+
+@pytest.mark.slow
+def test_a_full_queue_is_refused_at_once(slow_model):
+    arguments = ["--max_batch=1", "--max_queue=1"]
+    with (
+        load.server(slow_model, *arguments) as (_, address),
+        concurrent.futures.ThreadPoolExecutor(2) as pool,
+    ):
+        running = pool.submit(get, address, "/v1/generate")
+        time.sleep(SLOW_S / 4)
+        waiting = pool.submit(get, address, "/v1/generate")
+        time.sleep(SLOW_S / 4)
+        status, headers, content = get(address, "/v1/generate")
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert json.loads(content)["detail"] == "1 requests wait already; try again later"
+        assert counters(address)["ladagan_queue_length"] == 1
+        assert running.result()[0] == waiting.result()[0] == 200
+
+
+@pytest.mark.slow
+def test_a_late_answer_is_given_up_and_what_waited_is_not_computed(slow_model):
+    arguments = ["--max_batch=1", f"--timeout_s={SLOW_S / 2}"]
+    with (
+        load.server(slow_model, *arguments) as (_, address),
+        concurrent.futures.ThreadPoolExecutor(3) as pool,
+    ):
+        before = counters(address)["ladagan_batches_total"]
+        answers = list(pool.map(lambda _: get(address, "/v1/generate"), range(3)))
+        assert [status for status, _, _ in answers] == [504] * 3
+        assert json.loads(answers[0][2])["detail"] == f"no answer within {SLOW_S / 2:g} s"
+        time.sleep(SLOW_S)
+        assert counters(address)["ladagan_batches_total"] - before == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_running_requests_finish(slow_model, number):
+    with load.server(slow_model) as (process, address):
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            running = pool.submit(get, address, "/v1/generate")
+            time.sleep(SLOW_S / 2)
+            os.kill(process.pid, number)
+            time.sleep(SLOW_S / 4)
+            with pytest.raises(OSError):
+                get(address, "/healthz")
+            assert running.result()[0] == 200
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+def test_a_port_in_use_and_a_missing_model_are_one_line(address, slow_model, tmp_path):
+    port = address.rsplit(":", 1)[1]
+    for arguments, message in (
+        ([f"--model={slow_model}", f"--port={port}"], f"error: port={port}: 127.0.0.1 cannot"),
+        ([f"--model={tmp_path}"], f"error: model={tmp_path}: give a .keras file or a SavedModel"),
+    ):
+        command = [sys.executable, "-m", "ladagan_tf.serve", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_load_without_a_failed_request(small, tmp_path):
+    endpoints.write_saved_model(small.network, tmp_path / "saved_model")
+    result = load.measure(tmp_path / "saved_model", [1, 8], requests=48, num=1)
+    assert [row["requests"] for row in result["load"]] == [24, 24]
+    assert result["failed"] == 0
+    assert list(result["memory_mib"]) == list(range(0, 49, 6))
+    assert all(row["p50_ms"] <= row["p95_ms"] for row in result["load"])

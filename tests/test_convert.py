@@ -1,0 +1,329 @@
+"""The authors' checkpoints become networks and runs that give their recorded outputs, and go back.
+
+    python -m pytest tests/test_convert.py --fixtures-dir=DIR
+
+reads every DIR/ckpt_*/, each with config.json, best-training-checkpoints/ and expected.npz.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_model needs
+from ladagan_tf import trained
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
+from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.serving import official_fields, official_folder, official_runs
+from ladagan_tf.serving.official import discriminator_names, generator_names
+from ladagan_tf.training.checkpoints import find_checkpoint, read_part
+from ladagan_tf.training.run import read_flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+RECORDED = ROOT.parent / "shared" / "fixtures" / "ladagan_checkpoint"
+TOLERANCE = 1e-5
+
+
+def pytest_generate_tests(metafunc):
+    option = metafunc.config.getoption("--fixtures-dir")
+    folders = sorted(pathlib.Path(option or RECORDED).glob("ckpt_*"))
+    for name, some in (("folder", folders), ("first_folder", folders[:1])):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, some, ids=lambda path: path.name)
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def run_flags(folder, **more):
+    config = official_folder.read_config(folder)
+    flags = official_fields.flags_of(config, folder / "config.json")
+    return {**flags, **official_runs.learning_rates(folder), "precision": "float32", **more}
+
+
+def converted(folder, out):
+    official_runs.write_run(folder, out, run_flags(folder))
+    return out
+
+
+def values(folder):
+    """Every name TensorFlow sees in an official folder, but for the object graph, to its value."""
+    reader = tf.train.load_checkpoint(str(folder / "best-training-checkpoints"))
+    names = reader.get_variable_to_shape_map()
+    assert official_folder.GRAPH in names
+    return {name: reader.get_tensor(name) for name in names if name != official_folder.GRAPH}
+
+
+def assert_close(actual, expected, what):
+    difference = np.max(np.abs(np.asarray(actual, np.float64) - expected))
+    print(f"{what}: {difference:.1e}")
+    assert np.shape(actual) == expected.shape and difference <= TOLERANCE, what
+
+
+def test_networks_give_the_recorded_outputs(folder):
+    expected = np.load(folder / "expected.npz")
+    averaged = official_runs.open_official(folder)
+    images, maps = averaged.attention_maps(expected["z"])
+    assert_close(images, expected["ema_image"], "averaged generator")
+    assert_close(averaged(expected["z"]), expected["ema_image"], "averaged generator, call")
+    for weights in maps:
+        side = round(weights.shape[2] ** 0.5)
+        assert_close(weights, expected[f"ema_attn_{side}"], f"attention {side}")
+    generator = official_runs.open_official(folder, "generator")
+    assert_close(generator(expected["z"]), expected["generator_image"], "trained generator")
+    discriminator = official_runs.open_official(folder, "discriminator")
+    logits = discriminator(expected["ema_image"])
+    assert_close(logits, expected["d_logits_of_ema_image"], "discriminator")
+
+
+def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
+    expected = np.load(folder / "expected.npz")
+    run = converted(folder, tmp_path / "runs" / "official")
+    for ema, name in ((True, "ema_image"), (False, "generator_image")):
+        images = trained.open_run(run, ema=ema).generate(expected["z"])
+        assert_close(images, expected[name], name)
+    discriminator = official_runs.open_run_part(run, "best", "discriminator")
+    assert_close(
+        discriminator(expected["ema_image"]), expected["d_logits_of_ema_image"], "discriminator"
+    )
+
+
+def test_every_value_goes_there_and_back(folder, tmp_path):
+    run = converted(folder, tmp_path / "run")
+    back = tmp_path / "back"
+    count = official_runs.write_official(run, back)
+    ours, theirs = values(back), values(folder)
+    assert ours.keys() == theirs.keys() and len(ours) == count
+    for name, value in theirs.items():
+        assert np.asarray(ours[name]).dtype == np.asarray(value).dtype, name
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    configs = [json.loads((path / "config.json").read_text()) for path in (back, folder)]
+    assert configs[0] == configs[1]
+    newest = [
+        tf.train.latest_checkpoint(str(p / "best-training-checkpoints")) for p in (back, folder)
+    ]
+    assert pathlib.Path(newest[0]).name == pathlib.Path(newest[1]).name
+
+
+@pytest.mark.parametrize(
+    ("part", "names", "root"),
+    [("generator", generator_names, "g"), ("discriminator", discriminator_names, "d")],
+)
+def test_the_numbers_of_the_optimizers_follow_the_name_table(folder, part, names, root):
+    """The official graph names each optimizer variable after the weight it belongs to."""
+    reader = tf.train.load_checkpoint(str(folder / "best-training-checkpoints"))
+    graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+        reader.get_tensor(official_folder.GRAPH)
+    )
+    full = {
+        a.checkpoint_key.removesuffix(official_folder.SUFFIX): a.full_name
+        for node in graph.nodes
+        for a in node.attributes
+    }
+    network = official_runs.open_official(folder, part)
+    table = [name for name, variable in names(network) if variable.trainable]
+    for i, name in enumerate(table):
+        for number, kind in ((2 * i + 1, "m"), (2 * i + 2, "v")):
+            slot = full[f"{root}_optimizer/_variables/{number}"]
+            assert slot.split(f"/{kind}/", 1)[1] == full[name].removesuffix(":0"), name
+
+
+def test_a_convolutional_decoder_goes_there_and_back(tmp_path):
+    config = {
+        "img_size": 64, "batch_size": 8, "noise_dim": 8, "g_dim": [16, 16, 16],
+        "g_heads": [2, 2, 2], "g_mlp": [8, 8, 8], "dec_dim": [8], "d_enc_dim": [8, 8, 16],
+        "d_out_dim": [16, 16], "d_heads": 2, "d_mlp": 16,
+    }  # fmt: skip
+    sizes = official_fields.parse_config(config, "config.json")
+    generator = Generator(**official_fields.arguments(official_fields.GENERATOR, sizes))
+    discriminator = Discriminator(**official_fields.arguments(official_fields.DISCRIMINATOR, sizes))
+    names = [
+        *generator_names(generator),
+        *generator_names(generator, "ema_generator"),
+        *discriminator_names(discriminator),
+    ]
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=v.shape).astype(np.float32) for name, v in names}
+    assert "generator/dec/layer_with_weights-1/moving_variance" in arrays
+    arrays |= {name: kind(800) for name, kind in official_folder.BOOKKEEPING.items()}
+    (tmp_path / "official").mkdir()
+    official_folder.write_folder(tmp_path / "official", config, arrays)
+    run = converted(tmp_path / "official", tmp_path / "run")
+    official_runs.write_official(run, tmp_path / "again")
+    back = official_folder.read_arrays(tmp_path / "again")
+    slots = 2 * (len(generator.trainable_variables) + len(discriminator.trainable_variables))
+    assert len(back) == len(arrays) + slots + 4  # each Adam's iteration and learning rate
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(back[name], array, err_msg=name)
+    converted(tmp_path / "again", tmp_path / "run_again")
+
+
+def rewritten(copy, arrays, path):
+    """A folder with the config of `copy` and other arrays."""
+    path.mkdir()
+    official_folder.write_folder(path, official_folder.read_json(copy / "config.json"), arrays)
+    return path
+
+
+def test_a_checkpoint_without_optimizers_starts_them_anew(copy, tmp_path):
+    kept = [root for root in official_folder.ROOTS if "optimizer" not in root]
+    arrays = official_folder.read_arrays(copy, kept)
+    without = rewritten(copy, arrays, tmp_path / "without")
+    found = official_runs.write_run(without, tmp_path / "run", run_flags(without))
+    assert not found["optimizers"]
+    checkpoint, _ = find_checkpoint(tmp_path / "run" / "checkpoints", "latest")
+    assert not any(np.any(array) for array in read_part(checkpoint, "g_optimizer"))
+
+
+def test_half_an_optimizer_is_taken_only_if_told_to_leave_it(copy, tmp_path):
+    arrays = official_folder.read_arrays(copy)
+    del arrays["d_optimizer/_variables/2"]
+    half = rewritten(copy, arrays, tmp_path / "half")
+    with pytest.raises(InputError, match=r"1 missing \(d_optimizer/_variables/2\)"):
+        official_runs.write_run(half, tmp_path / "run", run_flags(half))
+    found = official_runs.write_run(half, tmp_path / "run", run_flags(half), optimizers=False)
+    assert not found["optimizers"]
+
+
+def test_config_and_variables_that_disagree_are_listed(copy, tmp_path):
+    config = official_folder.read_json(copy / "config.json")
+    config["g_mlp"] = [m + 8 for m in config["g_mlp"]]
+    (copy / "config.json").write_text(json.dumps(config))
+    message = r"do not agree: \d+ of another shape \(.*expected .*and \d+ more\)"
+    with pytest.raises(InputError, match=message):
+        official_runs.open_official(copy)
+    with pytest.raises(InputError, match=message):
+        official_runs.write_run(copy, tmp_path / "run", run_flags(copy))
+    config["g_heads"] = [3, 3, 3]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json: num_heads=.* does not divide"):
+        official_runs.open_official(copy)
+    assert not (tmp_path / "run").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_missing_and_unknown_variables_are_listed(copy, tmp_path):
+    arrays = official_folder.read_arrays(copy)
+    del arrays["ema_generator/ch_conv/bias"]
+    arrays["ema_generator/extra/kernel"] = np.zeros(3, np.float32)
+    changed = rewritten(copy, arrays, tmp_path / "changed")
+    message = r"1 missing \(ema_generator/ch_conv/bias\), 1 unknown \(ema_generator/extra/kernel\)"
+    with pytest.raises(InputError, match=message):
+        official_runs.open_official(changed)
+    with pytest.raises(InputError, match=message):
+        official_runs.write_run(changed, tmp_path / "run", run_flags(changed))
+
+
+def test_outputs_that_cannot_be_written_leave_nothing(folder, tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(InputError, match="it exists already"):
+        converted(folder, tmp_path / "there")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="it cannot be written"):
+        converted(folder, tmp_path / "file" / "run")
+    run = converted(folder, tmp_path / "run")
+    with pytest.raises(InputError, match="it exists already"):
+        official_runs.write_official(run, tmp_path / "there")
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "file", "run"}
+
+
+def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
+    run = converted(folder, tmp_path / "run")
+    models = json.loads((run / "models.json").read_text())
+    for network in models.values():
+        network["config"]["score"] = "per_head"
+    (run / "models.json").write_text(json.dumps(models))
+    with pytest.raises(InputError, match="LadaGAN with --score=full only"):
+        official_runs.write_official(run, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+# ------------------------------------------------------------------------------------- processes
+
+
+def command(*arguments):
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def convert(*arguments):
+    return command("-m", "ladagan_tf.convert", *arguments)
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_file_that_keras_loads(first_folder, tmp_path):
+    expected = np.load(first_folder / "expected.npz")
+    out = tmp_path / "made" / "averaged.keras"
+    done = convert(f"--official={first_folder}", f"--out={out}")
+    assert done.returncode == 0, done.stderr
+    assert "averaged" in done.stdout
+    network = keras.saving.load_model(out)
+    assert_close(network(expected["z"]), expected["ema_image"], "from the file")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out=x.keras"], "give either --official, to convert it, or --run_dir"),
+        (["--official=nowhere", "--out=x.keras"], "nowhere/config.json: it cannot be read"),
+        (["--to_official", "--run_dir=r", "--out=x.keras"], "needs --run_dir and a folder"),
+    ],
+)
+def test_a_command_that_cannot_work_is_one_line(arguments, message):
+    done = convert(*arguments)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2 and len(lines) == 1 and message in lines[0], done.stderr
+    assert "Traceback" not in done.stderr and not (ROOT / "x").exists()
+
+
+@pytest.mark.slow
+def test_a_converted_run_is_trained_further(first_folder, tmp_path):
+    config = official_folder.read_config(first_folder)
+    arrays = official_folder.read_arrays(first_folder)
+    batch, images = config["batch_size"], int(arrays["n_images"])
+    dataset = tmp_path / "shapes"
+    prepare("shapes", dataset, resolution=config["img_size"], num_images=16, workers=1)
+    run = tmp_path / "run"
+    options = [f"--dataset={dataset}", "--log_kimg=0.001", "--grid=2"]
+    done = convert(f"--official={first_folder}", f"--out={run}", *options)
+    assert done.returncode == 0, done.stderr
+    before = read_flags(run / "flags.cfg")
+
+    flagfile = f"--flagfile={run}/flags.cfg"
+    done = command("train.py", flagfile, "--dry_run")
+    shown = [line for line in done.stdout.splitlines() if line.startswith("--")]
+    assert shown == (run / "flags.cfg").read_text().splitlines(), done.stderr
+
+    done = command("train.py", flagfile, f"--total_kimg={(images + 3 * batch) / 1000}")
+    assert done.returncode == 0, done.stderr
+    after = read_flags(run / "flags.cfg")
+    assert {k: v for k, v in after.items() if before[k] != v}.keys() == {"total_kimg"}
+    checkpoint, state = find_checkpoint(run / "checkpoints", "latest")
+    assert state["images"] == images + 3 * batch
+    iteration = read_part(checkpoint, "g_optimizer")[0]
+    assert iteration == arrays["g_optimizer/_iterations"] + 3
+
+    official_runs.write_official(run, tmp_path / "back", "latest")
+    back = official_folder.read_arrays(tmp_path / "back")
+    assert back.keys() == arrays.keys()
+    assert back["n_images"] == state["images"] and back["fid"] == official_runs.UNMEASURED
+    name = "ema_generator/ch_conv/kernel"
+    moved = np.max(np.abs(back[name] - arrays[name]))
+    assert 0 < moved < 1  # it went on from there, not from new weights
