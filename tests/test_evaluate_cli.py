@@ -112,9 +112,9 @@ def lines(path):
 def test_a_run_is_measured_with_its_own_data_and_best_checkpoint(results, place):
     status, out, _ = results["run"]
     assert status == 0, results["run"]
-    found = {record["metric"]: record for record in lines(place / "run" / "metrics.jsonl")[:8]}
+    found = {record["metric"]: record for record in lines(place / "run" / "metrics.jsonl")[:9]}
     assert set(found) == {
-        "fcd", "is", "precision", "recall", "density", "coverage", "modes", "swd",
+        "fcd", "is", "precision", "recall", "f_score", "density", "coverage", "modes", "swd",
     }  # fmt: skip
     assert found["fcd"]["name"] == "fcd_classifier_20_vs_120" and found["fcd"]["name"] in out
     generated = found["fcd"]["protocol"]["generated"]

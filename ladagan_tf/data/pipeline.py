@@ -140,12 +140,13 @@ def make_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def iterate_images(folder, batch_size):
+def iterate_images(folder, batch_size, first=0, count=None):
     """Iterates once over a prepared set in record order, the last partial batch included.
 
     Args:
         folder: a prepared set.
         batch_size: int >= 1, images per batch.
+        first, count: ints, the position of the first image and how many; None: all from there.
 
     Yields:
         NumPy arrays: images uint8 (b, S, S, 3) in [0, 255], labels int32 (b,), -1 for none.
@@ -162,7 +163,8 @@ def iterate_images(folder, batch_size):
         image = records.decode_image(record["image"], info.resolution)
         return image, tf.cast(record["label"], tf.int32)
 
-    dataset = tf.data.TFRecordDataset(info.shard_paths)
+    dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
+    dataset = dataset.take(-1 if count is None else count)
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     with damage_as_input_error(info.folder):
         yield from dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

@@ -53,15 +53,8 @@ def prepared(folder, count=None, first=0):
     count = _checked_count(count, info.count - first, f"dataset={folder}")
 
     def batches(batch_size):
-        left, skip = count, first
-        for images, _ in pipeline.iterate_images(folder, batch_size):
-            kept = images[skip : skip + left]
-            skip = max(0, skip - len(images))
-            left -= len(kept)
-            if len(kept):
-                yield kept
-            if not left:
-                return
+        for images, _ in pipeline.iterate_images(folder, batch_size, first, count):
+            yield images
 
     about = {
         "images": str(folder),

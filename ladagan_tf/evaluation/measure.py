@@ -98,7 +98,7 @@ def measure(names, generated, real, engine="ours"):
             implementation.
 
     Returns:
-        List of Measurement; prdc gives four, kid two where both sets have 1,000 images.
+        List of Measurement; prdc gives five, kid two where both sets have 1,000 images.
     """
     computed = []
     for name in names:
@@ -129,7 +129,9 @@ def _kernel(name, generated, real):
 
 def _score(name, generated, real):
     mean, spread = metrics.inception_score(generated.logits, SPLITS)
-    text = f"exp E KL(p(y|x) || p(y)), {SPLITS} splits after a fixed shuffle (Salimans 2016, Sec. 4)"
+    text = (
+        f"exp E KL(p(y|x) || p(y)), {SPLITS} splits after a fixed shuffle (Salimans 2016, Sec. 4)"
+    )
     return [Measurement(name, mean, False, text, spread, f"{SPLITS} splits")]
 
 
@@ -141,9 +143,16 @@ def _prdc(name, generated, real):
     return [
         Measurement("precision", precision, False, balls),
         Measurement("recall", recall, False, balls),
+        Measurement(
+            "f_score", _f_score(precision, recall), False, f"harmonic mean of both; {balls}"
+        ),
         Measurement("density", density, False, dense),
         Measurement("coverage", coverage, False, dense),
     ]
+
+
+def _f_score(precision, recall):
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
 def _modes(name, generated, real):

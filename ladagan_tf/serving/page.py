@@ -143,6 +143,7 @@ def _closer_part(view):
         _heads(view, sides[0]) if shown else [],
         value=1 if shown else None,
         label="Head",
+        elem_id="head",
         visible=shown,
     )
     message, picture = _message(), _picture("closer")

@@ -43,6 +43,8 @@ def test_the_first_images_of_a_set_are_the_start_of_all_of_them(two_tone):
 def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
     halves = [images.open_images(f"{two_tone}{part}") for part in ("[:60]", "[60:]")]
     assert [half.count for half in halves] == [60, 61]
+    sizes = [len(batch) for half in halves for batch in half.batches(25)]
+    assert sizes == [25, 25, 10, 25, 25, 11]
     np.testing.assert_array_equal(
         np.concatenate([everything(half, batch_size) for half in halves]),
         everything(images.prepared(two_tone)),

@@ -36,6 +36,8 @@ def test_swapping_real_and_generated_would_show(sets):
     found = {m.metric: m.value for m in measure.measure(["prdc"], generated, real)}
     assert found["precision"] > 0.9, "all that is generated is real-like"
     assert found["recall"] < 0.6 and found["coverage"] <= 0.5, "half of the real is missing"
+    both = found["precision"], found["recall"]
+    assert found["f_score"] == pytest.approx(2 * both[0] * both[1] / sum(both))
 
 
 def test_modes_are_counted_among_the_real_classes(sets):

@@ -1,0 +1,259 @@
+"""What runs measured of themselves, read from their files: columns, curves and tables.
+
+A run may still be going on: lines that are not complete yet are left out.
+"""
+
+import json
+import pathlib
+import re
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import atomic_path
+
+METRICS = "metrics.jsonl"
+MEASURED = "metric_seconds"  # only lines of the quick metric have it
+NOT_METRICS = ("step", "kimg", MEASURED)
+COLUMNS_OF_TABLE = (
+    "run",
+    "metric",
+    "value",
+    "better",
+    "generated",
+    "real",
+    "features",
+    "checkpoint",
+)
+
+# What the y axis shows, and of what: fields of stats.jsonl and their names in words.
+PANELS = (
+    ("loss", {"d_loss": "D", "g_loss": "G"}),
+    ("mean logit", {"real_logits": "real", "fake_logits": "fake"}),
+    ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
+    ("penalty times its weight", {"r1": "R1", "bcr": "bCR"}),
+    ("images/s", {"img_per_s": "speed in"}),
+)
+STYLES = ("-", "--")  # of a panel's first and second field; colours tell runs apart
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+FEW_POINTS = 40  # up to here a curve shows them
+
+
+def read_stats(run_dir):
+    """Reads a run's stats.jsonl.
+
+    Args:
+        run_dir: a run directory.
+
+    Returns:
+        (windows, measured): the lines of logging windows and those of the quick metric, each a list
+        of dicts in the order in which they were written.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    lines = [line for line in _lines(run_dir, "stats.jsonl") if "kimg" in line]
+    windows = [line for line in lines if MEASURED not in line]
+    return windows, [line for line in lines if MEASURED in line]
+
+
+def read_metrics(run_dir):
+    """Reads a run's metrics.jsonl: what `evaluate.py` measured, one dict per number.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    return [line for line in _lines(run_dir, METRICS) if "metric" in line and "value" in line]
+
+
+def column(lines, name):
+    """One field over the course of a run.
+
+    Args:
+        lines: list of dicts, of `read_stats`.
+        name: str, a field; lines without it are passed over.
+
+    Returns:
+        Two float arrays of one length: thousands of real images seen, and values.
+    """
+    pairs = [(line["kimg"], line[name]) for line in lines if name in line]
+    kimg, values = np.asarray(pairs, np.float64).reshape(-1, 2).T
+    return kimg, values
+
+
+def sample_grids(run_dir):
+    """A run's sample grids, oldest first: list of (kimg, pathlib.Path)."""
+    found = []
+    for path in (_folder(run_dir) / "samples").glob("samples_*kimg.png"):
+        match = re.fullmatch(r"samples_(\d+(?:\.\d+)?)kimg\.png", path.name)
+        if match:
+            found.append((float(match[1]), path))
+    return sorted(found)
+
+
+def _lines(run_dir, name):
+    """Objects of a file of JSON lines; [] if there is none."""
+    path, found = _folder(run_dir) / name, []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue  # it is being written, or its writer was killed
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+def _folder(run_dir):
+    path = pathlib.Path(run_dir)
+    if not path.is_dir():
+        raise InputError(f"run_dir={run_dir}: there is no such folder")
+    return path
+
+
+def plot_curves(runs, path=None):
+    """Draws the curves of stats.jsonl over training, a colour per run.
+
+    Each quick metric gets a panel of its own: values of different metrics cannot be compared.
+
+    Args:
+        runs: sequence of run directories.
+        path: file to write as PNG, atomically, or None.
+
+    Returns:
+        matplotlib.figure.Figure.
+    """
+    stats = [read_stats(run) for run in runs]
+    metrics = {name for _, measured in stats for line in measured for name in line}
+    windows = {name for lines, _ in stats for line in lines for name in line}
+    panels = [(label, _logged(fields, windows), 0) for label, fields in PANELS]
+    panels += [("of EMA samples", {m: m}, 1) for m in sorted(metrics.difference(NOT_METRICS))]
+    seen = [line["kimg"] for part in stats for lines in part for line in lines]
+    end = 1.02 * max(seen, default=0.0) or 1.0
+    columns = 3
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.6 * columns, 0.4 + 2.5 * rows), dpi=90, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes, (label, fields, part) in zip(grid.flat, panels, strict=False):
+        for lines, colour in zip(stats, _colours(len(runs)), strict=True):
+            _draw(axes, lines[part], fields, colour)
+        _finish(axes, label, fields, end)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    handles = [Line2D([], [], color=colour) for colour in _colours(len(runs))]
+    figure.legend(handles, run_names(runs), loc="outside upper center", ncols=4, frameon=False)
+    if path is not None:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png")
+    return figure
+
+
+def _logged(fields, names):
+    """Those fields that a run has; all if none has."""
+    return {f: text for f, text in fields.items() if f in names} or fields
+
+
+def _colours(count):
+    return [COLOURS[i % len(COLOURS)] for i in range(count)]
+
+
+def _draw(axes, lines, fields, colour):
+    for name, style in zip(fields, STYLES, strict=False):
+        kimg, values = column(lines, name)
+        marker = "o" if len(kimg) <= FEW_POINTS else None
+        axes.plot(kimg, values, style, color=colour, marker=marker, markersize=2.5, linewidth=1.2)
+
+
+def _finish(axes, label, fields, end):
+    axes.set_xlabel("real images seen, thousands (kimg)", fontsize=8)
+    axes.set_xlim(0.0, end)
+    single = next(iter(fields.values())) if len(fields) == 1 else ""
+    axes.set_ylabel(f"{single} {label}".strip(), fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e4e4e4", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if label != "mean logit" and axes.dataLim.y0 >= 0.0:
+        axes.set_ylim(bottom=0.0)
+    if len(fields) > 1:
+        handles = [Line2D([], [], color="#555555", linestyle=s) for s in STYLES[: len(fields)]]
+        axes.legend(handles, fields.values(), fontsize=8, frameon=False, handlelength=2.4)
+
+
+def run_names(runs):
+    """Short names of run directories: their folders', or the whole paths if those are the same."""
+    names = [pathlib.Path(run).resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+
+
+def metrics_table(runs):
+    """What `evaluate.py` measured of runs, each number with its protocol, as a Markdown table.
+
+    Of numbers that were measured in the same way more than once, the last one counts.
+
+    Args:
+        runs: sequence of run directories.
+
+    Returns:
+        str; a sentence instead of a table if nothing was measured.
+    """
+    rows = {}
+    for name, run in zip(run_names(runs), runs, strict=True):
+        for record in read_metrics(run):
+            protocol = record.get("protocol")
+            protocol = protocol if isinstance(protocol, dict) else {}
+            how = {k: v for k, v in protocol.items() if k != "environment"}
+            key = name, record["metric"], json.dumps(how, sort_keys=True)
+            rows[key] = (name, *_number_cells(record, protocol), *_protocol_cells(protocol))
+    if not rows:
+        return f"*No {METRICS} in {', '.join(run_names(runs))}: run `evaluate.py` first.*"
+    table = [COLUMNS_OF_TABLE, ["---"] * len(COLUMNS_OF_TABLE), *rows.values()]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in table)
+
+
+def _number_cells(record, protocol):
+    """Metric, value and which direction is better, in words."""
+    engine, spread = protocol.get("engine", "ours"), record.get("spread")
+    metric = record["metric"] if engine == "ours" else f"{record['metric']} by {engine}"
+    value = f"{record['value']:.4g}"
+    if spread is not None:
+        value += f" ± {spread:.2g} ({record.get('spread_over', '?')})"
+    return metric, value, "lower" if record.get("lower_is_better") else "higher"
+
+
+def _protocol_cells(protocol):
+    """Generated images, real images, features and checkpoint, in words."""
+    generated = protocol.get("generated", {})
+    real = protocol.get("reference", {})
+    sets = protocol.get("sets", 1)
+    count = generated.get("count", "-")
+    where = pathlib.PurePath(str(real.get("images") or real.get("statistics") or "-")).name
+    return (
+        f"{sets} sets of {count}" if sets != 1 else count,
+        f"{real['count']} of {where}" if real.get("count") else where,
+        _features(protocol.get("features", "-")),
+        _checkpoint(generated),
+    )
+
+
+def _features(about):
+    if not isinstance(about, dict):
+        return about
+    digest = about.get("sha256", "")[:8]
+    trained_on = f" on {about['trained_on']}" if "trained_on" in about else ""
+    return f"{about.get('network', '-')}{trained_on} ({digest})"
+
+
+def _checkpoint(about):
+    if "checkpoint" not in about:
+        return "-"
+    weights = "EMA" if about.get("ema") else "not averaged"
+    known = about["checkpoint"] != "untrained"
+    return f"{about['kimg']:g} kimg, {weights}" if known else "untrained"
+
+
+def _cell(value):
+    return str(value).replace("|", "/").replace("\n", " ")
