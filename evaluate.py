@@ -12,7 +12,6 @@ from ladagan_tf import image_files, trained
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import (
-    charts,
     collection,
     cost,
     features,
@@ -20,7 +19,7 @@ from ladagan_tf.evaluation import (
     measure,
     protocol,
     speed,
-)
+)  # fmt: skip
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.training import run, strategy
 
@@ -47,8 +46,7 @@ def evaluate(place):
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
     generator = open_generator()
     given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
-    resolution = (generator or given).resolution
-    real = open_reference(resolution)
+    real = open_reference((generator or given).resolution)
     folder = real.about["images"] if isinstance(real, images.Images) else None
     extractor = features.open_extractor(
         FLAGS.features,
@@ -75,16 +73,8 @@ def evaluate(place):
             cache_dir=FLAGS.cache_dir,
             archive=archive,
         )
-    out = output("metrics.jsonl")
-    protocol.append(found, out)
-    print(f"{protocol.table(found)}\n\nappended to {out}")
-    for record in found:
-        if record["metric"] == "modes":
-            chart, counts = output("classes.png"), record["details"]
-            charts.class_chart(
-                chart, extractor.classes, counts["real_counts"], counts["generated_counts"]
-            )
-            print(f"classes drawn in {chart}")
+    written = protocol.write(found, output(), extractor.classes if extractor else ())
+    print(f"{protocol.table(found)}\n\nwritten: {', '.join(map(str, written))}")
 
 
 def report_cost():
@@ -113,7 +103,8 @@ def open_generator():
 def dataset_name():
     """--dataset, or what the run was trained on."""
     if FLAGS.dataset is None and FLAGS.run_dir:
-        return run.read_flags(run.RunDirectory(FLAGS.run_dir).flags_file).get("dataset")
+        file = run.RunDirectory(FLAGS.run_dir).flags_file
+        return run.read_flags(file).get("dataset") if file.is_file() else None
     return FLAGS.dataset
 
 
@@ -122,9 +113,8 @@ def open_reference(resolution):
     name = dataset_name()
     if name is None:
         raise InputError("--dataset is required: the real images to compare with")
-    path = pathlib.Path(name)
-    if path.suffix == ".npz" and path.is_file():
-        collected, about = collection.given_moments(path)
+    if pathlib.Path(name).suffix == ".npz":
+        collected, about = collection.given_moments(name)
         if collected:
             return collected, about
     if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
@@ -153,18 +143,15 @@ def saved_samples(subject):
         raise InputError("--save_samples saves generated images; with --images there are none")
     path = pathlib.Path(FLAGS.save_samples)
     if FLAGS.save_samples == "npz":
-        path = output(f"samples_{measure.images_in_words(subject.count)}.npz")
+        path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
     if path.suffix != ".npz":
         raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
     return image_files.sample_archive(path, subject.count, subject.resolution)
 
 
-def output(name):
-    """Path of a file to write: beside --out, in the run, or here."""
-    if name == "metrics.jsonl" and FLAGS.out:
-        return pathlib.Path(FLAGS.out)
-    folder = pathlib.Path(FLAGS.out).parent if FLAGS.out else pathlib.Path(FLAGS.run_dir or ".")
-    return folder / name
+def output():
+    """The file that records are appended to; what else is written lies beside it."""
+    return pathlib.Path(FLAGS.out or pathlib.Path(FLAGS.run_dir or ".") / "metrics.jsonl")
 
 
 if __name__ == "__main__":

@@ -214,7 +214,7 @@ def given_moments(path):
         (Collected, dict for the protocol); (None, None) if the file has no `mu` and `sigma`.
 
     Raises:
-        InputError: if they do not fit together.
+        InputError: if there is no such file, or they do not fit together.
     """
     path = pathlib.Path(path)
     try:

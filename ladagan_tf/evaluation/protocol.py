@@ -7,6 +7,7 @@ import numpy as np
 from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import measure
+from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import collect, reference
 from ladagan_tf.evaluation.images import Images
 
@@ -154,13 +155,29 @@ def _note(records):
     return "FID, KID and IS by the usual protocol; cite them with the lines above."
 
 
-def append(records, path):
-    """Appends one JSON line per record to a file."""
+def write(records, path, classes=()):
+    """Appends a JSON line per record to a file, and draws classes beside it where they are counted.
+
+    Args:
+        records: what `evaluate` returned.
+        path: pathlib.Path of the file; its folder is made.
+        classes: names of the classifier's classes.
+
+    Returns:
+        List of pathlib.Path, the files written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # One write: two evaluations of one run at a time do not mix their lines.
     text = "".join(json.dumps(record, default=_plain) + "\n" for record in records)
     with open(path, "a", encoding="utf-8") as file:
         file.write(text)
+    charts = []
+    for record in records:
+        if record["metric"] == "modes":
+            charts.append(path.with_name("classes.png"))
+            counts = record["details"]["real_counts"], record["details"]["generated_counts"]
+            class_chart(charts[-1], classes, *counts)
+    return [path, *charts]
 
 
 def _plain(value):

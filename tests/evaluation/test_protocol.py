@@ -59,7 +59,9 @@ def test_a_quick_look_is_called_one(records):
 
 def test_records_are_appended_as_json_lines(records, tmp_path):
     for _ in range(2):
-        protocol.append(records, tmp_path / "new" / "metrics.jsonl")
+        written = protocol.write(records, tmp_path / "new" / "metrics.jsonl", ("dark", "bright"))
+    assert [path.name for path in written] == ["metrics.jsonl", "classes.png"]
+    assert all(path.exists() for path in written)
     lines = (tmp_path / "new" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["name"] for line in lines] == [r["name"] for r in records] * 2
 
