@@ -1,0 +1,31 @@
+"""Shows a generator as a web page: `python -m ladagan_tf.demo --run_dir=runs/NAME --port=7860`."""
+
+import functools
+
+from absl import app, flags, logging
+
+from ladagan_tf import trained
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import demo as demo_flags
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    logging.set_verbosity(logging.WARNING)
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        if bool(FLAGS.run_dir) == bool(FLAGS.model):
+            raise InputError("give either --run_dir or --model")
+        from ladagan_tf.serving import page  # its package is optional
+
+        open_source = trained.open_run if FLAGS.run_dir else trained.open_model
+        source = open_source(FLAGS.run_dir or FLAGS.model)
+        page.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
+
+
+if __name__ == "__main__":
+    demo_flags.define()
+    flags.adopt_module_key_flags(demo_flags)
+    app.run(main)
