@@ -210,8 +210,36 @@ def metrics_table(runs):
             rows[key] = (name, *_number_cells(record, protocol), *_protocol_cells(protocol))
     if not rows:
         return f"*No {METRICS} in {', '.join(run_names(runs))}: run `evaluate.py` first.*"
-    table = [COLUMNS_OF_TABLE, ["---"] * len(COLUMNS_OF_TABLE), *rows.values()]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in table)
+    return markdown_table(COLUMNS_OF_TABLE, rows.values())
+
+
+def progress_table(runs):
+    """How far runs are, their speed, and the best value of each quick metric, as Markdown.
+
+    Args:
+        runs: sequence of run directories.
+
+    Returns:
+        str, a table; quick metrics are such that the lowest value is the best.
+    """
+    rows = []
+    for name, run in zip(run_names(runs), runs, strict=True):
+        windows, measured = read_stats(run)
+        kimg, speed = column(windows, "img_per_s")
+        done = (name, f"{kimg[-1]:g}", f"{np.median(speed):.3g}") if len(kimg) else (name, 0, "-")
+        best = []
+        for metric in sorted({field for line in measured for field in line} - {*NOT_METRICS}):
+            value, at = min((line[metric], line["kimg"]) for line in measured if metric in line)
+            best.append((metric, f"{value:.4g}", f"{at:g}"))
+        rows += [(*done, *cells) for cells in best or [("-", "-", "-")]]
+    header = ("run", "kimg", "images/s (median)", "quick metric", "best value", "at kimg")
+    return markdown_table(header, rows)
+
+
+def markdown_table(header, rows):
+    """A Markdown table of cells of any type, without what would break it."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _number_cells(record, protocol):

@@ -1,14 +1,23 @@
-"""Every notebook runs from top to bottom, and is committed without outputs or local paths."""
+"""Every notebook runs from top to bottom, with and without a trained run beside it.
 
+Those of samples and results are committed with the pictures of a trained run.
+"""
+
+import json
 import os
 import pathlib
 import re
 
 import pytest
 
+from ladagan_tf.models.ladagan import Generator
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+MAX_BYTES = 600_000
+ELSEWHERE = re.compile(r"/(?:work|root|home|tmp|Users)/\w")  # as they are written on this machine
+STANDS_IN = ("UNTRAINED", "SYNTHETIC")  # what is printed where there is no trained run
 
 nbformat = pytest.importorskip("nbformat")
 
@@ -17,25 +26,103 @@ def code_cells(path):
     return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
 
 
-@EVERY_NOTEBOOK
-def test_notebook_is_committed_without_outputs(path):
-    cells = code_cells(path)
-    assert cells and all(not c.outputs and c.execution_count is None for c in cells)
+def printed(cells):
+    return "".join(o.text for c in cells for o in c.outputs if o.get("name") == "stdout")
 
 
-@EVERY_NOTEBOOK
-def test_notebook_has_no_absolute_paths(path):
-    assert not re.search(r"[\"'](/|~/|[A-Z]:\\)\w", "\n".join(c.source for c in code_cells(path)))
+def pictures(cells):
+    kinds = [kind for c in cells for o in c.outputs for kind in o.get("data", {})]
+    return sum(kind.startswith("image/") for kind in kinds)
 
 
-@pytest.mark.slow
-@EVERY_NOTEBOOK
-def test_notebook_runs(path, monkeypatch, tmp_path):
+def execute(path, monkeypatch, folder):
+    """Runs a notebook in an empty folder, without runs; returns its code cells."""
     nbclient = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     # The kernel finds the package here even if it is not installed.
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(tmp_path)}}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = []
+    resources = {"metadata": {"path": str(folder)}}
     nbclient.NotebookClient(notebook, timeout=600, resources=resources).execute()
+    return [c for c in notebook.cells if c.cell_type == "code"]
+
+
+def notebook(start):
+    return next(path for path in NOTEBOOKS if path.name.startswith(start))
+
+
+def test_there_are_notebooks_of_models_samples_and_results():
+    assert [path.stem for path in NOTEBOOKS[:3]] == ["1_models", "2_samples", "3_results"]
+
+
+@EVERY_NOTEBOOK
+def test_notebook_is_committed_without_errors_or_warnings(path):
+    outputs = [o for c in code_cells(path) for o in c.outputs]
+    assert all(o.output_type != "error" and o.get("name") != "stderr" for o in outputs)
+    assert path.stat().st_size < MAX_BYTES
+
+
+@EVERY_NOTEBOOK
+def test_notebook_is_committed_unexecuted_or_executed_once_from_top_to_bottom(path):
+    counts = [c.execution_count for c in code_cells(path)]
+    assert counts in ([None] * len(counts), list(range(1, len(counts) + 1)))
+
+
+@EVERY_NOTEBOOK
+def test_notebook_has_no_absolute_paths(path):
+    cells = code_cells(path)
+    assert not re.search(r"[\"'](/|~/|[A-Z]:\\)\w", "\n".join(c.source for c in cells))
+    texts = [o.get("text", "") for c in cells for o in c.outputs]
+    texts += [
+        text
+        for c in cells
+        for o in c.outputs
+        for kind, text in o.get("data", {}).items()
+        if kind.startswith("text/")
+    ]
+    assert not ELSEWHERE.search("\n".join(texts))
+
+
+@pytest.mark.parametrize("start", ["2_", "3_"])
+def test_notebook_is_committed_with_pictures_of_a_trained_run(start):
+    cells = code_cells(notebook(start))
+    assert pictures(cells) >= 3
+    assert not any(word in printed(cells) for word in STANDS_IN)
+
+
+@pytest.mark.slow
+@EVERY_NOTEBOOK
+def test_notebook_runs_where_nothing_was_trained_and_says_so(path, monkeypatch, tmp_path):
+    for name in ("LADAGAN_RUN", "LADAGAN_RUNS"):
+        monkeypatch.delenv(name, raising=False)
+    cells = execute(path, monkeypatch, tmp_path)
+    if path.name[0] in "23":
+        assert any(word in printed(cells) for word in STANDS_IN)
+        assert pictures(cells) >= 2
+
+
+@pytest.mark.slow
+def test_samples_are_of_the_model_that_is_given(monkeypatch, tmp_path):
+    Generator(noise_dim=8, widths=(16, 16, 16), mlp_widths=(8, 8, 8)).save(tmp_path / "g.keras")
+    monkeypatch.setenv("LADAGAN_RUN", "g.keras")
+    cells = execute(notebook("2_"), monkeypatch, tmp_path)
+    assert "g.keras is there" in printed(cells) and "UNTRAINED" not in printed(cells)
+
+
+@pytest.mark.slow
+def test_results_are_of_the_runs_that_are_given(monkeypatch, tmp_path):
+    lines = [{"step": 1, "kimg": 1.0, "d_loss": 1.0, "img_per_s": 5.0}]
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / name / "stats.jsonl").write_text(text + '{"step": 2, "ki')  # still going on
+    monkeypatch.setenv("LADAGAN_RUNS", "one,two,three")
+    cells = execute(notebook("3_"), monkeypatch, tmp_path)
+    assert "There is no three" in printed(cells) and "SYNTHETIC" not in printed(cells)
+    assert "| two | 1 | 5 |" in "".join(
+        o.data.get("text/markdown", "") for c in cells for o in c.outputs if "data" in o
+    )

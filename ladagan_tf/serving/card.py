@@ -1,16 +1,15 @@
 """The model card of an export: what the generator is, what it was trained on and how to load it."""
 
-import json
 import pathlib
 
 import ladagan_tf
+from ladagan_tf import results
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
 from ladagan_tf.training.run import read_flags
 
 NAME = "README.md"
 SAMPLES = "samples.png"
-METRICS = "metrics.jsonl"
 
 # By the file's name in the export folder.
 LOADING = {
@@ -101,7 +100,8 @@ def _training(run):
             "## Training\n\nExported from a file: what it was trained on is not recorded in it.\n"
         )
     flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
-    last = read_lines(run.stats_file)[-1:]
+    windows, _ = results.read_stats(run.path)
+    last = windows[-1:]
     state = "".join(f"- {k}: {_plain(v)}\n" for line in last for k, v in line.items())
     resolved = "".join(f"    --{name}={value}\n" for name, value in flags.items())
     return f"""\
@@ -134,7 +134,7 @@ def _data(dataset):
 
 def _results(trained, run):
     """What `evaluate.py` measured of this checkpoint: a table and its protocol, per protocol."""
-    lines = read_lines(run.path / METRICS) if run else []
+    lines = results.read_metrics(run.path) if run else []
     latest = {line.get("name"): line for line in lines if _is_of(line, trained.about)}
     tables = {}
     for name, line in latest.items():
@@ -191,19 +191,6 @@ def _licence():
         "## Licence\n\nApache-2.0. The training images keep the licence of their source.\n"
         f"Written by ladagan_tf {ladagan_tf.__version__}.\n"
     )
-
-
-def read_lines(path):
-    """Objects of a file of JSON lines; [] if there is none, without a line that was cut short."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(value, dict):
-            found.append(value)
-    return found
 
 
 def _plain(value):

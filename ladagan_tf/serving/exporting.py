@@ -15,7 +15,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.serving import card, endpoints
 
 LIMIT = 1e-5
-BATCHES = (1, 3, 8)
+BATCHES = (1, 7, 64)
 COLUMNS = 8  # of the sample grid, which is square
 
 

@@ -64,7 +64,13 @@ def run(tmp_path, small):
     state = {f"averaged/{i:03d}/{v.path}": v for i, v in enumerate(small.network.weights)}
     Checkpoints(directory.checkpoints, state).save(step=2, images=500)
     metrics = [
-        {"name": "fid50k", "value": value, "spread": None, "protocol": {"generated": generated}}
+        {
+            "name": "fid50k",
+            "metric": "fid",
+            "value": value,
+            "spread": None,
+            "protocol": {"generated": generated},
+        }
         for value, generated in (
             (9.0, {"checkpoint": "step-00000001", "ema": True}),
             (5.5, {"checkpoint": "step-00000002", "ema": True}),
