@@ -41,3 +41,40 @@ def r1_penalty(input_gradient):
 def consistency(logits, augmented_logits):
     """Balanced consistency for one side: mean squared difference (Zhao et al. 2020, bCR)."""
     return ops.mean(ops.square(logits - augmented_logits))
+
+
+def relativistic(ours, theirs):
+    """mean softplus(-(ours - theirs)): each logit against that of its pair (RpGAN).
+
+    Jolicoeur-Martineau (2018); Huang et al. (2024, R3GAN), Eq. 2. D minimises it with
+    (real, fake), G with (fake, real).
+
+    Args:
+        ours, theirs: float tensors (B, 1), paired by sample.
+    """
+    return ops.mean(ops.softplus(theirs - ours))
+
+
+def finite_difference_penalty(logits, perturbed_logits, sigma):
+    """Mean squared directional derivative ((D(x) - D(x + sigma e)) / sigma)^2, e ~ N(0, I).
+
+    Its expectation over e is the squared norm of the input gradient, up to O(sigma^2), without a
+    second derivative. In float32: logits in half precision are coarser than their difference.
+    """
+    difference = ops.cast(logits, "float32") - ops.cast(perturbed_logits, "float32")
+    return ops.mean(ops.square(difference / sigma))
+
+
+def cosine_alignment(features, targets):
+    """1 - cos(features, targets), averaged over all tokens of each sample and over the batch.
+
+    Args:
+        features, targets: float tensors (B, N, F); targets get no gradient.
+    """
+    targets = ops.stop_gradient(targets)
+    cosine = ops.sum(_unit(features) * _unit(targets), axis=-1)  # (B, N)
+    return ops.mean(1.0 - cosine)
+
+
+def _unit(x):
+    return x / ops.maximum(ops.norm(x, axis=-1, keepdims=True), 1e-12)

@@ -1,0 +1,68 @@
+"""GAT's DiffAugment on latents, with parameters that can be replayed (spec 4; official diffaug.py).
+
+Stages are float tensors (B, S, S, K, C): the K cumulative outputs of the generator, noisiest level
+first, or K copies of a real latent. All stages of one sample get the same augmentation.
+"""
+
+from keras import ops
+
+from ladagan_tf.training.augment import augmentation_draws, cutout, translation
+from ladagan_tf.training.draws import Draw
+
+COLOR_RATE = 0.5
+FLIP_RATE = 0.4
+
+
+def latent_augmentation_draws(size):
+    """What `augment_stages` needs drawn for latents of side `size`: dict from name to `Draw`."""
+    steps = augmentation_draws(("color", "translation", "cutout"), size)
+    return {"colored": Draw.uniform(), **steps, "flipped": Draw.uniform()}
+
+
+def color_means(latents):
+    """What saturation and contrast turn about.
+
+    Args:
+        latents: float tensor (B, S, S, C); of a fake its last stage.
+
+    Returns:
+        Means over the channels (B, S, S, 1) and over each sample (B, 1, 1, 1).
+    """
+    return ops.mean(latents, axis=3, keepdims=True), ops.mean(
+        latents, axis=(1, 2, 3), keepdims=True
+    )
+
+
+def augment_stages(stages, draws, means):
+    """Colour in half of the samples; shift and cutout in all; mirrored in two fifths.
+
+    Unlike DiffAugment, saturation and contrast both turn about means of the original latent, which
+    are passed in: a perturbed copy is augmented with the means of what it is a copy of.
+
+    Args:
+        stages: float tensor (B, S, S, K, C).
+        draws: dict of (B,) tensors as `latent_augmentation_draws` describes them.
+        means: what `color_means` returned.
+
+    Returns:
+        Float tensor (B, S, S, K, C).
+    """
+    colored = _per_sample(draws["colored"], stages) < COLOR_RATE
+    stages = ops.where(colored, _color(stages, draws, means), stages)
+    side, levels, channels = stages.shape[2:]
+    flat = ops.reshape(stages, (-1, side, side, levels * channels))
+    flat = cutout(translation(flat, draws), draws)
+    mirrored = _per_sample(draws["flipped"], flat) < FLIP_RATE
+    flat = ops.where(mirrored, ops.flip(flat, axis=2), flat)
+    return ops.reshape(flat, (-1, side, side, levels, channels))
+
+
+def _color(stages, draws, means):
+    grey, mean = (ops.expand_dims(m, 3) for m in means)  # (B, S, S, 1, 1), (B, 1, 1, 1, 1)
+    stages = stages + (_per_sample(draws["brightness"], stages) - 0.5)
+    stages = (stages - grey) * (_per_sample(draws["saturation"], stages) * 2.0) + grey
+    return (stages - mean) * (_per_sample(draws["contrast"], stages) + 0.5) + mean
+
+
+def _per_sample(draw, like):
+    return ops.reshape(ops.cast(draw, like.dtype), (-1,) + (1,) * (len(like.shape) - 1))
