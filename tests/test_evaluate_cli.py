@@ -36,7 +36,8 @@ for name, arguments in json.load(sys.stdin).items():
     results[name] = [status, out.getvalue(), error.getvalue()]
 print("RESULTS" + json.dumps(results))
 """
-pytestmark = pytest.mark.slow
+# One worker of pytest-xdist, or each would repeat what the whole file shares.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("evaluate")]
 
 
 @pytest.fixture(scope="module")
