@@ -4,6 +4,8 @@ Importing the package registers its layers and models, so that `keras.saving.loa
 """
 
 from ladagan_tf.models import classifier as classifier
+from ladagan_tf.models import gat as gat
 from ladagan_tf.models import ladagan as ladagan
+from ladagan_tf.models import vae as vae
 
 __version__ = "0.1.0"

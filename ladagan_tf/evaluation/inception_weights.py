@@ -1,22 +1,14 @@
 """Where the weights of FID's Inception come from, and what proves which ones they are."""
 
-import hashlib
-import http.client
-import pathlib
-import urllib.request
-
-from tqdm import tqdm
-
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, cache_folder
 from ladagan_tf.models.inception import STAGES, Conv, Inception, Pool, module_name
-from ladagan_tf.weights.reading import read_weights
+from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
+from ladagan_tf.weights.reading import content_sha256, read_weights
 
 NAME = "weights-inception-2015-12-05-6726825d.pth"
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{NAME}"
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-TIMEOUT = 30  # seconds without a byte
-BLOCK = 1 << 20  # bytes
+FLAG = "--inception_weights"
 
 # Suffixes of one convolution in the PyTorch file -> in the graph of 2015.
 GRAPH_PARTS = {
@@ -46,54 +38,12 @@ def find(path=None, cache_dir=None, download=True):
             names the file to put in place and --inception_weights.
     """
     if path is not None:
-        path = pathlib.Path(path).expanduser()
-        if not path.is_file():
-            raise InputError(f"--inception_weights={path}: no such file")
-        return path
-    cached = pathlib.Path(cache_dir or cache_folder()) / NAME
-    if not cached.is_file():
-        if not download:
-            raise InputError(_by_hand(cached, "are not here and downloading is off"))
-        _download(cached)
-        return cached
-    with cached.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise InputError(
-            f"{cached}: its SHA-256 is {found[:12]}.., not the published {SHA256[:12]}..; delete it"
-            " to download it again, or give it with --inception_weights if you want these weights"
-        )
-    return cached
-
-
-def _by_hand(cached, problem):
-    return (
-        f"the weights of FID's Inception {problem}: put {URL} at {cached}, or give a file with"
-        " --inception_weights"
+        return existing_file(path, FLAG)
+    return find_published(
+        PublishedFile("the weights of FID's Inception", NAME, URL, SHA256, FLAG),
+        cache_dir,
+        download,
     )
-
-
-def _download(cached):
-    """Writes the published file to `cached`, which appears only when whole and right."""
-    digest = hashlib.sha256()
-    try:
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            urllib.request.urlopen(URL, timeout=TIMEOUT) as response,
-            atomic_path(cached) as temporary,
-            temporary.open("wb") as file,
-            tqdm(total=response.length, unit="B", unit_scale=True, desc=NAME) as bar,
-        ):
-            while block := response.read(BLOCK):
-                file.write(block)
-                digest.update(block)
-                bar.update(len(block))
-            if digest.hexdigest() != SHA256:
-                found = f"{digest.hexdigest()[:12]}.., not {SHA256[:12]}.."
-                raise InputError(_by_hand(cached, f"arrived with SHA-256 {found}"))
-    except (OSError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(_by_hand(cached, f"cannot be downloaded ({reason})")) from error
 
 
 def load(path):
@@ -116,16 +66,6 @@ def load(path):
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
     return network, content_sha256({name: tensors[name] for name in network.tensor_shapes()})
-
-
-def content_sha256(tensors):
-    """SHA-256 (hex) over sorted names, shapes and little-endian float32 values."""
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        array = tensors[name].astype("<f4")
-        digest.update(f"{name}{array.shape}".encode())
-        digest.update(array.tobytes())  # C order, whatever the strides
-    return digest.hexdigest()
 
 
 def canonical(tensors):

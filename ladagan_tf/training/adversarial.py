@@ -209,7 +209,12 @@ class AdversarialModel(keras.Model):
             metrics[f"{name}_grad_norm"] = self._apply(optimizer, network, gradients)
         self._average_replica_statistics()
         images = tf.shape(batch["images"])[0] * _replicas()
-        update_average(self.averaged, self.generator, self._decay(images))
+        update_average(
+            self.averaged,
+            self.generator,
+            self._decay(images),
+            self.objective.averages_statistics,
+        )
         self._note_non_finite(metrics)
         self.step.assign_add(1)
         self.window_sums.assign_add([metrics[name] for name in self.window_names])

@@ -49,6 +49,9 @@ class LadaObjective:
         if self.bcr and not steps:
             raise ValueError("bcr=True with policy='': consistency needs an augmentation")
 
+    # The EMA generator's batch norm statistics are averages too (official code).
+    averages_statistics = True
+
     @property
     def steps(self):
         return parse_policy(self.policy)

@@ -93,10 +93,19 @@ def clip_by_global_norm(gradients, limit):
     return [g * factor for g in gradients]
 
 
-def update_average(averaged, network, decay):
-    """EMA of all weights, BN statistics included: e <- decay * e + (1 - decay) * w."""
+def update_average(averaged, network, decay, statistics=True):
+    """EMA of all weights: e <- decay * e + (1 - decay) * w.
+
+    Args:
+        averaged, network: keras.Models of the same sizes.
+        decay: float or scalar tensor in [0, 1).
+        statistics: bool, average what is not trained too (LadaGAN's BN statistics); else copy it.
+    """
     for average, weight in zip(averaged.weights, network.weights, strict=True):
-        average.assign(average + (1.0 - decay) * (ops.convert_to_tensor(weight) - average))
+        value = ops.convert_to_tensor(weight)
+        if statistics or weight.trainable:
+            value = average + (1.0 - decay) * (value - average)
+        average.assign(value)
 
 
 def ema_decay(batch_size, images_seen, halflife_kimg, rampup_ratio):

@@ -1,5 +1,6 @@
 """Weight files of five formats as one dict of arrays; the content decides, not the suffix."""
 
+import hashlib
 import pathlib
 import zipfile
 
@@ -100,3 +101,20 @@ def flatten(tree):
                 raise ValueError(f"two tensors are called {name}")
             tensors[name] = node
     return tensors
+
+
+def content_sha256(tensors):
+    """What tells weights apart, whatever the file format they came in.
+
+    Args:
+        tensors: dict, name -> array.
+
+    Returns:
+        str, the SHA-256 (hex) over sorted names, shapes and little-endian float32 values.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].astype("<f4")
+        digest.update(f"{name}{array.shape}".encode())
+        digest.update(array.tobytes())  # C order, whatever the strides
+    return digest.hexdigest()

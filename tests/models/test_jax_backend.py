@@ -15,15 +15,21 @@ NEUTRAL = [
     "models/test_attention.py",
     "models/test_layers.py",
     "models/test_ladagan.py",
+    "models/test_gat_layers.py",
     "training/test_losses.py",
     "training/test_augment.py",
     "training/test_autodiff.py",
     "training/test_lada.py",
+    "training/test_latent_augment.py",
+    "training/test_noise_guidance.py",
     "training/test_step.py",
 ]
-NETWORKS_AND_STEP = ["models.ladagan", *(
-    f"training.{name}" for name in ("autodiff", "losses", "augment", "draws", "lada", "step")
-)]  # fmt: skip
+STEP = (
+    "autodiff", "losses", "augment", "draws", "lada", "latent_augment", "noise_guidance", "gat",
+    "step",
+)  # fmt: skip
+NETWORKS_AND_STEP = ["models.ladagan", "models.gat", "models.vae"]
+NETWORKS_AND_STEP += [f"training.{name}" for name in STEP]
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("jax") is None, reason="jax is not installed (requirements-dev.txt)"

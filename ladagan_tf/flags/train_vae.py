@@ -1,0 +1,43 @@
+"""Flags of `python -m ladagan_tf.train_vae`."""
+
+from absl import flags
+
+
+def define():
+    """Defines them."""
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        "Images to learn: a folder made by ladagan_tf.prepare, tfds:NAME[@SPLIT], or shapes. "
+        "Required.",
+        required=True,
+    )
+    flags.DEFINE_integer(
+        "resolution", None, "Side in pixels; the prepared folder's by default, else required."
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "File to write, ending in .keras; <prepared folder>.vae.keras by default. A sheet of "
+        "reconstructions is written beside it, ending in .png.",
+    )
+    flags.DEFINE_float("kimg", 16.0, "Thousands of images to train on; 16 by default.")
+    flags.DEFINE_list(
+        "widths",
+        ["16", "32", "64"],
+        "Channels per level, finest first, multiples of 4; every level but the first halves the "
+        "side. 16,32,64 by default: 64 px become 16 x 16 latents of 4 channels.",
+    )
+    flags.DEFINE_float(
+        "kl_weight", 1e-3, "Weight of the KL divergence per latent value; 0.001 by default."
+    )
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16"],
+        "What to train in; float32 by default. The saved network is float32.",
+    )
+    flags.DEFINE_integer("seed", 0, "Of weights, data order and noise; 0 by default.")

@@ -1,0 +1,158 @@
+"""GAT's transformer blocks and the generator's heads (arXiv 2509.24935)."""
+
+import keras
+from keras import ops
+
+from ladagan_tf.models.gat_attention import GatAttention
+from ladagan_tf.models.gat_layers import (
+    RMSNorm,
+    SwiGLU,
+    at_least_float32,
+    linear,
+    rms_normalize,
+)
+
+LAYER_SCALE = 0.1
+MODULATION_GAIN = 0.1
+
+
+class _Block(keras.layers.Layer):
+    """What both blocks have: an attention and an MLP with residuals around them."""
+
+    def __init__(self, num_heads, grid, fused=True, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.grid = grid
+        self.fused = fused
+
+    def build(self, x_shape):
+        self.attention = GatAttention(
+            self.num_heads, self.grid, self.fused, dtype=self.dtype_policy, name="attention"
+        )
+        self.mlp = SwiGLU(dtype=self.dtype_policy, name="mlp")
+        self.attention.build(x_shape)
+        self.mlp.build(x_shape)
+
+    def compute_output_shape(self, x_shape, *_):
+        return tuple(x_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "grid": self.grid,
+            "fused": self.fused,
+        }
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class GeneratorBlock(_Block):
+    """Transformer block that the style scales and gates, without shifting.
+
+        y   = x + gate_1 * attention(RMS(x) * (1 + scale_1))
+        out = y + gate_2 * SwiGLU(RMS(y) * (1 + scale_2))
+
+    with (scale_1, gate_1, scale_2, gate_2) affine in silu(style). The norms have no weights.
+
+    Args:
+        num_heads, grid, fused: see `GatAttention`.
+
+    Call arguments:
+        x: float tensor (B, T, C); or (1, T, C), the same tokens for every style.
+        style: float tensor (B, W).
+
+    Returns:
+        Float tensor (B, T, C).
+    """
+
+    def build(self, x_shape, style_shape):
+        super().build(x_shape)
+        self.modulation = linear(4 * x_shape[-1], self.dtype_policy, "modulation", MODULATION_GAIN)
+        self.modulation.build(style_shape)
+
+    def call(self, x, style):
+        modulation = ops.expand_dims(self.modulation(ops.silu(style)), 1)  # (B, 1, 4C)
+        scale_1, gate_1, scale_2, gate_2 = ops.split(modulation, 4, axis=-1)  # (B, 1, C)
+        x = x + gate_1 * self.attention(rms_normalize(x) * (1.0 + scale_1))  # (B, T, C)
+        return x + gate_2 * self.mlp(rms_normalize(x) * (1.0 + scale_2))  # (B, T, C)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class DiscriminatorBlock(_Block):
+    """Transformer block whose branches are scaled per channel, at first by 0.1.
+
+        y   = x + scale_1 * attention(RMSNorm(x))
+        out = y + scale_2 * SwiGLU(RMSNorm(y))
+
+    Args:
+        num_heads, grid, fused: see `GatAttention`.
+
+    Call arguments:
+        x: float tensor (B, N, C).
+
+    Returns:
+        Float tensor (B, N, C).
+    """
+
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.attention_norm = RMSNorm(dtype=self.dtype_policy, name="attention_norm")
+        self.mlp_norm = RMSNorm(dtype=self.dtype_policy, name="mlp_norm")
+        for norm in (self.attention_norm, self.mlp_norm):
+            norm.build(x_shape)
+        start = keras.initializers.Constant(LAYER_SCALE)
+        self.attention_scale = self.add_weight(x_shape[-1:], start, name="attention_scale")
+        self.mlp_scale = self.add_weight(x_shape[-1:], start, name="mlp_scale")
+
+    def call(self, x):
+        x = x + self.attention_scale * self.attention(self.attention_norm(x))  # (B, N, C)
+        return x + self.mlp_scale * self.mlp(self.mlp_norm(x))  # (B, N, C)
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class LevelHead(keras.layers.Layer):
+    """What one level adds to the latents: scaled norm, p x p x c numbers per token, unpatchify.
+
+    Args:
+        grid: int, g.
+        patch: int, p.
+        channels: int, c, of the latents.
+
+    Call arguments:
+        x: float tensor (B, g * g, C).
+        style: float tensor (B, W).
+
+    Returns:
+        Float tensor (B, g * p, g * p, c), float32 also in mixed precision.
+    """
+
+    def __init__(self, grid, patch, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.grid = grid
+        self.patch = patch
+        self.channels = channels
+
+    def build(self, x_shape, style_shape):
+        self.modulation = linear(x_shape[-1], self.dtype_policy, "modulation", MODULATION_GAIN)
+        # Half precision would show in the latents, of which the discriminator sees differences.
+        precise = at_least_float32(self.compute_dtype)
+        self.to_patch = linear(self.patch**2 * self.channels, precise, "to_patch")
+        self.modulation.build(style_shape)
+        self.to_patch.build(x_shape)
+
+    def call(self, x, style):
+        scale = ops.expand_dims(self.modulation(ops.silu(style)), 1)  # (B, 1, C)
+        patches = self.to_patch(rms_normalize(x) * (1.0 + scale))  # (B, T, p p c)
+        patches = ops.reshape(patches, (-1, self.grid, self.grid, patches.shape[-1]))
+        return ops.depth_to_space(patches, self.patch)  # (B, S, S, c)
+
+    def compute_output_shape(self, x_shape, style_shape):
+        return x_shape[0], self.grid * self.patch, self.grid * self.patch, self.channels
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "patch": self.patch,
+            "channels": self.channels,
+        }

@@ -1,0 +1,78 @@
+"""Which sizes GAT's networks can have, and which the paper uses."""
+
+import dataclasses
+import itertools
+
+from ladagan_tf.models.sizes import check
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """One column of GAT's scaling study; both networks of a model have it."""
+
+    width: int  # C, channels of a token
+    depth: int  # L, blocks
+    num_heads: int
+
+
+SIZES = {
+    #          width depth heads
+    "S":  Size(384,  12,   6),
+    "B":  Size(768,  12,  12),
+    "L":  Size(1024, 24,  16),
+    "XL": Size(1152, 28,  16),
+}  # fmt: skip
+
+
+def check_positive(**fields):
+    """Raises ValueError, naming the field, unless each value is a positive integer."""
+    for name, value in fields.items():
+        check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a positive integer")
+
+
+def check_tokens(latent_size, patch, width, num_heads):
+    """Raises ValueError unless tokens of this kind exist.
+
+    Args:
+        latent_size: int, S, side of the latents.
+        patch: int, p, side of the square of latents that one token stands for.
+        width: int, C.
+        num_heads: int.
+    """
+    check_positive(latent_size=latent_size, width=width, num_heads=num_heads)
+    check(isinstance(patch, int) and patch > 1, f"patch={patch!r}: give an integer above 1")
+    check(latent_size % patch == 0, f"patch={patch} does not divide the latent_size {latent_size}")
+    check(width % 4 == 0, f"width={width} is not a multiple of 4, as the position table needs")
+    check(width % num_heads == 0, f"num_heads={num_heads} does not divide the width {width}")
+    check(
+        width // num_heads % 4 == 0,
+        f"num_heads={num_heads} gives heads of {width // num_heads} channels: "
+        f"the rotation of two axes needs a multiple of 4",
+    )
+
+
+def evenly_spaced_taps(depth, levels):
+    """Indices of the blocks behind which the `levels` heads read, the last block among them.
+
+    Raises:
+        ValueError: if `levels` does not divide `depth`. The official code, made for 4 levels, then
+            fails, gives more taps than levels or leaves blocks unused.
+    """
+    check_positive(depth=depth, levels=levels)
+    check(
+        depth % levels == 0,
+        f"depth={depth} is not a multiple of levels={levels}: change one of them, or give taps",
+    )
+    return tuple((i + 1) * (depth // levels) - 1 for i in range(levels))
+
+
+def check_taps(taps, depth, levels):
+    """Raises ValueError unless `taps` are `levels` rising block indices that end at the last."""
+    check(
+        len(taps) == levels
+        and all(isinstance(t, int) and t >= 0 for t in taps)
+        and all(a < b for a, b in itertools.pairwise(taps))
+        and taps[-1] == depth - 1,
+        f"taps={list(taps)}: give levels={levels} rising block indices, the last {depth - 1} "
+        f"(later blocks would be unused)",
+    )

@@ -1,0 +1,90 @@
+"""What GAT's generator and discriminator share (arXiv 2509.24935)."""
+
+import keras
+from keras import ops
+
+from ladagan_tf.models.gat_attention import sincos_table
+from ladagan_tf.models.gat_layers import at_least_float32
+from ladagan_tf.models.gat_sizes import check_positive, check_tokens
+
+
+class GatTransformer(keras.Model):
+    """What both networks have: sizes, the table of positions and blocks that may be recomputed.
+
+    Args:
+        latent_size, channels, patch, width, depth, num_heads, num_classes, levels, remat, fused,
+            trainable_positions: see `GatGenerator`.
+
+    Raises:
+        ValueError: for sizes that do not fit, naming the field, the value and what is accepted.
+    """
+
+    def __init__(
+        self,
+        latent_size,
+        channels,
+        patch,
+        width,
+        depth,
+        num_heads,
+        num_classes,
+        levels,
+        remat,
+        fused,
+        trainable_positions,
+        **kwargs,
+    ):
+        # Not autocast: latents, styles and logits stay float32 where the blocks compute in half.
+        super().__init__(autocast=False, **kwargs)
+        self.latent_size = latent_size
+        self.channels = channels
+        self.patch = patch
+        self.width = width
+        self.depth = depth
+        self.num_heads = num_heads
+        self.num_classes = num_classes
+        self.levels = levels
+        self.remat = remat
+        self.fused = fused
+        self.trainable_positions = trainable_positions
+        check_tokens(latent_size, patch, width, num_heads)
+        check_positive(channels=channels, depth=depth, num_classes=num_classes, levels=levels)
+        self.grid = latent_size // patch
+        self.precise = at_least_float32(self.compute_dtype)
+
+    def _blocks(self, kind):
+        """`depth` blocks of a class."""
+        arguments = {"num_heads": self.num_heads, "grid": self.grid, "fused": self.fused}
+        policy = self.dtype_policy
+        return [kind(**arguments, dtype=policy, name=f"block_{i}") for i in range(self.depth)]
+
+    def _run(self, block, *inputs):
+        """The block's output; with `remat` only its inputs are stored for the derivative."""
+        if not self.remat:
+            return block(*inputs)
+        # A new function each time: JAX would reuse an earlier trace and the tensors in it.
+        return keras.remat(lambda *inputs: block(*inputs))(*inputs)
+
+    def _add_positions(self):
+        return self.add_weight(
+            (self.grid**2, self.width),
+            lambda shape, dtype: ops.convert_to_tensor(sincos_table(self.width, self.grid), dtype),
+            trainable=self.trainable_positions,
+            name="positions",
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "latent_size": self.latent_size,
+            "channels": self.channels,
+            "patch": self.patch,
+            "width": self.width,
+            "depth": self.depth,
+            "num_heads": self.num_heads,
+            "num_classes": self.num_classes,
+            "levels": self.levels,
+            "remat": self.remat,
+            "fused": self.fused,
+            "trainable_positions": self.trainable_positions,
+        }

@@ -1,0 +1,176 @@
+"""The autoencoder of Stable Diffusion 1.x (AutoencoderKL), in whose latent space GAT generates.
+
+Rombach et al., arXiv 2112.10752. A convolutional encoder halves the grid once per level but the
+last; a latent is the mean and the variance of a Gaussian per position and channel.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+
+from ladagan_tf.models import vae_names
+from ladagan_tf.models.vae_coders import Decoder, Encoder
+from ladagan_tf.models.vae_layers import conv
+from ladagan_tf.models.vae_tiling import decode_in_strips
+
+SD1_WIDTHS = (128, 256, 512, 512)
+SD1_SCALING_FACTOR = 0.18215
+LOGVAR_RANGE = (-30.0, 20.0)
+
+
+def split_moments(moments):
+    """Mean and log-variance, the latter clipped to [-30, 20], each (..., C) of (..., 2C)."""
+    mean, logvar = ops.split(moments, 2, axis=-1)
+    return mean, ops.clip(logvar, *LOGVAR_RANGE)
+
+
+def kl_per_image(mean, logvar):
+    """Divergence in nats of each image's Gaussian from N(0, I): (B, h, w, C) twice -> (B,)."""
+    terms = ops.square(mean) + ops.exp(logvar) - 1.0 - logvar
+    return 0.5 * ops.sum(terms, axis=tuple(range(1, len(mean.shape))))
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class AutoencoderKL(keras.Model):
+    """Images to Gaussians of latents, and latents to images.
+
+    Latents are unscaled everywhere here; generators learn `latents * scaling_factor`, whose
+    standard deviation is about 1. A half-precision dtype policy leaves group norms, softmax,
+    moments and images in float32.
+
+    Args:
+        widths: sequence of ints, channels per level, finest first; len(widths) - 1 halvings.
+        resnets: int, resnets per level of the encoder; the decoder has one more.
+        latent_channels: int, C.
+        groups: int, of the group norms, must divide every width.
+        scaling_factor: float, see above.
+        about: dict of plain values, where the weights are from; kept in the saved file.
+
+    Call arguments:
+        images: float tensor (B, H, W, 3) in [-1, 1]; H and W divisible by `factor`.
+
+    Returns:
+        Float32 tensor (B, H, W, 3), the reconstruction from the mean latents; not clipped.
+
+    Raises:
+        ValueError: if `groups` does not divide a width, or `factor` a side of the images.
+    """
+
+    def __init__(
+        self,
+        widths=SD1_WIDTHS,
+        resnets=2,
+        latent_channels=4,
+        groups=32,
+        scaling_factor=SD1_SCALING_FACTOR,
+        about=None,
+        **kwargs,
+    ):
+        kwargs.setdefault("name", "autoencoder_kl")
+        super().__init__(**kwargs)
+        self.widths = tuple(widths)
+        self.resnets = resnets
+        self.latent_channels = latent_channels
+        self.groups = groups
+        self.scaling_factor = float(scaling_factor)
+        self.about = dict(about or {})
+        self.factor = 2 ** (len(self.widths) - 1)
+        policy = self.dtype_policy
+        self.encoder = Encoder(
+            self.widths, resnets, latent_channels, groups, dtype=policy, name="encoder"
+        )
+        self.decoder = Decoder(self.widths, resnets, groups, dtype=policy, name="decoder")
+        self.quant_conv = conv(2 * latent_channels, 1, policy, "quant_conv")
+        self.post_quant_conv = conv(latent_channels, 1, policy, "post_quant_conv")
+        self.build((None, None, None, 3))
+
+    def build(self, images_shape):
+        if self.built:
+            return
+        self.encoder.build((None, None, None, 3))
+        self.quant_conv.build((None, None, None, 2 * self.latent_channels))
+        for layer in (self.post_quant_conv, self.decoder):
+            layer.build((None, None, None, self.latent_channels))
+        self.built = True
+
+    def moments(self, images):
+        """Mean and log-variance, not clipped, of the latents: float32 (B, h, w, 2C)."""
+        for side in images.shape[1:3]:
+            if side is not None and side % self.factor:
+                raise ValueError(f"images of {images.shape[1:3]}: {self.factor} must divide both")
+        x = ops.cast(images, self.compute_dtype)  # (B, H, W, 3)
+        return ops.cast(self.quant_conv(self.encoder(x)), "float32")  # (B, h, w, 2C)
+
+    def encode(self, images):
+        """Mean and standard deviation of the latents: float32 (B, h, w, C) each."""
+        mean, logvar = split_moments(self.moments(images))
+        return mean, ops.exp(0.5 * logvar)
+
+    def decode(self, latents):
+        """Images, nominally in [-1, 1] but not clipped: float32 (B, H, W, 3)."""
+        z = ops.cast(latents, self.compute_dtype)  # (B, h, w, C)
+        return ops.cast(self.decoder(self.post_quant_conv(z)), "float32")  # (B, H, W, 3)
+
+    def decode_tiled(self, latents, tile=8):
+        """`decode` in about half of its memory, the same but for rounding (1e-4 in float32).
+
+        Args:
+            latents: float tensor (B, h, w, C) of static h and w.
+            tile: int, latent rows per strip; see `vae_tiling`. SD-1.x's decoder needs 181 MiB
+                instead of 377 for 256 px in 8 strips on a CPU, and a quarter more time.
+        """
+        z = ops.cast(latents, self.compute_dtype)  # (B, h, w, C)
+        x = decode_in_strips(self.decoder, self.post_quant_conv(z), tile)  # (B, H, W, 3)
+        return ops.cast(x, "float32")
+
+    def call(self, images):
+        mean, _ = self.encode(images)  # (B, h, w, C)
+        return self.decode(mean)  # (B, H, W, 3)
+
+    def tensor_shapes(self):
+        """Dict: canonical name -> shape, in PyTorch's layout, of the tensors to load."""
+        return {
+            vae_names.variable_name(v): tuple(
+                v.shape[axis] for axis in vae_names.TO_TORCH[len(v.shape)]
+            )
+            for v in self.weights
+        }
+
+    def tensors(self):
+        """Dict: canonical name -> float32 array, as `load_tensors` takes them."""
+        return {
+            vae_names.variable_name(v): ops.convert_to_numpy(v).transpose(
+                vae_names.TO_TORCH[len(v.shape)]
+            )
+            for v in self.weights
+        }
+
+    def load_tensors(self, tensors):
+        """Takes weights of diffusers, in both spellings of the attention, or of LDM.
+
+        Args:
+            tensors: dict, name -> float array in PyTorch's layout; see `vae_names.canonical`.
+
+        Raises:
+            ValueError: listing the missing, the unexpected and the misshapen names, or naming one
+                whose values are not finite. Nothing is loaded then.
+        """
+        given = vae_names.canonical(tensors, len(self.widths))
+        vae_names.check(given, self.tensor_shapes())
+        for name, array in given.items():
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} is not finite")
+        for v in self.weights:
+            array = given[vae_names.variable_name(v)]
+            v.assign(array.astype("float32").transpose(vae_names.FROM_TORCH[array.ndim]))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "widths": self.widths,
+            "resnets": self.resnets,
+            "latent_channels": self.latent_channels,
+            "groups": self.groups,
+            "scaling_factor": self.scaling_factor,
+            "about": self.about,
+        }

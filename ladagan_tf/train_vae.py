@@ -1,0 +1,51 @@
+"""Trains a compact autoencoder on a prepared set: GAT's latent space without any download.
+
+    python -m ladagan_tf.train_vae --dataset=data/emoji-64
+
+Writes <prepared folder>.vae.keras and, beside it, a sheet of held-out images above their
+reconstructions.
+"""
+
+from absl import app, flags
+
+from ladagan_tf.data import pipeline
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import train_vae as train_vae_flags
+from ladagan_tf.training.vae import train_vae
+from ladagan_tf.weights.vae_weights import default_path
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        if not all(width.strip().isdecimal() for width in FLAGS.widths):
+            raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers")
+        folder = pipeline.open_dataset(
+            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
+        )
+        out = FLAGS.out or default_path(folder)
+        network = train_vae(
+            folder,
+            out,
+            FLAGS.kimg,
+            FLAGS.seed,
+            tuple(int(width) for width in FLAGS.widths),
+            FLAGS.kl_weight,
+            FLAGS.precision,
+        )
+    about = network.about
+    side = about["resolution"] // network.factor
+    print(
+        f"{out}: {side} x {side} x {network.latent_channels} latents, "
+        f"{about['held_out_psnr_db']:.1f} dB on {about['held_out_images']} held-out images (worst "
+        f"tenth {about['held_out_psnr_db_worst_tenth']:.1f}), latent std {about['latent_std']:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    train_vae_flags.define()
+    flags.adopt_module_key_flags(train_vae_flags)
+    app.run(main)

@@ -1,0 +1,188 @@
+"""GAT's objective (arXiv 2509.24935; official order of operations, spec 4).
+
+Stages are float tensors (B, S, S, K, C): the generator's K cumulative outputs, the noisiest level
+first, or K copies of a real latent. D sees the stages of a sample side by side in the channels.
+"""
+
+import collections.abc
+import dataclasses
+
+from keras import ops
+
+from ladagan_tf.training import losses
+from ladagan_tf.training.autodiff import input_gradient
+from ladagan_tf.training.draws import Draw
+from ladagan_tf.training.latent_augment import (
+    augment_stages,
+    color_means,
+    latent_augmentation_draws,
+)
+from ladagan_tf.training.noise_guidance import add_noise
+
+SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
+
+
+@dataclasses.dataclass(frozen=True)
+class GatObjective:
+    """What GAT minimises in one step.
+
+    D: softplus(-(D(x) - D(G(z)))) + alignment + R1 + R2;  G: softplus(-(D(G(z)) - D(x))).
+    Pairs share the class of the real sample. Both are augmented in latent space and noised at
+    several levels before D sees them.
+
+    Args:
+        noise_dim: int, size of z.
+        latent_size, channels: ints, S and C of the latents.
+        levels: int, K, outputs of the generator.
+        r1_weight, r2_weight: floats, weights of the penalties at real and generated samples (the
+            paper's gamma / 2), at every step; 0 switches one off.
+        exact_penalties: bool, squared norms of input gradients, which need second derivatives,
+            instead of one random finite difference.
+        teacher: function from (uint8 images (B, H, W, 3), draws of the augmentation, S) to a frozen
+            network's features (B, F) and (B, T, F) of the images, shifted and mirrored alike; or
+            None for no alignment. The batch then needs "raw", the images of the latents.
+        alignment_weight: float.
+        noise_guidance: bool, noise the levels; else D sees the stages as they are.
+        augment: bool.
+    """
+
+    noise_dim: int = 64
+    latent_size: int = 32
+    channels: int = 4
+    levels: int = 4
+    r1_weight: float = 0.05
+    r2_weight: float = 0.05
+    exact_penalties: bool = False
+    teacher: collections.abc.Callable | None = None
+    alignment_weight: float = 1.0
+    noise_guidance: bool = True
+    augment: bool = True
+
+    # The EMA generator takes over what is not trained, the mean styles, as it is.
+    averages_statistics = False
+
+    @property
+    def metrics(self):
+        """Names of the scalars the two losses report."""
+        alignment = ("alignment",) if self.teacher else ()
+        return ("d_loss", "r1", "r2", *alignment, "d_total", "margin", "g_loss")
+
+    def _view_draws(self):
+        """Draws of what one set of stages goes through before D sees it."""
+        shape = (self.latent_size, self.latent_size, self.levels, self.channels)
+        augmentation = latent_augmentation_draws(self.latent_size) if self.augment else {}
+        return augmentation | ({"noise": Draw.normal(*shape)} if self.noise_guidance else {})
+
+    def discriminator_draws(self):
+        """Draws of the D phase: z, a view of fakes and of reals, and the perturbations."""
+        side = (self.latent_size, self.latent_size)
+        draws = {"z": Draw.normal(self.noise_dim)}
+        draws |= {"fake": self._view_draws(), "real": self._view_draws()}
+        if not self.exact_penalties:
+            draws["r1"] = Draw.normal(*side, 1, self.channels)  # one for all copies of a real
+            draws["r2"] = Draw.normal(*side, self.levels, self.channels)
+        return draws
+
+    def generator_draws(self):
+        """Draws of the G phase: a new z and new views. (The official code repeats D's z.)"""
+        views = {"fake": self._view_draws(), "real": self._view_draws()}
+        return {"z": Draw.normal(self.noise_dim), **views}
+
+    def generate(self, generator, batch, draws):
+        """Stages (B, S, S, K, C) for the D phase, of the classes of the real batch."""
+        return _stacked(generator(draws["z"], batch["labels"], return_levels=True))
+
+    def discriminator_loss(self, discriminator, batch, fake, draws):
+        """D's loss and its parts.
+
+        Args:
+            discriminator: models.gat.GatDiscriminator.
+            batch: dict with "images", latents (B, S, S, C), "labels" (B,), and "raw" for a teacher.
+            fake: generated stages (B, S, S, K, C), constants here.
+            draws: as `discriminator_draws` describes.
+
+        Returns:
+            Scalar loss and a dict of scalars.
+        """
+        labels = batch["labels"]
+        real = self._copies(batch["images"])  # (B, S, S, K, C)
+        views = {"fake": (fake, color_means(fake[:, :, :, -1]))}
+        views["real"] = real, color_means(batch["images"])
+
+        def judge(kind, stages, **asked):
+            seen = self._seen(stages, draws[kind], views[kind][1])
+            return discriminator(seen, labels, **asked)
+
+        parts, total = {}, 0.0
+        if self.teacher:
+            real_logits, *features = judge("real", real, return_features=True)
+            parts["alignment"] = self._alignment(features, batch["raw"], draws["real"])
+            total = total + self.alignment_weight * parts["alignment"]
+        else:
+            real_logits = judge("real", real)
+        fake_logits = judge("fake", fake)
+        weights = {"r1": ("real", self.r1_weight), "r2": ("fake", self.r2_weight)}
+        logits = {"real": real_logits, "fake": fake_logits}
+        for name, (kind, weight) in weights.items():
+            parts[name] = ops.zeros(())
+            if weight:
+                stages = views[kind][0]
+                parts[name] = weight * (
+                    self._exact(discriminator, judge, kind, batch["images"], fake)
+                    if self.exact_penalties
+                    else losses.finite_difference_penalty(
+                        logits[kind], judge(kind, stages + SIGMA * draws[name]), SIGMA
+                    )
+                )
+        parts["d_loss"] = losses.relativistic(real_logits, fake_logits)
+        parts["margin"] = ops.mean(real_logits - fake_logits)
+        total = total + parts["d_loss"] + parts["r1"] + parts["r2"]
+        return total, {**parts, "d_total": total}
+
+    def _exact(self, discriminator, judge, kind, latents, fake):
+        """Mean squared norm of the input gradient; the copies of a real latent are one input."""
+        if kind == "real":
+            logits, x = (lambda given: judge("real", self._copies(given))), latents
+        else:
+            logits, x = (lambda given: judge("fake", given)), fake
+        return losses.r1_penalty(input_gradient(logits, x, discriminator)[1])
+
+    def _alignment(self, features, raw, draws):
+        """Whole image and mean over patches count alike (official; spec 4, REPA)."""
+        cls, patches = self.teacher(raw, draws, self.latent_size)
+        return losses.cosine_alignment(
+            ops.expand_dims(features[0], 1), ops.expand_dims(cls, 1)
+        ) + losses.cosine_alignment(features[1], patches)
+
+    def generator_loss(self, generator, discriminator, batch, draws):
+        """G's loss through the updated D; also moves the generator's mean styles.
+
+        Returns:
+            Scalar loss and a dict of scalars.
+        """
+        labels, latents = batch["labels"], batch["images"]
+        styles = generator.style(draws["z"], labels)  # (B, W)
+        generator.mean_style.assign(generator.updated_mean_style(styles, labels))
+        fake = _stacked(generator.synthesize(styles))  # (B, S, S, K, C)
+        seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]))
+        fake_logits = discriminator(seen, labels)
+        seen = self._seen(self._copies(latents), draws["real"], color_means(latents))
+        loss = losses.relativistic(fake_logits, discriminator(seen, labels))
+        return loss, {"g_loss": loss}
+
+    def _copies(self, latents):
+        """A latent (B, S, S, C) as K equal stages (B, S, S, K, C)."""
+        return ops.repeat(ops.expand_dims(latents, 3), self.levels, axis=3)
+
+    def _seen(self, stages, draws, means):
+        """What D gets of stages: (B, S, S, K C)."""
+        if self.augment:
+            stages = augment_stages(stages, draws, means)
+        if self.noise_guidance:
+            stages = add_noise(stages, draws["noise"])
+        return ops.reshape(stages, (-1, *stages.shape[1:3], self.levels * self.channels))
+
+
+def _stacked(levels):
+    """The generator's list of K levels (B, S, S, C) as stages (B, S, S, K, C)."""
+    return ops.stack(levels, axis=3)

@@ -1,0 +1,104 @@
+"""Published weight files: given, cached or downloaded, and proven to be the published ones."""
+
+import hashlib
+import http.client
+import pathlib
+import urllib.request
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import atomic_path, cache_folder
+
+TIMEOUT = 30  # seconds without a byte
+BLOCK = 1 << 20  # bytes
+
+
+class PublishedFile(NamedTuple):
+    """A file that is always the same.
+
+    Attributes:
+        what: what it holds, in the plural, e.g. "the weights of FID's Inception".
+        name: its name in the cache folder.
+        url: where it is published.
+        sha256: hex digest of its bytes.
+        flag: the flag with which a user gives another file, e.g. "--inception_weights".
+    """
+
+    what: str
+    name: str
+    url: str
+    sha256: str
+    flag: str
+
+
+def existing_file(path, flag):
+    """`path` as a pathlib.Path; raises InputError that names the flag if there is no such file."""
+    path = pathlib.Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(f"{flag}={path}: no such file")
+    return path
+
+
+def find_published(published, cache_dir=None, download=True):
+    """The cached file, else a download.
+
+    Args:
+        published: `PublishedFile`.
+        cache_dir: folder of downloads; None is `files.cache_folder()`.
+        download: bool, False never asks the network.
+
+    Returns:
+        pathlib.Path of a file with the published SHA-256.
+
+    Raises:
+        InputError: if the cached file is another, or it is not there and cannot be downloaded; it
+            says which file to put where, and the flag.
+    """
+    cached = pathlib.Path(cache_dir or cache_folder()) / published.name
+    if not cached.is_file():
+        if not download:
+            raise InputError(_by_hand(published, cached, "are not here and downloading is off"))
+        _download(published, cached)
+        return cached
+    with cached.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != published.sha256:
+        raise InputError(
+            f"{cached}: its SHA-256 is {found[:12]}.., not the published "
+            f"{published.sha256[:12]}..; delete it to download it again, or give it with "
+            f"{published.flag} if you want these weights"
+        )
+    return cached
+
+
+def _by_hand(published, cached, problem):
+    return (
+        f"{published.what} {problem}: put {published.url} at {cached}, or give a file with "
+        f"{published.flag}"
+    )
+
+
+def _download(published, cached):
+    """Writes the published file to `cached`, which appears only when whole and right."""
+    digest = hashlib.sha256()
+    try:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            urllib.request.urlopen(published.url, timeout=TIMEOUT) as response,
+            atomic_path(cached) as temporary,
+            temporary.open("wb") as file,
+            tqdm(total=response.length, unit="B", unit_scale=True, desc=published.name) as bar,
+        ):
+            while block := response.read(BLOCK):
+                file.write(block)
+                digest.update(block)
+                bar.update(len(block))
+            if digest.hexdigest() != published.sha256:
+                found = f"{digest.hexdigest()[:12]}.., not {published.sha256[:12]}.."
+                raise InputError(_by_hand(published, cached, f"arrived with SHA-256 {found}"))
+    except (OSError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        problem = f"cannot be downloaded ({reason})"
+        raise InputError(_by_hand(published, cached, problem)) from error

@@ -1,0 +1,111 @@
+"""Which autoencoder latents belong to: found by name or path, loaded, and told by one hash."""
+
+import pathlib
+
+import keras
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.models import vae_names
+from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
+from ladagan_tf.weights.reading import content_sha256, read_weights
+
+FLAG = "--vae"
+HUB = "https://huggingface.co"
+FILE = "diffusion_pytorch_model.safetensors"
+# The hashes are quoted from public code that checks them.
+PUBLISHED = {
+    "sd15": PublishedFile(
+        "the weights of Stable Diffusion 1.5's VAE",
+        "sd15-vae.safetensors",
+        f"{HUB}/stable-diffusion-v1-5/stable-diffusion-v1-5/resolve/main/vae/{FILE}",
+        "a2b5134f4dbc140d9c11f11cba3233099e00af40f262f136c691fb7d38d2194c",
+        FLAG,
+    ),
+    "sd-mse": PublishedFile(
+        "the weights of sd-vae-ft-mse",
+        "sd-vae-ft-mse.safetensors",
+        f"{HUB}/stabilityai/sd-vae-ft-mse/resolve/main/{FILE}",
+        "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
+        FLAG,
+    ),
+}
+
+
+def default_path(folder):
+    """Where the autoencoder trained on a prepared set lies unless a path is given: beside it."""
+    folder = pathlib.Path(folder)
+    return folder.with_name(f"{folder.name}.vae.keras")
+
+
+def find(name, cache_dir=None, download=True):
+    """The file of an autoencoder.
+
+    Args:
+        name: a name of `PUBLISHED`, or the path of any file that `load` reads.
+        cache_dir: folder of downloads; None is `files.cache_folder()`.
+        download: bool, False never asks the network.
+
+    Returns:
+        pathlib.Path of an existing file; a published one has the published SHA-256.
+
+    Raises:
+        InputError: if there is no such file, or it cannot be downloaded.
+    """
+    if name in PUBLISHED:
+        return find_published(PUBLISHED[name], cache_dir, download)
+    try:
+        return existing_file(name, FLAG)
+    except InputError as error:
+        published = ", ".join(PUBLISHED)
+        raise InputError(
+            f"{error}; it must be {published}, weights of diffusers or LDM, or a .keras file of "
+            "python -m ladagan_tf.train_vae"
+        ) from None
+
+
+def load(path, dtype=None):
+    """The autoencoder of a file.
+
+    Args:
+        path: a .keras file of `training.vae`, or weights in any format of `read_weights` with
+            names of diffusers or LDM. Widths are those of the tensors.
+        dtype: dtype policy, e.g. "mixed_bfloat16"; None is Keras's own.
+
+    Returns:
+        (AutoencoderKL, str): the network and the SHA-256 (hex) of its tensors: names, shapes and
+        float32 values, so that it is the same for the same weights in every file format.
+
+    Raises:
+        InputError: naming the file, if it cannot be read or holds something else.
+    """
+    path = pathlib.Path(path)
+    vae = _load_keras(path, dtype) if path.suffix == ".keras" else _load_weights(path, dtype)
+    return vae, content_sha256(vae.tensors())
+
+
+def _load_keras(path, dtype):
+    existing_file(path, FLAG)
+    try:
+        vae = keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError) as error:
+        raise InputError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]})") from None
+    if not isinstance(vae, AutoencoderKL):
+        raise InputError(f"{path}: it holds a {type(vae).__name__}, not an AutoencoderKL")
+    if dtype is None:
+        return vae
+    other = AutoencoderKL.from_config({**vae.get_config(), "dtype": dtype})
+    other.set_weights(vae.get_weights())
+    return other
+
+
+def _load_weights(path, dtype):
+    try:
+        tensors = vae_names.canonical(read_weights(path))
+        vae = AutoencoderKL(**vae_names.sizes(tensors), dtype=dtype)
+        vae.load_tensors(tensors)
+    except ValueError as error:
+        text = str(error)
+        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    vae.about = {"file": path.name}
+    return vae

@@ -1,0 +1,68 @@
+"""GAT's multiply-adds are those of the official networks, and of the traced graph."""
+
+import keras
+import numpy as np
+import pytest
+from gat_paper_sizes import (
+    DISCRIMINATOR_GIGA,
+    GENERATOR_GIGA,
+    STEP_GIGA,
+    shapes_only,
+    sizes,
+)
+
+from ladagan_tf.evaluation.gat_cost import (
+    discriminator_multiply_adds,
+    generator_multiply_adds,
+    training_multiply_adds,
+)
+from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+
+
+@pytest.mark.parametrize(("name", "patch", "latent_size"), GENERATOR_GIGA)
+def test_generator_multiply_adds_are_the_official_ones(name, patch, latent_size):
+    with shapes_only():
+        generator = GatGenerator(**sizes(name, patch, latent_size=latent_size))
+    expected = GENERATOR_GIGA[name, patch, latent_size]  # of two decimals
+    assert generator_multiply_adds(generator) / 1e9 == pytest.approx(expected, rel=0.01, abs=0.005)
+
+
+@pytest.mark.parametrize("name", DISCRIMINATOR_GIGA)
+def test_discriminator_and_step_multiply_adds_are_the_official_ones(name):
+    with shapes_only():
+        generator, discriminator = (
+            GatGenerator(**sizes(name, 2)),
+            GatDiscriminator(**sizes(name, 2)),
+        )
+    giga = discriminator_multiply_adds(discriminator) / 1e9
+    assert giga == pytest.approx(DISCRIMINATOR_GIGA[name], rel=0.01)
+    giga = training_multiply_adds(generator, discriminator) / 1e9
+    assert giga == pytest.approx(STEP_GIGA[name], rel=0.01)
+
+
+def products(network, *inputs, **kwargs):
+    """Multiply-adds of every matrix product in the TensorFlow graph of one sample."""
+    tf = pytest.importorskip("tensorflow")
+    graph = tf.function(lambda *x: network(*x, **kwargs)).get_concrete_function(*inputs).graph
+    total = 0
+    for op in graph.get_operations():
+        assert not op.type.startswith(("Conv", "Einsum")), "not counted here"
+        if op.type in ("MatMul", "BatchMatMulV2"):
+            axis = -2 if op.get_attr("transpose_a" if op.type == "MatMul" else "adj_x") else -1
+            total += op.outputs[0].shape.num_elements() * int(op.inputs[0].shape[axis])
+    return total
+
+
+def test_multiply_adds_are_those_of_the_traced_graph():
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("counts operations of a TensorFlow graph")
+    small = {"latent_size": 8, "channels": 3, "patch": 2, "width": 24, "depth": 3, "num_heads": 3}
+    small |= {"num_classes": 5, "levels": 3, "fused": False}
+    generator = GatGenerator(**small, noise_dim=6)
+    discriminator = GatDiscriminator(**small, class_dim=10, projector_dim=7, teacher_dim=9)
+    z, labels = np.zeros((1, 6), "float32"), np.zeros(1, "int32")
+    levels = np.zeros((1, 8, 8, 9), "float32")
+    assert products(generator, z, labels) == generator_multiply_adds(generator)
+    for features in (True, False):
+        counted = products(discriminator, levels, labels, return_features=features)
+        assert counted == discriminator_multiply_adds(discriminator, features)
