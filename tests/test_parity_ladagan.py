@@ -378,8 +378,8 @@ def update_reach(key, number, step):
     return 2.2 * rate * number
 
 
-# One step compiled by XLA stands for all: compiling takes most of the time, and the gradients of the
-# compiled losses are compared above.
+# One step compiled by XLA stands for all: compiling takes most of the time, and the gradients of
+# the compiled losses are compared above.
 @pytest.mark.parametrize(
     ("name", "jit"),
     [*((name, False) for name in STEPS), ("step_32", True)],
