@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline, records
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.classifier import Classifier
 
@@ -135,29 +135,3 @@ def load_classifier(path):
             "of ladagan_tf.evaluation.classifier"
         )
     return network
-
-
-def main(argv):
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        folder = pipeline.open_dataset(
-            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-        )
-        out = FLAGS.out or default_path(folder)
-        network = train_classifier(folder, out, FLAGS.kimg, FLAGS.seed)
-    print(
-        f"{out}: {len(network.classes)} classes, "
-        f"{100 * network.about['held_out_accuracy']:.1f} % of the held-out tenth right"
-    )
-
-
-if __name__ == "__main__":
-    from absl import app, flags
-
-    from ladagan_tf.flags import classifier as classifier_flags
-
-    FLAGS = flags.FLAGS
-    classifier_flags.define()
-    flags.adopt_module_key_flags(classifier_flags)
-    app.run(main)
