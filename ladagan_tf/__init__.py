@@ -4,6 +4,7 @@ Importing the package registers its layers and models, so that `keras.saving.loa
 """
 
 from ladagan_tf.models import classifier as classifier
+from ladagan_tf.models import decoded as decoded
 from ladagan_tf.models import gat as gat
 from ladagan_tf.models import ladagan as ladagan
 from ladagan_tf.models import vae as vae

@@ -1,0 +1,79 @@
+"""A generator of latents and the autoencoder that turns them into images, as one network."""
+
+import keras
+
+from ladagan_tf.models.sizes import check
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class DecodedGenerator(keras.Model):
+    """Noise and classes to images: what is sampled, measured, exported and served of GAT.
+
+    It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
+    `num_classes`; and `mean_style`, by which callers know that psi is there.
+
+    Args:
+        generator: models.gat.GatGenerator.
+        vae: models.vae.AutoencoderKL, of whose latents, times its scaling factor, the generator
+            was trained on.
+        tile: int, latent rows that are decoded at a time; 0 decodes whole images, which is faster
+            and needs twice the memory.
+
+    Call arguments:
+        z: float tensor (B, Z), standard normal noise.
+        labels: int tensor (B,), classes in [0, num_classes).
+        psi, guidance: see `GatGenerator`.
+
+    Returns:
+        Float32 images (B, S, S, 3), nominally in [-1, 1], not clipped.
+
+    Raises:
+        ValueError: if generator and autoencoder have different latent channels.
+    """
+
+    def __init__(self, generator, vae, tile=0, **kwargs):
+        kwargs.setdefault("name", "decoded_generator")
+        super().__init__(**kwargs)
+        check(
+            generator.channels == vae.latent_channels,
+            f"vae: its latents have {vae.latent_channels} channels, the generator's "
+            f"{generator.channels}",
+        )
+        self.generator = generator
+        self.vae = vae
+        self.tile = tile
+        self.noise_dim = generator.noise_dim
+        self.num_classes = generator.num_classes
+        self.resolution = generator.latent_size * vae.factor
+        self.built = True
+
+    @property
+    def mean_style(self):
+        return self.generator.mean_style
+
+    def call(self, z, labels, psi=1.0, guidance=1.0):
+        return self.decode(self.generator(z, labels, psi=psi, guidance=guidance))
+
+    def decode(self, latents):
+        """Images (B, S, S, 3) of generated latents (B, s, s, C)."""
+        latents = latents / self.vae.scaling_factor
+        return self.vae.decode_tiled(latents, self.tile) if self.tile else self.vae.decode(latents)
+
+    def compute_output_shape(self, z_shape, labels_shape=None):
+        return z_shape[0], self.resolution, self.resolution, 3
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "generator": keras.saving.serialize_keras_object(self.generator),
+            "vae": keras.saving.serialize_keras_object(self.vae),
+            "tile": self.tile,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {
+            name: keras.saving.deserialize_keras_object(config.pop(name))
+            for name in ("generator", "vae")
+        }
+        return cls(**networks, **config)
