@@ -111,7 +111,7 @@ class Arrays:
             return network_of(dict(weights), **options)
 
     def objective(self, generator, **changes):
-        def teacher(raw, draws, size):
+        def teacher(batch, draws, size):
             return self.recorded["teacher_cls"], self.recorded["teacher_patch"]
 
         sizes = {"latent_size": generator.latent_size, "levels": generator.levels}
@@ -197,9 +197,9 @@ def test_the_discriminators_gradients(arrays, batch, recorded, folder):
 def test_the_generators_loss_gradients_and_mean_styles(arrays, batch, recorded, folder):
     generator, discriminator = arrays.network("G", trainable_positions=True), arrays.network("D")
     np.testing.assert_allclose(generator.mean_style, recorded["w_avg_before"], atol=1e-6)
-    gradients, metrics = generator_gradients(
-        arrays.objective(generator), generator, discriminator, batch, arrays.draws("G", recorded)
-    )
+    objective, draws = arrays.objective(generator), arrays.draws("G", recorded)
+    gradients, metrics = generator_gradients(objective, generator, discriminator, batch, draws)
+    objective.update_statistics(generator, batch, draws, lambda sums: sums)
     np.testing.assert_allclose(metrics["g_loss"], recorded["Gstep_loss_mean"], atol=1e-4)
     np.testing.assert_allclose(generator.mean_style, recorded["w_avg_after"], atol=1e-5)
     norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))

@@ -122,9 +122,9 @@ class GatGenerator(GatTransformer):
         """The mapping's weight (num_classes, C); training assigns `updated_mean_style` to it."""
         return self.mapping.mean_style
 
-    def updated_mean_style(self, styles, labels):
+    def updated_mean_style(self, styles, labels, total=lambda sums: sums):
         """See `Mapping.updated_mean_style`."""
-        return self.mapping.updated_mean_style(styles, labels)
+        return self.mapping.updated_mean_style(styles, labels, total)
 
     def synthesize(self, style):
         """All levels from styles.

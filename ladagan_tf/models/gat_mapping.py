@@ -83,14 +83,16 @@ class Mapping(keras.layers.Layer):
         z = ops.broadcast_to(ops.expand_dims(z, 1), shape)  # (B, classes, Z)
         return ops.mean(self._map(rows, z), axis=1)  # (B, C)
 
-    def updated_mean_style(self, styles, labels):
+    def updated_mean_style(self, styles, labels, total=lambda sums: sums):
         """What `mean_style` is to become: 0.995 of it and 0.005 of the batch's mean, by class.
 
-        Classes without a sample keep theirs. Styles of all replicas belong in one call.
+        Classes without a sample keep theirs.
 
         Args:
             styles: float tensor (B, C), neither truncated nor guided.
             labels: int tensor (B,).
+            total: function from a list of tensors to their sums over all replicas, for which the
+                batch is that of all together. (The official code keeps a table per process.)
 
         Returns:
             Float tensor (num_classes, C), without gradient.
@@ -99,6 +101,7 @@ class Mapping(keras.layers.Layer):
         old = ops.convert_to_tensor(self.mean_style)  # (classes, C)
         sums = ops.segment_sum(styles, labels, self.num_classes)  # (classes, C)
         counts = ops.segment_sum(ops.ones_like(styles[:, :1]), labels, self.num_classes)
+        sums, counts = total([sums, counts])
         means = sums / ops.maximum(counts, 1.0)  # (classes, C)
         new = MEAN_STYLE_DECAY * old + (1.0 - MEAN_STYLE_DECAY) * means
         return ops.where(counts > 0.0, new, old)

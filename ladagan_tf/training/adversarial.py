@@ -14,7 +14,7 @@ from ladagan_tf.training.step import (
 )
 
 # Streams of random numbers within one step. Evaluation and sampling use seeds of their own.
-DISCRIMINATOR_PHASE, GENERATOR_PHASE = 0, 1
+DISCRIMINATOR_PHASE, GENERATOR_PHASE, BATCH_PHASE = 0, 1, 2
 
 
 def sample_draws(specification, count, seed, step, phase):
@@ -47,11 +47,6 @@ def sample_draws(specification, count, seed, step, phase):
     return keras.tree.pack_sequence_as(specification, drawn)
 
 
-def scale_images(images):
-    """uint8 in [0, 255] to float32 in [-1, 1], on the device."""
-    return tf.cast(images, tf.float32) / 127.5 - 1.0
-
-
 class AdversarialModel(keras.Model):
     """Trains a generator against a discriminator, one update of each per batch.
 
@@ -59,7 +54,8 @@ class AdversarialModel(keras.Model):
     through the updated D and G's update; the EMA generator moves towards G. Only the two gradient
     computations are compiled with XLA, because compiling all of `train_step` fails with several
     replicas. Replicas see consecutive parts of the batch and of its draws, and gradients, metrics
-    and batch norm statistics are averaged over them, so that their weights stay equal.
+    and statistics (batch norm's, mean styles) are reduced over them, so that their weights stay
+    equal.
 
     Build it, and call `compile`, inside the strategy's scope.
 
@@ -69,7 +65,7 @@ class AdversarialModel(keras.Model):
         objective: what to minimise, e.g. `LadaObjective`.
         seed: int, all randomness of the steps derives from (seed, step).
 
-    `train_step` takes (uint8 images (B, S, S, 3), int32 labels (B,)).
+    `train_step` takes (what `data.pipeline` yields for the objective's `batch`, int32 labels (B,)).
     """
 
     def __init__(self, generator, discriminator, averaged, objective, seed=0, **kwargs):
@@ -168,10 +164,10 @@ class AdversarialModel(keras.Model):
         return self.averaged(z, training=training)
 
     def train_step(self, data):
-        images, labels = data
+        x, labels = data
         replica = tf.distribute.get_replica_context()
         replicas, index = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
-        local = images.shape[0] or tf.shape(images)[0]
+        local = labels.shape[0] or tf.shape(labels)[0]
 
         def draws(specification, phase):
             # The whole batch's draws on every replica, then its part: they do not depend on
@@ -182,17 +178,18 @@ class AdversarialModel(keras.Model):
                 return drawn
             return keras.tree.map_structure(lambda x: x[index * local :][:local], drawn)
 
+        objective = self.objective
         return self.adversarial_step(
-            {"images": scale_images(images), "labels": labels},
-            draws(self.objective.discriminator_draws(), DISCRIMINATOR_PHASE),
-            draws(self.objective.generator_draws(), GENERATOR_PHASE),
+            objective.batch(x, labels, draws(objective.batch_draws(), BATCH_PHASE)),
+            draws(objective.discriminator_draws(), DISCRIMINATOR_PHASE),
+            draws(objective.generator_draws(), GENERATOR_PHASE),
         )
 
     def adversarial_step(self, batch, discriminator_draws, generator_draws):
         """One update of D, then of G, then of the EMA, from explicit draws.
 
         Args:
-            batch: dict of "images", float32 (b, S, S, 3) in [-1, 1], and "labels", int32 (b,).
+            batch: dict of tensors with b samples, what the objective's `batch` returned.
             discriminator_draws, generator_draws: as the objective describes them.
 
         Returns:
@@ -206,6 +203,8 @@ class AdversarialModel(keras.Model):
             gradients, parts = compute(batch, draws, optimizer.scale_loss(1.0))
             gradients, parts = self._over_replicas(gradients, parts)
             metrics |= parts
+            if network is self.generator:
+                self.objective.update_statistics(network, batch, draws, _sum_over_replicas)
             metrics[f"{name}_grad_norm"] = self._apply(optimizer, network, gradients)
         self._average_replica_statistics()
         images = tf.shape(batch["images"])[0] * _replicas()
@@ -249,7 +248,7 @@ class AdversarialModel(keras.Model):
         return norm
 
     def _average_replica_statistics(self):
-        if _replicas() == 1:
+        if _replicas() == 1 or not self.objective.averages_statistics:
             return
         statistics = [
             *self.generator.non_trainable_variables,
@@ -285,3 +284,9 @@ class AdversarialModel(keras.Model):
 
 def _replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _sum_over_replicas(tree):
+    if _replicas() == 1:
+        return tree
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, tree)

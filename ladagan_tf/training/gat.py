@@ -5,12 +5,14 @@ first, or K copies of a real latent. D sees the stages of a sample side by side 
 """
 
 import collections.abc
+import contextlib
 import dataclasses
 
 from keras import ops
 
 from ladagan_tf.training import losses
 from ladagan_tf.training.autodiff import input_gradient
+from ladagan_tf.training.batches import sample_posterior
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_augment import (
     augment_stages,
@@ -18,6 +20,7 @@ from ladagan_tf.training.latent_augment import (
     latent_augmentation_draws,
 )
 from ladagan_tf.training.noise_guidance import add_noise
+from ladagan_tf.training.precision import computing_in
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
 
@@ -34,29 +37,36 @@ class GatObjective:
         noise_dim: int, size of z.
         latent_size, channels: ints, S and C of the latents.
         levels: int, K, outputs of the generator.
+        scaling_factor: float, of the autoencoder; latents are learned times it.
         r1_weight, r2_weight: floats, weights of the penalties at real and generated samples (the
             paper's gamma / 2), at every step; 0 switches one off.
         exact_penalties: bool, squared norms of input gradients, which need second derivatives,
             instead of one random finite difference.
-        teacher: function from (uint8 images (B, H, W, 3), draws of the augmentation, S) to a frozen
-            network's features (B, F) and (B, T, F) of the images, shifted and mirrored alike; or
-            None for no alignment. The batch then needs "raw", the images of the latents.
+        precise_penalties: bool, compute D in float32 in its own phase where a penalty is taken:
+            the finite difference divides by 0.01 what bfloat16 knows to 8 bits.
+        teacher: function from (batch, draws of the augmentation, S) to a frozen network's features
+            (B, F) and (B, T, F) of the real images, shifted and mirrored alike, as
+            `training.teachers` has them; or None for no alignment.
         alignment_weight: float.
         noise_guidance: bool, noise the levels; else D sees the stages as they are.
         augment: bool.
+        reuse_z: bool, take D's z in the G phase too, as the official code does.
     """
 
     noise_dim: int = 64
     latent_size: int = 32
     channels: int = 4
     levels: int = 4
+    scaling_factor: float = 0.18215
     r1_weight: float = 0.05
     r2_weight: float = 0.05
     exact_penalties: bool = False
+    precise_penalties: bool = True
     teacher: collections.abc.Callable | None = None
     alignment_weight: float = 1.0
     noise_guidance: bool = True
     augment: bool = True
+    reuse_z: bool = False
 
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
@@ -67,6 +77,36 @@ class GatObjective:
         alignment = ("alignment",) if self.teacher else ()
         return ("d_loss", "r1", "r2", *alignment, "d_total", "margin", "g_loss")
 
+    def batch_draws(self):
+        """Draws that both phases share: which latents stand for the images."""
+        z = {"z": Draw.normal(self.noise_dim)} if self.reuse_z else {}
+        return {"posterior": Draw.normal(self.latent_size, self.latent_size, self.channels), **z}
+
+    def batch(self, x, labels, draws):
+        """What a step learns from.
+
+        Args:
+            x: dict of "moments" (B, S, S, 2C), mean and standard deviation; and what the teacher
+                needs: "images", uint8 (B, R, R, 3), or "teacher_cls" and "teacher_patches".
+            labels: int tensor (B,), -1 for none.
+            draws: as `batch_draws` describes.
+
+        Returns:
+            Dict of "images", scaled latents (B, S, S, C), "labels", "raw" for x's "images", and
+            the rest.
+        """
+        rest = {name: value for name, value in x.items() if name not in ("moments", "images")}
+        latents = sample_posterior(x["moments"], draws["posterior"], self.scaling_factor)
+        batch = {"images": latents, "labels": ops.maximum(labels, 0), **rest}
+        batch |= {"raw": x["images"]} if "images" in x else {}
+        return batch | ({"z": draws["z"]} if self.reuse_z else {})
+
+    def _z_draws(self):
+        return {} if self.reuse_z else {"z": Draw.normal(self.noise_dim)}
+
+    def _z(self, batch, draws):
+        return batch["z"] if self.reuse_z else draws["z"]
+
     def _view_draws(self):
         """Draws of what one set of stages goes through before D sees it."""
         shape = (self.latent_size, self.latent_size, self.levels, self.channels)
@@ -76,34 +116,50 @@ class GatObjective:
     def discriminator_draws(self):
         """Draws of the D phase: z, a view of fakes and of reals, and the perturbations."""
         side = (self.latent_size, self.latent_size)
-        draws = {"z": Draw.normal(self.noise_dim)}
-        draws |= {"fake": self._view_draws(), "real": self._view_draws()}
+        draws = {**self._z_draws(), "fake": self._view_draws(), "real": self._view_draws()}
         if not self.exact_penalties:
             draws["r1"] = Draw.normal(*side, 1, self.channels)  # one for all copies of a real
             draws["r2"] = Draw.normal(*side, self.levels, self.channels)
         return draws
 
     def generator_draws(self):
-        """Draws of the G phase: a new z and new views. (The official code repeats D's z.)"""
-        views = {"fake": self._view_draws(), "real": self._view_draws()}
-        return {"z": Draw.normal(self.noise_dim), **views}
+        """Draws of the G phase: a new z and new views."""
+        return {**self._z_draws(), "fake": self._view_draws(), "real": self._view_draws()}
 
     def generate(self, generator, batch, draws):
         """Stages (B, S, S, K, C) for the D phase, of the classes of the real batch."""
-        return _stacked(generator(draws["z"], batch["labels"], return_levels=True))
+        z = self._z(batch, draws)
+        return _stacked(generator(z, batch["labels"], return_levels=True))
+
+    def update_statistics(self, generator, batch, draws, total):
+        """Moves the mean styles, by the z of the G phase.
+
+        Args:
+            generator: models.gat.GatGenerator.
+            batch, draws: of the G phase.
+            total: see `Mapping.updated_mean_style`.
+        """
+        labels = batch["labels"]
+        styles = generator.style(self._z(batch, draws), labels)  # (B, W)
+        generator.mean_style.assign(generator.updated_mean_style(styles, labels, total))
 
     def discriminator_loss(self, discriminator, batch, fake, draws):
         """D's loss and its parts.
 
         Args:
             discriminator: models.gat.GatDiscriminator.
-            batch: dict with "images", latents (B, S, S, C), "labels" (B,), and "raw" for a teacher.
+            batch: what `batch` returned.
             fake: generated stages (B, S, S, K, C), constants here.
             draws: as `discriminator_draws` describes.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
+        precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
+        with computing_in(discriminator, "float32") if precise else contextlib.nullcontext():
+            return self._discriminator_loss(discriminator, batch, fake, draws)
+
+    def _discriminator_loss(self, discriminator, batch, fake, draws):
         labels = batch["labels"]
         real = self._copies(batch["images"])  # (B, S, S, K, C)
         views = {"fake": (fake, color_means(fake[:, :, :, -1]))}
@@ -116,7 +172,7 @@ class GatObjective:
         parts, total = {}, 0.0
         if self.teacher:
             real_logits, *features = judge("real", real, return_features=True)
-            parts["alignment"] = self._alignment(features, batch["raw"], draws["real"])
+            parts["alignment"] = self._alignment(features, batch, draws["real"])
             total = total + self.alignment_weight * parts["alignment"]
         else:
             real_logits = judge("real", real)
@@ -147,23 +203,21 @@ class GatObjective:
             logits, x = (lambda given: judge("fake", given)), fake
         return losses.r1_penalty(input_gradient(logits, x, discriminator)[1])
 
-    def _alignment(self, features, raw, draws):
+    def _alignment(self, features, batch, draws):
         """Whole image and mean over patches count alike (official; spec 4, REPA)."""
-        cls, patches = self.teacher(raw, draws, self.latent_size)
+        cls, patches = self.teacher(batch, draws, self.latent_size)
         return losses.cosine_alignment(
             ops.expand_dims(features[0], 1), ops.expand_dims(cls, 1)
         ) + losses.cosine_alignment(features[1], patches)
 
     def generator_loss(self, generator, discriminator, batch, draws):
-        """G's loss through the updated D; also moves the generator's mean styles.
+        """G's loss through the updated D.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
         labels, latents = batch["labels"], batch["images"]
-        styles = generator.style(draws["z"], labels)  # (B, W)
-        generator.mean_style.assign(generator.updated_mean_style(styles, labels))
-        fake = _stacked(generator.synthesize(styles))  # (B, S, S, K, C)
+        fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
         seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]))
         fake_logits = discriminator(seen, labels)
         seen = self._seen(self._copies(latents), draws["real"], color_means(latents))

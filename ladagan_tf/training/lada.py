@@ -7,6 +7,7 @@ from keras import ops
 from ladagan_tf.training import losses
 from ladagan_tf.training.augment import augmentation_draws, diff_augment, parse_policy
 from ladagan_tf.training.autodiff import input_gradient
+from ladagan_tf.training.batches import scale_images
 from ladagan_tf.training.draws import Draw
 
 LOSSES = ("nsl", "hinge")
@@ -62,6 +63,14 @@ class LadaObjective:
         bcr = ("bcr",) if self.bcr else ()
         return ("d_loss", "r1", *bcr, "d_total", "real_logits", "fake_logits", "g_loss")
 
+    def batch_draws(self):
+        """Draws that both phases share: none."""
+        return {}
+
+    def batch(self, images, labels, draws):
+        """What a step learns from: uint8 images (B, S, S, 3) scaled to [-1, 1], and labels (B,)."""
+        return {"images": scale_images(images), "labels": labels}
+
     def discriminator_draws(self):
         """Draws of the D phase: the latent, and one augmentation for fakes and one for reals."""
         augmentation = augmentation_draws(self.steps, self.resolution)
@@ -79,6 +88,9 @@ class LadaObjective:
     def generate(self, generator, batch, draws):
         """Images for the D phase, in training mode: a decoder's batch norms update."""
         return generator(draws["z"], training=True)  # (B, S, S, 3)
+
+    def update_statistics(self, generator, batch, draws, total):
+        """Nothing: batch norms update their statistics while they run."""
 
     def discriminator_loss(self, discriminator, batch, fake, draws):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.

@@ -20,6 +20,7 @@ from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.vae import AutoencoderKL, kl_per_image, split_moments
+from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights.vae_weights import default_path
 
 KIMG = 16.0
@@ -119,11 +120,6 @@ def _check(info, out, steps, widths, kl_weight):
         raise InputError(f"kl_weight={kl_weight}: it must be at least 0")
 
 
-def scaled(images):
-    """uint8 images to float32 in [-1, 1], as the network takes them."""
-    return ops.cast(images, "float32") / 127.5 - 1.0
-
-
 def losses(network, images, noise, kl_weight):
     """The training loss and its parts, scalars.
 
@@ -156,7 +152,7 @@ def _fit(network, folder, steps, seed, kl_weight):
 
     @tf.function
     def step(images, index):
-        images = scaled(images)
+        images = scale_images(images)
         shape = (images.shape[0], *(s // network.factor for s in images.shape[1:3]))
         noise = tf.random.stateless_normal(
             (*shape, network.latent_channels), [seed % 2**31, index], alg="philox"
@@ -188,7 +184,7 @@ def _measure(network, info, sheet):
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
     def compute(images):
-        mean, std = network.encode(scaled(images))
+        mean, std = network.encode(scale_images(images))
         return mean, std, network.decode(mean)
 
     second_moment, first_moment, noise, quality, shown, first = 0.0, 0.0, 0.0, [], [], 0

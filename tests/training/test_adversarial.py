@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.training.batches import scale_images
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.lada import LadaObjective
 
@@ -15,7 +16,6 @@ if keras.backend.backend() != "tensorflow":
 from ladagan_tf.training.adversarial import (  # noqa: E402
     AdversarialModel,
     sample_draws,
-    scale_images,
 )
 
 

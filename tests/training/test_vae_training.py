@@ -52,7 +52,7 @@ def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
     held_out = np.ones(120, bool)
     held_out[pipeline.subset_indices(120, training.TRAINED_SHARE)] = False
     ((images, _),) = pipeline.iterate_images(plain, 120)
-    decoded = np.clip(network(training.scaled(images[held_out])), -1, 1) * 127.5 + 127.5
+    decoded = np.clip(network(training.scale_images(images[held_out])), -1, 1) * 127.5 + 127.5
     found = training.psnr(images[held_out], decoded).mean()
     assert found == pytest.approx(network.about["held_out_psnr_db"], abs=0.02)  # rounded to uint8
 
@@ -60,7 +60,7 @@ def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
 def test_scaled_latents_have_unit_variance(plain, trained):
     network, _ = vae_weights.load(trained)
     ((images, _),) = pipeline.iterate_images(plain, 120)
-    mean, std = (np.asarray(x) for x in network.encode(training.scaled(images)))
+    mean, std = (np.asarray(x) for x in network.encode(training.scale_images(images)))
     noise = np.random.default_rng(0).standard_normal(mean.shape)
     assert np.std((mean + std * noise) * network.scaling_factor) == pytest.approx(1.0, abs=0.05)
 
