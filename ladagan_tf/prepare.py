@@ -1,10 +1,14 @@
 """Prepares a set of images for training: `python -m ladagan_tf.prepare --source=... --out=...`.
 
-Writes TFRecords of square RGB images and a `dataset.json` that says what they were made of.
+Writes TFRecords of square RGB images and a `dataset.json` that says what they were made of. With
+`--latents --vae=...` the records hold the latents of the images, which is what GAT trains on.
 """
+
+import pathlib
 
 from absl import app, flags
 
+from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError, one_line_errors
@@ -17,29 +21,101 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        info = prepare(
-            FLAGS.source,
-            FLAGS.out,
-            resolution=FLAGS.resolution,
-            crop=FLAGS.crop,
-            background=parse_background(FLAGS.background),
-            resize_filter=FLAGS.resize_filter,
-            min_side=FLAGS.min_side,
-            skip_bad=FLAGS.skip_bad,
-            workers=FLAGS.workers,
-            shards=FLAGS.shards,
-            data_dir=FLAGS.data_dir,
-            seed=FLAGS.seed,
-            num_images=FLAGS.num_images,
-        )
+        if FLAGS.vae and not FLAGS.latents:
+            raise InputError(f"--vae={FLAGS.vae}: only latents need it; add --latents")
+        if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
+            info = _prepare_set()
+        elif FLAGS.resolution is None:
+            raise InputError("--resolution is required: the side of the prepared images in pixels")
+        elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+            encoding = _encoding(FLAGS.resolution)
+            info = official_latents.prepare_official(
+                FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
+            )
+        else:
+            info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
     print(
-        f"{info.folder}: {info.count} images of {info.resolution} x {info.resolution}, {classes}, "
+        f"{info.folder}: {info.count} {_content(info)}, {classes}, "
         f"{len(info.shards)} shards, {info.total_bytes / 2**20:.1f} MiB, "
         f"{len(info.skipped)} skipped, sha256 {info.content_sha256[:12]}"
     )
     for skipped in info.skipped:
         print(f"skipped {skipped.name}: {skipped.reason}")
+
+
+def _prepare_set():
+    resolution = records.load_info(pathlib.Path(FLAGS.source).expanduser()).resolution
+    if FLAGS.resolution not in (None, resolution):
+        raise InputError(
+            f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
+            "pixels and are taken as they are; leave the flag out"
+        )
+    encoding = _encoding(resolution)
+    return latents.prepare_set(FLAGS.source, FLAGS.out, encoding, FLAGS.workers, FLAGS.shards)
+
+
+def _prepare_images(encoding):
+    return prepare(
+        FLAGS.source,
+        FLAGS.out,
+        resolution=FLAGS.resolution,
+        crop=FLAGS.crop,
+        background=parse_background(FLAGS.background),
+        resize_filter=FLAGS.resize_filter,
+        min_side=FLAGS.min_side,
+        skip_bad=FLAGS.skip_bad,
+        workers=FLAGS.workers,
+        shards=FLAGS.shards,
+        data_dir=FLAGS.data_dir,
+        seed=FLAGS.seed,
+        num_images=FLAGS.num_images,
+        encoding=encoding,
+    )
+
+
+def _encoding(resolution):
+    """How the autoencoder of the flags makes latents of images of `resolution` pixels."""
+    if not FLAGS.vae:
+        raise InputError("--vae is required with --latents: a published name, or a file")
+    # Here, because images alone need no network.
+    import tensorflow as tf
+
+    from ladagan_tf.training.batches import scale_images
+    from ladagan_tf.weights import vae_weights
+
+    path = vae_weights.find(FLAGS.vae)
+    vae, vae_sha256 = vae_weights.load(path, "float32")
+    if resolution % vae.factor:
+        raise InputError(
+            f"--resolution={resolution}: it must be a multiple of {vae.factor}, by which "
+            f"--vae={FLAGS.vae} divides sides"
+        )
+    description = records.Latents(
+        size=resolution // vae.factor,
+        channels=vae.latent_channels,
+        dtype=FLAGS.latent_dtype,
+        vae=FLAGS.vae if FLAGS.vae in vae_weights.PUBLISHED else str(pathlib.Path(path).resolve()),
+        vae_sha256=vae_sha256,
+        encoder_sha256=vae_weights.encoder_sha256(vae),
+        scaling_factor=vae.scaling_factor,
+        images=FLAGS.store_images,
+    )
+    encode = tf.function(lambda images: vae.encode(scale_images(images)))
+    return latents.Encoding(encode, description, FLAGS.encode_batch)
+
+
+def _content(info):
+    """What the records hold, for the summary."""
+    images = f"images of {info.resolution} x {info.resolution}"
+    if not info.latents:
+        return images
+    stored = info.latents
+    return (
+        f"{stored.dtype} latents of {stored.size} x {stored.size} x {stored.channels} by "
+        f"{stored.vae} (sha256 {stored.vae_sha256[:12]}) with standard deviation {stored.std:.3f} "
+        f"after scaling, {'with' if stored.images else 'without'} {images}"
+    )
 
 
 if __name__ == "__main__":

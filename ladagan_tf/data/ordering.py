@@ -36,21 +36,20 @@ def permutation(count, seed, epoch, block=0):
     return tf.argsort(draws, stable=True)
 
 
-def steps_from_memory(pngs, labels, batch_size, rows, seed, start_step):
-    """Some rows of every step, of a set whose encoded images are in memory.
+def steps_from_memory(columns, batch_size, rows, seed, start_step):
+    """Some rows of every step, of a set whose encoded records are in memory.
 
     Args:
-        pngs: string tensor (n,).
-        labels: int64 tensor (n,).
+        columns: dict as `records.parse` returns it, of tensors (n,).
         batch_size: int, global.
         rows: (first, last + 1), the rows of each global batch to return.
         seed, start_step: ints >= 0.
 
     Returns:
-        Endless tf.data.Dataset, one element per step: PNGs string (rows,), labels int64 (rows,),
-        positions int64 (rows,).
+        Endless tf.data.Dataset, one element per step: dict of such tensors (rows,), and positions
+        int64 (rows,).
     """
-    count = len(labels)
+    count = len(columns["label"])
 
     def epoch_indices(epoch, skip):
         return tf.data.Dataset.from_tensor_slices(permutation(count, seed, epoch)).skip(skip)
@@ -58,13 +57,13 @@ def steps_from_memory(pngs, labels, batch_size, rows, seed, start_step):
     def step_rows(step, indices):
         indices = indices[rows[0] : rows[1]]
         position = step * batch_size + tf.range(*rows, dtype=tf.int64)
-        return tf.gather(pngs, indices), tf.gather(labels, indices), position
+        return {field: tf.gather(column, indices) for field, column in columns.items()}, position
 
     steps = _endless_steps(epoch_indices, count, batch_size, start_step)
     return steps.map(step_rows).prefetch(tf.data.AUTOTUNE)
 
 
-def steps_from_disk(info, chosen, batch_size, rows, seed, start_step, memory_limit_bytes):
+def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, memory_limit_bytes):
     """Some rows of every step, of a set that is read from disk in shuffled order.
 
     Each epoch reads the shards in an order of its own, several at a time, and shuffles blocks of
@@ -74,6 +73,7 @@ def steps_from_disk(info, chosen, batch_size, rows, seed, start_step, memory_lim
 
     Args:
         info: `records.DatasetInfo`.
+        fields: names of the records' fields to return.
         chosen: int64 array, ascending indices of the records to use.
         batch_size, rows, seed, start_step: as for `steps_from_memory`.
         memory_limit_bytes: int; blocks are small enough for several to fit.
@@ -97,9 +97,8 @@ def steps_from_disk(info, chosen, batch_size, rows, seed, start_step, memory_lim
         return blocks.unbatch().skip(skip % size)
 
     def step_rows(step, serialised):
-        record = records.parse_images(serialised[rows[0] : rows[1]])
         position = step * batch_size + tf.range(*rows, dtype=tf.int64)
-        return record["image"], record["label"], position
+        return records.parse(serialised[rows[0] : rows[1]], fields), position
 
     steps = _endless_steps(epoch_records, len(chosen), batch_size, start_step)
     return steps.map(step_rows).prefetch(tf.data.AUTOTUNE)

@@ -13,7 +13,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import ordering, records, sources
+from ladagan_tf.data import fields, ordering, records, sources
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 
@@ -72,6 +72,8 @@ def make_dataset(
     num_workers=1,
     replicas=1,
     memory_limit_bytes=MEMORY_LIMIT_BYTES,
+    with_images=False,
+    with_teacher=False,
 ):
     """Makes the endless stream of training batches.
 
@@ -86,24 +88,31 @@ def make_dataset(
         seed: int, the run's seed.
         start_step: int >= 0, the step at which to (re)start.
         flip: whether each image is mirrored left to right with probability 1/2, decided by
-            (seed, position).
+            (seed, position). Images only: moments of a mirrored image are not mirrored moments.
         subset: float in (0, 1], the fraction of images to train on. The choice is fixed: the same
             for every seed, batch size and machine, and a smaller one is part of a larger one.
         worker_index, num_workers: this worker takes rows [w B / W, (w + 1) B / W) of each batch.
         replicas: int, replicas per worker; a step is that many consecutive elements, as
             `tf.distribute`'s `distribute_datasets_from_function` takes them.
         memory_limit_bytes: int, how much encoded data to hold in memory.
+        with_images, with_teacher: whether batches of a set of latents hold the stored images and
+            features of the teacher too.
 
     Returns:
-        tf.data.Dataset of images uint8 (b, S, S, 3) in [0, 255] and labels int32 (b,), -1 for
-        none; b = batch_size / (num_workers * replicas), a static shape.
+        tf.data.Dataset of images uint8 (b, R, R, 3) in [0, 255] and labels int32 (b,), -1 for
+        none; b = batch_size / (num_workers * replicas), a static shape. A set of latents has a
+        dict in place of the images: `moments` float32 (b, S, S, 2C), means before standard
+        deviations, and on demand `images`, `teacher_cls` float32 (b, F) and `teacher_patches`
+        float32 (b, T, F).
 
     Raises:
         InputError: if a number is out of its range, the batch does not divide, the subset holds
-            fewer images than one batch, or a record is damaged (when loading; a streamed set
-            raises tf.errors.DataLossError where it is read: see `damage_as_input_error`).
+            fewer images than one batch, the set does not hold what is asked for, or a record is
+            damaged (when loading; a streamed set raises tf.errors.DataLossError where it is read:
+            see `damage_as_input_error`).
     """
     info = records.load_info(folder)
+    wanted = fields.choose(info, flip, with_images, with_teacher)
     rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
     if start_step < 0:
         raise InputError(f"start_step={start_step}: it must be at least 0")
@@ -115,20 +124,20 @@ def make_dataset(
         )
     seed = int(seed) % 2**63  # what stateless draws take
     if info.total_bytes * subset <= memory_limit_bytes:
-        pngs, labels = _load(info, chosen)
-        steps = ordering.steps_from_memory(pngs, labels, batch_size, rows, seed, start_step)
+        columns = _load(info, wanted, chosen)
+        steps = ordering.steps_from_memory(columns, batch_size, rows, seed, start_step)
     else:
         steps = ordering.steps_from_disk(
-            info, chosen, batch_size, rows, seed, start_step, memory_limit_bytes
+            info, wanted, chosen, batch_size, rows, seed, start_step, memory_limit_bytes
         )
 
-    def decode(png, label, position):
-        image = records.decode_image(png, info.resolution)  # (S, S, 3)
+    def decode(record, position):
+        content = fields.decode(record, info)
         if flip:
             # Negative, so that no flip shares its seeds with a permutation.
             draw = tf.random.stateless_uniform([], [seed, -1 - position], alg="philox")
-            image = tf.cond(draw < 0.5, lambda: tf.reverse(image, [1]), lambda: image)
-        return image, tf.cast(label, tf.int32)
+            content = tf.cond(draw < 0.5, lambda: tf.reverse(content, [1]), lambda: content)
+        return content, tf.cast(record["label"], tf.int32)
 
     dataset = steps.unbatch()
     dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -144,28 +153,48 @@ def iterate_images(folder, batch_size, first=0, count=None):
     """Iterates once over a prepared set in record order, the last partial batch included.
 
     Args:
-        folder: a prepared set.
+        folder: a prepared set of images, or of latents that holds the images too.
         batch_size: int >= 1, images per batch.
         first, count: ints, the position of the first image and how many; None: all from there.
 
     Yields:
-        NumPy arrays: images uint8 (b, S, S, 3) in [0, 255], labels int32 (b,), -1 for none.
+        NumPy arrays: images uint8 (b, R, R, 3) in [0, 255], labels int32 (b,), -1 for none.
 
     Raises:
-        InputError: if the set cannot be read, or a record is damaged (while iterating).
+        InputError: if the set cannot be read or holds no images, or a record is damaged (while
+            iterating).
     """
     info = records.load_info(folder)
+    fields.require_images(info)
+
+    def decode(record):
+        return records.decode_image(record["image"], info.resolution)
+
+    yield from _iterate(info, "image", decode, batch_size, first, count)
+
+
+def iterate_moments(folder, batch_size, first=0, count=None):
+    """As `iterate_images`, for the moments float32 (b, S, S, 2C) of a set of latents."""
+    info = records.load_info(folder)
+    fields.require_latents(info)
+
+    def decode(record):
+        return records.decode_moments(record["moments"], info.latents)
+
+    yield from _iterate(info, "moments", decode, batch_size, first, count)
+
+
+def _iterate(info, field, decode, batch_size, first, count):
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
-    def decode(serialised):
-        record = records.parse_images(serialised)
-        image = records.decode_image(record["image"], info.resolution)
-        return image, tf.cast(record["label"], tf.int32)
+    def parse(serialised):
+        record = records.parse(serialised, (field, "label"))
+        return decode(record), tf.cast(record["label"], tf.int32)
 
     dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
     dataset = dataset.take(-1 if count is None else count)
-    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     with damage_as_input_error(info.folder):
         yield from dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
@@ -236,18 +265,18 @@ def _worker_rows(batch_size, worker_index, num_workers, replicas):
     return worker_index * share, (worker_index + 1) * share
 
 
-def _load(info, chosen):
-    """Reads the chosen records: PNGs, string tensor (n,), and labels, int64 tensor (n,)."""
+def _load(info, wanted, chosen):
+    """Reads the chosen records: dict, field -> tensor (n,), as `records.parse` returns it."""
     dataset = tf.data.TFRecordDataset(info.shard_paths, num_parallel_reads=1).batch(4096)
-    dataset = dataset.map(records.parse_images)
+    dataset = dataset.map(lambda serialised: records.parse(serialised, wanted))
     with damage_as_input_error(info.folder):
         parts = list(dataset.as_numpy_iterator())
-    pngs = np.concatenate([part["image"] for part in parts])
-    labels = np.concatenate([part["label"] for part in parts])
-    if len(pngs) != info.count:
+    columns = {field: np.concatenate([part[field] for part in parts]) for field in wanted}
+    count = len(columns["label"])
+    if count != info.count:
         raise InputError(
-            f"{info.folder}: {len(pngs)} records, but {records.INFO_NAME} says {info.count}; "
+            f"{info.folder}: {count} records, but {records.INFO_NAME} says {info.count}; "
             "prepare the set again"
         )
     with tf.device("CPU"):
-        return tf.constant(pngs[chosen]), tf.constant(labels[chosen])
+        return {field: tf.constant(column[chosen]) for field, column in columns.items()}

@@ -16,6 +16,7 @@ import tqdm
 
 from ladagan_tf.data import records, sources
 from ladagan_tf.data.conversion import Conversion, convert_items
+from ladagan_tf.data.shards import ShardWriter
 from ladagan_tf.errors import InputError
 
 _ITEMS_PER_TASK = 32
@@ -38,6 +39,7 @@ def prepare(
     data_dir=None,
     seed=0,
     num_images=10_000,
+    encoding=None,
 ):
     """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
 
@@ -55,6 +57,7 @@ def prepare(
         workers: number of processes; None is one per core, or this process alone for a small
             source. A script that asks for more than one needs an `if __name__ == "__main__"`.
         shards: number of files; None starts a new one every 64 MiB.
+        encoding: `latents.Encoding`, to store latents of the images; None stores the images.
 
     Returns:
         `records.DatasetInfo`.
@@ -63,12 +66,9 @@ def prepare(
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
     """
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
-    for name, value in (("workers", workers), ("shards", shards)):
-        if value is not None and value < 1:
-            raise InputError(f"{name}={value}: it must be at least 1")
     drawn = source == sources.SHAPES
     preparation = records.Preparation(
-        source=source if drawn or source.startswith(sources.TFDS_PREFIX) else _absolute(source),
+        source=source if drawn or source.startswith(sources.TFDS_PREFIX) else absolute(source),
         crop=crop,
         resize_filter=resize_filter,
         background=conversion.background,
@@ -77,23 +77,55 @@ def prepare(
         seed=seed if drawn else None,
         num_images=num_images if drawn else None,
     )
-    out = pathlib.Path(_absolute(out))
-    if finished := _finished(out, resolution, preparation):
+
+    def open_images():
+        return sources.open_source(
+            source, resolution=resolution, data_dir=data_dir, seed=seed, num_images=num_images
+        )
+
+    return prepare_from(open_images, out, conversion, preparation, encoding, workers, shards)
+
+
+def prepare_from(open_images, out, conversion, preparation, encoding, workers=None, shards=None):
+    """As `prepare`, of an already chosen source.
+
+    Args:
+        open_images: function of no arguments that returns a `sources.Source`.
+        out, encoding, workers, shards: see `prepare`.
+        conversion: `conversion.Conversion`.
+        preparation: `records.Preparation`, what is recorded of where the images are from.
+
+    Returns:
+        `records.DatasetInfo`.
+
+    Raises:
+        InputError: as `prepare`.
+    """
+    for name, value in (("workers", workers), ("shards", shards)):
+        if value is not None and value < 1:
+            raise InputError(f"{name}={value}: it must be at least 1")
+    resolution, latents = conversion.resolution, encoding and encoding.latents
+    out = pathlib.Path(absolute(out))
+    if finished := _finished(out, resolution, preparation, latents):
         return finished
     out.parent.mkdir(parents=True, exist_ok=True)
     with _hidden_folder(out) as folder:
-        if finished := _finished(out, resolution, preparation):
+        if finished := _finished(out, resolution, preparation, latents):
             return finished
-        images = sources.open_source(
-            source, resolution=resolution, data_dir=data_dir, seed=seed, num_images=num_images
-        )
+        images = open_images()
         if shards is not None and shards > images.count:
             raise InputError(f"shards={shards}: it must be at most the {images.count} images")
         if workers is None:
             workers = 1 if images.count < _SMALL else usable_cores()
-        writer = records.ShardWriter(folder, images.count, shards)
+        writer, skipped = ShardWriter(folder, images.count, shards), []
         with contextlib.closing(_converted(images, conversion, workers)) as converted:
-            counts, skipped, digest = _write(converted, images, writer, skip_bad)
+            usable = _usable(converted, images.count, preparation.skip_bad, skipped)
+            labelled = encoding.records(usable) if encoding else _image_records(usable)
+            counts, digest = _write(labelled, writer)
+        if not counts:
+            raise InputError(
+                f"source={preparation.source}: none of its {images.count} images is usable"
+            )
         info = records.DatasetInfo(
             folder=folder,
             count=sum(counts.values()),
@@ -105,9 +137,8 @@ def prepare(
             skipped=tuple(skipped),
             content_sha256=digest,
             shards=writer.close(),
+            latents=encoding and encoding.summary(),
         )
-        if not info.count:
-            raise InputError(f"source={source}: none of its {images.count} images is usable")
         records.write_info(info)
         os.rename(folder, out)
     return records.load_info(out)
@@ -120,27 +151,34 @@ def usable_cores():
     return os.cpu_count() or 1
 
 
-def _absolute(path):
+def absolute(path):
+    """A path as it is recorded: str, absolute and without links."""
     return str(pathlib.Path(path).expanduser().resolve())
 
 
-def _finished(out, resolution, preparation):
+def _finished(out, resolution, preparation, latents):
     """The finished set at `out`; None if there is nothing; InputError if it is another set."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / records.INFO_NAME).is_file():
         raise InputError(f"out={out}: it exists and is not a prepared set; choose another folder")
     info = records.load_info(out)
-    wanted = {"resolution": resolution} | vars(preparation)
-    found = vars(info.preparation) | {"resolution": info.resolution}
+    wanted = _identity(resolution, preparation, latents)
+    found = _identity(info.resolution, info.preparation, info.latents)
     for name, value in wanted.items():
-        if found[name] != value:
+        if found.get(name) != value:
             raise InputError(
                 f"out={out}: it holds a set with {name}={found[name]}, not {name}={value}; "
                 "choose another folder or remove it"
             )
     print(f"{out} is already prepared: {info.count} images", flush=True)
     return info
+
+
+def _identity(resolution, preparation, latents):
+    """What two sets must have in common to be the same, by the names of flags where there are."""
+    common = {"latents": latents is not None, "resolution": resolution} | vars(preparation)
+    return common | (latents.identity() if latents else {})
 
 
 @contextlib.contextmanager
@@ -187,24 +225,35 @@ def _is_at(handle, folder):
         return False
 
 
-def _write(converted, images, writer, skip_bad):
-    """Writes records; returns the count per label, the skipped images and the content digest."""
-    counts, skipped, content = collections.Counter(), [], hashlib.sha256()
+def _usable(converted, count, skip_bad, skipped):
+    """Yields the usable ones; the others are appended to `skipped` or raise InputError."""
     # `disable=None`: no bar where stderr is a log file.
-    progress = tqdm.tqdm(
-        converted, total=images.count, unit="image", desc="preparing", disable=None
-    )
+    progress = tqdm.tqdm(converted, total=count, unit="image", desc="preparing", disable=None)
     for image in progress:
         if not image.problem:
-            writer.write(records.serialise_image(image.png, image.label, image.name))
-            content.update(image.digest)
-            counts[image.label] += 1
+            yield image
         elif skip_bad:
             skipped.append(records.Skipped(image.name, image.problem))
         else:
             progress.close()
             raise InputError(f"{image.name}: {image.problem}; skip_bad leaves such images out")
-    return counts, skipped, content.hexdigest()
+
+
+def _image_records(usable):
+    """Yields a label, a serialised record and a digest of its content for every `Converted`."""
+    for image in usable:
+        record = records.serialise(image.label, image.name, {"image": image.png})
+        yield image.label, record, image.digest
+
+
+def _write(labelled, writer):
+    """Writes records; returns the count per label and the content digest."""
+    counts, content = collections.Counter(), hashlib.sha256()
+    for label, record, digest in labelled:
+        writer.write(record)
+        content.update(digest)
+        counts[label] += 1
+    return counts, content.hexdigest()
 
 
 def _converted(images, conversion, workers):

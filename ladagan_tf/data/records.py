@@ -14,49 +14,70 @@ from ladagan_tf.errors import InputError
 
 FORMAT_VERSION = 1
 INFO_NAME = "dataset.json"
-# Large enough for fast sequential reads, small enough that a set too large for memory has many
-# shards to interleave.
-_AUTO_SHARD_BYTES = 64 * 2**20
 
-_IMAGE_FEATURES = {
-    "image": tf.io.FixedLenFeature([], tf.string),  # PNG, uint8, RGB
+# Every field a record may have. Strings of numbers are little-endian, in C order.
+_FIELDS = {
     "label": tf.io.FixedLenFeature([], tf.int64),  # -1 = none
     "name": tf.io.FixedLenFeature([], tf.string),  # UTF-8, where the image came from
+    "image": tf.io.FixedLenFeature([], tf.string),  # PNG, uint8, RGB
+    # Of latents only:
+    "image_sha256": tf.io.FixedLenFeature([], tf.string),  # hex digest of the decoded pixels
+    "moments": tf.io.FixedLenFeature([], tf.string),  # (S, S, 2C): mean, standard deviation
+    "teacher_cls": tf.io.FixedLenFeature([], tf.string),  # float16 (F,)
+    "teacher_patches": tf.io.FixedLenFeature([], tf.string),  # float16 (T, F)
 }
 
 
-def serialise_image(png, label, name):
-    """Serialises one image record.
+def serialise(label, name, data):
+    """Serialises one record.
 
     Args:
-        png: bytes of an 8-bit RGB PNG.
         label: int, -1 for none.
         name: str, where the image came from.
+        data: dict, field -> bytes: `image` (an 8-bit RGB PNG) or those of latents.
 
     Returns:
         bytes.
     """
     feature = {
-        "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "name": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
+        field: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        for field, value in (data | {"name": name.encode()}).items()
     }
+    feature["label"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[label]))
     example = tf.train.Example(features=tf.train.Features(feature=feature))
     return example.SerializeToString(deterministic=True)
 
 
-def parse_images(serialised):
-    """Parses a string tensor (n,) of image records.
+def parse(serialised, fields):
+    """Parses the named fields of a string tensor (n,) of records.
 
     Returns:
-        Dict of `image` (n,) string, still PNG; `label` (n,) int64; `name` (n,) string.
+        Dict, field -> tensor (n,): `label` int64, all others strings, still encoded.
     """
-    return tf.io.parse_example(serialised, _IMAGE_FEATURES)
+    return tf.io.parse_example(serialised, {field: _FIELDS[field] for field in fields})
 
 
 def decode_image(png, resolution):
     """Decodes one PNG (a scalar string tensor) to uint8 (resolution, resolution, 3) in [0, 255]."""
     return tf.ensure_shape(tf.io.decode_png(png, channels=3), [resolution, resolution, 3])
+
+
+def decode_moments(data, latents):
+    """Decodes the moments of one record (a scalar string tensor) to float32 (S, S, 2C)."""
+    return _decode_floats(data, latents.dtype, [latents.size, latents.size, 2 * latents.channels])
+
+
+def decode_teacher(cls, patches, latents):
+    """Decodes the teacher's features of one record to float32 (F,) and (T, F)."""
+    tokens, features = latents.teacher["tokens"], latents.teacher["features"]
+    return (
+        _decode_floats(cls, "float16", [features]),
+        _decode_floats(patches, "float16", [tokens, features]),
+    )
+
+
+def _decode_floats(data, dtype, shape):
+    return tf.cast(tf.reshape(tf.io.decode_raw(data, tf.as_dtype(dtype)), shape), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,20 +119,68 @@ class Preparation:
 
 
 @dataclasses.dataclass(frozen=True)
+class Latents:
+    """What the records of a set of latents hold, and whose latents they are.
+
+    Attributes:
+        size: S, side of the latents in values.
+        channels: C.
+        dtype: `float16` or `float32`, of the stored moments.
+        vae: name of the published autoencoder, or absolute path of its file.
+        vae_sha256: hex digest of all of its tensors.
+        encoder_sha256: that of the encoder's tensors and quant_conv's: published autoencoders that
+            share them make the same latents.
+        scaling_factor: latents are multiplied by it before a network sees them.
+        images: whether records hold the images too.
+        teacher: None, or a dict of plain values that describes the stored features of a teacher;
+            `features` is their width F and `tokens` the number of patches T.
+        images_sha256: the `content_sha256` that a set of these images has.
+        std: standard deviation of scaled samples, over all images, positions and channels.
+    """
+
+    size: int
+    channels: int
+    dtype: str
+    vae: str
+    vae_sha256: str
+    encoder_sha256: str
+    scaling_factor: float
+    images: bool
+    teacher: dict | None = None
+    images_sha256: str | None = None
+    std: float | None = None
+
+    def identity(self):
+        """What tells sets of latents of the same images apart, by the names of flags if any."""
+        teacher = self.teacher and {
+            key: value for key, value in self.teacher.items() if key not in ("features", "tokens")
+        }
+        images = {"images_sha256": self.images_sha256} if self.images_sha256 else {}
+        return images | {
+            "vae_sha256": self.vae_sha256,
+            "scaling_factor": self.scaling_factor,
+            "latent_dtype": self.dtype,
+            "store_images": self.images,
+            "teacher": teacher,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
 class DatasetInfo:
     """A prepared set, as its `dataset.json` describes it.
 
     Attributes:
         folder: pathlib.Path that holds the set.
         count: number of images.
-        resolution: side in pixels.
-        channels: 3.
+        resolution: side of the images in pixels.
+        channels: 3, of the images.
         classes: tuple of class names that labels index; empty for a set without labels.
         class_counts: images per class.
         preparation: `Preparation`.
         skipped: tuple of `Skipped`.
-        content_sha256: hex digest over decoded pixels and labels in record order.
+        content_sha256: hex digest over decoded pixels, or moments, and labels in record order.
         shards: tuple of `Shard`, in record order.
+        latents: `Latents`; None for a set of images.
     """
 
     folder: pathlib.Path
@@ -124,6 +193,7 @@ class DatasetInfo:
     skipped: tuple[Skipped, ...]
     content_sha256: str
     shards: tuple[Shard, ...]
+    latents: Latents | None = None
 
     @property
     def shard_paths(self):
@@ -140,6 +210,8 @@ def write_info(info):
     """Writes `info` to the `dataset.json` of its folder, atomically."""
     content = {"format_version": FORMAT_VERSION, **dataclasses.asdict(info)}
     del content["folder"]  # a prepared set may be moved
+    if info.latents is None:
+        del content["latents"]
     files.write_text(info.folder / INFO_NAME, json.dumps(content, indent=1) + "\n")
 
 
@@ -193,6 +265,8 @@ def _info_from(folder, content):
         "skipped": tuple(Skipped(**entry) for entry in content["skipped"]),
         "shards": tuple(Shard(**entry) for entry in content["shards"]),
     }
+    if "latents" in content:
+        content["latents"] = Latents(**content["latents"])
     return DatasetInfo(**content)
 
 
@@ -207,61 +281,3 @@ def _check_shards(info):
                 f"{path}: {size} bytes, but {INFO_NAME} says {shard.bytes}; the shard is "
                 "truncated or replaced: copy the set again or prepare it"
             )
-
-
-class ShardWriter:
-    """Writes records to consecutive shards `records-00000.tfrecord`, ... of a folder.
-
-    The shards are complete once `close` has returned; `write_info` comes after that, so a folder
-    with a `dataset.json` is a finished one.
-
-    Args:
-        folder: existing pathlib.Path.
-        count: int, number of records expected.
-        shards: number of shards, at most `count`, of equal record counts (the last ones have fewer
-            if fewer records come); None starts a new shard every 64 MiB.
-    """
-
-    def __init__(self, folder, count, shards=None):
-        self._folder = folder
-        self._count = count
-        self._num_shards = shards
-        self._total = 0  # records, over all shards
-        self._shards = []
-        self._writer = None  # of the shard being written, with its path, payload bytes and records
-        self._path = None
-        self._bytes = 0
-        self._records = 0
-
-    def write(self, record):
-        """Appends one serialised record, bytes."""
-        if self._writer is None:
-            name = f"records-{len(self._shards):05d}.tfrecord"
-            self._path = self._folder / name
-            self._writer = tf.io.TFRecordWriter(str(self._path))
-        self._writer.write(record)
-        self._total += 1
-        self._records += 1
-        self._bytes += len(record)
-        if self._num_shards is None:
-            full = self._bytes >= _AUTO_SHARD_BYTES
-        else:
-            full = self._total >= (len(self._shards) + 1) * self._count // self._num_shards
-        if full:
-            self._finish_shard()
-
-    def close(self):
-        """Finishes the last shard.
-
-        Returns:
-            Tuple of `Shard`.
-        """
-        if self._writer is not None:
-            self._finish_shard()
-        return tuple(self._shards)
-
-    def _finish_shard(self):
-        self._writer.close()
-        size = self._path.stat().st_size
-        self._shards.append(Shard(self._path.name, size, self._records))
-        self._writer, self._bytes, self._records = None, 0, 0

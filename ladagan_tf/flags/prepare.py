@@ -9,14 +9,18 @@ def define():
         "source",
         None,
         "Images to prepare: a folder or .zip (one subfolder per class, or none), an .npz "
-        "(`images`, optionally `labels`), tfds:NAME[@SPLIT], or shapes. Required.",
+        "(`images`, optionally `labels`), tfds:NAME[@SPLIT], or shapes. With --latents also a set "
+        "made by this command, or a folder with images/ and vae-sd/ as GAT's authors have it. "
+        "Required.",
         required=True,
     )
     flags.DEFINE_string(
         "out", None, "Folder to make; it must not exist yet. Required.", required=True
     )
     flags.DEFINE_integer(
-        "resolution", None, "Side of the prepared images, in pixels. Required.", required=True
+        "resolution",
+        None,
+        "Side of the prepared images, in pixels. Required, but for the latents of a prepared set.",
     )
     flags.DEFINE_enum(
         "crop",
@@ -68,4 +72,31 @@ def define():
         10_000,
         "How many shapes are drawn, in images (only --source=shapes); 10000 by default.",
         lower_bound=1,
+    )
+    _define_latents()
+
+
+def _define_latents():
+    flags.DEFINE_boolean(
+        "latents", False, "Store latents of the images, which GAT trains on; off by default."
+    )
+    flags.DEFINE_string(
+        "vae",
+        None,
+        "Autoencoder whose latents to store: sd15, sd-mse, or a file of weights, e.g. of "
+        "ladagan_tf.train_vae. Required with --latents.",
+    )
+    flags.DEFINE_enum(
+        "latent_dtype",
+        "float16",
+        ["float16", "float32"],
+        "What stored moments are rounded to; float16 by default.",
+    )
+    flags.DEFINE_boolean(
+        "store_images",
+        True,
+        "Keep the images beside the latents, for a teacher and for metrics; on by default.",
+    )
+    flags.DEFINE_integer(
+        "encode_batch", 16, "Images to encode at once; 16 by default.", lower_bound=1
     )

@@ -84,6 +84,19 @@ def load(path, dtype=None):
     return vae, content_sha256(vae.tensors())
 
 
+def encoder_sha256(vae):
+    """The hash of what makes latents only: published autoencoders share it and differ in decoders.
+
+    Args:
+        vae: AutoencoderKL.
+
+    Returns:
+        str, hex.
+    """
+    makes = ("encoder.", "quant_conv.")
+    return content_sha256({k: v for k, v in vae.tensors().items() if k.startswith(makes)})
+
+
 def _load_keras(path, dtype):
     existing_file(path, FLAG)
     try:

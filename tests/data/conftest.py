@@ -1,7 +1,9 @@
 """Small prepared sets that several tests read."""
 
 import pytest
+from latent_sets import encoding
 
+from ladagan_tf.data.latents import prepare_set
 from ladagan_tf.data.preparation import prepare
 
 
@@ -10,3 +12,10 @@ def fifty(tmp_path_factory):
     """Fifty shapes of 8 x 8 pixels, all different, in four shards."""
     out = tmp_path_factory.mktemp("prepared") / "fifty"
     return prepare("shapes", out, resolution=8, num_images=50, shards=4).folder
+
+
+@pytest.fixture(scope="session")
+def fifty_latents(fifty, tmp_path_factory):
+    """Latents of the fifty shapes, with their images, in as many shards."""
+    out = tmp_path_factory.mktemp("latents") / "fifty"
+    return prepare_set(fifty, out, encoding(), shards=4).folder

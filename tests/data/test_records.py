@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import records
+from ladagan_tf.data import records, shards
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -26,7 +26,8 @@ def _edit(folder, **changes):
 def test_a_record_holds_png_pixels_label_and_name():
     pixels, label = shapes_image(0, 0, 8)
     png = tf.io.encode_png(pixels).numpy()
-    parsed = records.parse_images(tf.constant([records.serialise_image(png, label, "ä.png")]))
+    serialised = records.serialise(label, "ä.png", {"image": png})
+    parsed = records.parse(tf.constant([serialised]), ("image", "label", "name"))
     np.testing.assert_array_equal(records.decode_image(parsed["image"][0], 8), pixels)
     assert parsed["label"].numpy().tolist() == [label]
     assert parsed["name"].numpy()[0].decode() == "ä.png"
@@ -34,7 +35,7 @@ def test_a_record_holds_png_pixels_label_and_name():
 
 def test_records_on_disk_are_the_source_images_in_order(fifty):
     dataset = tf.data.TFRecordDataset(records.load_info(fifty).shard_paths)
-    parsed = records.parse_images(next(iter(dataset.batch(50))))
+    parsed = records.parse(next(iter(dataset.batch(50))), ("image", "label"))
     for index in (0, 17, 49):
         pixels, label = shapes_image(0, index, 8)
         np.testing.assert_array_equal(records.decode_image(parsed["image"][index], 8), pixels)
@@ -56,21 +57,21 @@ def test_info_describes_the_set(fifty):
     assert info.total_bytes == sum(path.stat().st_size for path in fifty.glob("*.tfrecord"))
 
 
-@pytest.mark.parametrize(("count", "shards"), [(10, 1), (10, 6), (7, 7)])
-def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, shards):
-    writer = records.ShardWriter(tmp_path, count, shards)
+@pytest.mark.parametrize(("count", "number"), [(10, 1), (10, 6), (7, 7)])
+def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, number):
+    writer = shards.ShardWriter(tmp_path, count, number)
     for index in range(count):
         writer.write(b"%d" % index)
     written = writer.close()
-    assert len(written) == shards and sum(shard.records for shard in written) == count
+    assert len(written) == number and sum(shard.records for shard in written) == count
     names = [str(tmp_path / shard.name) for shard in written]
     content = [int(record) for record in tf.data.TFRecordDataset(names).as_numpy_iterator()]
     assert content == list(range(count))
 
 
 def test_shards_are_split_by_size_unless_a_number_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "_AUTO_SHARD_BYTES", 250)
-    writer = records.ShardWriter(tmp_path, 10)
+    monkeypatch.setattr(shards, "_AUTO_SHARD_BYTES", 250)
+    writer = shards.ShardWriter(tmp_path, 10)
     for _ in range(10):
         writer.write(bytes(100))
     assert [shard.records for shard in writer.close()] == [3, 3, 3, 1]

@@ -1,0 +1,159 @@
+"""Latents in the layout of GAT's authors: `images/`, and `vae-sd/` with .npy files and labels.
+
+Their code pairs images and latents by their positions among sorted names, so that one file too many
+shifts all that follow. Here names must correspond: `00000/img00000001.png` goes with
+`00000/img-mean-std-00000001.npy`, as REPA's tools name them, or with `00000/img00000001.npy`.
+"""
+
+import collections
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+
+from ladagan_tf.data import records, sources
+from ladagan_tf.data.conversion import Conversion
+from ladagan_tf.data.latents import in_full_batches
+from ladagan_tf.data.preparation import absolute, prepare_from
+from ladagan_tf.errors import InputError
+
+IMAGES, LATENTS = "images", "vae-sd"
+LABELS_NAME = "dataset.json"
+# Of the means of the first image, relative. Other precision or another resize filter stay far
+# below; another autoencoder, crop or image does not.
+_TOLERANCE = 0.1
+# Standard deviations by which a sample may differ from the mean; over all values it is about 1.
+_SAMPLE_TOLERANCE = 1.5
+
+
+def is_official(source):
+    """Whether a source has the folders of that layout."""
+    folder = pathlib.Path(source).expanduser()
+    return all((folder / name).is_dir() for name in (IMAGES, LATENTS))
+
+
+def prepare_official(source, out, encoding, resolution, workers=None, shards=None):
+    """Makes a set of stored latents, labels and their images; nothing is encoded but one image.
+
+    Args:
+        source: folder of that layout. Files of 2C channels hold moments, those of C channels
+            latents that are scaled already: their standard deviation becomes 0.
+        out, workers, shards: see `preparation.prepare`.
+        encoding: `latents.Encoding` of the autoencoder that made the latents.
+        resolution: int, side of the images in pixels; others are cropped and resized to it.
+
+    Returns:
+        `records.DatasetInfo`.
+
+    Raises:
+        InputError: naming the file, if an image has no latents or label, latents have no image, a
+            file is unreadable or of another shape, or the first image's latents are not those of
+            the autoencoder.
+    """
+    folder = pathlib.Path(absolute(source))
+    images, paths = _paired(folder, resolution)
+    conversion = Conversion(resolution)
+    preparation = records.Preparation(
+        source=str(folder),
+        crop=conversion.crop,
+        resize_filter=conversion.resize_filter,
+        background=conversion.background,
+        min_side=conversion.min_side,
+        skip_bad=False,
+        seed=None,
+        num_images=None,
+    )
+    first_name = next(images.items()).name
+
+    def stored_moments(names, pixels):
+        moments = np.stack([_read_moments(paths[name], encoding.latents) for name in names])
+        if names[0] == first_name:
+            mean, std = in_full_batches(encoding.encode, pixels[:1], encoding.batch)
+            _check_encoding(paths[first_name], moments[0], mean[0], std[0])
+        return moments
+
+    encoding = dataclasses.replace(encoding, moments_of=stored_moments)
+    return prepare_from(lambda: images, out, conversion, preparation, encoding, workers, shards)
+
+
+def _paired(folder, resolution):
+    """The images with their labels, a `sources.Source`, and dict: image name -> latents' path."""
+    images = sources.open_source(str(folder / IMAGES), resolution=resolution)
+    items = list(images.items())
+    files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
+    latents = {_key(name): name for name in files}
+    used = collections.Counter(_key(item.name) for item in items)
+    for item in items:
+        path = folder / IMAGES / item.name
+        if _key(item.name) not in latents:
+            raise InputError(f"{path}: no .npy file of that name in {LATENTS}/")
+        if used[_key(item.name)] > 1:
+            raise InputError(f"{path}: another image has that name but for its suffix")
+    for key, name in latents.items():
+        if key not in used:
+            raise InputError(f"{folder / LATENTS / name}: no image of that name in {IMAGES}/")
+    labels = _read_labels(folder / LATENTS / LABELS_NAME, files)
+    names = {item.name: latents[_key(item.name)] for item in items}
+    items = [dataclasses.replace(item, label=labels[names[item.name]]) for item in items]
+    classes = tuple(str(label) for label in range(max(labels.values()) + 1))
+    source = sources.Source(len(items), classes, lambda: iter(items), images.read)
+    return source, {name: folder / LATENTS / path for name, path in names.items()}
+
+
+def _npy_files(folder):
+    return sorted((folder / LATENTS).rglob("*.npy"))
+
+
+def _key(name):
+    """What an image's name and its latents' have in common."""
+    return pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("img-mean-std-", "img")
+
+
+def _read_labels(path, files):
+    """Dict: file of latents -> label, for all `files`."""
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        labels = {name: label for name, label in entries}  # noqa: C416 - checks that they are pairs
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f'{path}: it must hold {{"labels": [[file, class], ...]}} ({error})'
+        ) from None
+    for name in files:
+        label = labels.get(name)
+        if type(label) is not int or label < 0:
+            raise InputError(f"{path}: the label of {name} is {label}; it must be an integer >= 0")
+    return {name: labels[name] for name in files}
+
+
+def _read_moments(path, latents):
+    """Moments float (S, S, 2C) of a file (2C, S, S) or (C, S, S), perhaps with an axis before."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a readable .npy file ({error})") from None
+    found = f"{array.dtype} {array.shape}"
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    size, channels = latents.size, latents.channels
+    shapes = [(2 * channels, size, size), (channels, size, size)]
+    if array.shape not in shapes or array.dtype.kind != "f":
+        raise InputError(f"{path}: {found}; it must be floats of shape {shapes[0]} or {shapes[1]}")
+    if len(array) == channels:
+        array = np.concatenate([array / latents.scaling_factor, np.zeros_like(array)])
+    return array.transpose(1, 2, 0)
+
+
+def _check_encoding(path, moments, mean, std):
+    """Raises InputError if stored moments (S, S, 2C) are of another autoencoder or image."""
+    stored_mean, stored_std = np.split(moments, 2, axis=-1)
+    accepted = _TOLERANCE * np.linalg.norm(mean)
+    if not stored_std.any():  # a sample
+        accepted += _SAMPLE_TOLERANCE * np.linalg.norm(std)
+    difference = np.linalg.norm(stored_mean - mean)
+    if not difference <= accepted:
+        raise InputError(
+            f"{path}: not what --vae makes of its image; relative to {np.linalg.norm(mean):.3g}, "
+            f"the norm of the means, they differ by {difference:.3g} and {accepted:.3g} is "
+            "accepted: give the VAE that made them, and the --resolution of the images"
+        )

@@ -1,0 +1,188 @@
+"""Preparing sets of latents: what is refused, and the command line."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from latent_sets import encode, encoding
+
+from ladagan_tf import prepare as command
+from ladagan_tf.data import latents, pipeline, records
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
+from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.weights import vae_weights
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def test_preparing_the_same_latents_again_does_nothing(fifty, fifty_latents, capsys):
+    def never(images):
+        raise AssertionError("nothing is encoded again")
+
+    info = latents.prepare_set(fifty, fifty_latents, encoding(encode=never))
+    assert info == records.load_info(fifty_latents)
+    assert "already prepared: 50 images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vae_sha256": "cc"}, "it holds a set with vae_sha256=aa, not vae_sha256=cc"),
+        ({"dtype": "float16"}, "latent_dtype=float32, not latent_dtype=float16"),
+        ({"images": False}, "store_images=True, not store_images=False"),
+        ({"scaling_factor": 2.0}, "scaling_factor=0.5, not scaling_factor=2.0"),
+        ({"teacher": {"name": "x"}}, "teacher=None, not teacher={'name': 'x'}"),
+    ],
+)
+def test_latents_of_another_kind_are_not_taken_for_these(fifty, fifty_latents, changes, message):
+    with pytest.raises(InputError, match=message):
+        latents.prepare_set(fifty, fifty_latents, encoding(**changes))
+
+
+def test_latents_are_not_taken_for_images_nor_images_for_latents(fifty, tmp_path):
+    arguments = {"resolution": 8, "num_images": 6}
+    folder = prepare("shapes", tmp_path / "images", **arguments).folder
+    with pytest.raises(InputError, match="a set with latents=False, not latents=True"):
+        prepare("shapes", folder, **arguments, encoding=encoding())
+    folder = prepare("shapes", tmp_path / "latents", **arguments, encoding=encoding()).folder
+    with pytest.raises(InputError, match="a set with latents=True, not latents=False"):
+        prepare("shapes", folder, **arguments)
+
+
+def test_latents_of_images_that_were_prepared_anew_are_refused(fifty, tmp_path):
+    source = shutil.copytree(fifty, tmp_path / "source")
+    out = latents.prepare_set(source, tmp_path / "out", encoding()).folder
+    shutil.rmtree(source)
+    prepare("shapes", source, resolution=8, num_images=50, seed=1)
+    content = json.loads((source / "dataset.json").read_text())
+    content["preparation"]["seed"] = 0  # as a folder of changed files would be described
+    (source / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"it holds a set with images_sha256=\w+, not images_sha"):
+        latents.prepare_set(source, out, encoding())
+
+
+def test_images_that_are_not_those_of_their_dataset_json_are_refused(fifty, tmp_path):
+    source = shutil.copytree(fifty, tmp_path / "source")
+    content = json.loads((source / "dataset.json").read_text()) | {"content_sha256": "0" * 64}
+    (source / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"but their dataset\.json says 000000000000"):
+        latents.prepare_set(source, tmp_path / "out", encoding())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+def test_a_damaged_image_record_stops_the_encoding_in_one_line(fifty, tmp_path):
+    source = shutil.copytree(fifty, tmp_path / "source")
+    shard = source / "records-00001.tfrecord"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shard.write_bytes(data)
+    with pytest.raises(InputError, match=r"records-00001\.tfrecord: a record is damaged"):
+        latents.prepare_set(source, tmp_path / "out", encoding())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source"]
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(np.nan, "float32"), (70_000.0, "float16")])
+def test_latents_that_are_not_finite_name_their_image(tmp_path, value, dtype):
+    def broken(images):
+        mean, std = encode(images)
+        mean[1, 0, 0, 0] = value
+        return mean, std
+
+    with pytest.raises(InputError, match=f"shape-00000001: its latents are not finite in {dtype}"):
+        prepare(
+            "shapes",
+            tmp_path / "out",
+            resolution=8,
+            num_images=6,
+            encoding=encoding(dtype=dtype, encode=broken),
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def _tiny_vae(path):
+    network = AutoencoderKL((4, 4), resnets=1, latent_channels=2, groups=2, scaling_factor=0.7)
+    network.save(path)
+    return network
+
+
+def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fifty, tmp_path):
+    vae = _tiny_vae(tmp_path / "vae.keras")
+    arguments = [
+        f"--source={fifty}", "--latents", f"--vae={tmp_path / 'vae.keras'}",
+        f"--out={tmp_path / 'out'}", "--latent_dtype=float32", "--nostore_images",
+        "--encode_batch=7",
+    ]  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-m", "ladagan_tf.prepare", *arguments],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    found = records.load_info(tmp_path / "out").latents
+    _, vae_sha256 = vae_weights.load(tmp_path / "vae.keras")
+    assert (found.size, found.channels, found.scaling_factor) == (4, 2, 0.7)
+    assert (found.vae, found.vae_sha256) == (str(tmp_path / "vae.keras"), vae_sha256)
+    assert found.encoder_sha256 != vae_sha256 and not found.images
+    assert "50 float32 latents of 4 x 4 x 2 by" in result.stdout
+    assert f"standard deviation {found.std:.3f} after scaling, without images" in result.stdout
+    images, _ = next(pipeline.iterate_images(fifty, 50))
+    expected = np.concatenate(vae.encode(images / np.float32(127.5) - 1), axis=-1)
+    np.testing.assert_allclose(
+        next(pipeline.iterate_moments(tmp_path / "out", 50))[0], expected, rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"resolution": None, "source": "shapes"}, "--resolution is required"),
+        ({"resolution": 16}, "--resolution=16: the images of .* have 8 pixels"),
+        ({"resolution": 7, "source": "shapes"}, "--resolution=7: it must be a multiple of 2"),
+        ({"vae": None}, "--vae is required with --latents"),
+        ({"vae": "nowhere"}, "nowhere: .*sd15, sd-mse, weights of diffusers"),
+        ({"latents": False}, "--vae=.*: only latents need it; add --latents"),
+    ],
+)
+def test_the_command_refuses_a_mistake_in_one_line(
+    fifty, tmp_path, monkeypatch, capsys, flags, message
+):
+    _tiny_vae(tmp_path / "vae.keras")
+    given = {
+        "source": str(fifty),
+        "out": str(tmp_path / "out"),
+        "latents": True,
+        "resolution": None,
+        "vae": str(tmp_path / "vae.keras"),
+    }
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given | flags))
+    with pytest.raises(SystemExit):
+        command.main(["prepare"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+
+
+def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encoder(
+    tmp_path, monkeypatch
+):
+    given = {"latent_dtype": "float16", "store_images": True, "encode_batch": 2}
+    flags = types.SimpleNamespace(**given, vae=str(tmp_path / "vae.keras"))
+    monkeypatch.setattr(command, "FLAGS", flags)
+    network = _tiny_vae(tmp_path / "vae.keras")
+    found = []
+    for changed in (None, network.decoder, network.quant_conv):
+        if changed:
+            changed.weights[-1].assign_add([1.0] * changed.weights[-1].shape[0])
+        network.save(flags.vae)
+        found.append(command._encoding(8).latents)
+    plain, decoder, encoder = found
+    assert len({latents.vae_sha256 for latents in found}) == 3
+    assert plain.encoder_sha256 == decoder.encoder_sha256 != encoder.encoder_sha256

@@ -1,0 +1,311 @@
+"""GAT's objective: closed forms of its losses, and what a step of it leaves alone (spec 8)."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.training import gat, losses
+from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.batches import sample_posterior
+from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.training.precision import computing_in
+from ladagan_tf.training.step import discriminator_gradients, generator_gradients
+
+SIZE, CLASSES, LEVELS, B = 8, 3, 4, 4
+
+
+class LinearDiscriminator(keras.Model):
+    """<w, x> of all numbers of a sample: its input gradient is w, whatever the sample."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        shape = (SIZE, SIZE, LEVELS * 4)
+        self.w = self.add_weight(shape, keras.initializers.RandomNormal(0.0, 0.1, seed=seed))
+        self.built = True
+
+    def call(self, x, labels):
+        return ops.sum(x * self.w, axis=(1, 2, 3))[:, None]
+
+
+class ConstantDiscriminator(LinearDiscriminator):
+    def call(self, x, labels):
+        return 0.7 * ops.ones_like(x[:, 0, 0, :1])
+
+
+@pytest.fixture
+def networks():
+    """`networks(policy)`: new generator and discriminator."""
+
+    def make(policy="float32", **changes):
+        keras.utils.set_random_seed(0)
+        sizes = {"latent_size": SIZE, "width": 24, "num_heads": 2, "num_classes": CLASSES}
+        generator = GatGenerator(**sizes, depth=4, noise_dim=8, dtype=policy, **changes)
+        small = {"class_dim": 8, "projector_dim": 8, "teacher_dim": None}
+        return generator, GatDiscriminator(**sizes, **small, depth=2, dtype=policy, **changes)
+
+    return make
+
+
+@pytest.fixture
+def batch(rng):
+    latents = rng.standard_normal((B, SIZE, SIZE, 4)).astype("float32")
+    return {
+        "images": ops.convert_to_tensor(latents),
+        "labels": ops.convert_to_tensor(np.array([0, 2, 2, 1], "int32")),
+    }
+
+
+@pytest.fixture
+def fake(rng):
+    stages = rng.standard_normal((B, SIZE, SIZE, LEVELS, 4)).astype("float32")
+    return ops.convert_to_tensor(stages)
+
+
+def objective_of(**changes):
+    return GatObjective(**{"noise_dim": 8, "latent_size": SIZE, **changes})
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_equal_logits_cost_both_networks_log_2(shift):
+    logits = ops.full((B, 1), shift)
+    assert float(losses.relativistic(logits, logits)) == pytest.approx(math.log(2.0))
+
+
+def test_a_common_constant_changes_no_relativistic_loss(rng):
+    real, fake = rng.standard_normal((2, B, 1))
+    expected = np.mean(np.log1p(np.exp(fake - real)))
+    np.testing.assert_allclose(losses.relativistic(real, fake), expected, rtol=1e-6)
+    np.testing.assert_allclose(losses.relativistic(real + 5, fake + 5), expected, rtol=1e-5)
+
+
+def test_d_of_real_and_fake_is_g_of_fake_and_real(batch, fake):
+    """Swapping who is real swaps the two losses: L_D(r, f) = L_G(f, r)."""
+    plain = objective_of(augment=False, noise_guidance=False, r1_weight=0.0, r2_weight=0.0)
+    discriminator, labels = LinearDiscriminator(), batch["labels"]
+    _, parts = plain.discriminator_loss(discriminator, batch, fake, {"real": {}, "fake": {}})
+    real = discriminator(np.tile(batch["images"], (1, 1, 1, LEVELS)), labels)
+    of_fake = discriminator(np.reshape(fake, (B, SIZE, SIZE, -1)), labels)
+    margin = np.asarray(real - of_fake, np.float64)
+    np.testing.assert_allclose(parts["d_loss"], np.mean(np.log1p(np.exp(-margin))), rtol=1e-5)
+    np.testing.assert_allclose(parts["margin"], np.mean(margin), rtol=1e-4)
+
+
+def test_the_penalties_of_a_constant_discriminator_are_zero(batch, fake, draw):
+    objective = objective_of()
+    draws = draw(objective.discriminator_draws(), B)
+    _, parts = objective.discriminator_loss(ConstantDiscriminator(), batch, fake, draws)
+    assert float(parts["r1"]) == float(parts["r2"]) == 0.0
+    assert float(parts["d_total"]) == pytest.approx(math.log(2.0))
+
+
+def test_one_draw_of_the_penalties_is_the_squared_directional_derivative(batch, fake, draw):
+    """Of a linear D without augmentation and noise, (w . e)^2, by the formula."""
+    objective = objective_of(augment=False, noise_guidance=False)
+    draws = draw(objective.discriminator_draws(), B)
+    discriminator = LinearDiscriminator()
+    _, parts = objective.discriminator_loss(discriminator, batch, fake, draws)
+    w = np.reshape(discriminator.w, (SIZE, SIZE, LEVELS, 4)).astype(np.float64)
+    for name in ("r1", "r2"):  # R1 has one draw for all copies of a real
+        along = np.sum(np.asarray(draws[name], np.float64) * w, axis=(1, 2, 3, 4))
+        np.testing.assert_allclose(parts[name], 0.05 * np.mean(along**2), rtol=2e-3)
+
+
+def test_the_mean_over_draws_is_the_exact_penalty(batch, fake, draw):
+    objective = objective_of(augment=False, noise_guidance=False)
+    exact = objective_of(augment=False, noise_guidance=False, exact_penalties=True)
+    discriminator, found = LinearDiscriminator(), []
+    for _ in range(300):  # 4 samples each; one has a relative variance of 2
+        draws = draw(objective.discriminator_draws(), B)
+        _, parts = objective.discriminator_loss(discriminator, batch, fake, draws)
+        found.append([float(parts[name]) for name in ("r1", "r2")])
+    _, parts = exact.discriminator_loss(discriminator, batch, fake, {"real": {}, "fake": {}})
+    w = np.reshape(discriminator.w, (SIZE, SIZE, LEVELS, 4)).astype(np.float64)
+    expected = 0.05 * np.array([np.sum(w.sum(axis=2) ** 2), np.sum(w**2)])
+    np.testing.assert_allclose([parts["r1"], parts["r2"]], expected, rtol=1e-4)
+    np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=0.2)
+
+
+def test_perturbed_passes_see_the_augmentation_and_noise_of_the_clean_ones(
+    batch, fake, draw, monkeypatch
+):
+    seen = []
+
+    class Recording(LinearDiscriminator):
+        def call(self, x, labels):
+            seen.append(np.asarray(x))
+            return super().call(x, labels)
+
+    monkeypatch.setattr(gat, "SIGMA", 1e-6)
+    objective = objective_of()
+    draws = draw(objective.discriminator_draws(), B)
+    objective.discriminator_loss(Recording(), batch, fake, draws)
+    real, of_fake, perturbed_real, perturbed_fake = seen
+    np.testing.assert_allclose(perturbed_real, real, atol=1e-4)
+    np.testing.assert_allclose(perturbed_fake, of_fake, atol=1e-4)
+    assert np.abs(real - of_fake).max() > 1.0
+
+
+def test_the_same_draws_give_the_same_losses(networks, batch, draw):
+    generator, discriminator = networks()
+    objective = objective_of()
+    draws = draw(objective.discriminator_draws(), B)
+    fake = objective.generate(generator, batch, draws)
+    totals = [
+        float(objective.discriminator_loss(discriminator, batch, fake, draws)[0]) for _ in range(2)
+    ]
+    assert totals[0] == totals[1]
+
+
+def test_fakes_and_g_have_no_alignment(networks, batch, fake, draw):
+    """The alignment term looks at real features only, and G's loss has none."""
+    generator, _ = networks()
+    keras.utils.set_random_seed(0)
+    discriminator = GatDiscriminator(SIZE, 4, 2, 24, 2, 2, CLASSES, class_dim=8, teacher_dim=5)
+    targets = np.ones((B, 5), "float32"), np.ones((B, 16, 5), "float32")
+    objective = objective_of(teacher=lambda batch, draws, size: targets)
+    draws = draw(objective.discriminator_draws(), B)
+    one, other = (
+        objective.discriminator_loss(discriminator, batch, stages, draws)[1]["alignment"]
+        for stages in (fake, fake * 3.0)
+    )
+    assert float(one) == float(other) > 0.1
+    loss, parts = objective.generator_loss(
+        generator, discriminator, batch, draw(objective.generator_draws(), B)
+    )
+    assert set(parts) == {"g_loss"} and float(parts["g_loss"]) == float(loss)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_give_the_gradients_of_the_whole_batch(networks, batch, draw, parts):
+    generator, discriminator = networks()
+    objective = objective_of()
+    for compute, specification in (
+        (discriminator_gradients, objective.discriminator_draws()),
+        (generator_gradients, objective.generator_draws()),
+    ):
+        draws = draw(specification, B)
+        arguments = objective, generator, discriminator, batch, draws
+        expected, metrics = compute(*arguments)
+        gradients, found = compute(*arguments, micro_batches=parts)
+        for ours, whole in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(ours, whole, atol=1e-4 * (1 + np.abs(whole).max()))
+        assert found.keys() == metrics.keys()
+        for name, value in metrics.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-6)
+
+
+def test_latents_are_mean_plus_std_times_noise_on_the_scale_of_the_autoencoder(rng, draw):
+    mean, std, noise = rng.standard_normal((3, B, SIZE, SIZE, 4))
+    moments = np.concatenate([mean, std], axis=-1).astype("float16")
+    found = sample_posterior(moments, noise.astype("float32"), 0.18215)
+    np.testing.assert_allclose(found, (mean + std * noise) * 0.18215, atol=2e-3)
+    objective = objective_of(scaling_factor=0.5)
+    draws = draw(objective.batch_draws(), B)
+    batch = objective.batch({"moments": moments}, np.array([-1, 0, 1, 2]), draws)
+    expected = (mean + std * np.asarray(draws["posterior"])) * 0.5
+    np.testing.assert_allclose(batch["images"], expected, atol=2e-3)
+    np.testing.assert_array_equal(batch["labels"], [0, 0, 1, 2])  # a set without classes has one
+
+
+def test_the_official_z_is_that_of_both_phases(networks, batch, draw):
+    generator, _ = networks()
+    objective = objective_of(reuse_z=True)
+    assert "z" not in objective.discriminator_draws() and "z" not in objective.generator_draws()
+    z = draw(objective.batch_draws(), B)["z"]
+    stages = [objective.generate(generator, {**batch, "z": z}, {}) for _ in range(2)]
+    expected = generator(z, batch["labels"])
+    np.testing.assert_allclose(stages[0][:, :, :, -1], expected, atol=1e-6)
+    np.testing.assert_array_equal(stages[0], stages[1])
+
+
+def test_half_precision_takes_its_penalties_in_float32(networks, batch, draw):
+    """bfloat16 has 8 bits; the finite difference divides what they do not hold by 0.01."""
+    weights = [network.get_weights() for network in networks()]
+    found = {}
+    for policy, precise in (
+        ("float32", True),
+        ("mixed_bfloat16", True),
+        ("mixed_bfloat16", False),
+    ):
+        generator, discriminator = networks(policy)
+        for network, values in zip((generator, discriminator), weights, strict=True):
+            network.set_weights(values)
+        objective = objective_of(precise_penalties=precise)
+        rng = np.random.default_rng(0)
+        noise = rng.standard_normal((B, SIZE, SIZE, LEVELS, 4)).astype("float32")
+        draws = draw_with(objective.discriminator_draws(), rng)
+        fake = ops.convert_to_tensor(noise)
+        _, parts = objective.discriminator_loss(discriminator, batch, fake, draws)
+        found[policy, precise] = [float(parts[name]) for name in ("r1", "r2", "d_loss")]
+    exact = found["float32", True]
+    np.testing.assert_allclose(found["mixed_bfloat16", True], exact, rtol=1e-3)
+    wrong = np.abs(np.array(found["mixed_bfloat16", False]) / exact - 1.0)
+    assert wrong[:2].max() > 0.05  # so the test can tell
+    assert wrong[2] < 0.02
+
+
+def draw_with(specification, rng):
+    def one(spec):
+        if spec.kind == "normal":
+            return rng.standard_normal((B, *spec.shape)).astype("float32")
+        if spec.kind == "uniform":
+            return rng.random((B, *spec.shape), dtype="float32")
+        return rng.integers(spec.low, spec.high, B, dtype="int32")
+
+    return keras.tree.map_structure(lambda s: ops.convert_to_tensor(one(s)), specification)
+
+
+def test_computing_in_another_precision_ends_with_the_block(networks):
+    _, discriminator = networks("mixed_bfloat16")
+    block = discriminator.blocks[0]
+    with computing_in(discriminator, "float32"):
+        assert block.compute_dtype == block.attention.compute_dtype == "float32"
+    assert block.compute_dtype == block.attention.compute_dtype == "bfloat16"
+    assert block.dtype_policy.name == "mixed_bfloat16"
+
+
+def test_a_step_of_g_leaves_d_alone_and_tables_stay_fixed(networks, batch, rng, tf):
+    generator, discriminator = networks()
+    averaged, _ = networks()
+    model = AdversarialModel(generator, discriminator, averaged, objective_of(), seed=1)
+    model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(2)), clip_norm=1.0)
+    tables = [np.array(n.positions) for n in (generator, discriminator)]
+    moments = rng.standard_normal((B, SIZE, SIZE, 8)).astype("float32")
+    data = {"moments": tf.constant(moments)}, batch["labels"]
+    g_before, d_before = generator.get_weights(), discriminator.get_weights()
+    model.g_optimizer.learning_rate = 0.0
+    model.train_step(data)
+    assert_only_changed(generator, g_before, {"mean_style"})
+    assert any(np.any(a != b) for a, b in zip(discriminator.get_weights(), d_before, strict=True))
+    model.g_optimizer.learning_rate, model.d_optimizer.learning_rate = 1e-3, 0.0
+    d_before = discriminator.get_weights()
+    model.train_step(data)
+    assert_only_changed(discriminator, d_before, set())
+    for network, table in zip((generator, discriminator), tables, strict=True):
+        np.testing.assert_array_equal(network.positions, table)
+    np.testing.assert_array_equal(averaged.mean_style, generator.mean_style)  # copied, no average
+
+
+def assert_only_changed(network, before, names):
+    changed = {
+        weight.name
+        for weight, old in zip(network.weights, before, strict=True)
+        if np.any(np.asarray(weight) != old)
+    }
+    assert changed == names
+
+
+def test_mean_styles_move_by_the_z_of_gs_own_phase_for_the_classes_present(networks, rng, draw):
+    generator, _ = networks()
+    objective = objective_of()
+    labels = ops.convert_to_tensor(np.array([2, 0, 2, 2], "int32"))
+    draws = draw(objective.generator_draws(), B)
+    objective.update_statistics(generator, {"labels": labels}, draws, lambda sums: sums)
+    styles = np.asarray(generator.style(draws["z"], labels), np.float64)
+    expected = np.zeros((CLASSES, 24))
+    expected[0], expected[2] = 0.005 * styles[1], 0.005 * styles[[0, 2, 3]].mean(axis=0)
+    np.testing.assert_allclose(generator.mean_style, expected, atol=1e-7)
