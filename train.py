@@ -1,4 +1,4 @@
-"""Trains LadaGAN: `python train.py --flagfile=configs/cifar10.cfg`.
+"""Trains LadaGAN or GAT: `python train.py --flagfile=configs/cifar10.cfg`.
 
 The same command again continues the run exactly where it stopped.
 """
@@ -6,15 +6,14 @@ The same command again continues the run exactly where it stopped.
 import keras
 from absl import app, flags, logging
 
-from ladagan_tf.data import pipeline
+from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.evaluation import cost, features
+from ladagan_tf.evaluation import cost, features, gat_cost
 from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.models.ladagan import Discriminator, Generator
 from ladagan_tf.training import strategy
 from ladagan_tf.training.adversarial import AdversarialModel
-from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.loop import continue_run
 from ladagan_tf.training.run import RunDirectory
 
@@ -28,54 +27,50 @@ def main(argv):
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         recorded = train_flags.resolve()
         place = strategy.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+        folder = None if FLAGS.dry_run else open_dataset(recorded)
         keras.utils.set_random_seed(FLAGS.seed)  # initial weights
         with place.scope():
-            gan = build()
+            gan = build(folder)
         if FLAGS.dry_run:
             describe(gan, recorded)
         else:
-            train(gan, recorded)
+            train(gan, recorded, folder)
 
 
-def build():
-    """Networks, objective and optimizers as the flags say; call it in the strategy's scope."""
-    generator_sizes = {
-        "resolution": FLAGS.resolution,
-        "noise_dim": FLAGS.noise_dim,
-        "widths": train_flags.integers("g_widths"),
-        "num_heads": train_flags.integers("g_heads"),
-        "mlp_widths": train_flags.integers("g_mlp_widths"),
-        "decoder_widths": train_flags.integers("g_decoder_widths"),
-        "score": FLAGS.score,
-        "dtype": FLAGS.precision,
-    }
+def open_dataset(recorded):
+    """The prepared set, which suits the run and the system."""
+    defaults = train_flags.defaults()
+    RunDirectory(FLAGS.run_dir).check_flags(recorded, train_flags.FREE, FLAGS.force, defaults)
+    folder = pipeline.open_dataset(
+        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
+    )
+    train_flags.SYSTEMS[FLAGS.system].check_set(records.load_info(folder))
+    return folder
+
+
+def build(folder=None):
+    """Networks, objective and optimizers as the flags say; call it in the strategy's scope.
+
+    Args:
+        folder: the prepared set; None to describe a run without its set.
+    """
+    system = train_flags.SYSTEMS[FLAGS.system]
     try:
-        generator = Generator(**generator_sizes)
-        averaged = Generator(**generator_sizes, name="averaged_generator")
-        discriminator = Discriminator(
-            resolution=FLAGS.resolution,
-            widths=train_flags.integers("d_widths"),
-            out_widths=train_flags.integers("d_out_widths"),
-            num_heads=FLAGS.d_heads,
-            mlp_width=FLAGS.d_mlp_width,
-            score=FLAGS.score,
-            dtype=FLAGS.precision,
-        )
-        objective = LadaObjective(
-            noise_dim=FLAGS.noise_dim,
-            resolution=FLAGS.resolution,
-            loss=FLAGS.loss,
-            r1_weight=FLAGS.r1_weight,
-            policy=FLAGS.policy,
-            bcr=FLAGS.bcr,
-            bcr_weight=FLAGS.bcr_weight,
-        )
+        generator, averaged, discriminator, objective = system.build(folder)
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
     gan = AdversarialModel(generator, discriminator, averaged, objective, FLAGS.seed)
     gan.compile(
-        strategy.make_optimizer(FLAGS.g_lr, FLAGS.beta1, FLAGS.beta2, FLAGS.precision),
-        strategy.make_optimizer(FLAGS.d_lr, FLAGS.beta1, FLAGS.beta2, FLAGS.precision),
+        *(
+            strategy.make_optimizer(
+                system.learning_rate(base, network),
+                FLAGS.beta1,
+                FLAGS.beta2,
+                FLAGS.precision,
+                FLAGS.epsilon,
+            )
+            for base, network in ((FLAGS.g_lr, generator), (FLAGS.d_lr, discriminator))
+        ),
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
         ema_rampup_ratio=FLAGS.ema_rampup,
@@ -92,26 +87,21 @@ def describe(gan, recorded):
         print(f"--{name}={value}")
     gan.generator.summary()
     gan.discriminator.summary()
-    print(
-        cost.report(
-            gan.generator,
-            gan.discriminator,
-            FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
-            micro_batches=FLAGS.micro_batches,
-            bytes_per_activation=4 if FLAGS.precision == "float32" else 2,
-            r1=FLAGS.r1_weight > 0,
-            bcr=FLAGS.bcr,
-        )
-    )
+    step = {
+        "batch_size": FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
+        "micro_batches": FLAGS.micro_batches,
+        "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
+    }
+    if FLAGS.system == "gat":
+        print(gat_cost.report(gan.generator, gan.discriminator, **step))
+    else:
+        step |= {"r1": FLAGS.r1_weight > 0, "bcr": FLAGS.bcr}
+        print(cost.report(gan.generator, gan.discriminator, **step))
 
 
-def train(gan, recorded):
+def train(gan, recorded, folder):
     """Trains from the latest checkpoint, or from the start, to --total_kimg."""
     run = RunDirectory(FLAGS.run_dir)
-    run.check_flags(recorded, train_flags.FREE, FLAGS.force)
-    folder = pipeline.open_dataset(
-        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-    )
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     finished = continue_run(
         gan,
@@ -130,6 +120,7 @@ def train(gan, recorded):
         grid=FLAGS.grid,
         metric=metric,
         metric_kimg=FLAGS.metric_kimg,
+        vae=gat_flags.autoencoder(folder) if FLAGS.system == "gat" else None,
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

@@ -1,12 +1,16 @@
 """Speed of the full training step and of the generator: prints one JSON document.
 
     python benchmarks/train_step.py --config=configs/cifar10.cfg --batch_size=64
+    python benchmarks/train_step.py --config=configs/gat_s2_imagenet256.cfg --batch_size=2 \
+        --threads=1
 
-Every variant (XLA on or off, float32 or bfloat16) runs in a process of its own, so that peak memory
-is its own. Run it on an otherwise idle machine.
+Every variant runs in a process of its own, so that peak memory is its own: float32 and bfloat16,
+each with and without XLA for LadaGAN, with and without rematerialisation for GAT, whose teacher is
+replaced by constants. Run it on an otherwise idle machine.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -18,9 +22,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-VARIANTS = [
-    (precision, jit) for precision in ("float32", "mixed_bfloat16") for jit in ("off", "on")
-]
+OPTIONS = {  # what variants differ in besides precision: JSON name, flags of off and on
+    "lada": ("xla", ("--jit=off", "--jit=on")),
+    "gat": ("rematerialised", ("--noremat", "--remat")),
+}
 
 
 def main():
@@ -28,63 +33,110 @@ def main():
     parser.add_argument("--config", required=True, help="flagfile of the experiment")
     parser.add_argument("--batch_size", type=int, default=64, help="images per step")
     parser.add_argument("--steps", type=int, default=5, help="timed steps per variant")
+    parser.add_argument("--threads", type=int, default=0, help="0 (default): one per core")
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # used by the parent only
     arguments = parser.parse_args()
     if arguments.variant:
         print(json.dumps(measure(arguments)))
         return
     results = []
-    for precision, jit in VARIANTS:
-        child = [sys.executable, __file__, *sys.argv[1:], f"--variant={precision},{jit}"]
-        output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
-        results.append(json.loads(output.splitlines()[-1]))
+    for precision in ("float32", "mixed_bfloat16"):
+        for option in ("0", "1"):
+            child = [sys.executable, __file__, *sys.argv[1:], f"--variant={precision},{option}"]
+            output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
+            results.append(json.loads(output.splitlines()[-1]))
     print(json.dumps({"config": arguments.config, **hardware(), "variants": results}, indent=2))
 
 
 def measure(arguments):
     """Times one variant in this process."""
-    precision, jit = arguments.variant.split(",")
+    precision, option = arguments.variant.split(",")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    import numpy as np
     import tensorflow as tf
     from absl import flags
 
     import train
-    from ladagan_tf.evaluation import cost
+    from ladagan_tf.evaluation import cost, gat_cost
     from ladagan_tf.flags import train as train_flags
+    from ladagan_tf.training.strategy import use_jit
 
+    for set_threads in (
+        tf.config.threading.set_intra_op_parallelism_threads,
+        tf.config.threading.set_inter_op_parallelism_threads,
+    ):
+        set_threads(arguments.threads)
     train_flags.define()
     batch = arguments.batch_size
     given = [f"--flagfile={arguments.config}", f"--batch_size={batch}", "--dataset=unused"]
-    flags.FLAGS([__file__, *given, f"--precision={precision}", f"--jit={jit}"])
+    flags.FLAGS([__file__, *given, f"--precision={precision}", "--strategy=none"])
+    system = flags.FLAGS.system
+    name, settings = OPTIONS[system]
+    flags.FLAGS([__file__, settings[int(option)]])
     train_flags.resolve()
     gan = train.build()
-
-    random = np.random.default_rng(0)
-    size = flags.FLAGS.resolution
-    images = tf.constant(random.integers(0, 256, (batch, size, size, 3)), tf.uint8)
-    labels = tf.zeros((batch,), tf.int32)
-    latents = tf.constant(random.normal(size=(batch, flags.FLAGS.noise_dim)), tf.float32)
-    step = tf.function(lambda: gan.train_step((images, labels)))
-    generate = tf.function(lambda: gan.averaged(latents), jit_compile=jit == "on")
+    if system == "gat":
+        gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
+    latents, labels = inputs_of(gan.averaged, batch)
+    data = training_data(gan, batch), labels
+    step = tf.function(lambda: gan.train_step(data))
+    conditions = [labels] if system == "gat" else []
+    jit = use_jit(flags.FLAGS.jit)
+    generate = tf.function(lambda: gan.averaged(latents, *conditions), jit_compile=jit)
 
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
-    macs = cost.training_multiply_adds(gan.generator, gan.discriminator)
+    counted = gat_cost if system == "gat" else cost
+    macs = counted.training_multiply_adds(gan.generator, gan.discriminator)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)
     return {
         "precision": precision,
-        "xla": jit == "on",
+        name: option == "1",
         "batch_size": batch,
+        "threads": arguments.threads or len(os.sched_getaffinity(0)),
+        "seconds_per_step": round(step_seconds, 3),
         "train_images_per_s": round(batch / step_seconds, 2),
-        "generator_images_per_s": round(batch / generator_seconds, 1),
+        "generator_images_per_s": round(batch / generator_seconds, 2),
         "peak_memory_gb": round(peak / 1e9, 2),
         "training_multiply_adds_per_image": macs,
         "float32_matmul_multiply_adds_per_s": round(matmul),
         "share_of_float32_matmul_rate": round(rate / matmul, 3),
     }
+
+
+def inputs_of(generator, batch):
+    """Random latents and labels."""
+    import numpy as np
+    import tensorflow as tf
+
+    random = np.random.default_rng(0)
+    latents = random.normal(size=(batch, generator.noise_dim)).astype("float32")
+    classes = getattr(generator, "num_classes", 1)
+    return tf.constant(latents), tf.constant(random.integers(0, classes, batch), tf.int32)
+
+
+def training_data(gan, batch):
+    """What the input pipeline would yield: uint8 images, or moments of latents."""
+    import numpy as np
+    import tensorflow as tf
+
+    random = np.random.default_rng(1)
+    size = gan.generator.resolution
+    if hasattr(gan.generator, "num_classes"):
+        shape = (batch, size, size, 2 * gan.generator.channels)
+        return {"moments": tf.constant(random.random(shape), tf.float16)}
+    return tf.constant(random.integers(0, 256, (batch, size, size, 3)), tf.uint8)
+
+
+def constant_teacher(gan, batch):
+    """Features that cost nothing, as in the official measurement this is compared with."""
+    import tensorflow as tf
+
+    d = gan.discriminator
+    cls = tf.ones((batch, d.teacher_dim))
+    patches = tf.ones((batch, d.grid**2, d.teacher_dim))
+    return lambda batch, draws, size: (cls, patches)
 
 
 def timed(function, repeats):

@@ -21,8 +21,9 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if FLAGS.vae and not FLAGS.latents:
-            raise InputError(f"--vae={FLAGS.vae}: only latents need it; add --latents")
+        for name in ("vae", "store_teacher"):
+            if FLAGS[name].value and not FLAGS.latents:
+                raise InputError(f"--{name}={FLAGS[name].value}: only for latents; add --latents")
         if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
             info = _prepare_set()
         elif FLAGS.resolution is None:
@@ -82,6 +83,7 @@ def _encoding(resolution):
     import tensorflow as tf
 
     from ladagan_tf.training.batches import scale_images
+    from ladagan_tf.training.teachers import open_teacher
     from ladagan_tf.weights import vae_weights
 
     path = vae_weights.find(FLAGS.vae)
@@ -91,6 +93,7 @@ def _encoding(resolution):
             f"--resolution={resolution}: it must be a multiple of {vae.factor}, by which "
             f"--vae={FLAGS.vae} divides sides"
         )
+    teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
     description = records.Latents(
         size=resolution // vae.factor,
         channels=vae.latent_channels,
@@ -100,9 +103,14 @@ def _encoding(resolution):
         encoder_sha256=vae_weights.encoder_sha256(vae),
         scaling_factor=vae.scaling_factor,
         images=FLAGS.store_images,
+        teacher=teacher.about if teacher else None,
     )
-    encode = tf.function(lambda images: vae.encode(scale_images(images)))
-    return latents.Encoding(encode, description, FLAGS.encode_batch)
+    return latents.Encoding(
+        tf.function(lambda images: vae.encode(scale_images(images))),
+        description,
+        FLAGS.encode_batch,
+        tf.function(teacher.encode) if teacher else None,
+    )
 
 
 def _content(info):

@@ -1,23 +1,19 @@
 """`train.py` through real processes: exact resume, signals, damage, divergence, strategies."""
 
 import json
-import os
-import pathlib
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from train_processes import assert_identical, finish, start, stats, variables, wait_for_checkpoint
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.training.checkpoints import best_checkpoint
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 STEPS = 12
 BATCH = 8
 TINY = [
@@ -59,58 +55,6 @@ def command(dataset, run_dir, *flags):
         *TINY,
         *flags,
     ]
-
-
-def start(arguments, **environment):
-    return subprocess.Popen(
-        arguments,
-        cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=240)
-    return process.returncode, output
-
-
-def wait_for_checkpoint(run_dir, process, step):
-    deadline = time.monotonic() + 120
-    while not (run_dir / "checkpoints" / f"step-{step:08d}").is_dir():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def variables(run_dir, step=STEPS):
-    """Everything in a checkpoint, by name."""
-    folder = run_dir / "checkpoints" / f"step-{step:08d}"
-    reader = tf.train.load_checkpoint(str(folder / "ckpt"))
-    names = reader.get_variable_to_shape_map()
-    return {name: reader.get_tensor(name) for name in names if "CHECKPOINTABLE" not in name}
-
-
-def assert_identical(run_dir, reference):
-    ours, expected = variables(run_dir), variables(reference)
-    assert ours.keys() == expected.keys()
-    parts = {name.split("/")[1].split(".S")[0] for name in ours}
-    assert parts >= {"generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"}
-    assert parts >= {"window", "counters"}
-    for name, value in expected.items():
-        np.testing.assert_array_equal(ours[name], value, err_msg=name)
-    assert stats(run_dir) == stats(reference)
-    for picture in sorted((reference / "samples").iterdir()):
-        assert (run_dir / "samples" / picture.name).read_bytes() == picture.read_bytes()
-
-
-def stats(run_dir):
-    """Lines of stats.jsonl without what depends on the clock."""
-    lines = (run_dir / "stats.jsonl").read_text().splitlines()
-    clock = ("img_per_s", "metric_seconds")
-    return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +100,7 @@ def test_kill_and_the_same_command_again_is_the_uninterrupted_run(dataset, refer
         finish(process)
     code, output = finish(start(command(dataset, run_dir)))
     assert code == 0, output
-    assert_identical(run_dir, reference)
+    assert_identical(run_dir, reference, STEPS)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -170,7 +114,7 @@ def test_a_signal_saves_and_says_how_to_continue(dataset, reference, tmp_path, n
     assert f"stopped by {number.name}; run the same command to continue" in output
     code, output = finish(start(command(dataset, run_dir)))
     assert code == 0, output
-    assert_identical(run_dir, reference)
+    assert_identical(run_dir, reference, STEPS)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(dataset, reference, tmp_path):
@@ -184,7 +128,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(dataset, reference, t
     assert code == 0, output
     assert "step-00000012 is damaged" in output
     assert "falling back" in output
-    assert_identical(run_dir, reference)
+    assert_identical(run_dir, reference, STEPS)
 
 
 def test_a_finished_run_says_so_and_can_be_prolonged(dataset, reference, tmp_path):
@@ -212,7 +156,7 @@ def test_changed_mathematics_is_refused_unless_forced(dataset, reference, tmp_pa
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(dataset, reference, tmp_path):
     run_dir = tmp_path / "diverged"
     shutil.copytree(reference, run_dir)
-    before = variables(run_dir)
+    before = variables(run_dir, STEPS)
     code, output = finish(
         start(command(dataset, run_dir, "--g_lr=1e30", "--total_kimg=0.4", "--force"))
     )
@@ -221,7 +165,7 @@ def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(dataset, re
     assert "the last good checkpoint is" in output
     assert "step-00000012. Lower --g_lr" in output
     assert "Traceback" not in output
-    after = variables(run_dir)
+    after = variables(run_dir, STEPS)
     for name, value in before.items():
         np.testing.assert_array_equal(after[name], value)
 
@@ -233,7 +177,7 @@ def test_flags_cfg_alone_reproduces_the_run(dataset, reference, tmp_path):
     arguments = [sys.executable, "train.py", f"--flagfile={flags}", f"--run_dir={run_dir}"]
     code, output = finish(start(arguments))
     assert code == 0, output
-    assert_identical(run_dir, reference)
+    assert_identical(run_dir, reference, STEPS)
 
 
 def test_two_workers_equal_two_replicas(dataset, tmp_path):

@@ -42,7 +42,7 @@ class Collected:
     Attributes:
         count: int; None if unknown (statistics from a file).
         mean, covariance: float64 (D,) and (D, D); None without a feature network.
-        class_counts: int64 (C,), images by their most likely class.
+        class_counts: int64 (C,), images by their most likely class; None without logits.
         features, logits: float32 (N, D) and (N, C), if kept.
         patches: PatchBank, if kept.
     """
@@ -107,8 +107,9 @@ def collect(
                 out = compute(batch)
                 moments = moments or Moments(extractor.dimension)
                 moments.add(out["features"])
-                best = np.argmax(out["logits"], axis=1)
-                classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
+                if "logits" in out:
+                    best = np.argmax(out["logits"], axis=1)
+                    classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
                 if needs.features:
                     features.append(out["features"])
                 if needs.logits:
@@ -118,7 +119,7 @@ def collect(
         count=images.count,
         mean=moments and moments.mean,
         covariance=moments and moments.covariance(),
-        class_counts=classes if compute else None,
+        class_counts=classes if np.ndim(classes) else None,
         features=np.concatenate(features) if features else None,
         logits=np.concatenate(logits) if logits else None,
         patches=patches,

@@ -10,8 +10,11 @@ import tensorflow as tf
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import inception_weights
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
+from ladagan_tf.models.dinov2 import DinoV2
+from ladagan_tf.weights import dinov2_weights
 
-INCEPTION, CLASSIFIER, NONE, AUTO = "inception", "classifier", "none", "auto"
+INCEPTION, CLASSIFIER, DINOV2 = "inception", "classifier", "dinov2"
+NONE, AUTO = "none", "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +22,9 @@ class Extractor:
     """A feature network and what a protocol says of it.
 
     Attributes:
-        name: "inception" or "classifier".
+        name: "inception", "classifier" or "dinov2".
         features: function from uint8 images (B, S, S, 3), a tensor, to a dict of float32
-            "features" (B, D) and "logits" (B, C).
+            "features" (B, D) and, where the network has classes, "logits" (B, C).
         dimension: int, D.
         resolution: int, the only S it takes; None for any.
         about: dict of plain values: network, hash of its weights, resize.
@@ -70,7 +73,7 @@ def classifier(path):
     about = {
         "network": "ladagan_tf classifier",
         "file": str(path),
-        "sha256": _weights_sha256(network),
+        "sha256": weights_sha256(network),
         "resize": "none",
         **network.about,
     }
@@ -83,13 +86,40 @@ def classifier(path):
     )
 
 
+def dinov2(preset=dinov2_weights.LARGE):
+    """DINOv2 as FD_DINOv2 is measured with (Stein et al. 2023): ViT-L/14 unless told otherwise.
+
+    Args:
+        preset: see `dinov2_weights.load`.
+
+    Returns:
+        Extractor: the normalised class token, 1,024 features of ViT-L; no logits.
+
+    Raises:
+        InputError: if KerasHub or its weights cannot be had.
+    """
+    backbone, sha256 = dinov2_weights.load(preset, "features=dinov2")
+    network = DinoV2(backbone, antialias_images=True)
+
+    def features(images):
+        return {"features": network(network.prepared(images))[0]}
+
+    about = {
+        "network": "DINOv2, normalised class token",
+        "preset": preset,
+        "sha256": sha256,
+        "resize": f"bicubic to {network.side} x {network.side}, antialiased",
+    }
+    return Extractor(DINOV2, features, network.features, None, about)
+
+
 def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cache_dir=None):
     """Opens what `--features=` names.
 
     Args:
         spec: "inception"; "classifier:PATH"; "classifier", the one beside the prepared set, which
-            is trained if it is missing; "none"; or "auto": "classifier" for `shapes`, otherwise
-            "inception".
+            is trained if it is missing; "dinov2" or "dinov2:PRESET"; "none"; or "auto":
+            "classifier" for `shapes`, otherwise "inception".
         dataset: what `--dataset=` named.
         folder: the prepared set, or None.
         inception_path, cache_dir: see `inception`.
@@ -107,9 +137,12 @@ def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cach
         return None
     if kind == INCEPTION and not path:
         return inception(inception_path, cache_dir)
+    if kind == DINOV2:
+        return dinov2(path or dinov2_weights.LARGE)
     if kind != CLASSIFIER:
         raise InputError(
-            f"features={spec}: give inception, classifier, classifier:FILE.keras, none or auto"
+            f"features={spec}: give inception, classifier, classifier:FILE.keras, dinov2, "
+            "dinov2:PRESET, none or auto"
         )
     if not path:
         if folder is None:
@@ -166,7 +199,8 @@ def replicated(function, strategy=None, jit=False):
     return call
 
 
-def _weights_sha256(network):
+def weights_sha256(network):
+    """SHA-256 (hex) over paths, shapes and values of a Keras model's weights."""
     digest = hashlib.sha256()
     for weight in network.weights:
         digest.update(f"{weight.path} {tuple(weight.shape)}\n".encode())

@@ -4,6 +4,7 @@ Counted as in `evaluation.cost`, which also counts parameters: matrix products o
 "119 GFLOPs" of XL/2 are such multiply-adds.
 """
 
+from ladagan_tf.evaluation.cost import parameter_counts
 from ladagan_tf.models.gat_layers import swiglu_width
 
 
@@ -63,3 +64,76 @@ def training_multiply_adds(generator, discriminator):
         int.
     """
     return 4 * generator_multiply_adds(generator) + 16 * discriminator_multiply_adds(discriminator)
+
+
+def _block_activations(tokens, width, heads):
+    # Normed and residual streams, q, k, v before and after their norms, the scores, SwiGLU.
+    return tokens * (12 * width + 2 * heads * tokens + 3 * swiglu_width(width))
+
+
+def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes_per_activation=4):
+    """Rough peak memory of one training step on one device, in bytes, by what uses it.
+
+    Counted as in `cost.memory_estimate`. The greater phase is D's: four passes of D are kept for
+    the backward pass; with `remat` only the blocks' inputs of each, and one block at a time.
+
+    Args:
+        generator, discriminator: `models.gat` networks.
+        batch_size: int, samples per device and step.
+        micro_batches: int, parts the batch is computed in.
+        bytes_per_activation: int, 4 for float32 and 2 for the half precisions. D's own phase is in
+            float32 where a penalty is taken.
+
+    Returns:
+        Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
+    """
+    g_total, g_trained = parameter_counts(generator)
+    d_total, d_trained = parameter_counts(discriminator)
+
+    def kept(network, tokens):
+        block = _block_activations(tokens, network.width, network.num_heads)
+        if network.remat:
+            return network.depth * tokens * network.width + block
+        return network.depth * block
+
+    one_g = kept(generator, generator.grid**2)
+    one_d = kept(discriminator, discriminator.grid**2 + 1)
+    per_sample = max(4 * one_d * 4, (one_g + one_d) * bytes_per_activation)
+    parts = {
+        "weights": 4 * (g_total + d_total),
+        "optimizer": 8 * (g_trained + d_trained),
+        "ema": 4 * g_total,
+        "gradients": 4 * max(g_trained, d_trained) * (1 if micro_batches == 1 else 2),
+        "activations": batch_size // micro_batches * per_sample,
+    }
+    return {**parts, "total": sum(parts.values())}
+
+
+def report(generator, discriminator, batch_size, **step):
+    """Parameters, multiply-adds and the memory estimate of a training step, as text.
+
+    Args:
+        generator, discriminator: `models.gat` networks.
+        batch_size: int, samples per device and step.
+        **step: the other arguments of `memory_estimate`.
+
+    Returns:
+        str of three lines.
+    """
+    lines = []
+    for network, multiply_adds in (
+        (generator, generator_multiply_adds(generator)),
+        (discriminator, discriminator_multiply_adds(discriminator)),
+    ):
+        total, trained = parameter_counts(network)
+        lines.append(
+            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
+            f"{multiply_adds / 1e9:.2f} G multiply-adds per sample"
+        )
+    memory = memory_estimate(generator, discriminator, batch_size, **step)
+    step_cost = batch_size * training_multiply_adds(generator, discriminator)
+    lines.append(
+        f"a step of {batch_size}: {step_cost / 1e12:.1f} T multiply-adds without the teacher and, "
+        f"roughly, {memory['total'] / 1e9:.1f} GB per device"
+    )
+    return "\n".join(lines)

@@ -7,20 +7,22 @@ import numpy as np
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics, tfgan
 from ladagan_tf.evaluation.collection import Needs
-from ladagan_tf.evaluation.features import CLASSIFIER, INCEPTION
+from ladagan_tf.evaluation.features import CLASSIFIER, DINOV2, INCEPTION
 from ladagan_tf.evaluation.sliced import sliced_wasserstein
 
 SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
-METRICS = ("fid", "fcd", "kid", "is", "prdc", "modes", "swd")
+METRICS = ("fid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
 # What each kind of feature network can be asked for, and what it is asked for by default.
 DEFAULTS = {
     INCEPTION: ("fid", "kid", "is", "prdc"),
     CLASSIFIER: ("fcd", "is", "prdc", "modes", "swd"),
+    DINOV2: ("fd", "kid", "prdc"),
     None: ("swd",),
 }
 ALLOWED = {
     INCEPTION: ("fid", "kid", "is", "prdc", "swd"),
     CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd"),
+    DINOV2: ("fd", "kid", "prdc", "swd"),
     None: ("swd",),
 }
 
@@ -69,9 +71,10 @@ def check_metrics(names, extractor, real_has_images=True):
         if name not in ALLOWED[extractor]:
             raise InputError(
                 f"metrics={name} is not defined with features={extractor or 'none'}: that has "
-                f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's)"
+                f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's, "
+                "fd DINOv2's)"
             )
-        if not real_has_images and name not in ("fid", "fcd", "is"):
+        if not real_has_images and name not in ("fid", "fcd", "fd", "is"):
             raise InputError(
                 f"metrics={name} needs the reference's images; mu and sigma alone give fid and is"
             )
@@ -80,7 +83,7 @@ def check_metrics(names, extractor, real_has_images=True):
 
 def needs(names, real, engine="ours"):
     """What `collection.collect` has to keep for these metrics, of the real or generated images."""
-    banked = {"kid", "prdc"} | ({"fid", "fcd"} if engine == "tfgan" else set())
+    banked = {"kid", "prdc"} | ({"fid", "fcd", "fd"} if engine == "tfgan" else set())
     return Needs(
         features=bool(banked & set(names)),
         logits="is" in names and not real,
@@ -188,13 +191,14 @@ def _tfgan(name, generated, real):
 _OURS = {
     "fid": _frechet,
     "fcd": _frechet,
+    "fd": _frechet,
     "kid": _kernel,
     "is": _score,
     "prdc": _prdc,
     "modes": _modes,
     "swd": _sliced,
 }
-_TFGAN = ("fid", "fcd", "kid", "is")
+_TFGAN = ("fid", "fcd", "fd", "kid", "is")
 
 
 def over_repeats(repeats):

@@ -7,7 +7,7 @@ extractor and number, and no evaluation of `evaluate.py` has such a name.
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
 
-METRICS = ("fid", "fcd", "swd")  # each is lower for better images
+METRICS = ("fid", "fcd", "fd", "swd")  # each is lower for better images
 
 
 class QuickMetric:

@@ -9,7 +9,8 @@ def define():
         "features",
         "auto",
         "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared set, "
-        "trained once), none; auto (default): classifier for --dataset=shapes, else inception.",
+        "trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or folder of "
+        "KerasHub, none; auto (default): classifier for --dataset=shapes, else inception.",
     )
     flags.DEFINE_string(
         "inception_weights",

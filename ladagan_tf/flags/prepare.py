@@ -97,6 +97,13 @@ def _define_latents():
         True,
         "Keep the images beside the latents, for a teacher and for metrics; on by default.",
     )
+    flags.DEFINE_string(
+        "store_teacher",
+        None,
+        "With --latents: store the features of a teacher, dinov2, dinov2:PRESET or "
+        "classifier:FILE.keras, so that train.py --teacher=stored need not compute them; none by "
+        "default.",
+    )
     flags.DEFINE_integer(
         "encode_batch", 16, "Images to encode at once; 16 by default.", lower_bound=1
     )

@@ -7,10 +7,10 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
-from ladagan_tf.flags import measuring
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.flags import gat, lada, measuring
 
 FLAGS = flags.FLAGS
+SYSTEMS = {"lada": lada, "gat": gat}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
@@ -18,7 +18,7 @@ FREE = {
     "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
     "features", "inception_weights", "cache_dir",
 }  # fmt: skip
-UNRECORDED = {"dry_run", "force", "preset"}
+UNRECORDED = {"dry_run", "force", "preset", "size"}
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
@@ -27,11 +27,13 @@ POSITIVE = (
 
 
 def define():
-    """Defines them. Sizes without a value come from --preset."""
+    """Defines those of both systems."""
     _define_data_flags()
-    _define_size_flags()
-    _define_objective_flags()
+    _define_shared_flags()
     _define_run_flags()
+    for system in SYSTEMS.values():
+        system.define()
+        flags.adopt_module_key_flags(system)
     _define_metric_flags()
     measuring.define()
     flags.adopt_module_key_flags(measuring)
@@ -41,8 +43,9 @@ def _define_data_flags():
     flags.DEFINE_string(
         "dataset",
         None,
-        "Images to train on: a folder made by ladagan_tf.prepare, tfds:NAME[@SPLIT], or shapes; "
-        "the last two are prepared into data/ on first use. Required.",
+        "Images to train on: a folder made by ladagan_tf.prepare (with --latents for GAT), "
+        "tfds:NAME[@SPLIT], or shapes; the last two are prepared into data/ on first use. "
+        "Required.",
     )
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
@@ -53,60 +56,29 @@ def _define_data_flags():
     )
 
 
-def _define_size_flags():
+def _define_shared_flags():
     flags.DEFINE_enum(
-        "preset",
-        "cifar10_32",
-        list(PRESETS),
-        "Network sizes of the paper; the flags of this group replace single ones. cifar10_32 by "
-        "default.",
+        "system",
+        "lada",
+        list(SYSTEMS),
+        "lada: LadaGAN on images (default); gat: GAT on the latents of an autoencoder. Flags below "
+        "that give two defaults give LadaGAN's first.",
     )
-    flags.DEFINE_integer("resolution", None, "Side of the images in pixels: 32, 64, 128 or 256.")
-    flags.DEFINE_integer("noise_dim", 128, "Size of the latent; 128 by default.")
-    flags.DEFINE_list("g_widths", None, "Generator: token widths at 8x8, 16x16 and 32x32.")
-    flags.DEFINE_list("g_heads", "4,4,4", "Generator: attention heads per block; 4,4,4 by default.")
-    flags.DEFINE_list(
-        "g_mlp_widths", "512,512,512", "Generator: MLP units per block; 512,512,512 by default."
+    flags.DEFINE_integer(
+        "resolution", None, "Side of the images in pixels; the preset's or the set's by default."
     )
-    flags.DEFINE_list(
-        "g_decoder_widths",
-        None,
-        "Generator: channels of the convolutional decoder's stages; empty for a patch head.",
+    flags.DEFINE_integer("noise_dim", None, "Size of the latent z; 128 or 64 by default.")
+    flags.DEFINE_float(
+        "r1_weight", None, "Weight of R1, at every step; 1e-4 or 0.05 by default, 0: off."
     )
-    flags.DEFINE_list(
-        "d_widths", None, "Discriminator: channels of the first convolution and each down block."
-    )
-    flags.DEFINE_list(
-        "d_out_widths", "512,1024", "Discriminator: channels of the head; 512,1024 by default."
-    )
-    flags.DEFINE_integer("d_heads", 4, "Discriminator: attention heads; 4 by default.")
-    flags.DEFINE_integer("d_mlp_width", 512, "Discriminator: MLP units; 512 by default.")
-    flags.DEFINE_enum(
-        "score",
-        "full",
-        ["full", "per_head"],
-        "Attention scores from the whole query (official code; default) or from each head's part "
-        "of it (paper).",
-    )
-
-
-def _define_objective_flags():
-    flags.DEFINE_enum(
-        "loss", "nsl", ["nsl", "hinge"], "Adversarial loss: non-saturating logistic, or hinge."
-    )
-    flags.DEFINE_float("r1_weight", 1e-4, "Weight of R1, at every step; 1e-4 by default, 0: off.")
-    flags.DEFINE_string(
-        "policy",
-        "color,translation",
-        "DiffAugment steps among color, translation, cutout; color,translation by default.",
-    )
-    flags.DEFINE_boolean("bcr", False, "Balanced consistency regularisation; off by default.")
-    flags.DEFINE_float("bcr_weight", 0.1, "Its weight; 0.1 by default.")
     flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator; 2e-4 by default.")
     flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator; 2e-4 by default.")
-    flags.DEFINE_float("beta1", 0.5, "Adam beta 1 of both networks; 0.5 by default.")
+    flags.DEFINE_float("beta1", None, "Adam beta 1 of both networks; 0.5 or 0 by default.")
     flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of both networks; 0.99 by default.")
-    flags.DEFINE_float("clip_norm", 0.0, "Largest joint gradient norm; 0 (default): no clipping.")
+    flags.DEFINE_float("epsilon", None, "Adam epsilon; 1e-7 or 1e-8 by default.")
+    flags.DEFINE_float(
+        "clip_norm", None, "Largest joint gradient norm; 0 (no clipping) or 1 by default."
+    )
     flags.DEFINE_float("ema_decay", 0.999, "EMA decay per step; 0.999 by default.")
     flags.DEFINE_float(
         "ema_halflife_kimg",
@@ -126,10 +98,12 @@ def _define_run_flags():
         "run_dir", None, "Folder of the run; runs/<name of the --flagfile> by default."
     )
     flags.DEFINE_float(
-        "total_kimg", 68_096, "Length of the run in thousands of images; 68096 by default."
+        "total_kimg",
+        None,
+        "Length of the run in thousands of images; 68096 or 51200 by default.",
     )
     flags.DEFINE_integer(
-        "batch_size", 128, "Images per step over all devices (global); 128 by default."
+        "batch_size", None, "Images per step over all devices (global); 128 or 512 by default."
     )
     flags.DEFINE_integer(
         "micro_batches",
@@ -184,22 +158,22 @@ def _define_metric_flags():
 
 
 def resolve():
-    """Fills in what the preset and the config's name imply.
+    """Fills in what the system, its size and the config's name imply.
 
     Returns:
-        Dict from name to text of the flags that a run records.
+        Dict from name to text of the flags that a run records; those of the other system are not
+        among them.
 
     Raises:
         InputError: for values that no run can have.
     """
-    preset = PRESETS[FLAGS.preset]
-    implied = {
-        "resolution": preset.resolution,
-        "g_widths": preset.widths,
-        "g_decoder_widths": preset.decoder_widths,
-        "d_widths": preset.discriminator_widths,
-    }
-    for name, value in implied.items():
+    system = SYSTEMS[FLAGS.system]
+    others = [module.__name__ for module in SYSTEMS.values() if module is not system]
+    foreign = {f.name for name in others for f in FLAGS.flags_by_module_dict()[name]}
+    given = [name for name in sorted(foreign) if FLAGS[name].present]
+    if given:
+        raise InputError(f"--{given[0]}: there is no such flag with --system={FLAGS.system}")
+    for name, value in {**system.DEFAULTS, **system.implied()}.items():
         if FLAGS[name].value is None:
             FLAGS[name].value = value
     if FLAGS.dataset is None:
@@ -216,17 +190,19 @@ def resolve():
             a.split("=", 1)[1] for a in sys.argv if a.startswith(("--flagfile=", "-flagfile="))
         ]
         FLAGS.run_dir = str(pathlib.Path("runs") / pathlib.Path((configs or ["run"])[-1]).stem)
-    recorded = {}
-    for flag in FLAGS.get_key_flags_for_module(sys.argv[0]):
-        if flag.name not in UNRECORDED and flag.value is not None:
-            listed = isinstance(flag.value, list | tuple)
-            recorded[flag.name] = ",".join(map(str, flag.value)) if listed else str(flag.value)
-    return recorded
+    return {
+        flag.name: _text(flag.value)
+        for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
+        if flag.name not in UNRECORDED | foreign and flag.value is not None
+    }
 
 
-def integers(name):
-    """The integers of a list flag."""
-    try:
-        return tuple(int(value) for value in FLAGS[name].value)
-    except ValueError:
-        raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
+def defaults():
+    """Dict from name to text of what flags are if nothing is said: what older runs had."""
+    values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
+    values |= SYSTEMS[FLAGS.system].DEFAULTS
+    return {name: _text(value) for name, value in values.items() if value is not None}
+
+
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -72,6 +72,14 @@ class GatObjective:
     averages_statistics = False
 
     @property
+    def needs(self):
+        """What `data.pipeline.make_dataset` is asked for beside moments."""
+        if self.teacher is None:
+            return {}
+        images = self.teacher.needs_images
+        return {"with_images": images, "with_teacher": not images}
+
+    @property
     def metrics(self):
         """Names of the scalars the two losses report."""
         alignment = ("alignment",) if self.teacher else ()

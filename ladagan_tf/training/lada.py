@@ -1,6 +1,7 @@
 """LadaGAN's objective (arXiv 2401.09596, Sec. III-D; official order of operations, spec 2)."""
 
 import dataclasses
+import typing
 
 from keras import ops
 
@@ -52,6 +53,7 @@ class LadaObjective:
 
     # The EMA generator's batch norm statistics are averages too (official code).
     averages_statistics = True
+    needs: typing.ClassVar = {}  # nothing but images of the input pipeline
 
     @property
     def steps(self):

@@ -3,10 +3,10 @@
 import math
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline
+from ladagan_tf.models.decoded import DecodedGenerator
 from ladagan_tf.training import callbacks, observers
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.strategy import worker
@@ -30,6 +30,7 @@ def continue_run(
     grid=8,
     metric=None,
     metric_kimg=500.0,
+    vae=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -49,6 +50,7 @@ def continue_run(
         grid: int, rows and columns of sample grids.
         metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
         metric_kimg: float, interval of its measurements.
+        vae: models.vae.AutoencoderKL that decodes what a generator of latents makes, or None.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -76,6 +78,7 @@ def continue_run(
             worker_index=index,
             num_workers=workers,
             replicas=replicas,
+            **model.objective.needs,
         )
     )
     schedule = callbacks.Schedule(batch_size, start, total)
@@ -83,19 +86,17 @@ def continue_run(
     chief = index == 0
     around, measuring = [guard], None
     if chief:
-        run.start(flags, (model.generator, model.discriminator))
+        run.start(flags, (model.generator, model.discriminator), vae)
         run.truncate_stats(start)
         writer = tf.summary.create_file_writer(str(run.tensorboard))
-        latents = np.random.default_rng(seed).normal(size=(grid**2, model.generator.noise_dim))
+        shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
         around += [
             observers.Progress(schedule, log_kimg / 10),
             observers.Statistics(schedule, run, writer, log_kimg),
-            observers.Samples(
-                schedule, run, writer, sample_kimg, latents.astype(np.float32), columns=grid
-            ),
+            observers.Samples(schedule, run, writer, sample_kimg, shown, grid, seed),
         ]
         if metric:
-            measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric)
+            measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
             around.append(measuring)
         print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
     saving = callbacks.Checkpointing(
@@ -118,7 +119,7 @@ def run_steps(model, stream, steps, around):
 
     Args:
         model: AdversarialModel, built and compiled in its strategy's scope.
-        stream: tf.distribute.DistributedDataset of (images, labels); endless.
+        stream: tf.distribute.DistributedDataset of what `train_step` takes; endless.
         steps: int.
         around: list of keras.callbacks.Callback; setting `model.stop_training` ends the loop.
     """

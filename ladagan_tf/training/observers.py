@@ -11,6 +11,8 @@ from ladagan_tf.generators import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6
+HALF = 0.5  # psi of the second grid
+SHOWN = ("d_loss", "g_loss", "r1", "alignment")  # beside the progress bar
 
 
 class Statistics(StepCallback):
@@ -51,29 +53,39 @@ class Statistics(StepCallback):
 
 
 class Samples(StepCallback):
-    """Writes a grid of EMA samples from fixed latents, and an attention sheet, every `kimg`.
+    """Writes a grid of EMA samples from fixed latents every `kimg`, and before the first step.
 
-    The grid is also written before the first step. `generator` must have `attention_maps`.
+    LadaGAN adds a sheet of what its heads attend to. A conditional generator shows a class per row,
+    spread over all, and a second grid of the same samples half way to their classes' means.
 
     Args:
         schedule: Schedule.
         run: RunDirectory.
         writer: tf.summary writer.
         kimg: float.
-        latents: float array (N, Z), the grid's latents.
-        columns: int, images per row.
+        network: keras.Model, the EMA generator, or what decodes it.
+        grid: int, rows and columns.
+        seed: int, of the latents.
     """
 
-    def __init__(self, schedule, run, writer, kimg, latents, columns):
+    def __init__(self, schedule, run, writer, kimg, network, grid, seed):
         super().__init__(schedule)
         self.run = run
         self.writer = writer
         self.kimg = kimg
-        self.latents = latents
-        self.columns = columns
+        self.network = network
+        self.columns = grid
+        latents = np.random.default_rng(seed).normal(size=(grid**2, network.noise_dim))
+        self.inputs = [latents.astype(np.float32)]
+        if hasattr(network, "num_classes"):
+            rows = np.linspace(0, network.num_classes - 1, grid).round().astype(np.int32)
+            self.inputs.append(np.repeat(rows, grid))
 
     def on_train_begin(self, logs=None):
-        self.generate = tf.function(self.model.averaged.attention_maps)
+        if hasattr(self.network, "attention_maps"):
+            self.sheets, self.generate = self._attended, tf.function(self.network.attention_maps)
+        else:
+            self.sheets, self.generate = self._truncated, tf.function(self.network)
         if self.schedule.start_step == 0:
             self.write(0)
 
@@ -82,22 +94,35 @@ class Samples(StepCallback):
             self.write(step)
 
     def write(self, step):
+        seen = self.schedule.images(step)
+        for name, sheet in self.sheets().items():
+            pictures.save_png(self.run.samples / f"{name}_{seen / 1000:010.3f}kimg.png", sheet)
+            with self.writer.as_default(step=seen):
+                tf.summary.image(name, sheet[None])
+
+    def _batches(self):
+        for start in range(0, len(self.inputs[0]), 64):
+            yield [part[start : start + 64] for part in self.inputs]
+
+    def _attended(self):
         images, maps = [], None
-        for start in range(0, len(self.latents), 64):
-            batch, batch_maps = self.generate(self.latents[start : start + 64])
+        for inputs in self._batches():
+            batch, batch_maps = self.generate(*inputs)
             images.append(pictures.to_uint8(batch))
             if maps is None:
                 maps = [np.asarray(m[:ATTENTION_IMAGES], np.float32) for m in batch_maps]
         images = np.concatenate(images)
-        seen = self.schedule.images(step)
-        sheets = {
+        return {
             "samples": pictures.grid(images, self.columns),
             "attention": pictures.attention_sheet(images[:ATTENTION_IMAGES], maps),
         }
-        for name, sheet in sheets.items():
-            pictures.save_png(self.run.samples / f"{name}_{seen / 1000:010.3f}kimg.png", sheet)
-            with self.writer.as_default(step=seen):
-                tf.summary.image(name, sheet[None])
+
+    def _truncated(self):
+        sheets = {}
+        for name, psi in (("samples", 1.0), (f"samples_psi{HALF}", HALF)):
+            images = [pictures.to_uint8(self.generate(*i, psi=psi)) for i in self._batches()]
+            sheets[name] = pictures.grid(np.concatenate(images), self.columns)
+        return sheets
 
 
 class Measuring(StepCallback):
@@ -109,18 +134,17 @@ class Measuring(StepCallback):
         writer: tf.summary writer.
         kimg: float.
         metric: evaluation.quick.QuickMetric.
+        network: keras.Model, the EMA generator, or what decodes it.
     """
 
-    def __init__(self, schedule, run, writer, kimg, metric):
+    def __init__(self, schedule, run, writer, kimg, metric, network):
         super().__init__(schedule)
         self.run = run
         self.writer = writer
         self.kimg = kimg
         self.metric = metric
+        self.generator = of_network(network)
         self.score, self.measured_step = None, None
-
-    def on_train_begin(self, logs=None):
-        self.generator = of_network(self.model.averaged)
 
     def after_step(self, step):
         if not self.schedule.due(step, self.kimg):
@@ -169,7 +193,7 @@ class Progress(StepCallback):
     def after_step(self, step):
         if self.schedule.due(step, self.kimg):
             results = self.model.window_results()
-            shown = {name: results[name] for name in ("d_loss", "g_loss", "r1") if name in results}
+            shown = {name: results[name] for name in SHOWN if name in results}
             self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update(self.schedule.batch_size)
 

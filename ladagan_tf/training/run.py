@@ -2,6 +2,7 @@
 
 flags.cfg         every flag resolved; `python train.py --flagfile=flags.cfg` is this run
 models.json       classes and configurations of both networks
+vae.keras         GAT: the autoencoder that decodes what the generator makes
 environment.json  versions, devices and revision of each start
 stats.jsonl       one line per logging window, the only truth; TensorBoard mirrors it
 checkpoints/      step-*/ complete folders, renamed into place when written
@@ -15,7 +16,7 @@ import keras
 
 from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import write_text
+from ladagan_tf.files import atomic_path, write_text
 
 
 class RunDirectory:
@@ -29,26 +30,29 @@ class RunDirectory:
         self.path = pathlib.Path(path)
         self.flags_file = self.path / "flags.cfg"
         self.models_file = self.path / "models.json"
+        self.vae_file = self.path / "vae.keras"
         self.environment_file = self.path / "environment.json"
         self.stats_file = self.path / "stats.jsonl"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
-    def check_flags(self, flags, free, force):
+    def check_flags(self, flags, free, force, defaults=None):
         """Refuses to continue a run with other mathematics.
 
         Args:
             flags: dict from flag name to resolved text.
             free: names that may change between starts.
             force: bool, continue nevertheless.
+            defaults: dict of text, what a flag was that the run does not name, because it began
+                before there was such a flag.
 
         Raises:
             InputError: naming each flag that differs, unless `force`.
         """
         if not self.flags_file.exists():
             return
-        saved = read_flags(self.flags_file)
+        saved = {**(defaults or {}), **read_flags(self.flags_file)}
         changed = [
             f"--{name}={flags[name]} (the run has {saved.get(name, 'no value')})"
             for name in flags
@@ -60,13 +64,22 @@ class RunDirectory:
                 "run; use another --run_dir, or --force to continue anyway"
             )
 
-    def start(self, flags, networks):
-        """Writes what identifies this start. Call it on the chief, after `check_flags`."""
+    def start(self, flags, networks, vae=None):
+        """Writes what identifies this start. Call it on the chief, after `check_flags`.
+
+        Args:
+            flags: dict of text.
+            networks: keras.Models, by whose names their configurations are found.
+            vae: models.vae.AutoencoderKL of a GAT run, or None.
+        """
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.flags_file, "".join(f"--{k}={v}\n" for k, v in sorted(flags.items())))
         configs = {n.name: keras.saving.serialize_keras_object(n) for n in networks}
         write_text(self.models_file, json.dumps(configs, indent=2) + "\n")
+        if vae:
+            with atomic_path(self.vae_file) as temporary:
+                vae.save(temporary)
         starts = []
         if self.environment_file.exists():
             starts = json.loads(self.environment_file.read_text())

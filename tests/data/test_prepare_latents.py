@@ -149,7 +149,7 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         ({"resolution": 7, "source": "shapes"}, "--resolution=7: it must be a multiple of 2"),
         ({"vae": None}, "--vae is required with --latents"),
         ({"vae": "nowhere"}, "nowhere: .*sd15, sd-mse, weights of diffusers"),
-        ({"latents": False}, "--vae=.*: only latents need it; add --latents"),
+        ({"latents": False}, "--vae=.*: only for latents; add --latents"),
     ],
 )
 def test_the_command_refuses_a_mistake_in_one_line(

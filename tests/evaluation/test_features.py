@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
+from tiny_dinov2 import FEATURES, save_preset
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.features import classifier, open_extractor, replicated
@@ -81,6 +83,21 @@ def test_the_default_is_the_classifier_for_shapes_and_inception_for_the_rest(mon
     assert open_extractor("auto", dataset="shapes", folder=tmp_path) == "classifier"
     assert open_extractor("auto", dataset="tfds:cifar10", folder=tmp_path) == "inception"
     assert open_extractor("none") is None
+
+
+def test_dinov2_gives_the_class_token_of_images_of_any_size(tmp_path):
+    preset = save_preset(tmp_path / "tiny")
+    found = open_extractor(f"dinov2:{preset}")
+    assert (found.name, found.dimension, found.resolution) == ("dinov2", FEATURES, None)
+    assert found.about["preset"] == preset and len(found.about["sha256"]) == 64
+    images = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3), dtype=np.uint8)
+    tokens = found.features(images)["features"]
+    assert tokens.shape == (2, FEATURES)
+    # Pillow's bicubic is antialiased.
+    planes = [Image.fromarray(images[0, :, :, c].astype(np.float32)) for c in range(3)]
+    small = [np.asarray(plane.resize((224, 224), Image.Resampling.BICUBIC)) for plane in planes]
+    expected = found.features(np.stack(small, axis=2)[None])["features"]
+    np.testing.assert_allclose(tokens[:1], expected, atol=1e-4)
 
 
 def test_another_name_is_one_line():

@@ -1,0 +1,232 @@
+"""Flags of `train.py --system=gat`, and the networks and objective they describe."""
+
+from absl import flags
+
+from ladagan_tf.data import records
+from ladagan_tf.errors import InputError
+from ladagan_tf.flags.lists import integers
+from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat_sizes import SIZES
+from ladagan_tf.models.vae import SD1_SCALING_FACTOR
+from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.training.teachers import open_teacher
+from ladagan_tf.weights import vae_weights
+
+FLAGS = flags.FLAGS
+# What flags that both systems have mean here, unless they are given.
+DEFAULTS = {
+    "noise_dim": 64,
+    "r1_weight": 0.05,
+    "beta1": 0.0,
+    "epsilon": 1e-8,
+    "clip_norm": 1.0,
+    "batch_size": 512,
+    "total_kimg": 51_200.0,
+}
+BASE_WIDTH = 768  # at which the learning rates are given
+DINO_FEATURES = 768
+
+
+def define():
+    """Defines them."""
+    _define_size_flags()
+    _define_objective_flags()
+
+
+def _define_size_flags():
+    flags.DEFINE_enum("size", "B", list(SIZES), "Both networks' size in the paper; B by default.")
+    for network in ("g", "d"):
+        flags.DEFINE_list(
+            f"{network}_shape",
+            None,
+            f"{network.upper()}: width, depth and heads, as 384,12,6; those of --size by default.",
+        )
+    flags.DEFINE_integer("patch", 2, "Side of a token's square of latents; 2 by default.")
+    flags.DEFINE_integer(
+        "latent_size",
+        32,
+        "Side of the latents, as in the set; 32 by default: 256 px with the usual autoencoder.",
+    )
+    flags.DEFINE_integer("num_classes", 1000, "Classes, as in the set; 1000 by default.")
+    flags.DEFINE_integer(
+        "levels", 4, "Outputs of G that D sees under noise; must divide G's depth. 4 by default."
+    )
+    flags.DEFINE_integer("class_dim", 2048, "D: size of a class's vector; 2048 by default.")
+    flags.DEFINE_integer("projector_dim", 2048, "D: units of the alignment head; 2048 by default.")
+    flags.DEFINE_boolean(
+        "remat",
+        False,
+        "Store only the blocks' inputs and compute the rest again to differentiate; off by "
+        "default. Not with --exact_penalties.",
+    )
+    flags.DEFINE_boolean(
+        "fused", True, "Attention as the backend does it best (default), or product by product."
+    )
+    flags.DEFINE_string(
+        "vae",
+        None,
+        "Autoencoder that decodes samples: sd15, sd-mse or a file; the one that the set was "
+        "encoded with by default. It must have the same encoder.",
+    )
+
+
+def _define_objective_flags():
+    flags.DEFINE_boolean(
+        "noise_guidance", True, "Noise G's outputs, the earlier the more (MNG); on by default."
+    )
+    flags.DEFINE_boolean("latent_augment", True, "DiffAugment in latent space; on by default.")
+    flags.DEFINE_string(
+        "teacher",
+        "none",
+        "Frozen network whose features D predicts of real images: dinov2, dinov2:PRESET, "
+        "classifier:FILE.keras, stored (in the set), or none (default).",
+    )
+    flags.DEFINE_float("alignment_weight", 1.0, "Weight of that prediction; 1 by default.")
+    flags.DEFINE_float("r2_weight", 0.05, "Weight of R2, at every step; 0.05 by default, 0: off.")
+    flags.DEFINE_boolean(
+        "exact_penalties",
+        False,
+        "R1 and R2 by second derivatives instead of one finite difference; off by default.",
+    )
+    flags.DEFINE_boolean(
+        "precise_penalties",
+        True,
+        "Compute D's own phase in float32 where R1 or R2 is taken; on by default.",
+    )
+    flags.DEFINE_boolean(
+        "width_aware_lr",
+        True,
+        f"Multiply each network's learning rate by {BASE_WIDTH} / its width; on by default.",
+    )
+    flags.DEFINE_boolean(
+        "official_quirks",
+        False,
+        "What is a mistake in the official code, as it is there: the teacher's image shifted too "
+        "little, one z for both phases, trained position tables, guidance normalised over the "
+        "classes; off by default.",
+    )
+
+
+def implied():
+    """Dict from flag to what others say of it."""
+    size = SIZES[FLAGS.size]
+    shape = [str(n) for n in (size.width, size.depth, size.num_heads)]
+    return {"g_shape": shape, "d_shape": shape}
+
+
+def check_set(info):
+    """Raises InputError unless a prepared set holds latents of the flags' sizes."""
+    if not info.latents:
+        raise InputError(
+            f"--dataset={info.folder}: it holds images; encode it, with python -m "
+            "ladagan_tf.prepare --latents"
+        )
+    found = {"latent_size": info.latents.size, "num_classes": max(1, len(info.classes))}
+    for name, value in found.items():
+        if FLAGS[name].value != value:
+            raise InputError(
+                f"--{name}={FLAGS[name].value}: --dataset={info.folder} has {name}={value}"
+            )
+    if FLAGS.flip:
+        raise InputError("--flip: latents cannot be mirrored; --latent_augment does, after the VAE")
+
+
+def autoencoder(folder):
+    """The autoencoder that decodes samples, of the encoder that the set was made with."""
+    latents = records.load_info(folder).latents
+    path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir)
+    vae, _ = vae_weights.load(path)
+    if vae_weights.encoder_sha256(vae) != latents.encoder_sha256:
+        raise InputError(
+            f"--vae={path}: its encoder is not the one that --dataset={folder} was made with, "
+            f"{latents.vae}"
+        )
+    return vae
+
+
+def build(folder):
+    """Generator, a second one for the average, discriminator and objective.
+
+    Call it in the strategy's scope.
+
+    Args:
+        folder: a prepared set that `check_set` has passed; None to describe a run without it: then
+            there is no teacher either, only the head that would learn from it.
+
+    Raises:
+        ValueError: for what does not fit, naming the field and the value.
+    """
+    latents = records.load_info(folder).latents if folder else None
+    teacher = _teacher(latents) if latents else None
+    features = teacher.features if teacher else None
+    if not latents and FLAGS.teacher != "none":
+        features = DINO_FEATURES
+    generator, averaged, discriminator = _networks(features)
+    objective = GatObjective(
+        noise_dim=FLAGS.noise_dim,
+        latent_size=FLAGS.latent_size,
+        levels=FLAGS.levels,
+        scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
+        r1_weight=FLAGS.r1_weight,
+        r2_weight=FLAGS.r2_weight,
+        exact_penalties=FLAGS.exact_penalties,
+        precise_penalties=FLAGS.precise_penalties,
+        teacher=teacher,
+        alignment_weight=FLAGS.alignment_weight,
+        noise_guidance=FLAGS.noise_guidance,
+        augment=FLAGS.latent_augment,
+        reuse_z=FLAGS.official_quirks,
+    )
+    return generator, averaged, discriminator, objective
+
+
+def _teacher(latents):
+    return open_teacher(
+        FLAGS.teacher,
+        FLAGS.latent_size // FLAGS.patch,
+        official_quirks=FLAGS.official_quirks,
+        stored=latents.teacher,
+        dtype=FLAGS.precision,
+    )
+
+
+def _networks(features):
+    sizes = {
+        "latent_size": FLAGS.latent_size,
+        "patch": FLAGS.patch,
+        "num_classes": FLAGS.num_classes,
+        "levels": FLAGS.levels,
+        "remat": FLAGS.remat,
+        "fused": FLAGS.fused,
+        "trainable_positions": FLAGS.official_quirks,
+        "dtype": FLAGS.precision,
+    }
+    of_generator = {
+        **sizes,
+        **_shape("g_shape"),
+        "noise_dim": FLAGS.noise_dim,
+        "official_guidance": FLAGS.official_quirks,
+    }
+    discriminator = GatDiscriminator(
+        **sizes,
+        **_shape("d_shape"),
+        class_dim=FLAGS.class_dim,
+        projector_dim=FLAGS.projector_dim,
+        teacher_dim=features,
+    )
+    averaged = GatGenerator(**of_generator, name="averaged_generator")
+    return GatGenerator(**of_generator), averaged, discriminator
+
+
+def _shape(name):
+    numbers = integers(name)
+    if len(numbers) != 3:
+        raise InputError(
+            f"--{name}={','.join(map(str, numbers))}: give width, depth and heads, as 384,12,6"
+        )
+    return dict(zip(("width", "depth", "num_heads"), numbers, strict=True))
+
+
+def learning_rate(base, network):
+    """The paper's rule: base * 768 / width, for each network by its own width."""
+    return base * BASE_WIDTH / network.width if FLAGS.width_aware_lr else base

@@ -1,0 +1,137 @@
+"""Flags of `train.py --system=lada`, and the networks and objective they describe."""
+
+from absl import flags
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.flags.lists import integers
+from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.training.lada import LadaObjective
+
+FLAGS = flags.FLAGS
+# What flags that both systems have mean here, unless they are given.
+DEFAULTS = {
+    "noise_dim": 128,
+    "r1_weight": 1e-4,
+    "beta1": 0.5,
+    "epsilon": 1e-7,
+    "clip_norm": 0.0,
+    "batch_size": 128,
+    "total_kimg": 68_096.0,
+}
+
+
+def define():
+    """Defines them. Sizes without a value come from --preset."""
+    _define_size_flags()
+    _define_objective_flags()
+
+
+def _define_size_flags():
+    flags.DEFINE_enum(
+        "preset",
+        "cifar10_32",
+        list(PRESETS),
+        "Network sizes of the paper; the flags of this group replace single ones. cifar10_32 by "
+        "default.",
+    )
+    flags.DEFINE_list("g_widths", None, "Generator: token widths at 8x8, 16x16 and 32x32.")
+    flags.DEFINE_list("g_heads", "4,4,4", "Generator: attention heads per block; 4,4,4 by default.")
+    flags.DEFINE_list(
+        "g_mlp_widths", "512,512,512", "Generator: MLP units per block; 512,512,512 by default."
+    )
+    flags.DEFINE_list(
+        "g_decoder_widths",
+        None,
+        "Generator: channels of the convolutional decoder's stages; empty for a patch head.",
+    )
+    flags.DEFINE_list(
+        "d_widths", None, "Discriminator: channels of the first convolution and each down block."
+    )
+    flags.DEFINE_list(
+        "d_out_widths", "512,1024", "Discriminator: channels of the head; 512,1024 by default."
+    )
+    flags.DEFINE_integer("d_heads", 4, "Discriminator: attention heads; 4 by default.")
+    flags.DEFINE_integer("d_mlp_width", 512, "Discriminator: MLP units; 512 by default.")
+    flags.DEFINE_enum(
+        "score",
+        "full",
+        ["full", "per_head"],
+        "Attention scores from the whole query (official code; default) or from each head's part "
+        "of it (paper).",
+    )
+
+
+def _define_objective_flags():
+    flags.DEFINE_enum(
+        "loss", "nsl", ["nsl", "hinge"], "Adversarial loss: non-saturating logistic, or hinge."
+    )
+    flags.DEFINE_string(
+        "policy",
+        "color,translation",
+        "DiffAugment steps among color, translation, cutout; color,translation by default.",
+    )
+    flags.DEFINE_boolean("bcr", False, "Balanced consistency regularisation; off by default.")
+    flags.DEFINE_float("bcr_weight", 0.1, "Its weight; 0.1 by default.")
+
+
+def implied():
+    """Dict from flag to what --preset says of it."""
+    preset = PRESETS[FLAGS.preset]
+    return {
+        "resolution": preset.resolution,
+        "g_widths": preset.widths,
+        "g_decoder_widths": preset.decoder_widths,
+        "d_widths": preset.discriminator_widths,
+    }
+
+
+def check_set(info):
+    """Raises InputError unless a prepared set holds images."""
+    if info.latents:
+        raise InputError(f"--dataset={info.folder}: it holds latents, for --system=gat")
+
+
+def build(folder):
+    """Generator, a second one for the average, discriminator and objective.
+
+    Call it in the strategy's scope. Nothing depends on the prepared set `folder`.
+
+    Raises:
+        ValueError: for what does not fit, naming the field and the value.
+    """
+    sizes = {
+        "resolution": FLAGS.resolution,
+        "noise_dim": FLAGS.noise_dim,
+        "widths": integers("g_widths"),
+        "num_heads": integers("g_heads"),
+        "mlp_widths": integers("g_mlp_widths"),
+        "decoder_widths": integers("g_decoder_widths"),
+        "score": FLAGS.score,
+        "dtype": FLAGS.precision,
+    }
+    generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
+    discriminator = Discriminator(
+        resolution=FLAGS.resolution,
+        widths=integers("d_widths"),
+        out_widths=integers("d_out_widths"),
+        num_heads=FLAGS.d_heads,
+        mlp_width=FLAGS.d_mlp_width,
+        score=FLAGS.score,
+        dtype=FLAGS.precision,
+    )
+    objective = LadaObjective(
+        noise_dim=FLAGS.noise_dim,
+        resolution=FLAGS.resolution,
+        loss=FLAGS.loss,
+        r1_weight=FLAGS.r1_weight,
+        policy=FLAGS.policy,
+        bcr=FLAGS.bcr,
+        bcr_weight=FLAGS.bcr_weight,
+    )
+    return generator, averaged, discriminator, objective
+
+
+def learning_rate(base, network):
+    """The rate of a network: what its flag says."""
+    return base

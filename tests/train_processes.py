@@ -1,0 +1,65 @@
+"""Real processes of `train.py`, and what two runs are compared by."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import numpy as np
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PARTS = {"generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"}
+PARTS |= {"window", "counters"}
+
+
+def start(arguments, **environment):
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=240)
+    return process.returncode, output
+
+
+def wait_for_checkpoint(run_dir, process, step):
+    deadline = time.monotonic() + 120
+    while not (run_dir / "checkpoints" / f"step-{step:08d}").is_dir():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def variables(run_dir, step):
+    """Everything in a checkpoint, by name."""
+    folder = run_dir / "checkpoints" / f"step-{step:08d}"
+    reader = tf.train.load_checkpoint(str(folder / "ckpt"))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names if "CHECKPOINTABLE" not in name}
+
+
+def assert_identical(run_dir, reference, step):
+    """The same checkpoint of `step`, statistics and pictures, bit for bit."""
+    ours, expected = variables(run_dir, step), variables(reference, step)
+    assert ours.keys() == expected.keys()
+    assert {name.split("/")[1].split(".S")[0] for name in ours} >= PARTS
+    for name, value in expected.items():
+        np.testing.assert_array_equal(ours[name], value, err_msg=name)
+    assert stats(run_dir) == stats(reference)
+    for picture in sorted((reference / "samples").iterdir()):
+        assert (run_dir / "samples" / picture.name).read_bytes() == picture.read_bytes()
+
+
+def stats(run_dir):
+    """Lines of stats.jsonl without what depends on the clock."""
+    lines = (run_dir / "stats.jsonl").read_text().splitlines()
+    clock = ("img_per_s", "metric_seconds")
+    return [{k: v for k, v in json.loads(line).items() if k not in clock} for line in lines]
