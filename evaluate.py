@@ -14,6 +14,7 @@ from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import (
     collection,
     cost,
+    decoded_cost,
     features,
     images,
     measure,
@@ -21,7 +22,9 @@ from ladagan_tf.evaluation import (
     speed,
 )  # fmt: skip
 from ladagan_tf.flags import evaluate as evaluate_flags
+from ladagan_tf.models.decoded import DecodedGenerator
 from ladagan_tf.training import run, strategy
+from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
 
@@ -67,7 +70,8 @@ def evaluate(place):
             extractor,
             names,
             engine=FLAGS.engine,
-            batch_size=FLAGS.batch_size,
+            by_class=FLAGS.by_class,
+            batch_size=FLAGS.batch_size or (generator.affordable(64) if generator else 64),
             strategy=place,
             jit=jit,
             cache_dir=FLAGS.cache_dir,
@@ -87,7 +91,9 @@ def report_cost():
         generator = trained.of_network(cost.preset_generator(FLAGS.preset))
     else:
         generator = open_generator()
-        if generator.network:
+        if isinstance(generator.network, DecodedGenerator):
+            print(decoded_cost.report(generator.network))
+        elif generator.network:
             print(cost.comparison([]))
             print(cost.generator_row("this one", generator.network))
     print(speed.speed_report(generator, jit=strategy.use_jit(FLAGS.jit)))
@@ -95,9 +101,19 @@ def report_cost():
 
 def open_generator():
     """The generator to measure, or None with --images."""
-    if FLAGS.run_dir:
-        return trained.open_run(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.ema, FLAGS.precision)
-    return trained.open_model(FLAGS.model, FLAGS.precision) if FLAGS.model else None
+    if FLAGS.images:
+        return None
+    vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
+    return trained.open_source(
+        FLAGS.run_dir,
+        FLAGS.model,
+        checkpoint=FLAGS.checkpoint,
+        ema=FLAGS.ema,
+        precision=FLAGS.precision,
+        psi=FLAGS.psi,
+        guidance=FLAGS.guidance,
+        vae=vae,
+    )
 
 
 def dataset_name():

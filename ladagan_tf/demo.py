@@ -16,12 +16,9 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if bool(FLAGS.run_dir) == bool(FLAGS.model):
-            raise InputError("give either --run_dir or --model")
         from ladagan_tf.serving import page  # its package is optional
 
-        open_source = trained.open_run if FLAGS.run_dir else trained.open_model
-        source = open_source(FLAGS.run_dir or FLAGS.model)
+        source = trained.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)
         page.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
 
 

@@ -19,15 +19,12 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if bool(FLAGS.run_dir) == bool(FLAGS.model):
-            raise InputError("give --run_dir, or --model, and not both")
         exporting.check_formats(FLAGS.format)
         target = hub.parse(FLAGS.push) if FLAGS.push else None
+        generator = trained.open_source(
+            FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
+        )
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
-        if run:
-            generator = trained.open_run(run.path, FLAGS.checkpoint, FLAGS.ema)
-        else:
-            generator = trained.open_model(FLAGS.model)
         exporting.export(generator, FLAGS.out, FLAGS.format, run)
         print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
         if target:

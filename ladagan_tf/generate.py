@@ -4,6 +4,8 @@
     python -m ladagan_tf.generate --run_dir=runs/NAME --seeds=0-49999 --out=samples.npz
     python -m ladagan_tf.generate --run_dir=runs/NAME --seeds=0-7 --interpolate --out=walk.gif
     python -m ladagan_tf.generate --model=NAME.keras --seeds=0-5 --attention --out=attention.png
+    python -m ladagan_tf.generate --run_dir=runs/GAT --classes=207,360 --psi=0.7 --out=classes.png
+    python -m ladagan_tf.generate --run_dir=runs/GAT --sweep_psi=0,0.5,1 --out=psi.png
 
 Image i of a model is always the same, whatever it is written to.
 """
@@ -20,11 +22,13 @@ from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.outputs import writing
 
 FLAGS = flags.FLAGS
-DEFAULT_SEEDS = {"walk": 8, "attention": 6}
+DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8}
+BATCH_SIZE = 32
 DEFAULT_COUNT = 64
 ENDINGS = {
     "walk": (".gif", ".mp4", ".png"),
     "attention": (".png",),
+    "sweep": (".png",),
     "images": (".png", ".npz", ".zip", ""),
 }
 
@@ -38,16 +42,23 @@ def main(argv):
         source = open_source()
         classes = sampling.parse_classes(FLAGS.classes, source.num_classes)
         numbers = chosen_seeds(kind)
-        write = {"walk": write_walk, "attention": write_attention, "images": write_images}[kind]
-        print(f"{FLAGS.out}: {write(source, numbers, classes, out)}")
+        write = {
+            "walk": write_walk,
+            "attention": write_attention,
+            "sweep": write_sweep,
+            "images": write_images,
+        }[kind]
+        print(f"{FLAGS.out}: {write(source, numbers, classes, out)}{strength_in_words(source)}")
 
 
 def kind_of_output():
     """What the flags ask for, and the path to write."""
     out = pathlib.Path(FLAGS.out)
-    if FLAGS.interpolate and FLAGS.attention:
-        raise InputError("give one of --interpolate and --attention")
-    kind = "walk" if FLAGS.interpolate else "attention" if FLAGS.attention else "images"
+    asked = {"walk": FLAGS.interpolate, "attention": FLAGS.attention, "sweep": FLAGS.sweep_psi}
+    kinds = [kind for kind, value in asked.items() if value not in (False, None)]
+    if len(kinds) > 1:
+        raise InputError("give one of --interpolate, --attention and --sweep_psi")
+    kind = kinds[0] if kinds else "images"
     if out.suffix not in ENDINGS[kind]:
         accepted = ", ".join(ending or "a folder" for ending in ENDINGS[kind])
         raise InputError(f"out={out}: give {accepted}")
@@ -62,19 +73,25 @@ def kind_of_output():
 
 def open_source():
     """The generator of --run_dir or --model."""
-    if bool(FLAGS.run_dir) == bool(FLAGS.model):
-        raise InputError("give either --run_dir or --model")
-    if FLAGS.run_dir:
-        source = trained.open_run(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.ema)
-    elif FLAGS["checkpoint"].present or FLAGS["ema"].present:
+    if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
         raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
-    else:
-        source = trained.open_model(FLAGS.model)
-    if FLAGS.psi != 1.0:
-        raise InputError(
-            f"psi={FLAGS.psi:g}: this model has no mean style to truncate towards, only psi=1"
-        )
-    return source
+    return trained.open_source(
+        FLAGS.run_dir,
+        FLAGS.model,
+        checkpoint=FLAGS.checkpoint,
+        ema=FLAGS.ema,
+        psi=FLAGS.psi,
+        guidance=FLAGS.guidance,
+        vae=FLAGS.vae,
+    )
+
+
+def strength_in_words(source):
+    """How the images were truncated and guided, where a model can be."""
+    shown = [name for name in ("psi", "guidance") if name in source.about]
+    if FLAGS.sweep_psi:
+        shown.remove("psi")
+    return "".join(f", {name} {source.about[name]:g}" for name in shown)
 
 
 def chosen_seeds(kind):
@@ -94,7 +111,11 @@ def compute(source, numbers, classes):
     """Iterator over the images of seeds, in uint8 batches."""
     labels = sampling.labels_in_turn(numbers, classes) if classes else None
     z = seeds.latents(numbers, source.noise_dim)
-    return sampling.image_batches(source, z, labels, FLAGS.batch_size)
+    return sampling.image_batches(source, z, labels, batch_size(source))
+
+
+def batch_size(source):
+    return FLAGS.batch_size or source.affordable(BATCH_SIZE)
 
 
 def write_images(source, numbers, classes, out):
@@ -134,7 +155,7 @@ def write_walk(source, numbers, classes, out):
     frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
     z = sampling.walk(seeds.latents(numbers, source.noise_dim), frames, FLAGS.interpolation)
     labels = np.full(len(z), classes[0], np.int32) if classes else None
-    batches = sampling.image_batches(source, z, labels, FLAGS.batch_size)
+    batches = sampling.image_batches(source, z, labels, batch_size(source))
     if out.suffix == ".png":
         save(out, pictures.grid(np.concatenate(list(batches)), frames))
     else:
@@ -142,9 +163,20 @@ def write_walk(source, numbers, classes, out):
     return f"{len(z)} frames through {len(numbers)} seeds"
 
 
+def write_sweep(source, numbers, classes, out):
+    if FLAGS["psi"].present:
+        raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
+    strengths = sampling.parse_psi(FLAGS.sweep_psi)
+    rows = [batch for psi in strengths for batch in compute(source.at(psi), numbers, classes)]
+    save(out, pictures.grid(np.concatenate(rows), len(numbers)))
+    return f"{len(numbers)} images, a row for each psi of {strengths}"
+
+
 def write_attention(source, numbers, classes, out):
     if not hasattr(source.network, "attention_maps"):
-        raise InputError("attention: a LadaGAN of --run_dir or a .keras file shows it, no other")
+        raise InputError(
+            "attention: a LadaGAN of --run_dir or a .keras file shows it, no SavedModel and no GAT"
+        )
     z = seeds.latents(numbers, source.noise_dim)
     labels = [sampling.labels_in_turn(numbers, classes)] if classes else []
     images, maps = source.network.attention_maps(z, *labels)

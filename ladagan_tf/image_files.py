@@ -23,13 +23,17 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archive
 
 
 def identity(trained):
-    """What tells generators apart, a dict: a digest of the weights; of a SavedModel, its path."""
+    """What tells generators apart, a dict: a digest of the weights; of a SavedModel, its path.
+
+    What they are truncated and guided by is a part of it.
+    """
     if trained.network is None:
         return dict(trained.about)
     digest = hashlib.sha256()
     for array in trained.network.get_weights():
         digest.update(np.ascontiguousarray(array).tobytes())
-    return {"weights_sha256": digest.hexdigest()}
+    strength = {k: trained.about[k] for k in ("psi", "guidance") if k in trained.about}
+    return {"weights_sha256": digest.hexdigest(), **strength}
 
 
 def write_folder(path, seeds, produce, about):

@@ -18,11 +18,12 @@ def main(argv):
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         from ladagan_tf.serving import service  # its packages are optional
 
+        source = trained.open_model(FLAGS.model)
         service.serve(
-            trained.open_model(FLAGS.model),
+            source,
             FLAGS.host,
             FLAGS.port,
-            max_batch=FLAGS.max_batch,
+            max_batch=FLAGS.max_batch or source.affordable(64),
             max_queue=FLAGS.max_queue,
             timeout_s=FLAGS.timeout_s,
             say=functools.partial(print, flush=True),

@@ -4,16 +4,46 @@ import json
 import pathlib
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.generators import Trained, of_network
+from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.models.gat import GatGenerator
 from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.weights import vae_weights
+from ladagan_tf.weights.reading import content_sha256
 
 
-def open_run(path, checkpoint="best", ema=True, precision="float32"):
-    """Loads the generator of a run.
+def open_source(
+    run_dir,
+    model,
+    *,
+    checkpoint="best",
+    ema=True,
+    precision="float32",
+    psi=1.0,
+    guidance=1.0,
+    vae=None,
+):
+    """`open_run` or `open_model`, whichever the flags of these names give.
+
+    Raises:
+        InputError: see both; or unless exactly one of them is given, and `vae` only with a model.
+    """
+    if bool(run_dir) == bool(model):
+        raise InputError("give either --run_dir or --model")
+    if model:
+        return open_model(model, precision, psi, guidance, vae)
+    if vae:
+        raise InputError(f"vae={vae}: it is for --model; a run has its own")
+    return open_run(run_dir, checkpoint, ema, precision, psi, guidance)
+
+
+def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, guidance=1.0):
+    """Loads the generator of a run, with its autoencoder if it generates latents.
 
     Args:
         path: a run directory.
@@ -21,12 +51,13 @@ def open_run(path, checkpoint="best", ema=True, precision="float32"):
             the seed 0, as a baseline (this sets Keras's global seed).
         ema: bool, the averaged weights or those that were trained.
         precision: Keras dtype policy to compute in; the weights are float32 in each.
+        psi, guidance: see `generators.of_network`.
 
     Returns:
         Trained.
 
     Raises:
-        InputError: if it is no run, or has no such checkpoint.
+        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
@@ -34,12 +65,26 @@ def open_run(path, checkpoint="best", ema=True, precision="float32"):
     about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
-        return of_network(read_network(run, "generator", precision), about)
-    found, state = find_checkpoint(run.checkpoints, checkpoint)
-    network = read_network(run, "generator", precision)
-    load_part(network, found, "averaged" if ema else "generator")
-    about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
-    return of_network(network, about)
+        network = read_network(run, "generator", precision)
+    else:
+        found, state = find_checkpoint(run.checkpoints, checkpoint)
+        network = read_network(run, "generator", precision)
+        load_part(network, found, "averaged" if ema else "generator")
+        about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
+    if isinstance(network, GatGenerator):
+        network = _decoded(network, run.vae_file, f"run_dir={path}", about)
+    return of_network(network, about, psi, guidance)
+
+
+def _decoded(generator, file, source, about):
+    """The generator with the autoencoder of a file, in its precision; tells `about` its hash."""
+    if not file.is_file():
+        raise InputError(f"{source}: it generates latents, and {file} to decode them is not there")
+    vae, about["vae_sha256"] = vae_weights.load(file, generator.dtype_policy)
+    try:
+        return DecodedGenerator(generator, vae)
+    except ValueError as error:
+        raise InputError(f"{source}: {file} does not fit ({error})") from None
 
 
 def read_network(run, name, precision=None):
@@ -64,27 +109,49 @@ def load_part(network, checkpoint, part):
         raise InputError(f"{checkpoint}: {part} does not fit models.json ({reason})") from None
 
 
-def open_model(path, precision="float32"):
+def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
     """Loads a generator from a `.keras` file or a SavedModel folder.
 
     Args:
         path: a file ending in .keras, or a folder with a saved_model.pb.
         precision: Keras dtype policy; a SavedModel computes as it was exported.
+        psi, guidance: see `generators.of_network`; a SavedModel has no guidance.
+        vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
+            `ladagan_tf.convert` writes it; None for all others.
 
     Returns:
         Trained.
 
     Raises:
-        InputError: if it is neither, or no generator.
+        InputError: if it is neither, or no generator, or `vae` is missing or one too many.
     """
     path = pathlib.Path(path)
     if path.is_file() and path.suffix == ".keras":
-        return of_network(
-            _load_keras(path, precision), {"model": str(path), "precision": precision}
-        )
+        about = {"model": str(path), "precision": precision}
+        network = _load_keras(path, precision)
+        if isinstance(network, GatGenerator):
+            if not vae:
+                raise InputError(
+                    f"model={path}: it generates latents; give --vae, the autoencoder to decode "
+                    f"them: {', '.join(vae_weights.PUBLISHED)} or a file"
+                )
+            network = _decoded(network, vae_weights.find(vae), f"model={path}", about)
+        elif vae:
+            raise _has_none_to_take(vae, path)
+        elif isinstance(network, DecodedGenerator):
+            about["vae_sha256"] = content_sha256(network.vae.tensors())
+        return of_network(network, about, psi, guidance)
     if (path / "saved_model.pb").is_file():
-        return _load_saved_model(path)
+        if vae:
+            raise _has_none_to_take(vae, path)
+        return _load_saved_model(path, psi, guidance)
     raise InputError(f"model={path}: give a .keras file or a SavedModel folder")
+
+
+def _has_none_to_take(vae, path):
+    return InputError(
+        f"vae={vae}: it is for a GAT generator without an autoencoder; {path} makes images itself"
+    )
 
 
 def _load_keras(path, precision):
@@ -93,14 +160,21 @@ def _load_keras(path, precision):
     except (ValueError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"model={path}: Keras cannot load it ({reason})") from None
-    if network.dtype_policy.name != precision and hasattr(network, "noise_dim"):
-        weights = network.get_weights()
-        network = type(network).from_config({**network.get_config(), "dtype": precision})
-        network.set_weights(weights)
-    return network
+    return _in_precision(network, precision) if hasattr(network, "noise_dim") else network
 
 
-def _load_saved_model(path):
+def _in_precision(network, precision):
+    if isinstance(network, DecodedGenerator):
+        parts = [_in_precision(part, precision) for part in (network.generator, network.vae)]
+        return DecodedGenerator(*parts, tile=network.tile)
+    if network.dtype_policy.name == precision:
+        return network
+    other = type(network).from_config({**network.get_config(), "dtype": precision})
+    other.set_weights(network.get_weights())
+    return other
+
+
+def _load_saved_model(path, psi, guidance):
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures.get("serve") or loaded.signatures.get("serving_default")
     inputs = list(signature.structured_input_signature[1].items()) if signature else []
@@ -111,14 +185,33 @@ def _load_saved_model(path):
             f"model={path}: its signature must take one float tensor of latents (B, Z), and "
             "integer labels if conditional, and return images (B, S, S, 3)"
         )
+    if guidance != 1.0:
+        raise InputError(
+            f"guidance={guidance:g}: a SavedModel has only guidance=1; give --run_dir or a .keras "
+            "file"
+        )
     (latent, spec), image = latents[0], outputs[0]
     others = [name for name, _ in inputs if name != latent]
-
-    def generate(z, *labels):
-        feed = {latent: z, **dict(zip(others, labels, strict=True))}
-        (images,) = signature(**tf.nest.map_structure(tf.convert_to_tensor, feed)).values()
-        return images
-
-    classes = int(getattr(loaded, "num_classes", 0)) if others else 0
+    truncate = loaded.signatures.get("truncate")
     about = {"model": str(path), "precision": "as exported"}
-    return Trained(generate, spec.shape[-1], image.shape[1], classes, None, about)
+
+    def truncated(psi, z, *labels):
+        return _call(truncate, ("z", "labels", "psi"), (z, *labels, np.float32(psi)))
+
+    source = Trained(
+        lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
+        spec.shape[-1],
+        image.shape[1],
+        int(getattr(loaded, "num_classes", 0)) if others else 0,
+        None,
+        about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
+        truncated if truncate else None,
+    )
+    return source if psi == 1.0 else source.at(psi)
+
+
+def _call(signature, names, values):
+    """The only output of a signature, which takes tensors by name."""
+    tensors = map(tf.convert_to_tensor, values)
+    (images,) = signature(**dict(zip(names, tensors, strict=True))).values()
+    return images

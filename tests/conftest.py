@@ -37,3 +37,19 @@ def oracle_dir(request, shared):
     """Folder of the numerical oracle: `--fixtures-dir=DIR`, else the recorded set."""
     option = request.config.getoption("--fixtures-dir")
     return pathlib.Path(option) if option else shared("fixtures/oracle")
+
+
+@pytest.fixture(scope="session")
+def tiny_gat():
+    """`DecodedGenerator` of `tiny_gat.make_network`."""
+    from tiny_gat import make_network  # not above: some tests need no TensorFlow
+
+    return make_network()
+
+
+@pytest.fixture(scope="session")
+def tiny_gat_run(tiny_gat, tmp_path_factory):
+    """The path of a run of `tiny_gat`, see `tiny_gat.make_run`."""
+    from tiny_gat import make_run
+
+    return make_run(tmp_path_factory.mktemp("gat") / "run", tiny_gat)

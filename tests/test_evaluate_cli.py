@@ -60,7 +60,11 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def results(place):
+def results(place, tiny_gat, tiny_gat_run):
+    tiny_gat.generator.save(place / "latents.keras")
+    real = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    np.savez(place / "real.npz", arr_0=real)
+    gat = [f"--run_dir={tiny_gat_run}", f"--dataset={place / 'real.npz'}", "--features=none"]
     shapes, cache = f"--dataset={place / 'shapes'}", f"--cache_dir={place / 'cache'}"
     run, classifier = f"--run_dir={place / 'run'}", "--features=classifier"
     out = f"--out={place / 'out' / 'metrics.jsonl'}"
@@ -83,6 +87,12 @@ def results(place):
         "real": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=fcd", cache, out],
         "cost": ["--cost"],
         "speed": ["--cost", keras_file],
+        "gat": [*gat, "--psi=0.5", "--guidance=1.5", "--labels=random", out, *few],
+        "gat_cost": [gat[0], "--cost"],
+        "gat_vae": [f"--model={place / 'latents.keras'}", "--cost"],
+        "gat_psi": [*gat, "--psi=2"],
+        "psi": [run, "--psi=0.5"],
+        "by_class": [run, classifier, "--by_class", *few],
         "nothing": [shapes],
         "no_reference": [keras_file, *few],
         "labels": [keras_file, shapes, classifier, "--labels=random", *few],
@@ -155,6 +165,23 @@ def test_the_real_images_are_at_distance_zero_from_themselves(results, place):
     assert abs(record["value"]) < 1e-6
 
 
+def test_a_gat_is_measured_with_psi_guidance_and_labels_in_its_protocol(results, place):
+    status, out, error = results["gat"]
+    assert status == 0, error
+    assert "psi 0.5, guidance 1.5" in out and "labels random" in out
+    record = lines(place / "out" / "metrics.jsonl")[-1]
+    generated = record["protocol"]["generated"]
+    assert (generated["psi"], generated["guidance"], generated["labels"]) == (0.5, 1.5, "random")
+    assert len(generated["vae_sha256"]) == 64
+
+
+def test_the_cost_of_a_gat_is_that_of_its_latents_and_of_decoding_them(results, tiny_gat):
+    status, out, error = results["gat_cost"]
+    assert status == 0, error
+    assert f"{tiny_gat.generator.count_params():,} parameters" in out
+    assert "VAE decoder" in out and "images/s" in out
+
+
 def test_cost_stands_beside_the_papers_numbers(results):
     status, out, _ = results["cost"]
     assert status == 0
@@ -166,6 +193,10 @@ def test_cost_stands_beside_the_papers_numbers(results):
 @pytest.mark.parametrize(
     "name, message",
     [
+        ("gat_vae", "it generates latents; give --vae"),
+        ("gat_psi", "psi=2: give 0 (each class's mean) to 1"),
+        ("psi", "psi=0.5: this model has no mean style"),
+        ("by_class", "by_class: what is measured has no classes"),
         ("nothing", "give one of --run_dir, --model and --images"),
         ("no_reference", "--dataset is required"),
         ("labels", "labels=random: "),

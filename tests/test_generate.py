@@ -1,10 +1,9 @@
-"""`python -m ladagan_tf.generate`: seeds, grids, archives, walks and attention of tiny models."""
+"""`python -m ladagan_tf.generate`: grids, archives, walks, attention and psi of tiny models."""
 
 import os
 import pathlib
 import subprocess
 import sys
-import tracemalloc
 import types
 import zipfile
 
@@ -16,8 +15,7 @@ from absl import flags
 from keras import ops
 from PIL import Image, ImageSequence
 
-from ladagan_tf import generate, image_files, pictures, sampling, seeds, trained
-from ladagan_tf.errors import InputError
+from ladagan_tf import generate, pictures, sampling, seeds, trained
 from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.models.ladagan import Generator
 
@@ -115,62 +113,7 @@ def read(path):
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-# ---------------------------------------------------------------------------------------- seeds
-
-
-def test_seeds_are_lists_and_ranges():
-    assert sampling.parse_seeds("0-3,70, 5 - 5,2") == [0, 1, 2, 3, 70, 5, 2]
-    assert sampling.parse_seeds(str(seeds.MAX_SEED)) == [seeds.MAX_SEED]
-
-
-@pytest.mark.parametrize("text", ["", "3-1", "a", "-1", "1,,2", "1-2-3", str(2**63), "1.5"])
-def test_other_seeds_are_one_line(text):
-    with pytest.raises(InputError, match="is no seed or range; write 0-63,70"):
-        sampling.parse_seeds(text)
-
-
-def test_absurdly_many_seeds_are_refused_before_they_fill_the_memory():
-    with pytest.raises(InputError, match="at most 10,000,000"):
-        sampling.parse_seeds(f"0-{2**62}")
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
-def test_an_image_depends_on_its_seed_only(network, batch_size):
-    numbers = [5, 0, 9, 2**40, 5, 1, 7]
-    z = seeds.latents(numbers, 8)
-    source = trained.of_network(network)
-    batches = list(sampling.image_batches(source, z, batch_size=batch_size))
-    assert all(len(batch) <= batch_size for batch in batches)
-    assert_same(np.concatenate(batches), expected(network, numbers))
-    alone = np.concatenate([expected(network, [number]) for number in numbers])
-    assert_same(np.concatenate(batches), alone)
-
-
 # ----------------------------------------------------------------------------------------- walks
-
-
-@pytest.mark.parametrize("how", ["linear", "spherical"])
-def test_a_walk_passes_through_every_latent_and_closes_smoothly(how):
-    z = seeds.latents(range(4), 64)
-    path = sampling.walk(z, 10, how)
-    assert path.shape == (40, 64) and path.dtype == np.float32
-    np.testing.assert_allclose(path[::10], z, atol=1e-6)
-    # What follows the last latent is the first: every step within a pair is equally long.
-    steps = np.linalg.norm(np.roll(path, -1, axis=0) - path, axis=1).reshape(4, 10)
-    assert np.all(steps > 0) and np.all(np.ptp(steps, axis=1) < 0.15 * steps.mean(axis=1))
-
-
-def test_a_spherical_walk_keeps_the_length_that_a_linear_one_loses():
-    z = seeds.latents(range(2), 128)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    lengths = [np.linalg.norm(sampling.walk(z, 16, how), axis=1) for how in ("spherical", "linear")]
-    np.testing.assert_allclose(lengths[0], 1.0, atol=1e-6)
-    assert np.min(lengths[1]) < 0.9
-
-
-def test_a_spherical_walk_between_equal_latents_stays_there():
-    z = seeds.latents([3, 3], 16)
-    np.testing.assert_allclose(sampling.walk(z, 4), np.repeat(z[:1], 8, 0), atol=1e-6)
 
 
 def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):
@@ -219,6 +162,18 @@ def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
 
 
 # ---------------------------------------------------------------------------------------- images
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+def test_an_image_depends_on_its_seed_only(network, batch_size):
+    numbers = [5, 0, 9, 2**40, 5, 1, 7]
+    z = seeds.latents(numbers, 8)
+    source = trained.of_network(network)
+    batches = list(sampling.image_batches(source, z, batch_size=batch_size))
+    assert all(len(batch) <= batch_size for batch in batches)
+    assert_same(np.concatenate(batches), expected(network, numbers))
+    alone = np.concatenate([expected(network, [number]) for number in numbers])
+    assert_same(np.concatenate(batches), alone)
 
 
 def test_a_grid_holds_the_seeds_row_by_row(main, model, network, tmp_path, capsys):
@@ -272,62 +227,6 @@ def test_archives_hold_the_images(main, failing, model, network, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"samples.npz", "samples.zip"}
 
 
-def test_an_interrupted_archive_continues(network, tmp_path):
-    numbers, asked = list(range(8)), []
-    images = expected(network, numbers)
-
-    def produce(some, stop=None):
-        asked.append(list(some))
-        for i in range(0, len(some), 2):
-            if stop is not None and i >= stop:
-                raise KeyboardInterrupt
-            yield images[some[i : i + 2]]
-
-    def write(stop=None, about=None):
-        image_files.write_archive(
-            tmp_path / "a.npz", numbers, lambda some: produce(some, stop), SIDE, about or {"m": 1}
-        )
-
-    with pytest.raises(KeyboardInterrupt):
-        write(stop=4)
-    partial = tmp_path / ".a.npz.partial" / "images"
-    with open(partial, "ab") as file:
-        file.write(b"half an image")
-    with pytest.raises(KeyboardInterrupt):
-        write(stop=2)
-    assert not (tmp_path / "a.npz").exists()
-    write()
-    assert asked == [numbers, numbers[4:], numbers[6:]]
-    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["arr_0"], images)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
-
-    (tmp_path / "a.npz").unlink()
-    with pytest.raises(KeyboardInterrupt):
-        write(stop=4)
-    write(about={"m": "another model"})  # starts anew
-    assert asked[-1] == numbers
-
-
-@pytest.mark.parametrize("ending", ["npz", "zip"])
-def test_an_archive_is_streamed(tmp_path, ending):
-    side, count = 64, 1000  # 12 MB
-    path = tmp_path / f"a.{ending}"
-
-    def produce(some):
-        for i in range(0, len(some), 10):
-            yield np.full((10, side, side, 3), i % 256, np.uint8)
-
-    tracemalloc.start()
-    image_files.write_archive(path, list(range(count)), produce, side, {})
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 4e6
-    if ending == "npz":
-        with np.load(path) as file:
-            assert file["arr_0"].shape == (count, side, side, 3)
-            assert file["arr_0"][999].max() == 990 % 256
-
-
 # ------------------------------------------------------------------------------------ conditional
 
 
@@ -358,6 +257,82 @@ def test_an_attention_sheet_has_a_row_per_seed(main, model, network, tmp_path):
     assert_same(read(tmp_path / "a.png"), wanted)
 
 
+# -------------------------------------------------------------------------------------------- GAT
+
+
+def labelled(network, numbers, labels, **strength):
+    return pictures.to_uint8(network(seeds.latents(numbers, 8), np.asarray(labels), **strength))
+
+
+def test_a_gat_has_a_row_per_class_truncated_and_guided(
+    main, tiny_gat, tiny_gat_run, tmp_path, capsys
+):
+    out = tmp_path / "classes.png"
+    source = f"--run_dir={tiny_gat_run}", "--seeds=0-2", f"--out={out}"
+    main(*source, "--classes=2,0", "--psi=0.5", "--guidance=1.5")
+    assert "a row for each class of [2, 0], psi 0.5, guidance 1.5" in capsys.readouterr().out
+    strength = {"psi": 0.5, "guidance": 1.5}
+    rows = [labelled(tiny_gat, [0, 1, 2], [c] * 3, **strength) for c in (2, 0)]
+    assert_same(read(out), pictures.grid(np.concatenate(rows), 3))
+    main(*source)
+    assert ", psi 1, guidance 1" in capsys.readouterr().out
+    assert_same(read(out), pictures.grid(labelled(tiny_gat, [0, 1, 2], [0, 1, 2]), 2))
+
+
+def test_a_sweep_has_a_row_per_psi_of_the_same_seeds_and_classes(
+    main, failing, tiny_gat, tiny_gat_run, tmp_path
+):
+    out = tmp_path / "sweep.png"
+    source = f"--run_dir={tiny_gat_run}", f"--out={out}"
+    main(*source, "--sweep_psi=0,0.5,1", "--seeds=0-3", "--classes=1,2")
+    strengths, labels = (0.0, 0.5, 1.0), [1, 2, 1, 2]
+    rows = [labelled(tiny_gat, range(4), labels, psi=psi) for psi in strengths]
+    assert_same(read(out), pictures.grid(np.concatenate(rows), 4))
+    assert np.array_equal(rows[0][0], rows[0][2]) and not np.array_equal(rows[2][0], rows[2][2])
+    for text in ("0,2", "x", ""):
+        assert "give numbers from 0 to 1" in failing(*source, f"--sweep_psi={text}")
+    assert "--sweep_psi has its own" in failing(*source, "--sweep_psi=0,1", "--psi=0.5")
+
+
+def test_images_of_another_psi_are_not_mixed(main, failing, tiny_gat_run, tmp_path):
+    source = f"--run_dir={tiny_gat_run}", "--seeds=0-1", f"--out={tmp_path / 'images'}"
+    main(*source, "--psi=0.5")
+    for other in ("--psi=0.25", "--guidance=2"):
+        assert "images of another model" in failing(*source, other)
+    main(*source, "--psi=0.5")
+
+
+def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
+    out = tmp_path / "walk.png"
+    arguments = "--interpolate", "--classes=1", "--seeds=0,1", "--frames=2", f"--out={out}"
+    main(f"--run_dir={tiny_gat_run}", *arguments)
+    path = sampling.walk(seeds.latents([0, 1], 8), 2)
+    wanted = pictures.to_uint8(tiny_gat(path, np.ones(4, np.int32)))
+    assert_same(read(out), pictures.grid(wanted, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attention"], "no SavedModel and no GAT"),
+        (["--psi=1.5"], "psi=1.5: give 0 (each class's mean) to 1 (no truncation)"),
+        (["--psi=nan"], "psi=nan: give 0"),
+        (["--guidance=0"], "guidance=0: give a number above 0"),
+        (["--classes=3"], "classes=3: give numbers from 0 to 2"),
+        (["--vae=sd15"], "vae=sd15: it is for --model; a run has its own"),
+        (["--sweep_psi=0,1", "--attention"], "give one of --interpolate, --attention and"),
+        (["--sweep_psi=0,1", "--out=a.npz"], "out=a.npz: give .png"),
+        (["--sweep_psi=0,1", "--grid=2x2"], "grid=2x2: it is for a .png of images"),
+    ],
+)
+def test_what_a_gat_cannot_do_is_one_line(
+    failing, tiny_gat_run, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in failing(f"--run_dir={tiny_gat_run}", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
 # ----------------------------------------------------------------------------------------- errors
 
 
@@ -373,9 +348,15 @@ def test_an_attention_sheet_has_a_row_per_seed(main, model, network, tmp_path):
         (["--out=a.jpg"], "give .png, .npz, .zip, a folder"),
         (["--interpolate", "--out=a.npz"], "give .gif, .mp4, .png"),
         (["--interpolate", "--seeds=1", "--out=a.gif"], "--interpolate needs at least two"),
-        (["--interpolate", "--attention"], "give one of --interpolate and --attention"),
+        (
+            ["--interpolate", "--attention"],
+            "give one of --interpolate, --attention and --sweep_psi",
+        ),
         (["--run_dir=a"], "give either --run_dir or --model"),
         (["--noema"], "--model has one network"),
+        (["--guidance=2"], "guidance=2: this model has no styles to guide"),
+        (["--sweep_psi=0,1"], "psi=0: this model has no mean style"),
+        (["--vae=sd15"], "vae=sd15: it is for a GAT generator without an autoencoder"),
     ],
 )
 def test_what_cannot_be_made_is_one_line(failing, model, monkeypatch, tmp_path, arguments, message):

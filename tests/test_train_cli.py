@@ -9,7 +9,15 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from train_processes import assert_identical, finish, start, stats, variables, wait_for_checkpoint
+from train_processes import (
+    assert_identical,
+    finish,
+    start,
+    start_each,
+    stats,
+    variables,
+    wait_for_checkpoint,
+)
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.training.checkpoints import best_checkpoint
@@ -214,23 +222,22 @@ def free_port():
         return listener.getsockname()[1]
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--batch_size=64"], "fewer than one batch; batch_size=64"),
-        (["--g_widths=32,16,x"], "--g_widths=32,16,x: give integers"),
-        (["--g_heads=2,3,2"], "num_heads=[2, 3, 2]: 3 does not divide the width 16"),
-        (["--policy=colour"], "policy='colour': 'colour' is not one of color"),
-        (["--resolution=64", "--d_widths=8,8,8"], "prepared with resolution=32"),
-        (["--g_lr=0"], "--g_lr=0.0: it must be greater than 0"),
-        (["--micro_batches=3"], "--micro_batches=3 does not divide"),
-    ],
-)
-def test_bad_flags_end_in_one_line(dataset, tmp_path, flags, message):
-    code, output = finish(start(command(dataset, tmp_path / "run", *flags)))
-    assert code == 2, output
-    assert message in output
-    assert "Traceback" not in output
+def test_bad_flags_end_in_one_line(dataset, tmp_path):
+    refusals = {
+        "--batch_size=64": "fewer than one batch; batch_size=64",
+        "--g_widths=32,16,x": "--g_widths=32,16,x: give integers",
+        "--g_heads=2,3,2": "num_heads=[2, 3, 2]: 3 does not divide the width 16",
+        "--policy=colour": "policy='colour': 'colour' is not one of color",
+        "--resolution=64": "prepared with resolution=32",
+        "--g_lr=0": "--g_lr=0.0: it must be greater than 0",
+        "--micro_batches=3": "--micro_batches=3 does not divide",
+        "--levels=4": "--levels: there is no such flag with --system=lada",
+    }
+    starts = [command(dataset, tmp_path / "run", flag)[2:] for flag in refusals]
+    for message, output in zip(refusals.values(), start_each(starts), strict=True):
+        assert output.endswith("code 2\n"), output
+        assert message in output
+        assert "Traceback" not in output
     assert not (tmp_path / "run").exists()
 
 

@@ -1,10 +1,11 @@
 """`train.py --system=gat` through real processes: exact resume, ablations, what is refused."""
 
+import re
 import sys
 
 import keras
 import pytest
-from train_processes import assert_identical, finish, start, stats, variables
+from train_processes import assert_identical, finish, start, start_each, stats, variables
 
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
@@ -19,8 +20,9 @@ TINY = [
     "--system=gat",
     "--latent_size=8",
     "--num_classes=30",
-    "--g_shape=16,4,2",
-    "--d_shape=16,2,2",
+    "--g_shape=16,2,2",
+    "--levels=2",
+    "--d_shape=16,1,2",
     "--class_dim=8",
     "--projector_dim=8",
     "--noise_dim=8",
@@ -88,21 +90,54 @@ def test_a_run_in_two_parts_is_the_run_in_one(folder, tmp_path):
     assert sum(moved) > 30
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--nonoise_guidance", "--nowidth_aware_lr", "--r2_weight=0"],
-        ["--levels=2", "--teacher=CLASSIFIER", "--official_quirks", "--micro_batches=2"],
-        ["--exact_penalties", "--nolatent_augment", "--precision=mixed_bfloat16"],
-    ],
+ABLATIONS = (
+    ["--nonoise_guidance", "--nowidth_aware_lr", "--r2_weight=0"],
+    ["--levels=1", "--teacher=CLASSIFIER", "--official_quirks", "--micro_batches=2"],
+    ["--exact_penalties", "--nolatent_augment", "--precision=mixed_bfloat16", "--nofused"],
 )
-def test_the_papers_ablations_train_with_finite_losses(folder, tmp_path, flags):
-    file = folder / "classifier.keras"
-    flags = [flag.replace("CLASSIFIER", f"classifier:{file}") for flag in flags]
-    arguments = [*flags, "--total_kimg=0.008", "--metric=none"]
-    code, output = finish(start(command(folder, tmp_path / "run", *arguments)))
-    assert code == 0, output
-    (line,) = stats(tmp_path / "run")
-    assert all(abs(value) < 1e3 for name, value in line.items() if name != "kimg")
-    assert ("alignment" in line) == any("teacher" in flag for flag in flags)
-    assert (line["r2"] == 0.0) == ("--r2_weight=0" in flags)
+
+
+def test_the_papers_ablations_train_with_finite_losses(folder, tmp_path):
+    starts = []
+    for i, flags in enumerate(ABLATIONS):
+        flags = [f.replace("CLASSIFIER", f"classifier:{folder}/classifier.keras") for f in flags]
+        flags = [*flags, "--total_kimg=0.008", "--metric=none"]
+        starts.append(command(folder, tmp_path / str(i), *flags)[2:])
+    for i, (flags, output) in enumerate(zip(ABLATIONS, start_each(starts), strict=True)):
+        assert output.endswith("code 0\n"), output
+        (line,) = stats(tmp_path / str(i))
+        assert all(abs(value) < 1e3 for value in line.values())
+        assert ("alignment" in line) == any("teacher" in flag for flag in flags)
+        assert (line["r2"] == 0.0) == ("--r2_weight=0" in flags)
+
+
+def test_what_does_not_fit_is_refused_in_one_line(folder, tmp_path):
+    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(tmp_path / "other.keras")
+    refusals = {
+        "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",
+        "--num_classes=10": "--num_classes=10: --dataset=.* has num_classes=30",
+        f"--dataset={folder}/shapes": "--dataset=.*: it holds images; encode it",
+        "--system=lada": "--class_dim: there is no such flag with --system=lada",
+        "--flip": "--flip: latents cannot be mirrored",
+        f"--vae={tmp_path}/other.keras": "--vae=.*: its encoder is not the one that --dataset=",
+        "--g_shape=16,4": "--g_shape=16,4: give width, depth and heads, as 384,12,6",
+        "--levels=3": "depth=2 is not a multiple of levels=3",
+        "--teacher=stored": "teacher=stored: this prepared set holds no features",
+        "--patch=3": "patch=3 does not divide the latent_size 8",
+    }
+    starts = [command(folder, tmp_path / "run", flag)[2:] for flag in refusals]
+    for message, output in zip(refusals.values(), start_each(starts), strict=True):
+        assert output.endswith("code 2\n"), output
+        assert re.search(message, output), (message, output)
+        assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_dry_run_prints_both_networks_and_their_cost_without_a_set(tmp_path):
+    flags = ["--dry_run", "--dataset=none", "--teacher=dinov2", f"--run_dir={tmp_path}/run"]
+    (output,) = start_each([[*TINY, *flags]])
+    assert output.endswith("code 0\n"), output
+    for expected in ("--g_shape=16,2,2", "block_1", "projector_2", "multiply-adds", "GB per"):
+        assert expected in output
+    assert "--g_widths" not in output  # LadaGAN's
+    assert not (tmp_path / "run").exists()

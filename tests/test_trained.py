@@ -1,6 +1,8 @@
 """A trained generator is the same one from its run, its `.keras` file and its SavedModel."""
 
+import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -10,8 +12,10 @@ import tensorflow as tf
 from ladagan_tf import seeds, trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.vae import AutoencoderKL
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.weights.reading import content_sha256
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
 
@@ -83,6 +87,81 @@ def test_precision_is_chosen_when_loading(tmp_path):
     assert loaded.compute_dtype == "float32"
     for ours, saved in zip(loaded.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, saved)
+
+
+def test_a_gat_run_is_its_generator_behind_its_autoencoder(tiny_gat, tiny_gat_run):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    loaded = trained.open_run(tiny_gat_run)
+    np.testing.assert_allclose(loaded.generate(z, labels), tiny_gat(z, labels), atol=1e-5)
+    assert (loaded.noise_dim, loaded.resolution, loaded.num_classes) == (8, 16, 3)
+    sha256 = content_sha256(tiny_gat.vae.tensors())
+    expected = {"kimg": 0.5, "psi": 1.0, "guidance": 1.0, "vae_sha256": sha256}
+    assert loaded.about.items() >= expected.items()
+    others = trained.open_run(tiny_gat_run, ema=False).network(z, labels)
+    assert np.abs(others - loaded.network(z, labels)).max() > 1e-2
+
+
+def test_psi_and_guidance_are_baked_in_and_told(tiny_gat, tiny_gat_run):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    loaded = trained.open_run(tiny_gat_run, psi=0.5, guidance=1.5)
+    assert loaded.about["psi"] == 0.5 and loaded.about["guidance"] == 1.5
+    right = tiny_gat(z, labels, psi=0.5, guidance=1.5)
+    np.testing.assert_allclose(loaded.generate(z, labels), right, atol=1e-5)
+    other = loaded.at(0.0)
+    assert other.about["psi"] == 0.0
+    right = tiny_gat(z, labels, psi=0.0, guidance=1.5)
+    np.testing.assert_allclose(other.generate(z, labels), right, atol=1e-5)
+
+
+def test_a_gat_in_a_keras_file_has_its_autoencoder_or_is_given_one(
+    tiny_gat, tiny_gat_run, tmp_path
+):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    right, vae = tiny_gat(z, labels), tiny_gat_run / "vae.keras"
+    tiny_gat.save(tmp_path / "whole.keras")
+    tiny_gat.generator.save(tmp_path / "bare.keras")
+    whole = trained.open_model(tmp_path / "whole.keras")
+    bare = trained.open_model(tmp_path / "bare.keras", vae=vae)
+    for loaded in (whole, bare):
+        np.testing.assert_allclose(loaded.network(z, labels), right, atol=1e-5)
+        assert loaded.about["vae_sha256"] == content_sha256(tiny_gat.vae.tensors())
+    with pytest.raises(InputError, match=r"bare\.keras: it generates latents; give --vae"):
+        trained.open_model(tmp_path / "bare.keras")
+    with pytest.raises(InputError, match=r"vae=.*: it is for a GAT generator without"):
+        trained.open_model(tmp_path / "whole.keras", vae=vae)
+    AutoencoderKL(widths=(8, 8), resnets=1, groups=4, latent_channels=8).save(tmp_path / "v.keras")
+    with pytest.raises(InputError, match=r"does not fit .*its latents have 8 channels"):
+        trained.open_model(tmp_path / "bare.keras", vae=tmp_path / "v.keras")
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_both_networks_of_a_gat_compute_in_the_chosen_precision(
+    tiny_gat, tiny_gat_run, tmp_path, policy
+):
+    tiny_gat.save(tmp_path / "whole.keras")
+    for loaded in (
+        trained.open_run(tiny_gat_run, precision=policy),
+        trained.open_model(tmp_path / "whole.keras", precision=policy),
+    ):
+        network = loaded.network
+        for part in (network, network.generator, network.vae):
+            assert part.dtype_policy.name == policy
+
+
+def test_a_run_that_lacks_its_autoencoder_says_so(tiny_gat_run, tmp_path):
+    shutil.copytree(tiny_gat_run, tmp_path / "run")
+    (tmp_path / "run" / "vae.keras").unlink()
+    with pytest.raises(InputError, match=r"it generates latents, and .*vae\.keras .* is not there"):
+        trained.open_run(tmp_path / "run")
+
+
+def test_fewer_large_images_are_computed_at_once(tiny_gat_run):
+    source = trained.open_run(tiny_gat_run)
+    assert source.affordable(64) == 64
+    sizes = [
+        dataclasses.replace(source, resolution=r).affordable(32) for r in (128, 256, 512, 2048)
+    ]
+    assert sizes == [32, 16, 4, 1]
 
 
 def test_what_is_no_generator_is_one_line(tmp_path, run):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -12,6 +13,26 @@ import tensorflow as tf
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARTS = {"generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"}
 PARTS |= {"window", "counters"}
+# Several starts in one process, which save the import of TensorFlow.
+STARTS = """
+import json, sys
+from absl import flags
+from absl.testing import flagsaver
+import train
+from ladagan_tf.flags import train as train_flags
+starts, sys.argv = json.loads(sys.argv[1]), ["train.py"]
+train_flags.define()
+flags.adopt_module_key_flags(train_flags)
+for given in starts:
+    with flagsaver.flagsaver():
+        flags.FLAGS(["train.py", *given])
+        try:
+            train.main(["train.py"])
+            print("code 0")
+        except SystemExit as end:
+            print("code", end.code)
+    print("END OF START", flush=True)
+"""
 
 
 def start(arguments, **environment):
@@ -23,6 +44,14 @@ def start(arguments, **environment):
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def start_each(starts):
+    """Runs `train.py` with each list of flags; returns what each printed, then "code N"."""
+    process = start([sys.executable, "-c", STARTS, json.dumps(starts)])
+    code, output = finish(process)
+    assert code == 0, output
+    return output.split("END OF START\n")[:-1]
 
 
 def finish(process):

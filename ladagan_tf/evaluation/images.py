@@ -30,12 +30,17 @@ class Images:
         batches: function from a batch size to an iterator of uint8 arrays (b, S, S, 3), the last
             partial batch included.
         about: dict of plain values that identify the images in a protocol.
+        labels: function without arguments to their classes, int array (count,) in the order of the
+            batches; None where they have none.
+        classes: tuple of the classes' names.
     """
 
     count: int
     resolution: int
     batches: collections.abc.Callable
     about: dict
+    labels: collections.abc.Callable | None = None
+    classes: tuple = ()
 
 
 def prepared(folder, count=None, first=0):
@@ -56,6 +61,10 @@ def prepared(folder, count=None, first=0):
         for images, _ in pipeline.iterate_images(folder, batch_size, first, count):
             yield images
 
+    def labels():
+        read = pipeline.iterate_images(folder, 256, first, count)
+        return np.concatenate([labels for _, labels in read])
+
     about = {
         "images": str(folder),
         "content_sha256": info.content_sha256,
@@ -65,7 +74,8 @@ def prepared(folder, count=None, first=0):
         "first": first,
         "of": info.count,
     }
-    return Images(count, info.resolution, batches, about)
+    classes = tuple(info.classes)
+    return Images(count, info.resolution, batches, about, labels if classes else None, classes)
 
 
 def stored(path, count=None):
@@ -149,6 +159,10 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
             "takes no labels; leave out --labels"
         )
     first = seed * count
+    classes = tuple(map(str, range(trained.num_classes)))
+
+    def classes_of(chosen):
+        return seeds.labels(chosen, trained.num_classes, labels)
 
     def batches(batch_size):
         generate = replicated(trained.generate, strategy, jit)
@@ -156,7 +170,7 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
             these = range(start, min(start + batch_size, first + count))
             given = [seeds.latents(these, trained.noise_dim)]
             if labels:
-                given.append(seeds.labels(these, trained.num_classes, labels))
+                given.append(classes_of(these))
             yield pictures.to_uint8(generate(*given))
 
     about = {
@@ -167,7 +181,8 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
         "labels": labels or "none",
         "count": count,
     }
-    return Images(count, trained.resolution, batches, about)
+    all_labels = (lambda: classes_of(range(first, first + count))) if classes else None
+    return Images(count, trained.resolution, batches, about, all_labels, classes)
 
 
 def open_images(path, count=None):

@@ -1,11 +1,13 @@
 """One evaluation: what is measured against what, and records that say so completely."""
 
+import dataclasses
 import json
 
 import numpy as np
 
 from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure
 from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import collect, reference
@@ -21,6 +23,7 @@ def evaluate(
     names,
     *,
     engine="ours",
+    by_class=False,
     batch_size=64,
     strategy=None,
     jit=False,
@@ -36,6 +39,7 @@ def evaluate(
         extractor: features.Extractor, or None.
         names: what `measure.check_metrics` returned.
         engine: see `measure.measure`.
+        by_class: bool, also measure each class, see `by_class.intra_frechet`.
         batch_size, strategy, jit: see `collection.collect`.
         cache_dir: see `collection.reference`.
         archive: function called with each generated uint8 batch of the first seed, or None.
@@ -46,11 +50,14 @@ def evaluate(
         "lower_is_better", "details" and the whole "protocol".
 
     Raises:
-        InputError: see `collect` and `measure`.
+        InputError: see `collect`, `measure` and `by_class.check`.
     """
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
+    if by_class:
+        classes_apart.check(generated[0], real, extractor)
+        real_classes, real_labels = real.classes, real.labels()
     if isinstance(real, Images):
-        about_real, wanted = real.about, measure.needs(names, real=True, engine=engine)
+        about_real, wanted = real.about, _needs(names, True, engine, by_class)
         bar = "real images" if progress else None
         real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
     else:
@@ -60,13 +67,17 @@ def evaluate(
             f"dataset={about_real.get('statistics')}: its mu has {len(real.mean)} features, but "
             f"features={extractor.name} gives {extractor.dimension}"
         )
-    wanted = measure.needs(names, real=False, engine=engine)
+    wanted = _needs(names, False, engine, by_class)
     repeats = []
     for i, images in enumerate(generated):
         bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
         keep = archive if i == 0 else None
         found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
         repeats.append(measure.measure(names, found, real, engine))
+        if by_class:
+            pairs = (found.features, images.labels()), (real.features, real_labels)
+            metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
+            repeats[-1].append(classes_apart.intra_frechet(metric, *pairs, real_classes))
     protocol = {
         "generated": generated[0].about,
         "sets": len(generated),
@@ -91,6 +102,11 @@ def evaluate(
         }
         for m in measure.over_repeats(repeats)
     ]
+
+
+def _needs(names, real, engine, by_class):
+    wanted = measure.needs(names, real=real, engine=engine)
+    return dataclasses.replace(wanted, features=wanted.features or by_class)
 
 
 def table(records):
@@ -123,6 +139,8 @@ def table(records):
             )
         arrow = "lower is better" if record["lower_is_better"] else "higher is better"
         lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
+        if "by_class" in record["details"]:
+            lines += classes_apart.table(record)
     lines += ["", _note(records)]
     return "\n".join(lines)
 

@@ -32,6 +32,23 @@ def _define_generated():
         "untrained, as a baseline.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_string(
+        "vae",
+        None,
+        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
+        "them, sd15, sd-mse or a file.",
+    )
+    flags.DEFINE_float(
+        "psi",
+        1.0,
+        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
+        "count the other way: their 0.3 is 0.7 here.",
+    )
+    flags.DEFINE_float(
+        "guidance",
+        1.0,
+        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
+    )
     flags.DEFINE_enum(
         "precision",
         "float32",
@@ -89,6 +106,12 @@ def _define_protocol():
         "Among fid, kid, is, prdc, swd with Inception; fcd, kid, is, prdc, modes, swd with a "
         "classifier; swd alone needs --features=none. By default all but those that cost extra.",
     )
+    flags.DEFINE_boolean(
+        "by_class",
+        False,
+        "Also compare each class with the real images of it: intra-FID, or intra-FCD with a "
+        "classifier. The real images must be a prepared set with the generator's classes.",
+    )
     flags.DEFINE_enum(
         "engine",
         "ours",
@@ -96,7 +119,11 @@ def _define_protocol():
         "tfgan computes fid, kid and is by tensorflow-gan, to compare; ours by default.",
     )
     flags.DEFINE_integer(
-        "batch_size", 64, "Images per call of the networks; 64 by default.", lower_bound=1
+        "batch_size",
+        None,
+        "Images per call of the networks; by default 64, or fewer of more than 128 px: a million "
+        "pixels.",
+        lower_bound=1,
     )
     flags.DEFINE_enum(
         "strategy",

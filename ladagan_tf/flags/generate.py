@@ -19,6 +19,12 @@ def _define_source():
         "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_string(
+        "vae",
+        None,
+        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
+        "them, sd15, sd-mse or a file.",
+    )
 
 
 def _define_images():
@@ -26,7 +32,8 @@ def _define_images():
         "seeds",
         None,
         "Seeds of the images, as 0-63,70: each always gives the same image. By default 0 and the "
-        "following ones: what --grid holds, 8 for --interpolate, 6 for --attention, else 64.",
+        "following ones: what --grid holds, 8 for --interpolate and --sweep_psi, 6 for "
+        "--attention, else 64.",
     )
     flags.DEFINE_list(
         "classes",
@@ -37,9 +44,20 @@ def _define_images():
     flags.DEFINE_float(
         "psi",
         1.0,
-        "Truncation towards the mean style, for models that have one; 1.0 (default): none.",
+        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
+        "count the other way: their 0.3 is 0.7 here.",
     )
-    flags.DEFINE_integer("batch_size", 32, "Images computed at once; 32 by default.", lower_bound=1)
+    flags.DEFINE_float(
+        "guidance",
+        1.0,
+        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
+    )
+    flags.DEFINE_integer(
+        "batch_size",
+        None,
+        "Images computed at once; by default 32, or fewer of more than 180 px: a million pixels.",
+        lower_bound=1,
+    )
 
 
 def _define_kinds():
@@ -75,5 +93,10 @@ def _define_kinds():
     flags.DEFINE_boolean(
         "attention",
         False,
-        "Draw each image beside where every head looks at every resolution, as a .png.",
+        "LadaGAN: draw each image beside where every head looks at every resolution, as a .png.",
+    )
+    flags.DEFINE_list(
+        "sweep_psi",
+        None,
+        "GAT: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and classes in each.",
     )

@@ -16,8 +16,9 @@ def define():
     )
     flags.DEFINE_integer(
         "max_batch",
-        64,
-        "Most images a request may ask for, and the model computes at once; 64 by default.",
+        None,
+        "Most images a request may ask for, and the model computes at once; by default 64, or "
+        "fewer of more than 128 px: a million pixels.",
         lower_bound=1,
     )
     flags.DEFINE_integer(

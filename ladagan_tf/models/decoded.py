@@ -4,6 +4,8 @@ import keras
 
 from ladagan_tf.models.sizes import check
 
+LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
+
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class DecodedGenerator(keras.Model):
@@ -17,7 +19,8 @@ class DecodedGenerator(keras.Model):
         vae: models.vae.AutoencoderKL, of whose latents, times its scaling factor, the generator
             was trained on.
         tile: int, latent rows that are decoded at a time; 0 decodes whole images, which is faster
-            and needs twice the memory.
+            and needs twice the memory; None: 8 for latents of 64 and more, otherwise 0.
+        dtype: Keras dtype policy; by default the generator's. Each network computes in its own.
 
     Call arguments:
         z: float tensor (B, Z), standard normal noise.
@@ -31,9 +34,10 @@ class DecodedGenerator(keras.Model):
         ValueError: if generator and autoencoder have different latent channels.
     """
 
-    def __init__(self, generator, vae, tile=0, **kwargs):
+    def __init__(self, generator, vae, tile=None, **kwargs):
         kwargs.setdefault("name", "decoded_generator")
-        super().__init__(**kwargs)
+        kwargs.setdefault("dtype", generator.dtype_policy)
+        super().__init__(autocast=False, **kwargs)
         check(
             generator.channels == vae.latent_channels,
             f"vae: its latents have {vae.latent_channels} channels, the generator's "
@@ -41,7 +45,7 @@ class DecodedGenerator(keras.Model):
         )
         self.generator = generator
         self.vae = vae
-        self.tile = tile
+        self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
         self.noise_dim = generator.noise_dim
         self.num_classes = generator.num_classes
         self.resolution = generator.latent_size * vae.factor

@@ -206,8 +206,10 @@ class Upsample(keras.layers.Layer):
         self.conv.build(x_shape)
 
     def call(self, x):
+        _, height, width, channels = ops.shape(x)
         x = ops.repeat(ops.repeat(x, 2, axis=1), 2, axis=2)  # (B, 2H, 2W, C)
-        return self.conv(x)  # (B, 2H, 2W, C)
+        # Repeating forgets sides that are known, which LiteRT's convolutions need.
+        return self.conv(ops.reshape(x, (-1, 2 * height, 2 * width, channels)))
 
     def compute_output_shape(self, x_shape):
         return (x_shape[0], *(side and side * 2 for side in x_shape[1:3]), x_shape[3])

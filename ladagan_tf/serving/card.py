@@ -6,6 +6,7 @@ import ladagan_tf
 from ladagan_tf import results
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.decoded import DecodedGenerator
 from ladagan_tf.training.run import read_flags
 
 NAME = "README.md"
@@ -18,7 +19,7 @@ SavedModel, with TensorFlow alone:
 
     model = tf.saved_model.load("saved_model")
     images = model.generate({generate})  # uint8 (4, {side}, {side}, 3)
-    images = model.serve({inputs})  # float, nominally in [-1, 1]; `attend` also returns attention
+    images = model.serve({inputs})  # float, nominally in [-1, 1]{also}
 """,
     "generator.keras": """\
 Keras, with this project installed:
@@ -43,23 +44,35 @@ LiteRT, any batch size, built-in operators only:
 }
 
 
-def write(folder, trained, files, run=None):
+ATTENTION = "; `attend` also returns attention"
+TRUNCATION = """
+    images = model.truncate({inputs}, psi=0.7)"""
+PSI = """\
+Truncation, psi, trades variety for fidelity: 1 changes nothing, 0 gives each class's mean style.
+GAT's authors count the other way: their 0.3 is 0.7 here. Guidance above 1 moves styles away from
+their mean over all classes. A call of the Keras model takes both.
+"""
+
+
+def write(folder, trained, files, batches, run=None):
     """Writes the model card, `README.md` of an export folder.
 
     Args:
         folder: pathlib.Path of the export.
         trained: `trained.Trained` with a network.
         files: dict from the files' names to their largest error against the live model.
+        batches: sequence of ints, the batch sizes over which that is.
         run: `training.run.RunDirectory`, or None if where the weights come from is not known.
     """
     parts = [_heading(trained), _architecture(trained), _training(run)]
-    parts += [_results(trained, run), _loading(trained, files), _licence()]
+    parts += [_results(trained, run), _loading(trained, files, batches), _licence()]
     (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
 
 
 def _heading(trained):
     side, about = trained.resolution, trained.about
-    title = f"{type(trained.network).__module__.rsplit('.', 1)[-1]} {side} x {side}"
+    generator = _generator(trained.network)
+    title = f"{type(generator).__module__.rsplit('.', 1)[-1]} {side} x {side}"
     classes = f", for each of {trained.num_classes} classes" if trained.num_classes else ""
     facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
     return f"""\
@@ -80,15 +93,36 @@ numbers in one step{classes}.
 {facts}"""
 
 
+def _generator(network):
+    return network.generator if isinstance(network, DecodedGenerator) else network
+
+
 def _architecture(trained):
-    network = trained.network
+    text = f"## Architecture\n\n{_sizes(_generator(trained.network))}"
+    if not isinstance(trained.network, DecodedGenerator):
+        return text
+    vae = trained.network.vae
+    about = "".join(f"- {name}: {_plain(value)}\n" for name, value in vae.about.items())
+    return f"""\
+{text}
+It generates latents; images are their decoding by an autoencoder that was not trained with it:
+
+{_sizes(vae, leave_out=("about",))}
+Of the autoencoder is known:
+
+{about}- SHA-256 of its tensors: {trained.about.get("vae_sha256", "not computed")}
+
+{PSI}"""
+
+
+def _sizes(network, leave_out=()):
     config = {
-        k: v for k, v in network.get_config().items() if k not in ("name", "trainable", "dtype")
+        name: value
+        for name, value in network.get_config().items()
+        if name not in ("name", "trainable", "dtype", *leave_out)
     }
     sizes = "".join(f"- {name}: {_plain(value)}\n" for name, value in config.items())
     return f"""\
-## Architecture
-
 `{type(network).__module__}.{type(network).__name__}`, {network.count_params():,} parameters.
 
 {sizes}"""
@@ -135,9 +169,9 @@ def _data(dataset):
 def _results(trained, run):
     """What `evaluate.py` measured of this checkpoint: a table and its protocol, per protocol."""
     lines = results.read_metrics(run.path) if run else []
-    latest = {line.get("name"): line for line in lines if _is_of(line, trained.about)}
+    latest = {_measured(line): line for line in lines if _is_of(line, trained.about)}
     tables = {}
-    for name, line in latest.items():
+    for (name, *_), line in latest.items():
         row = f"| {name} | {_plain(line.get('value'))} | {_plain(line.get('spread') or '')} |\n"
         protocol = _protocol(line.get("protocol", "not recorded"))
         tables[protocol] = tables.get(protocol, "") + row
@@ -147,6 +181,12 @@ def _results(trained, run):
         f"\n| metric | value | spread |\n|---|---|---|\n{rows}\n{protocol}"
         for protocol, rows in tables.items()
     )
+
+
+def _measured(line):
+    """What tells measurements of the same weights apart."""
+    generated = line["protocol"]["generated"]
+    return line.get("name"), generated.get("psi"), generated.get("guidance")
 
 
 def _is_of(line, about):
@@ -163,13 +203,18 @@ def _protocol(protocol):
     return "".join(f"- {name}: {_plain(value)}\n" for name, value in parts)
 
 
-def _loading(trained, files):
+def _loading(trained, files, batches):
+    inputs = "z, labels" if trained.num_classes else "z"
+    generate = "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if trained.num_classes else "")
+    truncates = trained.truncated is not None
     words = {
         "side": trained.resolution,
-        "inputs": "z, labels" if trained.num_classes else "z",
+        "inputs": inputs,
         "named": "z=z, labels=labels" if trained.num_classes else "z=z",
-        "generate": "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if trained.num_classes else ""),
+        "generate": generate + (", psi=1.0" if truncates else ""),
+        "also": ATTENTION if hasattr(trained.network, "attention_maps") else "",
     }
+    words["also"] += TRUNCATION.format(inputs=inputs) if truncates else ""
     rows = "".join(f"| `{name}` | {error:.1e} |\n" for name, error in files.items())
     labels = ", and `labels` int32 (4,)" if trained.num_classes else ""
     code = "\n".join(LOADING[name].format(**words) for name in files)
@@ -179,8 +224,8 @@ def _loading(trained, files):
 | file | largest error |
 |---|---|
 {rows}
-The error is against the live Keras model, over batches of 1, 3 and 8 images, as a share of the
-largest value where that is above 1. Below, `z` holds standard normal numbers, float32
+The error is against the live Keras model, over batches of {_plain(batches)} images, as a share of
+the largest value where that is above 1. Below, `z` holds standard normal numbers, float32
 (4, {trained.noise_dim}){labels}.
 
 {code}"""

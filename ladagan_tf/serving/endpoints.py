@@ -1,5 +1,7 @@
 """The SavedModel of a generator: its endpoints, which run without Keras and without our code."""
 
+import inspect
+
 import keras
 import tensorflow as tf
 
@@ -7,16 +9,19 @@ MAX_NUM = 256  # images of one call of `generate`
 
 
 def write_saved_model(network, path):
-    """Writes a SavedModel with the endpoints `serve`, `generate` and, if it can, `attend`.
+    """Writes a SavedModel with the endpoints `serve`, `generate` and, if it can, more.
 
         serve(z) -> float32 images (B, S, S, 3), nominally in [-1, 1], not clipped; the default
         generate(num, seed) -> uint8 images (num, S, S, 3)
         attend(z) -> dict: `images` as from serve; `attention_8` (B, H, 64) and so on, one map per
             side of a token grid
+        truncate(z, labels, psi) -> images as from serve, truncated, of networks with a mean style;
+            their `generate` takes psi too
 
     `z` is float32 (B, Z); `num` an int32 from 1 to 256 and `seed` an int64 from 0. Conditional
-    generators take int32 `labels` (B,) last. Bad values raise `InvalidArgumentError` saying what
-    is accepted. Image i of `generate` depends on seed + i only, whatever `num`, but its latent is
+    generators take int32 `labels` (B,) behind these. `psi` is a float32 from 0, the class's mean
+    style, to 1, no truncation, as in serve. Bad values raise `InvalidArgumentError` saying what is
+    accepted. Image i of `generate` depends on seed + i only, whatever `num`, but its latent is
     drawn by TensorFlow: it is another one than that of `seeds.latents`, which NumPy draws.
 
     Args:
@@ -26,14 +31,23 @@ def write_saved_model(network, path):
     classes = getattr(network, "num_classes", 0)
     labels = [tf.TensorSpec((None,), tf.int32, name="labels")] if classes else []
     latents = [tf.TensorSpec((None, network.noise_dim), tf.float32, name="z"), *labels]
+    strength = [tf.TensorSpec((), tf.float32, name="psi")] if hasattr(network, "mean_style") else []
     request = [
         tf.TensorSpec((), tf.int32, name="num"),
         tf.TensorSpec((), tf.int64, name="seed"),
         *labels,
+        *strength,
     ]
 
     def serve(z, *labels):
         return network(z, *_checked(labels, tf.shape(z)[0], classes), training=False)
+
+    def truncate(z, *rest):
+        *labels, psi = rest
+        inside = (psi >= 0.0) & (psi <= 1.0)
+        psi = _require(psi, inside, "psi must be from 0 to 1; given")
+        labels = _checked(labels, tf.shape(z)[0], classes)
+        return network(z, *labels, psi=psi, training=False)
 
     def generate(num, seed, *labels):
         num = _require(
@@ -41,7 +55,7 @@ def write_saved_model(network, path):
         )
         seed = _require(seed, seed >= 0, "seed must be from 0 to 2^63 - 1; given")
         z = draw_latents(num, seed, network.noise_dim)
-        return to_uint8(serve(z, *_checked(labels, num, classes)))
+        return to_uint8((truncate if strength else serve)(z, *labels))
 
     def attend(z, *labels):
         labels = _checked(labels, tf.shape(z)[0], classes)
@@ -53,14 +67,31 @@ def write_saved_model(network, path):
 
     archive = keras.export.ExportArchive()
     archive.track(network)
-    archive.add_endpoint("serve", serve, latents)  # the first one is also `serving_default`
-    archive.add_endpoint("generate", generate, request)
+
+    def add(function, inputs):
+        archive.add_endpoint(function.__name__, _with_names(function, inputs), inputs)
+
+    add(serve, latents)  # the first one is also `serving_default`
+    add(generate, request)
     if hasattr(network, "attention_maps"):
-        archive.add_endpoint("attend", attend, latents)
+        add(attend, latents)
+    if strength:
+        add(truncate, [*latents, *strength])
     if classes:
         # What `trained.open_model` reads. Keras has no public way to store a plain value.
         archive._tf_trackable.num_classes = tf.Variable(classes, trainable=False)
     archive.write_out(str(path), verbose=False)
+
+
+def _with_names(function, inputs):
+    """The function with its inputs' names, by which the loaded one can then be called."""
+
+    def call(*values):
+        return function(*values)
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    call.__signature__ = inspect.Signature([inspect.Parameter(x.name, kind) for x in inputs])
+    return call
 
 
 def draw_latents(num, seed, noise_dim):

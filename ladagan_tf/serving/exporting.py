@@ -52,10 +52,16 @@ def export(trained, out, formats, run=None, say=print):
 
     Raises:
         InputError: if a format is unknown, needs packages that are not here, cannot be written or
-            loaded, or differs by more than `LIMIT`; or if `out` cannot be written. Nothing is left.
+            loaded, or differs by more than `LIMIT`; if the generator is truncated or guided; or if
+            `out` cannot be written. Nothing is left.
     """
     check_formats(formats)
     network = trained.network
+    if trained.about.get("psi", 1.0) != 1.0 or trained.about.get("guidance", 1.0) != 1.0:
+        raise InputError(
+            "psi, guidance: what is exported has psi=1 and guidance=1; a SavedModel takes psi when "
+            "it is called"
+        )
     if network is None or network.compute_dtype != "float32":
         raise InputError(
             f"{trained.about.get('model')}: export needs a run or a .keras file, opened in float32"
@@ -67,7 +73,7 @@ def export(trained, out, formats, run=None, say=print):
             say(f"{name}: {FORMATS[name].file}, largest error {errors[name]:.1e}, limit {LIMIT:g}")
         pictures.save_png(folder / card.SAMPLES, sample_grid(trained))
         files = {FORMATS[name].file: error for name, error in errors.items()}
-        card.write(folder, trained, files, run)
+        card.write(folder, trained, files, batches(trained), run)
     return errors
 
 
@@ -107,7 +113,7 @@ def _write_and_compare(name, trained, folder):
 
 
 def difference(trained, exported):
-    """How far an exported generator is from the live one, over several batch sizes.
+    """How far an exported generator is from the live one, over some `batches`.
 
     Args:
         trained: `trained.Trained`.
@@ -119,13 +125,18 @@ def difference(trained, exported):
         [-1, 1] by far: float32 is only as fine as its largest values.
     """
     errors = []
-    for batch in BATCHES:
+    for batch in batches(trained):
         inputs = sample_inputs(trained, range(batch))
         live, ours = np.asarray(trained.generate(*inputs)), np.asarray(exported(*inputs))
         if live.shape != ours.shape:
             raise ValueError(f"images {ours.shape} instead of {live.shape}")
         errors.append(np.abs(live - ours).max() / max(1.0, np.abs(live).max()))
     return float(np.max(errors))  # NaN if any is
+
+
+def batches(trained):
+    """Batch sizes that are compared: `BATCHES`, smaller ones of large images."""
+    return sorted({trained.affordable(batch) for batch in BATCHES})
 
 
 def sample_inputs(trained, chosen):
@@ -137,9 +148,10 @@ def sample_inputs(trained, chosen):
 
 
 def sample_grid(trained):
-    """Images of seeds 0 to 63 as one uint8 picture; one row at a time, to bound memory."""
-    rows = [range(COLUMNS * i, COLUMNS * (i + 1)) for i in range(COLUMNS)]
-    images = [np.asarray(trained.generate(*sample_inputs(trained, row))) for row in rows]
+    """Images of seeds 0 to 63 as one uint8 picture; few at a time, to bound memory."""
+    few = trained.affordable(COLUMNS)
+    parts = [range(first, min(first + few, COLUMNS**2)) for first in range(0, COLUMNS**2, few)]
+    images = [np.asarray(trained.generate(*sample_inputs(trained, part))) for part in parts]
     return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
 
 

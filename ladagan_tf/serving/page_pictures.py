@@ -1,7 +1,5 @@
 """What the demo page shows, as functions of what is typed and chosen on it; no web in here."""
 
-import dataclasses
-import functools
 import math
 
 import numpy as np
@@ -10,6 +8,7 @@ from ladagan_tf import pictures, sampling, seeds
 from ladagan_tf.errors import InputError
 
 WIDE, NARROW = 680, 420  # pixels that pictures are enlarged to at most, by whole factors
+BATCH_SIZE = 32
 STEPS = 100  # positions between two seeds
 IN_TURN = "in turn"
 CHOSEN = (79, 70, 229)  # the frame of the chosen image
@@ -19,18 +18,17 @@ class View:
     """The pictures of one generator.
 
     Seeds are texts, as typed. `chosen_class` is a class number, `IN_TURN` (a seed's class is the
-    seed modulo their number), or None for an unconditional generator. `psi` truncates towards the
-    mean style of networks that have one, `mean_style`: those take it when they are called and in
-    `attention_maps`, and 1 changes nothing.
+    seed modulo their number), or None for an unconditional generator. `psi` truncates those that
+    have a mean style, see `Trained.at`.
     """
 
     def __init__(self, trained):
         self.trained = trained
-        self.truncates = hasattr(trained.network, "mean_style")
+        self.truncates = trained.truncated is not None
         self.classes = list(range(trained.num_classes))
         self.heads = {}  # by side of the token grid
         if hasattr(trained.network, "attention_maps"):
-            _, maps = self._attend(0, self._first_class(), 1.0)
+            _, maps = self._attend(0, self._first_class())
             self.heads = {_side(weights): len(weights) for weights in maps}
 
     def samples(self, seed, count, chosen_class, psi):
@@ -54,7 +52,7 @@ class View:
         if not self.heads:
             images, _ = self.samples(seed, 1, chosen_class, psi)
             return enlarged(images[0], NARROW)
-        image, maps = self._attend(number, chosen_class, psi)
+        image, maps = self._attend(number, chosen_class)
         (weights,) = [m for m in maps if _side(m) == side]
         big = enlarged(pictures.to_uint8(image), NARROW // 2)
         sheet = pictures.attention_sheet(big[None], [weights[None, head - 1 : head]])
@@ -77,21 +75,18 @@ class View:
         return sampling.labels_in_turn(numbers, classes)
 
     def _images(self, z, labels, psi):
-        source = self.trained
-        if self.truncates:
-            source = dataclasses.replace(source, generate=self._truncated(psi))
-        return np.concatenate(list(sampling.image_batches(source, z, labels)))
+        source = self.trained.at(psi) if self.truncates else self.trained
+        return np.concatenate(
+            list(sampling.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
+        )
 
-    def _truncated(self, psi):
-        return functools.partial(self.trained.network, psi=psi, training=False)
-
-    def _attend(self, number, chosen_class, psi):
+    def _attend(self, number, chosen_class):
         """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
         z = seeds.latents([number], self.trained.noise_dim)
         labels = self._labels([number], chosen_class)
-        truncation = {"psi": psi} if self.truncates else {}
-        inputs = [z] if labels is None else [z, labels]
-        images, maps = self.trained.network.attention_maps(*inputs, **truncation)
+        images, maps = self.trained.network.attention_maps(
+            *([z] if labels is None else [z, labels])
+        )
         return np.asarray(images)[0], [np.asarray(weights, np.float32)[0] for weights in maps]
 
 

@@ -80,7 +80,7 @@ def make_app(worker, timeout_s):
         fastapi.FastAPI.
     """
     telemetry = Telemetry()
-    request_type = request_model(worker.max_batch, worker.trained.num_classes)
+    request_type = request_model(worker.max_batch, worker.trained)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -114,6 +114,7 @@ def make_app(worker, timeout_s):
     async def healthz():
         trained = worker.trained
         shape = {k: getattr(trained, k) for k in ("resolution", "noise_dim", "num_classes")}
+        shape["truncates"] = trained.truncated is not None
         return {"status": "ok", "model": trained.about.get("model"), **shape}
 
     @app.get("/metrics")
@@ -128,8 +129,9 @@ def make_app(worker, timeout_s):
     return app
 
 
-def request_model(max_batch, num_classes):
-    """The pydantic model of a request, which also describes it in /docs."""
+def request_model(max_batch, trained):
+    """The pydantic model of a request to a generator, which also describes it in /docs."""
+    num_classes = trained.num_classes
 
     class GenerateRequest(pydantic.BaseModel, extra="forbid"):
         num: int = pydantic.Field(1, ge=1, le=max_batch, description="number of images")
@@ -139,9 +141,18 @@ def request_model(max_batch, num_classes):
         labels: list[int] | None = pydantic.Field(
             None, max_length=max_batch, description="a class per image; in turn by default"
         )
+        psi: float | None = pydantic.Field(
+            None, ge=0.0, le=1.0, description="truncation: 1 none, the default, 0 the class's mean"
+        )
         format: Literal["png", "json"] = pydantic.Field(
             "png", description="one PNG, a grid for several images; or JSON with a PNG each"
         )
+
+        @pydantic.model_validator(mode="after")
+        def check_psi(self):
+            if self.psi is not None and trained.truncated is None:
+                raise ValueError("psi: this generator has no mean style; leave it out")
+            return self
 
         @pydantic.model_validator(mode="after")
         def check_labels(self):
@@ -161,7 +172,7 @@ def request_model(max_batch, num_classes):
 async def _generate(worker, request, timeout_s):
     chosen = range(request.seed, request.seed + request.num)
     try:
-        future = worker.submit(chosen, request.labels)
+        future = worker.submit(chosen, request.labels, request.psi)
     except QueueFullError:
         raise fastapi.HTTPException(
             503,

@@ -17,6 +17,7 @@ class QueueFullError(Exception):
 @dataclasses.dataclass(frozen=True)
 class _Job:
     inputs: tuple  # latents (n, Z), and labels (n,) if conditional
+    psi: float | None  # None as the generator is
     future: concurrent.futures.Future
 
 
@@ -24,7 +25,7 @@ class Worker:
     """Runs a generator in one thread; whoever asks gets a future.
 
     Several threads would compete for the same cores. Requests that wait while a batch is computed
-    go into the next one together, as many as `max_batch` allows, in their order.
+    go into the next one together, as many of one psi as `max_batch` allows, in their order.
 
     Args:
         trained: trained.Trained.
@@ -49,13 +50,14 @@ class Worker:
         """Number of requests that wait."""
         return len(self._jobs)
 
-    def submit(self, chosen, labels=None):
+    def submit(self, chosen, labels=None, psi=None):
         """Asks for images.
 
         Args:
             chosen: sequence of at most `max_batch` seeds; each gives the image that
                 `ladagan_tf.generate` makes of it, to a rounding of one step in 255.
             labels: sequence of as many classes; by default in turn by seed. Only if conditional.
+            psi: float, see `Trained.at`; None as the generator is.
 
         Returns:
             concurrent.futures.Future of uint8 images (n, S, S, 3). Cancelling it while it waits
@@ -72,7 +74,7 @@ class Worker:
             if labels is None:
                 labels = seeds.labels(chosen, self.trained.num_classes, "balanced")
             inputs.append(np.asarray(labels, np.int32))
-        job = _Job(tuple(inputs), concurrent.futures.Future())
+        job = _Job(tuple(inputs), psi, concurrent.futures.Future())
         with self._changed:
             if self._closing or len(self._jobs) >= self.max_queue:
                 raise QueueFullError
@@ -108,6 +110,8 @@ class Worker:
             self._changed.wait_for(lambda: self._jobs or self._closing)
             jobs, size = [], 0
             while self._jobs and size + len(self._jobs[0].inputs[0]) <= self.max_batch:
+                if jobs and self._jobs[0].psi != jobs[0].psi:
+                    break
                 jobs.append(self._jobs.popleft())
                 size += len(jobs[-1].inputs[0])
             return jobs
@@ -115,7 +119,9 @@ class Worker:
     def _generate(self, jobs):
         sizes = [len(job.inputs[0]) for job in jobs]
         inputs = [np.concatenate(parts) for parts in zip(*(j.inputs for j in jobs), strict=True)]
-        images = pictures.to_uint8(self.trained.generate(*inputs))
+        psi = jobs[0].psi
+        source = self.trained if psi is None else self.trained.at(psi)
+        images = pictures.to_uint8(source.generate(*inputs))
         self.batches += 1
         self.images += len(images)
         return np.split(images, np.cumsum(sizes)[:-1])

@@ -1,6 +1,8 @@
 """The model card says where a generator comes from, and only what is known."""
 
 import dataclasses
+import json
+import shutil
 import sys
 import types
 
@@ -9,12 +11,13 @@ import pytest
 from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.serving import card, exporting, hub
+from ladagan_tf.training.run import RunDirectory
 
 FILES = {exporting.FORMATS[name].file: 1.5e-7 for name in exporting.FORMATS}
 
 
-def written(folder, *arguments):
-    card.write(folder, *arguments)
+def written(folder, source, files, run=None):
+    card.write(folder, source, files, (1, 7), run)
     return (folder / "README.md").read_text()
 
 
@@ -46,6 +49,45 @@ def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
     last = dataclasses.replace(averaged, about={**averaged.about, "ema": False})
     text = written(tmp_path, last, FILES, run)
     assert text.count("| fid50k |") == 1 and "| fid50k | 8 |" in text
+
+
+def test_results_of_one_truncation_do_not_hide_those_of_another(tiny_gat_run, tmp_path):
+    path = tmp_path / "run"
+    shutil.copytree(tiny_gat_run, path)
+    source = trained.open_run(path)
+    lines = [
+        {
+            "name": "fid50k",
+            "metric": "fid",
+            "value": value,
+            "protocol": {"generated": {**source.about, "psi": psi}},
+        }
+        for value, psi in ((9.0, 0.7), (5.5, 0.7), (3.25, 1.0))
+    ]
+    (path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = written(tmp_path, source, FILES, RunDirectory(path))
+    assert text.count("| fid50k |") == 2
+    assert "| fid50k | 5.5 |" in text and "| fid50k | 3.25 |" in text and "psi 0.7" in text
+
+
+def test_the_card_of_a_gat_tells_its_autoencoder_and_how_psi_counts(tiny_gat_run, tmp_path):
+    source = trained.open_run(tiny_gat_run)
+    text = written(tmp_path, source, FILES, RunDirectory(tiny_gat_run))
+    for part in (
+        "# gat 16 x 16",
+        "for each of 3 classes",
+        "latent_size: 8",
+        "widths: 8, 8",
+        "images_from: noise",
+        source.about["vae_sha256"],
+        "- psi: 1.0\n",
+        "their 0.3 is 0.7 here",
+        "model.generate(num=4, seed=0, labels=[0, 0, 0, 0], psi=1.0)",
+        "model.truncate(z, labels, psi=0.7)",
+        "over batches of 1, 7 images",
+    ):
+        assert part in text, part
+    assert "attend" not in text
 
 
 def test_what_is_not_known_is_said(small, run, tmp_path):

@@ -134,6 +134,60 @@ def test_labels_are_served_and_checked(conditional, tmp_path):
     np.testing.assert_allclose(opened.generate(z, labels), conditional.generate(z, labels))
 
 
+@pytest.fixture(scope="module")
+def gat(tiny_gat_run):
+    """`Trained` of a GAT with its autoencoder."""
+    return trained.open_run(tiny_gat_run)
+
+
+@pytest.fixture(scope="module")
+def saved_gat(gat, tmp_path_factory):
+    path = tmp_path_factory.mktemp("gat") / "saved_model"
+    endpoints.write_saved_model(gat.network, path)
+    return path
+
+
+def test_psi_is_served_and_checked(gat, saved_gat):
+    loaded = tf.saved_model.load(str(saved_gat))
+    z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
+    labels = tf.constant([2, 0])
+    for psi in (0.0, 0.5, 1.0):
+        live = np.asarray(gat.at(psi).generate(z, labels))
+        np.testing.assert_allclose(loaded.truncate(z, labels, psi=psi), live, atol=1e-5)
+        images = loaded.generate(num=2, seed=3, labels=labels, psi=psi)  # as the card says
+        assert np.abs(images.numpy().astype(int) - pictures.to_uint8(live)).max() <= 1
+    np.testing.assert_allclose(loaded.serve(z, labels), live, atol=1e-5)
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="psi must be from 0 to 1; given"):
+            loaded.truncate(z, labels, psi=wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
+        loaded.truncate(z, tf.constant([0, 3]), psi=0.5)
+
+
+def test_an_exported_gat_opens_truncated(gat, saved_gat):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    opened = trained.open_model(saved_gat, psi=0.5)
+    assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
+    np.testing.assert_allclose(
+        opened.generate(z, labels), gat.at(0.5).generate(z, labels), atol=1e-5
+    )
+    with pytest.raises(InputError, match="guidance=2: a SavedModel has only guidance=1"):
+        trained.open_model(saved_gat, guidance=2.0)
+    with pytest.raises(InputError, match="vae=sd15: it is for a GAT generator"):
+        trained.open_model(saved_gat, vae="sd15")
+
+
+def test_a_truncated_generator_is_not_exported(gat, tmp_path):
+    with pytest.raises(InputError, match="what is exported has psi=1 and guidance=1"):
+        exporting.export(gat.at(0.5), tmp_path / "out", ["keras"])
+
+
+def test_large_images_are_compared_in_small_batches(small):
+    assert exporting.batches(small) == [1, 7, 64]
+    assert exporting.batches(dataclasses.replace(small, resolution=256)) == [1, 7, 16]
+    assert exporting.batches(dataclasses.replace(small, resolution=2048)) == [1]
+
+
 def test_an_export_opens_as_a_trained_generator(small, saved):
     opened = trained.open_model(saved / "saved_model")
     assert (opened.noise_dim, opened.resolution, opened.num_classes) == (8, 32, 0)
@@ -142,7 +196,9 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
 
 
 @pytest.mark.parametrize("name", exporting.FORMATS)
-@pytest.mark.parametrize("kind", ["small", "conditional"])
+@pytest.mark.parametrize(
+    "kind", ["small", "conditional", pytest.param("gat", marks=pytest.mark.slow)]
+)
 def test_each_format_computes_the_same_images(name, kind, request, tmp_path):
     for module in exporting.FORMATS[name].packages:
         pytest.importorskip(module, reason=f"{module} is optional: format {name} is not tested")
@@ -246,7 +302,7 @@ def test_the_command_exports_a_run(run, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--out=o"], "give --run_dir, or --model, and not both"),
+        (["--out=o"], "give either --run_dir or --model"),
         (["--model=none.keras", "--out=o"], "model=none.keras: give a .keras file"),
         (["--model=none.keras", "--out=o", "--push=me"], "push=me: write hf:USER/REPO"),
         (["--model=none.keras", "--out=o", "here"], "unexpected argument 'here'"),

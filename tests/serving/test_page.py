@@ -87,6 +87,19 @@ def test_psi_truncates_a_generator_with_a_mean_style():
     assert np.ptp(none, axis=0).max() == 0 and np.ptp(full, axis=0).max() > 0
 
 
+def test_a_gat_is_shown_by_class_and_psi(tiny_gat):
+    source = trained.of_network(tiny_gat)
+    view = View(source)
+    assert view.truncates and view.classes == [0, 1, 2] and not view.heads
+    z, labels = seeds.latents(range(4), 8), np.full(4, 2, np.int32)
+    for psi in (1.0, 0.5):
+        images, _ = view.samples("0", 4, 2, psi)
+        right = pictures.to_uint8(tiny_gat(z, labels, psi=psi)).astype(int)
+        np.testing.assert_allclose(images, right, atol=1)
+    closer = view.look("3", 2, 0.5, None, None)[::26, ::26]
+    np.testing.assert_allclose(closer, right[3], atol=1)
+
+
 def test_a_closer_look_is_the_image_beside_the_chosen_head(small):
     view = View(small)
     assert view.heads == {8: 2, 16: 2, 32: 2}
@@ -141,15 +154,14 @@ def labels_shown(page, source, folder):
     return {c.label for c in components if getattr(c, "label", None) and c.visible}
 
 
-def test_only_controls_that_the_model_has_are_shown(
-    page, small, conditional, tmp_path, tmp_path_factory
-):
+def test_only_controls_that_the_model_has_are_shown(page, small, conditional, tiny_gat, tmp_path):
     always = {"First seed", "Images", "Seed", "From seed", "To seed", "Position (%)"}
     endpoints.write_saved_model(small.network, tmp_path / "saved_model")
     for source, more in (
         (small, {"Attention", "Resolution", "Head"}),
         (conditional, {"Closer", "Class"}),
         (trained.of_network(Truncating()), {"Closer", "Truncation psi"}),
+        (trained.of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
         (trained.open_model(tmp_path / "saved_model"), {"Closer"}),
     ):
         shown = labels_shown(page, source, tmp_path)

@@ -18,8 +18,9 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import serving as load
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures, seeds, trained
 from ladagan_tf.serving import endpoints
+from ladagan_tf.serving.worker import Worker
 
 pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")
 pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
@@ -101,6 +102,8 @@ def test_an_image_is_that_of_its_seed(address, small):
         ("format=gif", "format: Input should be 'png' or 'json'; given 'gif'"),
         ("number=3", "number: Extra inputs are not permitted"),
         ("labels=1", "labels: this generator has no classes"),
+        ("psi=0.5", "psi: this generator has no mean style; leave it out"),
+        ("psi=2", "psi: Input should be less than or equal to 1; given '2'"),
     ],
 )
 def test_a_bad_request_says_what_is_accepted(address, query, message):
@@ -150,6 +153,31 @@ def test_labels_are_used_and_checked(conditional, tmp_path):
         ):
             status, _, content = get(address, f"/v1/generate?{query}")
             assert status == 422 and message in json.loads(content)["detail"]
+
+
+def test_requests_of_one_psi_are_computed_together(tiny_gat):
+    worker = Worker(trained.of_network(tiny_gat), max_batch=8)
+    labels = np.int32([1, 2])
+    with worker._changed:  # nothing is taken while all are put in
+        futures = [worker.submit([3, 4], labels, psi) for psi in (0.5, 0.5, None, 0.5)]
+    results = [future.result() for future in futures]
+    worker.close()
+    assert worker.batches == 3
+    for images, psi in zip(results, (0.5, 0.5, 1.0, 0.5), strict=True):
+        right = pictures.to_uint8(tiny_gat(seeds.latents([3, 4], 8), labels, psi=psi))
+        np.testing.assert_allclose(images, right.astype(int), atol=1)
+
+
+@pytest.mark.slow
+def test_a_gat_is_served_with_psi(tiny_gat, tmp_path):
+    endpoints.write_saved_model(tiny_gat, tmp_path / "saved_model")
+    with load.server(tmp_path / "saved_model", "--max_batch=4") as (_, address):
+        assert json.loads(get(address, "/healthz")[2])["truncates"] is True
+        for query, psi in (("", 1.0), ("&psi=0.25", 0.25)):
+            expected = tiny_gat(seeds.latents([4], 8), np.int32([2]), psi=psi)
+            got = image(get(address, f"/v1/generate?seed=4&labels=2{query}")[2])
+            right = pictures.to_uint8(expected)[0].astype(int)
+            np.testing.assert_allclose(got, right, atol=1)
 
 
 @pytest.mark.slow

@@ -1,0 +1,81 @@
+"""Intra-FID: how close the images of each class are to the real ones of it.
+
+Miyato & Koyama, arXiv 1802.05637, Sec. 4.1. A generator that ignores its classes can have a good
+FID, but no good intra-FID.
+"""
+
+import numpy as np
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.images import Images
+from ladagan_tf.evaluation.measure import Measurement
+
+FEWEST = 50  # images of a class in either set; of fewer the covariance says too little
+
+
+def check(generated, real, extractor):
+    """Raises InputError unless both sets have the same classes, and there are features.
+
+    Args:
+        generated: images.Images.
+        real: images.Images, or something else where only moments are known.
+        extractor: features.Extractor, or None.
+    """
+    if extractor is None:
+        raise InputError("by_class: it needs a feature network; --features=none has none")
+    if not generated.classes:
+        raise InputError("by_class: what is measured has no classes")
+    if not isinstance(real, Images) or not real.classes:
+        raise InputError("by_class: the real images must be a prepared set with classes")
+    if len(generated.classes) != len(real.classes):
+        raise InputError(
+            f"by_class: the real images have {len(real.classes)} classes, what is measured "
+            f"{len(generated.classes)}"
+        )
+
+
+def intra_frechet(metric, generated, real, classes):
+    """Frechet distances within classes, and their mean.
+
+    Args:
+        metric: str, its name, e.g. "intra_fid".
+        generated, real: (features (N, D), labels (N,)) of each.
+        classes: names of the classes.
+
+    Returns:
+        measure.Measurement, whose details have a dict "by_class": for the name of each class that
+        was measured "value", "real" and "generated", the latter two numbers of images.
+
+    Raises:
+        InputError: if every class has fewer than `FEWEST` images in one of the sets.
+    """
+    found = {}
+    for label, name in enumerate(classes):
+        ours, theirs = (features[labels == label] for features, labels in (generated, real))
+        if min(len(ours), len(theirs)) >= FEWEST:
+            value = metrics.frechet_distance(*_moments(theirs), *_moments(ours))
+            found[name] = {"value": value, "real": len(theirs), "generated": len(ours)}
+    if not found:
+        raise InputError(f"by_class: no class has {FEWEST} real and {FEWEST} generated images")
+    text = (
+        f"mean over {len(found)} of {len(classes)} classes of the Frechet distance within a class "
+        f"(Miyato 2018, Sec. 4.1); those with fewer than {FEWEST} images are left out"
+    )
+    mean = float(np.mean([row["value"] for row in found.values()]))
+    return Measurement(metric, mean, True, text, details={"by_class": found})
+
+
+def _moments(features):
+    features = np.asarray(features, np.float64)
+    return features.mean(axis=0), np.cov(features, rowvar=False)
+
+
+def table(record):
+    """Lines of text: a class with its value and its numbers of images each."""
+    rows = record["details"]["by_class"]
+    width = max(map(len, rows))
+    return [
+        f"  {name:<{width}}  {row['value']:>8.5g}   ({row['generated']} vs {row['real']} images)"
+        for name, row in rows.items()
+    ]

@@ -1,0 +1,66 @@
+"""Archives of many images: streamed, and continued where they were interrupted."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from ladagan_tf import image_files
+
+SIDE = 32
+
+
+def test_an_interrupted_archive_continues(tmp_path):
+    numbers, asked = list(range(8)), []
+    images = np.random.default_rng(0).integers(0, 256, (8, SIDE, SIDE, 3), np.uint8)
+
+    def produce(some, stop=None):
+        asked.append(list(some))
+        for i in range(0, len(some), 2):
+            if stop is not None and i >= stop:
+                raise KeyboardInterrupt
+            yield images[some[i : i + 2]]
+
+    def write(stop=None, about=None):
+        image_files.write_archive(
+            tmp_path / "a.npz", numbers, lambda some: produce(some, stop), SIDE, about or {"m": 1}
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        write(stop=4)
+    partial = tmp_path / ".a.npz.partial" / "images"
+    with open(partial, "ab") as file:
+        file.write(b"half an image")
+    with pytest.raises(KeyboardInterrupt):
+        write(stop=2)
+    assert not (tmp_path / "a.npz").exists()
+    write()
+    assert asked == [numbers, numbers[4:], numbers[6:]]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["arr_0"], images)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+    (tmp_path / "a.npz").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        write(stop=4)
+    write(about={"m": "another model"})  # starts anew
+    assert asked[-1] == numbers
+
+
+@pytest.mark.parametrize("ending", ["npz", "zip"])
+def test_an_archive_is_streamed(tmp_path, ending):
+    side, count = 64, 1000  # 12 MB
+    path = tmp_path / f"a.{ending}"
+
+    def produce(some):
+        for i in range(0, len(some), 10):
+            yield np.full((10, side, side, 3), i % 256, np.uint8)
+
+    tracemalloc.start()
+    image_files.write_archive(path, list(range(count)), produce, side, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4e6
+    if ending == "npz":
+        with np.load(path) as file:
+            assert file["arr_0"].shape == (count, side, side, 3)
+            assert file["arr_0"][999].max() == 990 % 256
