@@ -31,12 +31,13 @@ COLUMNS_OF_TABLE = (
 # What the y axis shows, and of what: fields of stats.jsonl and their names in words.
 PANELS = (
     ("loss", {"d_loss": "D", "g_loss": "G"}),
-    ("mean logit", {"real_logits": "real", "fake_logits": "fake"}),
+    ("mean logit", {"real_logits": "real", "fake_logits": "fake", "margin": "real - fake"}),
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
-    ("penalty times its weight", {"r1": "R1", "bcr": "bCR"}),
+    ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2"}),
+    ("alignment with the teacher", {"alignment": "loss of"}),
     ("images/s", {"img_per_s": "speed in"}),
 )
-STYLES = ("-", "--")  # of a panel's first and second field; colours tell runs apart
+STYLES = ("-", "--", ":")  # of a panel's fields in turn; colours tell runs apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FEW_POINTS = 40  # up to here a curve shows them
 
@@ -130,6 +131,7 @@ def plot_curves(runs, path=None):
     metrics = {name for _, measured in stats for line in measured for name in line}
     windows = {name for lines, _ in stats for line in lines for name in line}
     panels = [(label, _logged(fields, windows), 0) for label, fields in PANELS]
+    panels = [panel for panel in panels if panel[1]]
     panels += [("of EMA samples", {m: m}, 1) for m in sorted(metrics.difference(NOT_METRICS))]
     seen = [line["kimg"] for part in stats for lines in part for line in lines]
     end = 1.02 * max(seen, default=0.0) or 1.0
@@ -152,8 +154,8 @@ def plot_curves(runs, path=None):
 
 
 def _logged(fields, names):
-    """Those fields that a run has; all if none has."""
-    return {f: text for f, text in fields.items() if f in names} or fields
+    """Those fields that a run has; all if no run has any field of stats.jsonl."""
+    return {f: text for f, text in fields.items() if f in names or not names}
 
 
 def _colours(count):
@@ -280,7 +282,9 @@ def _checkpoint(about):
         return "-"
     weights = "EMA" if about.get("ema") else "not averaged"
     known = about["checkpoint"] != "untrained"
-    return f"{about['kimg']:g} kimg, {weights}" if known else "untrained"
+    text = f"{about['kimg']:g} kimg, {weights}" if known else "untrained"
+    changed = [f"{name} {about[name]:g}" for name in ("psi", "guidance") if about.get(name, 1) != 1]
+    return ", ".join([text, *changed])
 
 
 def _cell(value):

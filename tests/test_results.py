@@ -119,6 +119,27 @@ def test_runs_share_panels_but_different_metrics_do_not(run, tmp_path):
     assert labels[5:7] == ["fcd_classifier_1k of EMA samples", "fid_inception_1k of EMA samples"]
 
 
+def test_curves_of_gat_show_its_margin_both_penalties_and_the_alignment(tmp_path):
+    values = {"d_loss": 1.0, "r1": 0.1, "r2": 0.2, "margin": 0.3, "alignment": 0.9, **SPEED}
+    (tmp_path / "stats.jsonl").write_text(lines_of({"step": 1, "kimg": 1.0, **values}))
+    axes = {a.get_ylabel(): a for a in results.plot_curves([tmp_path]).axes if a.get_ylabel()}
+    assert list(axes)[1:5] == [
+        "real - fake mean logit",
+        "gradient norm",
+        "penalty times its weight",
+        "loss of alignment with the teacher",
+    ]
+    r1, r2 = axes["penalty times its weight"].lines
+    assert (r1.get_ydata(), r2.get_ydata()) == (0.1, 0.2)
+
+
+def test_numbers_of_truncated_samples_say_so(run):
+    generated = {"checkpoint": "best", "kimg": 2.5, "ema": True, "count": 9, "psi": 0.7}
+    record = measurement(generated={**generated, "guidance": 1.0})
+    (run / "metrics.jsonl").write_text(lines_of(record))
+    assert "| 2.5 kimg, EMA, psi 0.7 |" in results.metrics_table([run])
+
+
 def test_the_table_states_the_protocol_of_each_number(run):
     header, rule, row = results.metrics_table([run]).splitlines()
     assert header.count("|") == rule.count("|") == row.count("|")

@@ -10,7 +10,7 @@ from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
 
 GENERATOR = {
-    "latent_size": 8,
+    "latent_size": 4,
     "patch": 2,
     "width": 24,
     "depth": 2,
@@ -19,7 +19,7 @@ GENERATOR = {
     "num_classes": 3,
     "noise_dim": 8,
 }
-VAE = {"widths": (8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
+VAE = {"widths": (8, 8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
 
 
 def make_network():
