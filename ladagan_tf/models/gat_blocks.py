@@ -33,7 +33,7 @@ class _Block(keras.layers.Layer):
         self.attention.build(x_shape)
         self.mlp.build(x_shape)
 
-    def compute_output_shape(self, x_shape, *_):
+    def compute_output_shape(self, x_shape, style_shape=None):
         return tuple(x_shape)
 
     def get_config(self):
