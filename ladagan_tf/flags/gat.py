@@ -8,7 +8,7 @@ from ladagan_tf.flags.lists import integers
 from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat_sizes import SIZES
 from ladagan_tf.models.vae import SD1_SCALING_FACTOR
-from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.training.gat import GatObjective, width_aware_rate
 from ladagan_tf.training.teachers import open_teacher
 from ladagan_tf.weights import vae_weights
 
@@ -23,7 +23,6 @@ DEFAULTS = {
     "batch_size": 512,
     "total_kimg": 51_200.0,
 }
-BASE_WIDTH = 768  # at which the learning rates are given
 DINO_FEATURES = 768
 
 
@@ -96,7 +95,7 @@ def _define_objective_flags():
     flags.DEFINE_boolean(
         "width_aware_lr",
         True,
-        f"Multiply each network's learning rate by {BASE_WIDTH} / its width; on by default.",
+        "Multiply each network's learning rate by 768 / its width; on by default.",
     )
     flags.DEFINE_boolean(
         "official_quirks",
@@ -229,4 +228,4 @@ def _shape(name):
 
 def learning_rate(base, network):
     """The paper's rule: base * 768 / width, for each network by its own width."""
-    return base * BASE_WIDTH / network.width if FLAGS.width_aware_lr else base
+    return width_aware_rate(base, network.width) if FLAGS.width_aware_lr else base

@@ -23,6 +23,12 @@ from ladagan_tf.training.noise_guidance import add_noise
 from ladagan_tf.training.precision import computing_in
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
+BASE_WIDTH = 768  # at which learning rates are given
+
+
+def width_aware_rate(base, width):
+    """Learning rate of a network of `width` channels: base * 768 / width (official train.py)."""
+    return base * BASE_WIDTH / width
 
 
 @dataclasses.dataclass(frozen=True)

@@ -100,6 +100,8 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
 
 
 def _check(info, out, steps, widths, kl_weight):
+    if info.latents:
+        raise InputError(f"dataset={info.folder}: it holds latents; give the set of their images")
     if out.suffix != ".keras":
         raise InputError(f"out={out}: it must end in .keras")
     if steps < 1:

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.data import records
+from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
@@ -25,6 +25,17 @@ def test_features_and_logits_have_the_stated_shapes(classifier_file):
 
 def test_the_same_seed_gives_the_same_classifier(two_tone, tmp_path):
     first, second = (train_classifier(two_tone, tmp_path / "c.keras", kimg=0.128) for _ in range(2))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_set_of_latents_teaches_what_its_images_do(two_tone, tmp_path):
+    description = records.Latents(16, 3, "float16", "none", "0", "0", 1.0, images=True)
+    encoding = latents.Encoding(lambda images: (images / 255.0, images * 0.0), description)
+    encoded = latents.prepare_set(two_tone, tmp_path / "latents", encoding).folder
+    first, second = (
+        train_classifier(folder, tmp_path / "c.keras", kimg=0.128) for folder in (two_tone, encoded)
+    )
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -89,8 +89,19 @@ def _fit(network, folder, steps, seed):
         loss={"features": None, "logits": loss},
         metrics={"logits": ["accuracy"]},
     )
-    stream = pipeline.make_dataset(folder, batch_size=BATCH_SIZE, seed=seed, subset=TRAINED_SHARE)
-    stream = stream.map(lambda images, labels: (images, {"features": labels, "logits": labels}))
+    beside_latents = records.load_info(folder).latents is not None
+    stream = pipeline.make_dataset(
+        folder,
+        batch_size=BATCH_SIZE,
+        seed=seed,
+        subset=TRAINED_SHARE,
+        with_images=beside_latents,
+    )
+
+    def example(x, labels):
+        return x["images"] if beside_latents else x, {"features": labels, "logits": labels}
+
+    stream = stream.map(example)
     network.fit(
         stream, steps_per_epoch=steps, shuffle=False, verbose=1 if sys.stderr.isatty() else 0
     )
