@@ -1,23 +1,40 @@
-"""Converts checkpoints of the LadaGAN authors, and ours back.
+"""Converts checkpoints of the authors of LadaGAN and GAT, and ours back.
 
     python -m ladagan_tf.convert --official=FOLDER --out=ffhq_128.keras
     python -m ladagan_tf.convert --official=FOLDER --out=runs/ffhq_128 --dataset=data/ffhq-128
+    python -m ladagan_tf.convert --official=latest.pt --vae=sd-mse --out=gat.keras
+    python -m ladagan_tf.convert --official=latest.pt --out=runs/gat --dataset=data/LATENTS
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=FOLDER --to_official
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=NAME.keras
 
-A run directory records flags as train.py does: those that the authors' config.json implies, and
-any of train.py's flags given here. It needs --dataset to be trained further.
+LadaGAN's format is a folder of TensorFlow, with the optimizers. GAT's is a PyTorch file, of which
+nothing is executed; written are three .safetensors files instead, because a .pt file is a pickle.
+GAT's optimizers are never taken over.
+
+A run directory records flags as train.py does: those that the authors' files imply, and any of
+train.py's flags given here. It needs --dataset to be trained further.
 """
 
 import pathlib
 
 from absl import app, flags, logging
 
+from ladagan_tf.data import records
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.outputs import new_file
-from ladagan_tf.serving import official_fields, official_folder, official_runs
+from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.outputs import new_file, vacant
+from ladagan_tf.serving import (
+    official_fields,
+    official_folder,
+    official_gat,
+    official_gat_runs,
+    official_runs,
+)
+from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
 
@@ -30,70 +47,166 @@ def main(argv):
         if bool(FLAGS.official) == bool(FLAGS.run_dir):
             raise InputError("give either --official, to convert it, or --run_dir")
         as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
+        resolve_system()
         if FLAGS.to_official:
             convert_back(as_keras)
         elif as_keras:
             convert_to_keras()
+        elif FLAGS.run_dir:
+            raise InputError(f"out={FLAGS.out}: from --run_dir give NAME.keras, or --to_official")
+        elif FLAGS.system == "gat":
+            convert_gat_to_run()
         else:
-            convert_to_run()
+            convert_lada_to_run()
+
+
+def resolve_system():
+    """Sets --system to what the source is; InputError for flags that are not that system's."""
+    source = FLAGS.official or FLAGS.run_dir
+    is_gat = official_gat_runs.is_official if FLAGS.official else official_gat_runs.is_run
+    system = "gat" if is_gat(source) else "lada"
+    if FLAGS["system"].present and FLAGS.system != system:
+        raise InputError(f"--system={FLAGS.system}: {source} is of --system={system}")
+    FLAGS.system = system
+    train_flags.foreign(system)
 
 
 def convert_back(as_keras):
     if as_keras or FLAGS.official:
         raise InputError(
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
-            "and their optimizers, which a .keras file does not"
+            "and, of LadaGAN, their optimizers, which a .keras file does not"
         )
-    count = official_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
-    print(f"{FLAGS.out}: {count} values in the LadaGAN authors' format")
+    if FLAGS.system == "gat":
+        count = official_gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        print(f"{FLAGS.out}: {count} tensors with the GAT authors' names, without the optimizers")
+    else:
+        count = official_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        print(f"{FLAGS.out}: {count} values in the LadaGAN authors' format")
 
 
 def convert_to_keras():
-    if FLAGS.official:
-        folder = official_folder.locate(FLAGS.official)
-        network = official_runs.open_official(folder, FLAGS.part)
-    else:
-        network = official_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+    vacant(FLAGS.out)
+    network, steps = open_gat_part() if FLAGS.system == "gat" else (open_lada_part(), None)
     with new_file(FLAGS.out) as temporary:
         network.save(temporary)
+    trained = f", trained for {steps} steps" if steps is not None else ""
     print(
-        f"{FLAGS.out}: {FLAGS.part}, {network.resolution} px, {network.count_params():,} parameters"
+        f"{FLAGS.out}: {FLAGS.part}, {sizes_in_words(network)}, "
+        f"{network.count_params():,} parameters{trained}"
     )
 
 
-def convert_to_run():
-    if not FLAGS.official:
-        raise InputError(f"out={FLAGS.out}: from --run_dir give NAME.keras, or --to_official")
+def open_lada_part():
+    if FLAGS.official:
+        return official_runs.open_official(official_folder.locate(FLAGS.official), FLAGS.part)
+    return official_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+
+
+def open_gat_part():
+    """The network of --part and its steps, if known; a generator with the autoencoder there is."""
+    if FLAGS.official:
+        opened = official_gat_runs.open_official(FLAGS.official, FLAGS.part, FLAGS.official_quirks)
+        network, steps = opened
+        file = vae_weights.find(FLAGS.vae, FLAGS.cache_dir) if FLAGS.vae else None
+    else:
+        if FLAGS.vae:
+            raise InputError(f"--vae={FLAGS.vae}: it is for --official; a run has its own")
+        network = official_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+        file, steps = RunDirectory(FLAGS.run_dir).vae_file, None
+        if FLAGS.part == "discriminator" or not file.is_file():
+            file = None
+    return official_gat_runs.with_autoencoder(network, file) if file else network, steps
+
+
+def sizes_in_words(network):
+    if FLAGS.system == "lada":
+        return f"{network.resolution} px"
+    gat, pixels = network, ""
+    if isinstance(network, DecodedGenerator):
+        gat, pixels = network.generator, f"{network.resolution} px from "
+    return (
+        f"{pixels}latents of {gat.latent_size} x {gat.latent_size} x {gat.channels}, width "
+        f"{gat.width}, depth {gat.depth}, {gat.num_heads} heads, patches of {gat.patch}, "
+        f"{gat.num_classes} classes"
+    )
+
+
+def convert_lada_to_run():
     folder = official_folder.locate(FLAGS.official)
-    found = official_runs.write_run(folder, FLAGS.out, record(folder), FLAGS.optimizers)
+    recorded = record(lada_flags(folder), folder)
+    found = official_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
-    print(
-        f"{FLAGS.out}: {found['images'] / 1000:g} kimg, step {found['step']}, {adam} the "
-        "optimizers' state"
+    report_run(found, f"{adam} the optimizers' state")
+
+
+def convert_gat_to_run():
+    vacant(FLAGS.out)
+    path = FLAGS.official
+    checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
+    recorded = record(official_gat_runs.flags_of(checkpoint, path), path)
+    vae = open_autoencoder()
+    found = official_gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
+    report_run(
+        found, "without the optimizers' state, which does not name the parameters it belongs to"
     )
+    features = checkpoint["discriminator"].teacher_dim
+    if recorded["teacher"] == "dinov2" and features != gat_flags.DINO_FEATURES:
+        print(
+            f"its discriminator learns {features} features of a teacher, DINOv2 has "
+            f"{gat_flags.DINO_FEATURES}: to train it further, convert it with the --teacher it had"
+        )
+
+
+def open_autoencoder():
+    """What decodes a run's samples: that of --dataset, which is checked, or of --vae; or None."""
+    if FLAGS.dataset:
+        gat_flags.check_set(records.load_info(FLAGS.dataset))
+        return gat_flags.autoencoder(FLAGS.dataset)
+    if FLAGS.vae:
+        return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]
+    return None
+
+
+def report_run(found, optimizers):
+    kimg = f"{found['images'] / 1000:g} kimg"
+    print(f"{FLAGS.out}: {FLAGS.system}, {kimg}, step {found['step']}, {optimizers}")
     command = f"python train.py --flagfile={FLAGS.out}/flags.cfg --total_kimg=KIMG"
     missing = "" if FLAGS.dataset else " --dataset=SET --force"
     print(f"to train it further: {command}{missing}")
 
 
-def record(folder):
-    """The flags that `train.py` would record for this run, as text."""
+def lada_flags(folder):
+    """What an official folder says as flags of `train.py`: dict of text."""
     config = official_folder.read_config(folder)
     implied = official_fields.flags_of(config, folder / official_folder.CONFIG)
-    implied |= official_runs.learning_rates(folder) | {"run_dir": FLAGS.out}
+    implied |= official_runs.learning_rates(folder)
     images = official_folder.read_arrays(folder, ("n_images",)).get("n_images", 0)
-    implied["total_kimg"] = str(images / 1000)
+    return implied | {"total_kimg": str(images / 1000)}
+
+
+def record(implied, source):
+    """The flags that `train.py` would record for this run, as text; sets them too.
+
+    Args:
+        implied: dict of text, flags that are so unless they are given.
+        source: where they are from, for messages.
+    """
+    implied = {**implied, "system": FLAGS.system, "run_dir": FLAGS.out}
+    defaults = train_flags.SYSTEMS[FLAGS.system].DEFAULTS
     recorded = {}
-    for name in TRAIN_FLAGS - train_flags.UNRECORDED:
+    for name in TRAIN_FLAGS - train_flags.UNRECORDED - train_flags.foreign(FLAGS.system):
         flag = FLAGS[name]
-        try:
-            given = flag.present or name not in implied
-            value = flag.value if given else flag.parser.parse(implied[name])
-        except ValueError as error:
-            raise InputError(f"{folder}: --{name}={implied[name]}: {error}") from None
-        if value is not None:
-            listed = isinstance(value, list | tuple)
-            recorded[name] = ",".join(map(str, value)) if listed else str(value)
+        if not flag.present and name in implied:
+            try:
+                flag.value = flag.parser.parse(implied[name])
+            except ValueError as error:
+                raise InputError(f"{source}: --{name}={implied[name]}: {error}") from None
+        elif flag.value is None:
+            flag.value = defaults.get(name)
+        if flag.value is not None:
+            listed = isinstance(flag.value, list | tuple)
+            recorded[name] = ",".join(map(str, flag.value)) if listed else str(flag.value)
     return recorded
 
 

@@ -1,4 +1,4 @@
-"""Flags of `python -m ladagan_tf.convert`, beside those of `train.py`."""
+"""Flags of `python -m ladagan_tf.convert`, beside those of `train.py`, which come first."""
 
 from absl import flags
 
@@ -9,8 +9,9 @@ def define():
         "official",
         None,
         "Folder of the LadaGAN authors (config.json and best-training-checkpoints/), or "
-        "hf:USER/REPO/SUBFOLDER on the Hugging Face hub, e.g. hf:milmor/LadaGAN/ffhq_128. Give "
-        "this or --run_dir.",
+        "hf:USER/REPO/SUBFOLDER on the Hugging Face hub, e.g. hf:milmor/LadaGAN/ffhq_128; or of "
+        "GAT a .pt file, a .safetensors file of one network (to make a .keras file), or a folder "
+        "of --to_official. Give this or --run_dir.",
     )
     flags.DEFINE_string(
         "out",
@@ -29,13 +30,18 @@ def define():
     flags.DEFINE_boolean(
         "optimizers",
         True,
-        "Run directory: take over the optimizers' state (default), or start Adam anew.",
+        "Run directory: take over the optimizers' state (default), or start Adam anew, as GAT "
+        "always does.",
     )
     flags.DEFINE_boolean(
-        "to_official", False, "Write --run_dir in the authors' format; off by default."
+        "to_official",
+        False,
+        "Write --run_dir in the authors' format, GAT as .safetensors files with the authors' names "
+        "(their .pt is a pickle, which is never written); off by default.",
     )
     flags.DEFINE_string(
         "checkpoint",
         "best",
         "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
     )
+    flags.declare_key_flag("vae")  # of train.py's, to show it in --help

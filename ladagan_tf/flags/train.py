@@ -167,12 +167,7 @@ def resolve():
     Raises:
         InputError: for values that no run can have.
     """
-    system = SYSTEMS[FLAGS.system]
-    others = [module.__name__ for module in SYSTEMS.values() if module is not system]
-    foreign = {f.name for name in others for f in FLAGS.flags_by_module_dict()[name]}
-    given = [name for name in sorted(foreign) if FLAGS[name].present]
-    if given:
-        raise InputError(f"--{given[0]}: there is no such flag with --system={FLAGS.system}")
+    system, others = SYSTEMS[FLAGS.system], foreign(FLAGS.system)
     for name, value in {**system.DEFAULTS, **system.implied()}.items():
         if FLAGS[name].value is None:
             FLAGS[name].value = value
@@ -193,8 +188,22 @@ def resolve():
     return {
         flag.name: _text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
-        if flag.name not in UNRECORDED | foreign and flag.value is not None
+        if flag.name not in UNRECORDED | others and flag.value is not None
     }
+
+
+def foreign(system):
+    """Names of the flags that only other systems than this one have.
+
+    Raises:
+        InputError: if one of them is given.
+    """
+    others = [module.__name__ for name, module in SYSTEMS.items() if name != system]
+    names = {flag.name for name in others for flag in FLAGS.flags_by_module_dict()[name]}
+    given = [name for name in sorted(names) if FLAGS[name].present]
+    if given:
+        raise InputError(f"--{given[0]}: there is no such flag with --system={system}")
+    return names
 
 
 def defaults():

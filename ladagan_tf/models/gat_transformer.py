@@ -1,11 +1,14 @@
 """What GAT's generator and discriminator share (arXiv 2509.24935)."""
 
+import contextlib
+
 import keras
 from keras import ops
 
 from ladagan_tf.models.gat_attention import sincos_table
 from ladagan_tf.models.gat_layers import at_least_float32
 from ladagan_tf.models.gat_sizes import check_positive, check_tokens
+from ladagan_tf.models.precision import computing_in
 
 
 class GatTransformer(keras.Model):
@@ -62,8 +65,15 @@ class GatTransformer(keras.Model):
         """The block's output; with `remat` only its inputs are stored for the derivative."""
         if not self.remat:
             return block(*inputs)
+        precise = block.compute_dtype == "float32"
+
         # A new function each time: JAX would reuse an earlier trace and the tensors in it.
-        return keras.remat(lambda *inputs: block(*inputs))(*inputs)
+        def run(*inputs):
+            # TensorFlow runs it again when the network may have its own precision back.
+            with computing_in(block, "float32") if precise else contextlib.nullcontext():
+                return block(*inputs)
+
+        return keras.remat(run)(*inputs)
 
     def _add_positions(self):
         return self.add_weight(

@@ -1,122 +1,29 @@
-"""Names and layouts of the official GAT checkpoints (PyTorch), as a table of our variables.
+"""The official GAT networks, as PyTorch's state dicts hold them: read and written.
 
-A PyTorch linear weight is (outputs, inputs) and a patch embedding (outputs, channels, p, p). An
-`OfficialView` shows one of our variables in its official layout, in both directions. The generator
-of the official code also holds a patch embedding of an image that it multiplies by zero: it is
-read over, and written as zeros.
+The generator of the official code also holds a patch embedding of an image that it multiplies by
+zero: it is read over, and written as zeros.
 """
 
+import pathlib
 import re
 
 import numpy as np
-from keras import ops
+import safetensors
 
+from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat_attention import rope_tables
 from ladagan_tf.serving.official import describe, differences, load_official
+from ladagan_tf.serving.official_gat_names import official_names
 from ladagan_tf.weights.damage import one_line_about
+from ladagan_tf.weights.reading import read_weights
 from ladagan_tf.weights.torch_file import read_torch
 
 ROTATION = ("feat_rope.freqs_cos", "feat_rope.freqs_sin")
 DEAD_EMBEDDING = ("x_embedder.proj.weight", "x_embedder.proj.bias")
 GENERATORS = ("generator", "ema")
-
-
-class OfficialView:
-    """One of our variables as the official code lays it out.
-
-    Attributes:
-        variable: keras.Variable.
-        shape: tuple, the official shape.
-        axes: tuple, the official axes in our order; merging or splitting neighbours then gives our
-            shape.
-    """
-
-    def __init__(self, variable, shape=None, axes=None):
-        self.variable = variable
-        self.shape = tuple(variable.shape if shape is None else shape)
-        self.axes = tuple(range(len(self.shape)) if axes is None else axes)
-
-    def assign(self, array):
-        """Sets the variable from an array in official layout."""
-        self.variable.assign(np.transpose(array, self.axes).reshape(self.variable.shape))
-
-    def array(self):
-        """The variable's value in official layout."""
-        ours = ops.convert_to_numpy(self.variable)
-        return np.transpose(
-            ours.reshape([self.shape[axis] for axis in self.axes]), np.argsort(self.axes)
-        )
-
-
-def linear_names(layer, prefix):
-    """Pairs (official name, view) of a layer with a kernel (inputs, outputs) and a bias."""
-    yield f"{prefix}.weight", OfficialView(layer.kernel, layer.kernel.shape[::-1], (1, 0))
-    yield f"{prefix}.bias", OfficialView(layer.bias)
-
-
-def attention_names(attention, prefix):
-    yield from linear_names(attention.qkv, f"{prefix}.qkv")
-    yield f"{prefix}.q_norm.weight", OfficialView(attention.query_norm.weight)
-    yield f"{prefix}.k_norm.weight", OfficialView(attention.key_norm.weight)
-    yield from linear_names(attention.output_projection, f"{prefix}.proj")
-
-
-def block_names(block, prefix):
-    """Pairs of what the blocks of both networks have."""
-    yield from attention_names(block.attention, f"{prefix}.attn")
-    yield from linear_names(block.mlp.expand, f"{prefix}.mlp.w12")
-    yield from linear_names(block.mlp.contract, f"{prefix}.mlp.w3")
-
-
-def table_names(network):
-    yield "pos_embed", OfficialView(network.positions, (1, *network.positions.shape))
-
-
-def generator_names(generator):
-    """Pairs (official name, view) for every weight of a `GatGenerator`."""
-    mapping = generator.mapping
-    yield from table_names(generator)
-    yield "w_avg", OfficialView(mapping.mean_style)
-    yield "y_embedder.embedding_table.weight", OfficialView(mapping.classes.table)
-    yield from linear_names(mapping.hidden, "latent_embedder.0")
-    yield from linear_names(mapping.output_layer, "latent_embedder.2")
-    for i, block in enumerate(generator.blocks):
-        yield from block_names(block, f"blocks.{i}")
-        yield from linear_names(block.modulation, f"blocks.{i}.adaLN_modulation.1")
-    for i, head in enumerate(generator.heads):
-        yield from linear_names(head.to_patch, f"final_layers.{i}.linear")
-        yield from linear_names(head.modulation, f"final_layers.{i}.adaLN_modulation.1")
-
-
-def discriminator_names(discriminator):
-    """Pairs (official name, view) for every weight of a `GatDiscriminator`."""
-    d = discriminator
-    yield from table_names(d)
-    yield "cls_token", OfficialView(d.cls, (1, *d.cls.shape))
-    kernel = (d.width, d.levels * d.channels, d.patch, d.patch)
-    yield "x_embedder.proj.weight", OfficialView(d.to_tokens.kernel, kernel, (2, 3, 1, 0))
-    yield "x_embedder.proj.bias", OfficialView(d.to_tokens.bias)
-    yield "y_embedder.embedding_table.weight", OfficialView(d.classes.table)
-    yield from linear_names(d.class_1, "y_embedder.latent_embedder.0")
-    yield from linear_names(d.class_2, "y_embedder.latent_embedder.2")
-    for i, block in enumerate(d.blocks):
-        prefix = f"blocks.{i}"
-        yield f"{prefix}.ls_attn", OfficialView(block.attention_scale)
-        yield f"{prefix}.ls_mlp", OfficialView(block.mlp_scale)
-        yield f"{prefix}.norm1.weight", OfficialView(block.attention_norm.weight)
-        yield f"{prefix}.norm2.weight", OfficialView(block.mlp_norm.weight)
-        yield from block_names(block, prefix)
-    yield "final_layer.0.weight", OfficialView(d.norm.weight)
-    yield from linear_names(d.to_class, "final_layer.1")
-    for i, layer in enumerate(d.projector):
-        yield from linear_names(layer, f"proj.{2 * i}")
-
-
-def official_names(network):
-    """`generator_names` or `discriminator_names`, by the network's class."""
-    names = generator_names if isinstance(network, GatGenerator) else discriminator_names
-    return dict(names(network))
+PARTS = (*GENERATORS, "discriminator")
+KIND = "GAT checkpoint"
 
 
 def constants(network):
@@ -218,27 +125,85 @@ def _discriminator(state):
     }
 
 
-def read_checkpoint(path):
+def read_checkpoint(path, official_quirks=False):
     """The networks in a checkpoint of the official training code; nothing in it is executed.
 
     Args:
-        path: a .pt file that holds state dicts "generator", "ema" and "discriminator".
+        path: a .pt file that holds state dicts "generator", "ema" and "discriminator"; or a folder
+            of those three as .safetensors, as `official_gat_runs` writes it.
+        official_quirks: bool, networks that train their positions and whose guidance is the
+            official one.
 
     Returns:
         Dict: those three as networks; "args", the run's flags as a dict; "steps", int.
 
     Raises:
-        InputError: if the file cannot be read or holds other networks, naming it.
+        InputError: if a file cannot be read or holds other networks, naming it.
     """
-    checkpoint = read_torch(path)
-    with one_line_about(path, "GAT checkpoint"):
-        networks = {}
-        for part in (*GENERATORS, "discriminator"):
-            if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(part), dict):
-                raise ValueError(f"it has no state dict {part!r}")
-            try:
-                networks[part] = network_of(checkpoint[part])
-            except ValueError as error:
-                raise ValueError(f"{part}: {error}") from error
-        args, steps = checkpoint.get("args", {}), checkpoint.get("steps", 0)
+    content = _read(path, PARTS)
+    with one_line_about(path, KIND):
+        networks = {part: _network(content, part, official_quirks) for part in PARTS}
+        args, steps = content.get("args") or {}, content.get("steps") or 0
         return {**networks, "args": dict(args), "steps": int(steps)}
+
+
+def read_network(path, part, official_quirks=False):
+    """One network of what `read_checkpoint` reads, or of a .safetensors file of its state dict.
+
+    Args:
+        path: the file or folder.
+        part: one of `PARTS`; a single state dict must be of its kind.
+        official_quirks: as of `read_checkpoint`.
+
+    Returns:
+        (GatGenerator or GatDiscriminator, number of steps it was trained or None).
+
+    Raises:
+        InputError: as `read_checkpoint`.
+    """
+    content = _read(path, (part,))
+    with one_line_about(path, KIND):
+        network = _network(content, part, official_quirks)
+        steps = content.get("steps")
+        return network, None if steps is None else int(steps)
+
+
+def _read(path, parts):
+    """Dict of state dicts by part, with "args" and "steps" where the source has them."""
+    path = pathlib.Path(path)
+    if path.is_dir():
+        files = {part: path / f"{part}.safetensors" for part in parts}
+    elif path.suffix == ".safetensors":
+        if len(parts) > 1:
+            raise InputError(f"{path}: it holds one network, not {', '.join(parts)}")
+        files = dict.fromkeys(parts, path)
+    else:
+        return read_torch(path)
+    return {part: read_weights(file) for part, file in files.items()} | _metadata(files[parts[0]])
+
+
+def _metadata(path):
+    """What `official_gat_runs.write_official` notes in a file beside the weights."""
+    with one_line_about(path, KIND), safetensors.safe_open(path, framework="np") as file:
+        noted = file.metadata() or {}
+    batch_size = {"batch_size": noted["batch_size"]} if "batch_size" in noted else {}
+    return {"args": batch_size} | {k: v for k, v in noted.items() if k == "steps"}
+
+
+def _network(content, part, official_quirks):
+    """The network of a part; ValueError if it is not there, or no such network."""
+    if not isinstance(content, dict) or not isinstance(content.get(part), dict):
+        raise ValueError(f"it has no state dict {part!r}")
+    state = content[part]
+    kind = "generator" if part in GENERATORS else "discriminator"
+    options = {"trainable_positions": official_quirks}
+    if part in GENERATORS:
+        options |= {"official_guidance": official_quirks}
+    if part == "ema":
+        options |= {"name": "averaged_generator"}
+    try:
+        if state and ("cls_token" in state) != (kind == "discriminator"):
+            raise ValueError(f"it is no {kind}")
+        return network_of(state, **options)
+    except ValueError as error:
+        raise ValueError(f"{part}: {error}") from error

@@ -33,6 +33,7 @@ PARTS = {
     "discriminator":     "discriminator",
 }  # fmt: skip
 CARRIED = "official.json"  # in a run: what the authors' format holds and ours does not
+KERAS_EPSILON = 1e-7  # of runs that began before there was --epsilon
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 
 
@@ -74,7 +75,7 @@ def write_run(folder, out, flags, optimizers=True):
     roots = [r for r in official.ROOTS if optimizers or r not in official.OPTIMIZERS]
     arrays = official.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in official.OPTIMIZERS for name in arrays)
-    gan = _adversarial_model(
+    gan = _lada_model(
         *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
         flags,
         folder,
@@ -162,7 +163,7 @@ def _open_run(run, checkpoint):
         flags = read_flags(run.flags_file)
     except OSError as error:
         raise InputError(f"{run.flags_file}: it cannot be read ({error.strerror})") from None
-    gan = _adversarial_model(*networks, flags, run.flags_file)
+    gan = _lada_model(*networks, flags, run.flags_file)
     for part, optimizer in (("g_optimizer", gan.g_optimizer), ("d_optimizer", gan.d_optimizer)):
         saved = read_part(found, part)
         variables = [v for v in optimizer.variables if v.name != "learning_rate"]
@@ -194,7 +195,7 @@ def _network(part, config, source):
         raise InputError(f"{pathlib.Path(source) / official.CONFIG}: {error}") from None
 
 
-def _adversarial_model(generator, discriminator, averaged, flags, source):
+def _lada_model(generator, discriminator, averaged, flags, source):
     try:
         objective = LadaObjective(
             noise_dim=generator.noise_dim,
@@ -203,19 +204,40 @@ def _adversarial_model(generator, discriminator, averaged, flags, source):
             policy=flags["policy"],
             bcr=fields.switch(flags["bcr"]),  # decides which metrics the state has
         )
-        weights = averaged.get_weights()
-        gan = AdversarialModel(generator, discriminator, averaged, objective)
-        averaged.set_weights(weights)
-        betas = float(flags["beta1"]), float(flags["beta2"])
-        precision = flags.get("precision", "float32")
-        gan.compile(
-            strategy.make_optimizer(float(flags["g_lr"]), *betas, precision),
-            strategy.make_optimizer(float(flags["d_lr"]), *betas, precision),
-        )
     except KeyError as error:
         raise InputError(f"{source}: no flag {error.args[0]!r}") from None
     except ValueError as error:
         raise InputError(f"{source}: {error}") from None
+    return adversarial_model(generator, discriminator, averaged, objective, flags, source)
+
+
+def adversarial_model(generator, discriminator, averaged, objective, flags, source):
+    """Networks with the weights they have, and optimizers as a run's flags say.
+
+    Args:
+        generator, discriminator, averaged, objective: see `AdversarialModel`.
+        flags: dict of text, as a run records it.
+        source: where they are from, for messages.
+
+    Returns:
+        AdversarialModel, compiled.
+
+    Raises:
+        InputError: if a flag is missing or is no number.
+    """
+    try:
+        betas = float(flags["beta1"]), float(flags["beta2"])
+        rates = float(flags["g_lr"]), float(flags["d_lr"])
+        epsilon = float(flags.get("epsilon", KERAS_EPSILON))
+    except KeyError as error:
+        raise InputError(f"{source}: no flag {error.args[0]!r}") from None
+    except ValueError as error:
+        raise InputError(f"{source}: {error}") from None
+    weights = averaged.get_weights()
+    gan = AdversarialModel(generator, discriminator, averaged, objective)
+    averaged.set_weights(weights)
+    precision = flags.get("precision", "float32")
+    gan.compile(*(strategy.make_optimizer(rate, *betas, precision, epsilon) for rate in rates))
     return gan
 
 

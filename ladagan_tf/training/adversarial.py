@@ -132,19 +132,20 @@ class AdversarialModel(keras.Model):
 
         Named one by one because TensorFlow's object graph does not see into lists of layers.
         """
-        parts = {
-            "generator": self.generator.weights,
-            "discriminator": self.discriminator.weights,
-            "averaged": self.averaged.weights,
+        networks = {n: getattr(self, n) for n in ("generator", "discriminator", "averaged")}
+        others = {
             "g_optimizer": self.g_optimizer.variables,
             "d_optimizer": self.d_optimizer.variables,
             "window": [self.window_sums, self.window_steps],
             "counters": [self.step, self.bad_step],
         }
+        # Without what Keras numbers within a process: the names of optimizers and of this model.
+        names = {part: [(v.path, v) for v in network.weights] for part, network in networks.items()}
+        names |= {part: [(v.name, v) for v in variables] for part, variables in others.items()}
         return {
-            f"{part}/{i:03d}/{variable.path}": variable
-            for part, variables in parts.items()
-            for i, variable in enumerate(variables)
+            f"{part}/{i:03d}/{name}": variable
+            for part, pairs in names.items()
+            for i, (name, variable) in enumerate(pairs)
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 

@@ -10,6 +10,7 @@ import dataclasses
 
 from keras import ops
 
+from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import losses
 from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.batches import sample_posterior
@@ -20,7 +21,6 @@ from ladagan_tf.training.latent_augment import (
     latent_augmentation_draws,
 )
 from ladagan_tf.training.noise_guidance import add_noise
-from ladagan_tf.training.precision import computing_in
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
 BASE_WIDTH = 768  # at which learning rates are given

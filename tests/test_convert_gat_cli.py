@@ -1,0 +1,84 @@
+"""`python -m ladagan_tf.convert` of GAT as a process: to a run that is trained further."""
+
+import sys
+
+import keras
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from train_processes import finish, start, stats
+
+from ladagan_tf import trained
+from ladagan_tf.data import latents, records
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.serving import official_gat
+from ladagan_tf.training.batches import scale_images
+from ladagan_tf.training.run import read_flags
+from ladagan_tf.weights import vae_weights
+
+SIZES = {"latent_size": 8, "width": 16, "num_heads": 2, "num_classes": 30}
+pytestmark = pytest.mark.slow
+
+
+def convert(*arguments):
+    return finish(start([sys.executable, "-m", "ladagan_tf.convert", *map(str, arguments)]))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A prepared set of latents, and official weights of as many classes without a teacher."""
+    path = tmp_path_factory.mktemp("small")
+    keras.utils.set_random_seed(0)
+    vae_file = path / "vae.keras"
+    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(vae_file)
+    prepare("shapes", path / "shapes", resolution=16, num_images=8, workers=1)
+    vae, sha256 = vae_weights.load(vae_file)
+    description = records.Latents(
+        size=8,
+        channels=4,
+        dtype="float16",
+        vae=str(vae_file),
+        vae_sha256=sha256,
+        encoder_sha256=vae_weights.encoder_sha256(vae),
+        scaling_factor=vae.scaling_factor,
+        images=True,
+    )
+    encoding = latents.Encoding(lambda images: vae.encode(scale_images(images)), description)
+    latents.prepare_set(path / "shapes", path / "latents", encoding)
+    generator = GatGenerator(**SIZES, depth=4, noise_dim=8)
+    discriminator = GatDiscriminator(**SIZES, depth=1, class_dim=8, teacher_dim=None)
+    (path / "official").mkdir()
+    parts = {"generator": generator, "ema": generator, "discriminator": discriminator}
+    for part, network in parts.items():
+        state = official_gat.official_state(network)
+        state = {name: np.ascontiguousarray(array) for name, array in state.items()}
+        save_file(state, path / "official" / f"{part}.safetensors", {"steps": "3"})
+    return path
+
+
+def test_a_converted_run_is_trained_further(small, tmp_path):
+    out = tmp_path / "run"
+    options = [f"--dataset={small / 'latents'}", "--batch_size=4", "--log_kimg=0.004", "--grid=2"]
+    code, output = convert(f"--official={small / 'official'}", f"--out={out}", *options)
+    assert code == 0 and "gat, 0.012 kimg, step 3, without the optimizers" in output, output
+    before = read_flags(out / "flags.cfg")
+    assert trained.open_run(out).resolution == 16
+
+    flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.02"]
+    code, output = finish(start([sys.executable, "train.py", *flags]))
+    assert code == 0, output
+    after = read_flags(out / "flags.cfg")
+    assert {k for k, v in after.items() if before.get(k) != v} == {"total_kimg"}
+    assert [line["step"] for line in stats(out)] == [4, 5]
+    code, output = convert(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
+    assert code == 0 and "averaged, 16 px from latents of 8 x 8 x 4" in output, output
+
+
+def test_flags_of_the_other_system_are_one_line(small):
+    arguments = (f"--official={small / 'official'}", "--out=x.keras", "--g_widths=8,8,8")
+    code, output = convert(*arguments)
+    lines = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert code == 2 and lines == ["error: --g_widths: there is no such flag with --system=gat"]
+    assert "Traceback" not in output
