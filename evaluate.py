@@ -6,6 +6,7 @@ Prints a table and appends a JSON line per metric, each with its whole protocol.
 import contextlib
 import pathlib
 
+import numpy as np
 from absl import app, flags, logging
 
 from ladagan_tf import image_files, trained
@@ -145,8 +146,17 @@ def generated_sets(generator, real, extractor, place, jit):
         inception = extractor and extractor.name == features.INCEPTION
         known = isinstance(real, images.Images) and not inception
         count = min(real.count, 50_000) if known else 50_000
+    counts = None
+    if FLAGS.labels == "proportional" and generator.num_classes:
+        known = real.classes if isinstance(real, images.Images) else ()
+        if len(known) != generator.num_classes:
+            raise InputError(
+                f"--labels=proportional: the real images have {len(known)} classes, the model "
+                f"{generator.num_classes}"
+            )
+        counts = np.bincount(real.labels(), minlength=generator.num_classes)
     return [
-        images.generated(generator, count, seed, FLAGS.labels, place, jit)
+        images.generated(generator, count, seed, FLAGS.labels, place, jit, counts)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.repeats)
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 from ladagan_tf.errors import InputError
 
 MAX_SEED = 2**63 - 1
-LABELS = ("balanced", "random")
+LABELS = ("balanced", "random", "proportional")
 
 
 def latents(seeds, noise_dim):
@@ -28,20 +28,26 @@ def latents(seeds, noise_dim):
     return np.asarray(drawn, np.float32).reshape(len(drawn), noise_dim)
 
 
-def labels(seeds, num_classes, how):
+def labels(seeds, num_classes, how, class_counts=None):
     """Class labels of a conditional model.
 
     Args:
         seeds: sequence of ints in [0, 2^63).
         num_classes: int >= 1.
-        how: "balanced", classes in turn by seed; or "random", uniform and independent.
+        how: "balanced", classes in turn by seed; "random", uniform and independent; or
+            "proportional", independent in the proportions of `class_counts`.
+        class_counts: sequence of `num_classes` numbers of images, for "proportional".
 
     Returns:
         int32 array (len(seeds),).
     """
     if how == "balanced":
         return np.asarray([seed % num_classes for seed in seeds], np.int32)
-    return np.asarray([_stream(seed, 1).integers(num_classes) for seed in seeds], np.int32)
+    if how == "random":
+        return np.asarray([_stream(seed, 1).integers(num_classes) for seed in seeds], np.int32)
+    shares = np.asarray(class_counts, np.float64) / np.sum(class_counts)
+    drawn = [_stream(seed, 1).choice(num_classes, p=shares) for seed in seeds]
+    return np.asarray(drawn, np.int32)
 
 
 def _stream(seed, purpose):

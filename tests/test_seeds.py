@@ -31,6 +31,11 @@ def test_balanced_labels_take_turns_and_random_ones_are_uniform():
     assert np.all(np.abs(counts - 1000) < 120)
 
 
+def test_proportional_labels_are_as_frequent_as_the_real_ones():
+    counts = np.bincount(seeds.labels(range(3000), 3, "proportional", (10, 0, 30)), minlength=3)
+    assert counts[1] == 0 and abs(counts[0] - 750) < 100
+
+
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_a_seed_out_of_range_is_named(seed):
     with pytest.raises(InputError, match=f"seed={seed}"):

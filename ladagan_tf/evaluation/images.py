@@ -135,7 +135,7 @@ def stored(path, count=None):
     return Images(count, shape[0], batches, about)
 
 
-def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
+def generated(trained, count, seed=0, labels=None, strategy=None, jit=False, class_counts=None):
     """Images of a generator, one per seed from `seed` * `count` on.
 
     So different seeds give sets without a common image, and the images are those that
@@ -145,8 +145,10 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
         trained: trained.Trained.
         count: int.
         seed: int >= 0, which set of `count` images.
-        labels: "balanced" or "random" for a conditional generator, None for an unconditional one.
+        labels: see `seeds.labels`; None: "balanced" for a conditional generator, none for an
+            unconditional one.
         strategy, jit: see `features.replicated`.
+        class_counts: see `seeds.labels`.
 
     Raises:
         InputError: for labels that do not suit the generator.
@@ -162,7 +164,7 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False):
     classes = tuple(map(str, range(trained.num_classes)))
 
     def classes_of(chosen):
-        return seeds.labels(chosen, trained.num_classes, labels)
+        return seeds.labels(chosen, trained.num_classes, labels, class_counts)
 
     def batches(batch_size):
         generate = replicated(trained.generate, strategy, jit)

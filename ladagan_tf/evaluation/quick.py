@@ -4,6 +4,7 @@ Both sides use the same number of images, far fewer than a published number need
 extractor and number, and no evaluation of `evaluate.py` has such a name.
 """
 
+from ladagan_tf.data import records
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
 
@@ -35,6 +36,8 @@ class QuickMetric:
         self.batch_size = batch_size
         everything = images.prepared(folder)
         self.count = min(count, everything.count)
+        # As many of each class as are real: what counts is how they look.
+        self.class_counts = records.load_info(folder).class_counts
         self.name = measure.metric_name(metric, kind, self.count)
         self.real, _ = reference(
             images.prepared(folder, self.count),
@@ -47,8 +50,10 @@ class QuickMetric:
 
     def __call__(self, trained):
         """The metric of a generators.Trained, a float; always of the same latents."""
+        labels = {"labels": "proportional", "class_counts": self.class_counts}
+        labelled = trained.num_classes and self.class_counts
         generated = collect(
-            images.generated(trained, self.count),
+            images.generated(trained, self.count, **(labels if labelled else {})),
             self.extractor,
             measure.needs(self.metrics, real=False),
             batch_size=self.batch_size,

@@ -73,7 +73,8 @@ def _define_generated():
         "labels",
         None,
         list(seeds.LABELS),
-        "Of a conditional generator: classes in turn (its default), or at random.",
+        "Of a conditional generator: classes in turn (balanced, its default), at random, or in the "
+        "proportions of the real images (proportional).",
     )
     flags.DEFINE_string(
         "save_samples",

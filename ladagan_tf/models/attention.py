@@ -8,6 +8,36 @@ from keras import ops
 SCORES = ("full", "per_head")
 
 
+def head_width(num_heads, width):
+    """Channels per head, d = D / H; raises ValueError if `num_heads` does not divide `width`."""
+    if num_heads < 1 or width % num_heads:
+        raise ValueError(
+            f"num_heads={num_heads} does not divide the width {width}: "
+            f"give a positive divisor of {width}"
+        )
+    return width // num_heads
+
+
+def additive_pooling(by_head, scores):
+    """Sums the tokens into one, weighted head by head.
+
+        a_hn = softmax over n of s_hn / sqrt(d);  g_h = sum_n a_hn t_hn
+
+    Args:
+        by_head: float tensor (B, N, H, d), t, the tokens.
+        scores: float tensor (B, N, H), s.
+
+    Returns:
+        Global token (B, 1, H d) and weights (B, N, H), at least float32, that sum to 1 over N.
+    """
+    heads, width = by_head.shape[2:]
+    # In half precision a softmax over many tokens would lose the small weights.
+    scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
+    weights = ops.softmax(scores / math.sqrt(width), axis=1)  # (B, N, H)
+    pooled = ops.expand_dims(ops.cast(weights, by_head.dtype), -1) * by_head  # (B, N, H, d)
+    return ops.reshape(ops.sum(pooled, axis=1), (-1, 1, heads * width)), weights
+
+
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class AdditiveAttention(keras.layers.Layer):
     """Linear additive attention: one global query per head (LadaGAN, Sec. III-A).
@@ -48,13 +78,8 @@ class AdditiveAttention(keras.layers.Layer):
 
     def build(self, x_shape):
         width = x_shape[-1]
-        if self.num_heads < 1 or width % self.num_heads:
-            raise ValueError(
-                f"num_heads={self.num_heads} does not divide the width {width}: "
-                f"give a positive divisor of {width}"
-            )
         self.width = width
-        self.head_width = width // self.num_heads
+        self.head_width = head_width(self.num_heads, width)
         self.query_kernel, self.query_bias = self._affine("query", width)
         self.key_kernel, self.key_bias = self._affine("key", width)
         self.value_kernel, self.value_bias = self._affine("value", width)
@@ -81,11 +106,7 @@ class AdditiveAttention(keras.layers.Layer):
             scores = ops.matmul(query, self.score_kernel) + self.score_bias  # (B, N, H)
         else:
             scores = ops.sum(by_head * self.score_kernel, axis=-1)  # (B, N, H)
-        # In half precision a softmax over many tokens would lose the small weights.
-        scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
-        weights = ops.softmax(scores / math.sqrt(self.head_width), axis=1)  # (B, N, H)
-        pooled = ops.expand_dims(ops.cast(weights, query.dtype), -1) * by_head  # (B, N, H, d)
-        global_query = ops.reshape(ops.sum(pooled, axis=1), (-1, 1, self.width))  # (B, 1, D)
+        global_query, weights = additive_pooling(by_head, scores)  # (B, 1, D), (B, N, H)
         mixed = global_query * key * value  # (B, N, D)
         y = ops.matmul(mixed, self.output_kernel) + self.output_bias  # (B, N, D)
         return y, ops.transpose(weights, (0, 2, 1))

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.attention import AdditiveAttention
+from ladagan_tf.models.attention_kinds import make_attention
 from ladagan_tf.models.norms import (
     BatchNormalization,
     LayerNormalization,
@@ -39,7 +39,7 @@ def leaky_relu(x):
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class Ladaformer(keras.layers.Layer):
-    """Transformer block around additive attention (LadaGAN, Sec. III-B and III-C).
+    """Transformer block around additive attention (LadaGAN, Sec. III-B, III-C) or a rival of it.
 
     modulated (generator):      y = x + attention(SLN(x, z));  out =     MLP(SLN(y, z))
     otherwise (discriminator):  y = x + attention(LN(x));      out = y + MLP(LN(y))
@@ -49,37 +49,66 @@ class Ladaformer(keras.layers.Layer):
         num_heads: int, must divide the token width.
         modulated: bool, norms are SLNs driven by the latent `z`, and the MLP has no residual.
         score: "full" or "per_head", see `AdditiveAttention`.
+        attention: one of `attention_kinds.ATTENTIONS`.
+        rank: int, see `LinformerAttention`.
+        window: int, see `SwinAttention`.
+        shifted: bool, see `SwinAttention`.
 
     Call arguments:
         x: float tensor (B, N, D), the tokens.
         z: float tensor (B, Z), the latent; only when modulated.
 
     Returns:
-        Tokens (B, N, D) and attention weights (B, H, N).
+        Tokens (B, N, D) and attention weights (B, H, N), or None for "linformer".
 
     Raises:
-        ValueError: if `num_heads` does not divide D.
+        ValueError: if `attention` is unknown or its sizes do not fit D and N.
     """
 
-    def __init__(self, mlp_width, num_heads=4, modulated=False, score="full", **kwargs):
+    def __init__(
+        self,
+        mlp_width,
+        num_heads=4,
+        modulated=False,
+        score="full",
+        attention="additive",
+        rank=64,
+        window=8,
+        shifted=False,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.mlp_width = mlp_width
         self.num_heads = num_heads
         self.modulated = modulated
         self.score = score
+        self.attention_kind = attention
+        self.rank = rank
+        self.window = window
+        self.shifted = shifted
 
     def build(self, x_shape, z_shape=None):
         policy = self.dtype_policy
         self.attention_norm = self._norm("attention_norm", x_shape, z_shape)
         self.mlp_norm = self._norm("mlp_norm", x_shape, z_shape)
-        self.attention = AdditiveAttention(
-            self.num_heads, self.score, dtype=policy, name="attention"
-        )
+        self.attention = self._make_attention()
         self.attention.build(x_shape)
         self.expand = dense(self.mlp_width, policy, "expand", activation=exact_gelu)
         self.expand.build(x_shape)
         self.contract = dense(x_shape[-1], policy, "contract")
         self.contract.build((*x_shape[:-1], self.mlp_width))
+
+    def _make_attention(self):
+        return make_attention(
+            self.attention_kind,
+            self.num_heads,
+            score=self.score,
+            rank=self.rank,
+            window=self.window,
+            shifted=self.shifted,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
 
     def _norm(self, name, x_shape, z_shape):
         if self.modulated:
@@ -98,7 +127,7 @@ class Ladaformer(keras.layers.Layer):
         return (out if self.modulated else y + out), weights
 
     def compute_output_shape(self, x_shape, z_shape=None):
-        return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])
+        return self._make_attention().compute_output_shape(x_shape)
 
     def get_config(self):
         return {
@@ -107,6 +136,10 @@ class Ladaformer(keras.layers.Layer):
             "num_heads": self.num_heads,
             "modulated": self.modulated,
             "score": self.score,
+            "attention": self.attention_kind,
+            "rank": self.rank,
+            "window": self.window,
+            "shifted": self.shifted,
         }
 
 

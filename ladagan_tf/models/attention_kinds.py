@@ -1,0 +1,42 @@
+"""The attention layers of LadaGAN's ablation: one interface, so that a block can have any."""
+
+from ladagan_tf.models.attention import AdditiveAttention
+from ladagan_tf.models.dot_product_attention import DotProductAttention
+from ladagan_tf.models.fastformer import FastformerAttention
+from ladagan_tf.models.linformer import LinformerAttention
+from ladagan_tf.models.sizes import check
+from ladagan_tf.models.swin import SwinAttention
+
+ATTENTIONS = ("additive", "fastformer", "linformer", "swin", "dot_product")
+
+
+def make_attention(
+    kind, num_heads, *, score="full", rank=64, window=8, shifted=False, dtype=None, name=None
+):
+    """A layer from tokens (B, N, D) to tokens (B, N, D) and weights (B, H, N) or None.
+
+    Args:
+        kind: one of `ATTENTIONS`.
+        num_heads: int, H.
+        score: of "additive", see `AdditiveAttention`.
+        rank: of "linformer", see `LinformerAttention`.
+        window, shifted: of "swin", see `SwinAttention`.
+        dtype: Keras dtype policy.
+        name: str, the layer's name.
+
+    Returns:
+        Keras layer, not built.
+
+    Raises:
+        ValueError: if `kind` or `score` is unknown.
+    """
+    check(kind in ATTENTIONS, f"attention={kind!r} is not one of {', '.join(ATTENTIONS)}")
+    if kind == "fastformer":
+        return FastformerAttention(num_heads, dtype=dtype, name=name)
+    if kind == "linformer":
+        return LinformerAttention(num_heads, rank, dtype=dtype, name=name)
+    if kind == "swin":
+        return SwinAttention(num_heads, window, shifted, dtype=dtype, name=name)
+    if kind == "dot_product":
+        return DotProductAttention(num_heads, dtype=dtype, name=name)
+    return AdditiveAttention(num_heads, score, dtype=dtype, name=name)
