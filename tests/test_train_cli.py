@@ -44,7 +44,18 @@ TINY = [
     "--grid=2",
     "--seed=3",
 ]
-pytestmark = pytest.mark.slow
+REFUSALS = {
+    "--batch_size=64": "fewer than one batch; batch_size=64",
+    "--g_widths=32,16,x": "--g_widths=32,16,x: give integers",
+    "--g_heads=2,3,2": "num_heads=[2, 3, 2]: 3 does not divide the width 16",
+    "--policy=colour": "policy='colour': 'colour' is not one of color",
+    "--resolution=64": "prepared with resolution=32",
+    "--g_lr=0": "--g_lr=0.0: it must be greater than 0",
+    "--micro_batches=3": "--micro_batches=3 does not divide",
+    "--levels=4": "--levels: there is no such flag with --system=lada",
+}
+# One worker of pytest-xdist, or each would repeat what the whole file shares.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +85,46 @@ def reference(dataset, tmp_path_factory):
     return run_dir
 
 
+@pytest.fixture(scope="module")
+def place(reference, tmp_path_factory):
+    """Copies of the reference to start again, one of them damaged, and its flags.cfg."""
+    place = tmp_path_factory.mktemp("place")
+    for name in ("damaged", "finished", "changed", "diverged"):
+        shutil.copytree(reference, place / name)
+    (data,) = (place / "damaged" / "checkpoints" / "step-00000012").glob("ckpt.data*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    shutil.copy(reference / "flags.cfg", place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def outputs(dataset, place):
+    """By name, what starts of one process printed, and "code N" at the end."""
+
+    def flags(name, *more):
+        return command(dataset, place / name, *more)[2:]
+
+    starts = {
+        "damaged": flags("damaged"),
+        "finished": flags("finished"),
+        "prolonged": flags("finished", "--total_kimg=0.104"),
+        "changed": flags("changed", "--r1_weight=0.5"),
+        "forced": flags("changed", "--r1_weight=0.5", "--force"),
+        "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force"),
+        "flags.cfg": [f"--flagfile={place / 'flags.cfg'}", f"--run_dir={place / 'again'}"],
+        "dry_run": flags("dry_run", "--dry_run"),
+        **{flag: flags("refused", flag) for flag in REFUSALS},
+    }
+    return dict(zip(starts, start_each(list(starts.values())), strict=True))
+
+
+def assert_refused(output):
+    assert output.endswith("code 2\n"), output
+    assert "Traceback" not in output
+
+
 def test_a_run_directory_holds_what_the_readme_promises(reference):
     windows = [line for line in stats(reference) if "d_loss" in line]
     assert [line["step"] for line in windows] == [3, 6, 9, 12]
@@ -99,99 +150,82 @@ def test_the_quick_metric_is_recorded_and_its_best_checkpoint_kept(reference):
     assert best.name == f"step-{min(measured, key=measured.get):08d}"
 
 
-def test_kill_and_the_same_command_again_is_the_uninterrupted_run(dataset, reference, tmp_path):
-    run_dir = tmp_path / "killed"
-    for step in (2, 6):
-        process = start(command(dataset, run_dir))
-        wait_for_checkpoint(run_dir, process, step)
-        process.kill()
-        finish(process)
-    code, output = finish(start(command(dataset, run_dir)))
-    assert code == 0, output
-    assert_identical(run_dir, reference, STEPS)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_says_how_to_continue(dataset, reference, tmp_path, number):
-    run_dir = tmp_path / "stopped"
+def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(
+    dataset, reference, tmp_path
+):
+    run_dir = tmp_path / "run"
     process = start(command(dataset, run_dir, "--checkpoint_kimg=0.008"))
     wait_for_checkpoint(run_dir, process, 1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     code, output = finish(process)
     assert code == 0, output
-    assert f"stopped by {number.name}; run the same command to continue" in output
+    assert "stopped by SIGTERM; run the same command to continue" in output
+    stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
+    process = start(command(dataset, run_dir))
+    wait_for_checkpoint(run_dir, process, min(stopped + 2 - stopped % 2, STEPS))
+    process.kill()
+    finish(process)
     code, output = finish(start(command(dataset, run_dir)))
     assert code == 0, output
     assert_identical(run_dir, reference, STEPS)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(dataset, reference, tmp_path):
-    run_dir = tmp_path / "damaged"
-    shutil.copytree(reference, run_dir)
-    (data,) = (run_dir / "checkpoints" / "step-00000012").glob("ckpt.data*")
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 1
-    data.write_bytes(content)
-    code, output = finish(start(command(dataset, run_dir)))
-    assert code == 0, output
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(outputs, place, reference):
+    output = outputs["damaged"]
+    assert output.endswith("code 0\n"), output
     assert "step-00000012 is damaged" in output
     assert "falling back" in output
-    assert_identical(run_dir, reference, STEPS)
+    assert_identical(place / "damaged", reference, STEPS)
 
 
-def test_a_finished_run_says_so_and_can_be_prolonged(dataset, reference, tmp_path):
-    run_dir = tmp_path / "finished"
-    shutil.copytree(reference, run_dir)
-    code, output = finish(start(command(dataset, run_dir)))
-    assert code == 0, output
-    assert "already trained" in output
-    code, output = finish(start(command(dataset, run_dir, "--total_kimg=0.104")))
-    assert code == 0, output
-    assert stats(run_dir)[-1]["step"] == 13
+def test_a_finished_run_says_so_and_can_be_prolonged(outputs, place):
+    assert outputs["finished"].endswith("code 0\n"), outputs["finished"]
+    assert "already trained" in outputs["finished"]
+    assert outputs["prolonged"].endswith("code 0\n"), outputs["prolonged"]
+    assert stats(place / "finished")[-1]["step"] == 13
 
 
-def test_changed_mathematics_is_refused_unless_forced(dataset, reference, tmp_path):
-    run_dir = tmp_path / "changed"
-    shutil.copytree(reference, run_dir)
-    code, output = finish(start(command(dataset, run_dir, "--r1_weight=0.5")))
-    assert code == 2
-    assert "--r1_weight=0.5 (the run has 0.0001) would change the mathematics" in output
-    assert "Traceback" not in output
-    code, output = finish(start(command(dataset, run_dir, "--r1_weight=0.5", "--force")))
-    assert code == 0, output
+def test_changed_mathematics_is_refused_unless_forced(outputs):
+    assert_refused(outputs["changed"])
+    expected = "--r1_weight=0.5 (the run has 0.0001) would change the mathematics"
+    assert expected in outputs["changed"]
+    assert outputs["forced"].endswith("code 0\n"), outputs["forced"]
 
 
-def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(dataset, reference, tmp_path):
-    run_dir = tmp_path / "diverged"
-    shutil.copytree(reference, run_dir)
-    before = variables(run_dir, STEPS)
-    code, output = finish(
-        start(command(dataset, run_dir, "--g_lr=1e30", "--total_kimg=0.4", "--force"))
-    )
-    assert code == 2, output
-    assert "NaN or infinite" in output
-    assert "the last good checkpoint is" in output
-    assert "step-00000012. Lower --g_lr" in output
-    assert "Traceback" not in output
-    after = variables(run_dir, STEPS)
-    for name, value in before.items():
+def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(outputs, place, reference):
+    assert_refused(outputs["diverged"])
+    assert "NaN or infinite" in outputs["diverged"]
+    assert "the last good checkpoint is" in outputs["diverged"]
+    assert "step-00000012. Lower --g_lr" in outputs["diverged"]
+    after = variables(place / "diverged", STEPS)
+    for name, value in variables(reference, STEPS).items():
         np.testing.assert_array_equal(after[name], value)
 
 
-def test_flags_cfg_alone_reproduces_the_run(dataset, reference, tmp_path):
-    flags = tmp_path / "flags.cfg"
-    shutil.copy(reference / "flags.cfg", flags)
-    run_dir = tmp_path / "again"
-    arguments = [sys.executable, "train.py", f"--flagfile={flags}", f"--run_dir={run_dir}"]
-    code, output = finish(start(arguments))
-    assert code == 0, output
-    assert_identical(run_dir, reference, STEPS)
+def test_flags_cfg_alone_reproduces_the_run(outputs, place, reference):
+    assert outputs["flags.cfg"].endswith("code 0\n"), outputs["flags.cfg"]
+    assert_identical(place / "again", reference, STEPS)
+
+
+@pytest.mark.parametrize("flag", REFUSALS)
+def test_bad_flags_end_in_one_line(outputs, place, flag):
+    assert_refused(outputs[flag])
+    assert REFUSALS[flag] in outputs[flag]
+    assert not (place / "refused").exists()
+
+
+def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(outputs, place):
+    output = outputs["dry_run"]
+    assert output.endswith("code 0\n"), output
+    for expected in ("--batch_size=8", "latent_to_tokens", "from_rgb", "multiply-adds", "memory"):
+        assert expected in output
+    assert not (place / "dry_run").exists()
 
 
 def test_two_workers_equal_two_replicas(dataset, tmp_path):
     """Both normalise batches of four with their own statistics, so the weights agree."""
     replicas = tmp_path / "replicas"
-    flags = ["--total_kimg=0.032", "--policy="]  # four steps
+    flags = ["--total_kimg=0.032", "--policy=", "--r1_weight=0"]  # four steps, fast to trace
     mirrored = ["--strategy=mirrored", "--virtual_cpus=2"]
     code, output = finish(start(command(dataset, replicas, *flags, *mirrored)))
     assert code == 0, output
@@ -220,30 +254,3 @@ def free_port():
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         return listener.getsockname()[1]
-
-
-def test_bad_flags_end_in_one_line(dataset, tmp_path):
-    refusals = {
-        "--batch_size=64": "fewer than one batch; batch_size=64",
-        "--g_widths=32,16,x": "--g_widths=32,16,x: give integers",
-        "--g_heads=2,3,2": "num_heads=[2, 3, 2]: 3 does not divide the width 16",
-        "--policy=colour": "policy='colour': 'colour' is not one of color",
-        "--resolution=64": "prepared with resolution=32",
-        "--g_lr=0": "--g_lr=0.0: it must be greater than 0",
-        "--micro_batches=3": "--micro_batches=3 does not divide",
-        "--levels=4": "--levels: there is no such flag with --system=lada",
-    }
-    starts = [command(dataset, tmp_path / "run", flag)[2:] for flag in refusals]
-    for message, output in zip(refusals.values(), start_each(starts), strict=True):
-        assert output.endswith("code 2\n"), output
-        assert message in output
-        assert "Traceback" not in output
-    assert not (tmp_path / "run").exists()
-
-
-def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(dataset, tmp_path):
-    code, output = finish(start(command(dataset, tmp_path / "run", "--dry_run")))
-    assert code == 0, output
-    for expected in ("--batch_size=8", "latent_to_tokens", "from_rgb", "multiply-adds", "memory"):
-        assert expected in output
-    assert not (tmp_path / "run").exists()

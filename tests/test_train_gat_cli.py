@@ -37,7 +37,26 @@ TINY = [
     "--grid=2",
     "--seed=3",
 ]
-pytestmark = pytest.mark.slow
+ABLATIONS = (
+    ["--nonoise_guidance", "--nowidth_aware_lr", "--exact_penalties", "--nolatent_augment"]
+    + ["--precision=mixed_bfloat16", "--nofused"],
+    ["--levels=1", "--teacher=classifier:FOLDER/classifier.keras", "--official_quirks"]
+    + ["--r2_weight=0", "--micro_batches=2"],
+)
+REFUSALS = {
+    "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",
+    "--num_classes=10": "--num_classes=10: --dataset=.* has num_classes=30",
+    "--dataset=FOLDER/shapes": "--dataset=.*: it holds images; encode it",
+    "--system=lada": "--class_dim: there is no such flag with --system=lada",
+    "--flip": "--flip: latents cannot be mirrored",
+    "--vae=FOLDER/other.keras": "--vae=.*: its encoder is not the one that --dataset=",
+    "--g_shape=16,4": "--g_shape=16,4: give width, depth and heads, as 384,12,6",
+    "--levels=3": "depth=2 is not a multiple of levels=3",
+    "--teacher=stored": "teacher=stored: this prepared set holds no features",
+    "--patch=3": "patch=3 does not divide the latent_size 8",
+}
+# One worker of pytest-xdist, or each would repeat what the whole file shares.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train_gat")]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +66,7 @@ def folder(tmp_path_factory):
     prepare("shapes", folder / "shapes", resolution=16, num_images=40, workers=1)
     keras.utils.set_random_seed(0)
     AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "vae.keras")
+    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "other.keras")
     Classifier(16, ["dark", "bright"]).save(folder / "classifier.keras")
     vae, sha256 = vae_weights.load(folder / "vae.keras")
     description = records.Latents(
@@ -69,12 +89,32 @@ def command(folder, run_dir, *flags):
     return [sys.executable, "train.py", dataset, f"--run_dir={run_dir}", *TINY, *flags]
 
 
-def test_a_run_in_two_parts_is_the_run_in_one(folder, tmp_path):
+@pytest.fixture(scope="module")
+def outputs(folder):
+    """By name, what starts of one process printed, and "code N" at the end."""
+
+    def flags(name, *more):
+        more = [flag.replace("FOLDER", str(folder)) for flag in more]
+        return command(folder, folder / name, *more)[2:]
+
+    short = ["--total_kimg=0.008", "--metric=none"]
+    starts = {
+        "whole": flags("whole"),
+        "parts": flags("parts", "--total_kimg=0.012"),
+        **{i: flags(f"ablation {i}", *ABLATIONS[i], *short) for i in range(len(ABLATIONS))},
+        **{flag: flags("refused", flag) for flag in REFUSALS},
+        "dry_run": flags("dry_run", "--dry_run", "--dataset=none", "--teacher=dinov2"),
+    }
+    return dict(zip(starts, start_each(list(starts.values())), strict=True))
+
+
+def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     """Weights, EMA, mean styles, optimizer slots, statistics and pictures, bit for bit."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    for run_dir, flags in ((whole, []), (parts, ["--total_kimg=0.012"]), (parts, [])):
-        code, output = finish(start(command(folder, run_dir, *flags)))
-        assert code == 0, output
+    whole, parts = folder / "whole", folder / "parts"
+    for name in ("whole", "parts"):
+        assert outputs[name].endswith("code 0\n"), outputs[name]
+    code, output = finish(start(command(folder, parts)))  # the rest, in a process of its own
+    assert code == 0, output
     assert_identical(parts, whole, STEPS)
     names = {path.name for path in (whole / "samples").iterdir()}
     assert {"samples_000000.024kimg.png", "samples_psi0.5_000000.024kimg.png"} <= names
@@ -90,54 +130,28 @@ def test_a_run_in_two_parts_is_the_run_in_one(folder, tmp_path):
     assert sum(moved) > 30
 
 
-ABLATIONS = (
-    ["--nonoise_guidance", "--nowidth_aware_lr", "--r2_weight=0"],
-    ["--levels=1", "--teacher=CLASSIFIER", "--official_quirks", "--micro_batches=2"],
-    ["--exact_penalties", "--nolatent_augment", "--precision=mixed_bfloat16", "--nofused"],
-)
+@pytest.mark.parametrize("i", range(len(ABLATIONS)))
+def test_the_papers_ablations_train_with_finite_losses(outputs, folder, i):
+    assert outputs[i].endswith("code 0\n"), outputs[i]
+    (line,) = stats(folder / f"ablation {i}")
+    assert all(abs(value) < 1e3 for value in line.values())
+    assert ("alignment" in line) == any("teacher" in flag for flag in ABLATIONS[i])
+    assert (line["r2"] == 0.0) == ("--r2_weight=0" in ABLATIONS[i])
 
 
-def test_the_papers_ablations_train_with_finite_losses(folder, tmp_path):
-    starts = []
-    for i, flags in enumerate(ABLATIONS):
-        flags = [f.replace("CLASSIFIER", f"classifier:{folder}/classifier.keras") for f in flags]
-        flags = [*flags, "--total_kimg=0.008", "--metric=none"]
-        starts.append(command(folder, tmp_path / str(i), *flags)[2:])
-    for i, (flags, output) in enumerate(zip(ABLATIONS, start_each(starts), strict=True)):
-        assert output.endswith("code 0\n"), output
-        (line,) = stats(tmp_path / str(i))
-        assert all(abs(value) < 1e3 for value in line.values())
-        assert ("alignment" in line) == any("teacher" in flag for flag in flags)
-        assert (line["r2"] == 0.0) == ("--r2_weight=0" in flags)
+@pytest.mark.parametrize("flag", REFUSALS)
+def test_what_does_not_fit_is_refused_in_one_line(outputs, folder, flag):
+    output = outputs[flag]
+    assert output.endswith("code 2\n"), output
+    assert re.search(REFUSALS[flag], output), (REFUSALS[flag], output)
+    assert "Traceback" not in output
+    assert not (folder / "refused").exists()
 
 
-def test_what_does_not_fit_is_refused_in_one_line(folder, tmp_path):
-    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(tmp_path / "other.keras")
-    refusals = {
-        "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",
-        "--num_classes=10": "--num_classes=10: --dataset=.* has num_classes=30",
-        f"--dataset={folder}/shapes": "--dataset=.*: it holds images; encode it",
-        "--system=lada": "--class_dim: there is no such flag with --system=lada",
-        "--flip": "--flip: latents cannot be mirrored",
-        f"--vae={tmp_path}/other.keras": "--vae=.*: its encoder is not the one that --dataset=",
-        "--g_shape=16,4": "--g_shape=16,4: give width, depth and heads, as 384,12,6",
-        "--levels=3": "depth=2 is not a multiple of levels=3",
-        "--teacher=stored": "teacher=stored: this prepared set holds no features",
-        "--patch=3": "patch=3 does not divide the latent_size 8",
-    }
-    starts = [command(folder, tmp_path / "run", flag)[2:] for flag in refusals]
-    for message, output in zip(refusals.values(), start_each(starts), strict=True):
-        assert output.endswith("code 2\n"), output
-        assert re.search(message, output), (message, output)
-        assert "Traceback" not in output
-    assert not (tmp_path / "run").exists()
-
-
-def test_dry_run_prints_both_networks_and_their_cost_without_a_set(tmp_path):
-    flags = ["--dry_run", "--dataset=none", "--teacher=dinov2", f"--run_dir={tmp_path}/run"]
-    (output,) = start_each([[*TINY, *flags]])
+def test_dry_run_prints_both_networks_and_their_cost_without_a_set(outputs, folder):
+    output = outputs["dry_run"]
     assert output.endswith("code 0\n"), output
     for expected in ("--g_shape=16,2,2", "block_1", "projector_2", "multiply-adds", "GB per"):
         assert expected in output
     assert "--g_widths" not in output  # LadaGAN's
-    assert not (tmp_path / "run").exists()
+    assert not (folder / "dry_run").exists()

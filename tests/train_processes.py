@@ -16,6 +16,7 @@ PARTS |= {"window", "counters"}
 # Several starts in one process, which save the import of TensorFlow.
 STARTS = """
 import json, sys
+import keras
 from absl import flags
 from absl.testing import flagsaver
 import train
@@ -32,6 +33,7 @@ for given in starts:
         except SystemExit as end:
             print("code", end.code)
     print("END OF START", flush=True)
+    keras.utils.clear_session()  # or layers of the next start would be counted on, dense_1 ...
 """
 
 
@@ -49,13 +51,13 @@ def start(arguments, **environment):
 def start_each(starts):
     """Runs `train.py` with each list of flags; returns what each printed, then "code N"."""
     process = start([sys.executable, "-c", STARTS, json.dumps(starts)])
-    code, output = finish(process)
+    code, output = finish(process, timeout=480)
     assert code == 0, output
     return output.split("END OF START\n")[:-1]
 
 
-def finish(process):
-    output, _ = process.communicate(timeout=240)
+def finish(process, timeout=240):
+    output, _ = process.communicate(timeout=timeout)
     return process.returncode, output
 
 

@@ -1,8 +1,15 @@
-"""What the model tests share: TensorFlow where a test is about it, and random weights."""
+"""What the model tests share: TensorFlow where a test is about it, random weights, tiny GATs."""
 
 import keras
 import numpy as np
 import pytest
+from gat_networks import K, S, Z, tiny_discriminator, tiny_generator
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Weights start alike in every run."""
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
@@ -40,3 +47,27 @@ def built(randomised):
         return randomised(layer)
 
     return make
+
+
+@pytest.fixture
+def z(rng):
+    """Noise for three samples of GAT."""
+    return rng.standard_normal((3, Z)).astype("float32")
+
+
+@pytest.fixture
+def levels(rng):
+    """What GAT's discriminator takes: four levels of three samples, one after the other."""
+    return rng.standard_normal((3, S, S, K * 3)).astype("float32")
+
+
+@pytest.fixture
+def generator(randomised):
+    """GAT's tiny generator with random weights."""
+    return randomised(tiny_generator())
+
+
+@pytest.fixture
+def discriminator(randomised):
+    """GAT's tiny discriminator with random weights."""
+    return randomised(tiny_discriminator())

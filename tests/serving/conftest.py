@@ -1,4 +1,4 @@
-"""Small generators to hand on: a LadaGAN, a run of it, and a conditional one."""
+"""Small generators to hand on: a LadaGAN, a run of it, a conditional one and a GAT."""
 
 import json
 
@@ -10,6 +10,7 @@ from keras import ops
 from ladagan_tf import trained
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.serving import endpoints
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
 
@@ -81,3 +82,25 @@ def run(tmp_path, small):
     lines = [json.dumps(metric) for metric in metrics]
     (directory.path / "metrics.jsonl").write_text("\n".join([*lines, '{"name": "cut sho']))
     return directory
+
+
+@pytest.fixture(scope="session")
+def saved(small, tmp_path_factory):
+    """A folder with `saved_model` of the small generator."""
+    folder = tmp_path_factory.mktemp("saved")
+    endpoints.write_saved_model(small.network, folder / "saved_model")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gat(tiny_gat_run):
+    """`Trained` of a GAT with its autoencoder."""
+    return trained.open_run(tiny_gat_run)
+
+
+@pytest.fixture(scope="session")
+def saved_gat(gat, tmp_path_factory):
+    """The path of the GAT's SavedModel."""
+    path = tmp_path_factory.mktemp("gat") / "saved_model"
+    endpoints.write_saved_model(gat.network, path)
+    return path

@@ -1,4 +1,4 @@
-"""The demo page shows the images of its seeds, and says what it cannot use."""
+"""The demo page has the controls of its model, and a browser sees its pictures."""
 
 import contextlib
 import io
@@ -10,135 +10,20 @@ import sys
 import time
 import urllib.request
 
-import keras
 import numpy as np
 import pytest
+from page_truth import INVALID, Truncating, expected
 from PIL import Image
 
-from ladagan_tf import pictures, sampling, seeds, trained
-from ladagan_tf.errors import InputError
+from ladagan_tf import pictures, trained
 from ladagan_tf.serving import endpoints, page_pictures
-from ladagan_tf.serving.page_pictures import IN_TURN, View
+from ladagan_tf.serving.page_pictures import View
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = "page on http://"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-INVALID = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
-
-
-class Truncating(keras.Model):
-    """A generator with a mean style: psi = 0 makes every image the same."""
-
-    noise_dim, resolution, mean_style = 8, 32, 0.0
-
-    def __init__(self):
-        super().__init__()
-        self.pixels = keras.layers.Dense(32 * 32 * 3)
-
-    def call(self, z, psi=1.0, training=False):
-        return keras.ops.reshape(self.pixels(z * psi), (-1, 32, 32, 3))
-
-
-def expected(source, numbers, labels=None):
-    z = seeds.latents(numbers, source.noise_dim)
-    return np.concatenate(list(sampling.image_batches(source, z, labels))).astype(int)
-
-
-def test_samples_are_the_images_of_their_seeds(small):
-    images, first = View(small).samples(" 7 ", 4, None, 1.0)
-    assert first == 7
-    np.testing.assert_allclose(images, expected(small, range(7, 11)), atol=1)
-
-
-@pytest.mark.parametrize("text", INVALID)
-def test_an_invalid_seed_is_refused_in_one_line(small, text):
-    with pytest.raises(InputError, match=r"^The seed '.*' is not a whole number from 0 to \d+\.$"):
-        View(small).samples(text, 4, None, 1.0)
-
-
-def test_all_seeds_of_a_grid_are_in_range():
-    last = seeds.MAX_SEED
-    assert page_pictures.parse_seed(str(last)) == last
-    assert page_pictures.parse_seed(str(last - 3), 4) == last - 3
-    with pytest.raises(InputError, match=f"from 0 to {last - 3}"):
-        page_pictures.parse_seed(str(last - 2), 4)
-
-
-def test_classes_are_chosen_or_taken_in_turn(conditional):
-    view = View(conditional)
-    assert view.classes == [0, 1, 2] and not view.heads and not view.truncates
-    for chosen, labels in ((2, [2, 2, 2, 2]), (IN_TURN, [1, 2, 0, 1])):
-        images, _ = view.samples("4", 4, chosen, 1.0)
-        right = expected(conditional, range(4, 8), np.asarray(labels, np.int32))
-        np.testing.assert_allclose(images, right, atol=1)
-    closer = view.look("4", IN_TURN, 1.0, None, None)
-    view.between("4", "5", 50, 2, 1.0)
-    right = expected(conditional, [4], np.asarray([1], np.int32))[0]
-    np.testing.assert_allclose(closer[::13, ::13], right, atol=1)
-
-
-def test_psi_truncates_a_generator_with_a_mean_style():
-    source = trained.of_network(Truncating())
-    view = View(source)
-    assert view.truncates
-    full, _ = view.samples("0", 4, None, 1.0)
-    np.testing.assert_allclose(full, expected(source, range(4)), atol=1)
-    none, _ = view.samples("0", 4, None, 0.0)
-    assert np.ptp(none, axis=0).max() == 0 and np.ptp(full, axis=0).max() > 0
-
-
-def test_a_gat_is_shown_by_class_and_psi(tiny_gat):
-    source = trained.of_network(tiny_gat)
-    view = View(source)
-    assert view.truncates and view.classes == [0, 1, 2] and not view.heads
-    z, labels = seeds.latents(range(4), 8), np.full(4, 2, np.int32)
-    for psi in (1.0, 0.5):
-        images, _ = view.samples("0", 4, 2, psi)
-        right = pictures.to_uint8(tiny_gat(z, labels, psi=psi)).astype(int)
-        np.testing.assert_allclose(images, right, atol=1)
-    closer = view.look("3", 2, 0.5, None, None)[::26, ::26]
-    np.testing.assert_allclose(closer, right[3], atol=1)
-
-
-def test_a_closer_look_is_the_image_beside_the_chosen_head(small):
-    view = View(small)
-    assert view.heads == {8: 2, 16: 2, 32: 2}
-    image = expected(small, [3])[0]
-    looks = {(s, h): view.look("3", None, 1.0, s, h) for s in view.heads for h in (1, 2)}
-    assert len({look.tobytes() for look in looks.values()}) == len(looks)
-    _, maps = small.network.attention_maps(seeds.latents([3], 8))
-    for (side, head), look in looks.items():
-        height = look.shape[0]
-        factor = height // 32
-        shown, overlay = look[:, :height], look[:, -height:]
-        np.testing.assert_allclose(shown[::factor, ::factor], image, atol=1)
-        weights = np.asarray(maps[(8, 16, 32).index(side)])[0, head - 1]
-        row, column = divmod(int(weights.argmax()), side)
-        token = height // side
-        brightest = overlay[row * token : (row + 1) * token, column * token : (column + 1) * token]
-        assert brightest.mean() > overlay.mean()
-
-
-def test_the_way_between_two_seeds_starts_and_ends_at_them(small):
-    view = View(small)
-    for position, seed in ((0, 5), (page_pictures.STEPS, 2)):
-        image = view.between("5", "2", position, None, 1.0)
-        np.testing.assert_allclose(image[::13, ::13], expected(small, [seed])[0], atol=1)
-    middle = view.between("5", "2", page_pictures.STEPS // 2, None, 1.0)[::13, ::13]
-    z = sampling.walk(seeds.latents([5, 2], 8), 2)[1:2]
-    np.testing.assert_allclose(middle, pictures.to_uint8(small.generate(z))[0].astype(int), atol=1)
-
-
-@pytest.mark.parametrize("count", [1, 4, 9, 25, 64])
-def test_the_image_that_is_clicked_is_framed(count):
-    images = np.zeros((count, 32, 32, 3), np.uint8)
-    for chosen in range(count):
-        sheet = page_pictures.framed_grid(images, chosen)
-        rows, columns = np.nonzero((sheet == page_pictures.CHOSEN).all(-1))
-        centre = columns.mean(), rows.mean()
-        assert page_pictures.index_at(*centre, images) == chosen
-        for corner in ((0, 0), (sheet.shape[1] - 1, sheet.shape[0] - 1)):
-            assert page_pictures.index_at(*corner, images) == (0 if corner == (0, 0) else count - 1)
+# One worker of pytest-xdist, or each would repeat what the tests share.
+pytestmark = pytest.mark.xdist_group("page")
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,13 @@
-"""Intervals in kimg fall on the right steps, and a run that went wrong writes nothing."""
+"""Intervals fall on the right steps, a bad run writes nothing, a stopped one saves itself."""
+
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.training.callbacks import FiniteGuard, Schedule
+from ladagan_tf.training.callbacks import Checkpointing, FiniteGuard, Schedule
 
 
 def due_steps(schedule, kimg):
@@ -61,3 +63,29 @@ def test_a_bad_step_stops_the_run_naming_step_and_advice():
 def test_an_overflowed_weight_stops_the_run_before_it_is_saved():
     with pytest.raises(InputError, match=r"kernel.* is NaN or infinite after step 3"):
         guard(FakeModel(bad_step=-1, weight=np.inf)).check_weights(3)
+
+
+class Saves(NoCheckpoints):
+    def __init__(self):
+        self.saved = []
+
+    def save(self, step, images):
+        self.saved.append((step, images))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_running_step_finish_saves_and_stops(number):
+    usual, checkpoints, model = signal.getsignal(number), Saves(), FakeModel(-1, weight=1.0)
+    saving = Checkpointing(Schedule(8, 0, 10), checkpoints, guard(model), kimg=1000.0)
+    saving.set_model(model)
+    saving.on_train_begin()
+    try:
+        saving.on_train_batch_end(0)
+        assert checkpoints.saved == []
+        signal.raise_signal(number)
+        assert signal.getsignal(number) == usual  # a second one has its usual effect
+        saving.on_train_batch_end(1)
+    finally:
+        saving.on_train_end()
+    assert checkpoints.saved == [(2, 16)]
+    assert model.stop_training and saving.stopped_by == number.name

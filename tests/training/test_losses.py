@@ -81,3 +81,27 @@ def test_consistency_is_the_mean_squared_difference(logits):
     expected = np.mean((logits[0] - logits[1]) ** 2)
     np.testing.assert_allclose(losses.consistency(*logits), expected, rtol=1e-5)
     assert float(losses.consistency(logits[0], logits[0])) == 0.0
+
+
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_equal_logits_cost_both_networks_log_2(shift):
+    logits = keras.ops.full((4, 1), shift)
+    assert float(losses.relativistic(logits, logits)) == pytest.approx(np.log(2.0))
+
+
+def test_a_common_constant_changes_no_relativistic_loss(rng):
+    real, fake = rng.standard_normal((2, 4, 1))
+    expected = np.mean(np.log1p(np.exp(fake - real)))
+    np.testing.assert_allclose(losses.relativistic(real, fake), expected, rtol=1e-6)
+    np.testing.assert_allclose(losses.relativistic(real + 5, fake + 5), expected, rtol=1e-5)
+
+
+def test_a_pairs_gradients_are_opposite(rng):
+    real, fake = rng.standard_normal((2, 4, 1))
+
+    def slope(h_real, h_fake):
+        up, down = (losses.relativistic(real + s * h_real, fake + s * h_fake) for s in (1, -1))
+        return float(up - down)
+
+    assert slope(0.1, 0.0) == pytest.approx(-slope(0.0, 0.1), rel=1e-4)
+    assert slope(0.1, 0.0) < 0.0

@@ -43,11 +43,11 @@ GAT = """
 from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
 from ladagan_tf.training.gat import GatObjective
 keras.utils.set_random_seed(0)
-sizes = dict(latent_size=4, width=8, num_heads=2, num_classes=3)
+sizes = dict(latent_size=4, width=8, num_heads=2, num_classes=3, levels=2)
 with strategy.scope():
-    generators = [GatGenerator(**sizes, depth=4, noise_dim=4) for _ in range(2)]
+    generators = [GatGenerator(**sizes, depth=2, noise_dim=4) for _ in range(2)]
     discriminator = GatDiscriminator(**sizes, depth=1, class_dim=8, teacher_dim=None)
-    objective = GatObjective(noise_dim=4, latent_size=4)
+    objective = GatObjective(noise_dim=4, latent_size=4, levels=2)
     model = AdversarialModel(generators[0], discriminator, generators[1], objective, seed=5)
     # A large epsilon: with GAT's beta 1 of 0 an update is the sign of what may be rounding.
     model.compile(

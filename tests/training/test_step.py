@@ -34,8 +34,7 @@ def assert_equal_trees(actual, expected, rtol=1e-4, atol=1e-6):
     )
 
 
-@pytest.mark.parametrize("parts", [2, 4])
-@pytest.mark.parametrize("bcr", [False, True])
+@pytest.mark.parametrize(("parts", "bcr"), [(2, False), (4, True)])
 def test_micro_batches_give_the_gradients_and_metrics_of_the_whole_batch(case, parts, bcr):
     networks, d_draws, g_draws = case(bcr=bcr, r1_weight=0.1)
     for gradients, draws in ((discriminator_gradients, d_draws), (generator_gradients, g_draws)):

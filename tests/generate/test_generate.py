@@ -1,0 +1,182 @@
+"""`python -m ladagan_tf.generate`: grids, archives, walks, classes and attention of tiny models."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import types
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageSequence
+from tiny_models import SIDE, assert_same, expected, read, tiny
+
+from ladagan_tf import pictures, sampling, seeds, trained
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+# ----------------------------------------------------------------------------------------- walks
+
+
+def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):
+    arguments = f"--model={model}", "--interpolate", "--seeds=1,2,3", "--frames=4", "--fps=10"
+    main(*arguments, f"--out={tmp_path / 'walk.gif'}")
+    with Image.open(tmp_path / "walk.gif") as gif:
+        frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(gif)]
+        assert gif.info["loop"] == 0 and gif.info["duration"] == 100 and len(frames) == 12
+    path = sampling.walk(seeds.latents([1, 2, 3], 8), 4)
+    wanted = pictures.to_uint8(network(path))
+    error = np.abs(np.stack(frames).astype(int) - wanted).mean()
+    assert error < 12  # a GIF has 256 colours
+
+    main(*arguments, f"--out={tmp_path / 'walk.png'}")
+    assert_same(read(tmp_path / "walk.png"), pictures.grid(wanted, 4))
+
+
+def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
+    out = tmp_path / "walk.mp4"
+    arguments = f"--model={model}", "--interpolate", "--seeds=1,2", "--frames=2", f"--out={out}"
+    monkeypatch.setitem(sys.modules, "imageio", None)
+    assert "pip install imageio imageio-ffmpeg" in failing(*arguments)
+    assert not list(tmp_path.iterdir())
+
+    class Writer(list):
+        append_data = list.append
+
+        def __init__(self, path, **options):
+            self.path, self.options = path, options
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pathlib.Path(self.path).write_bytes(np.stack(self).tobytes())
+
+    fake = types.ModuleType("imageio.v2")
+    fake.get_writer = Writer
+    package = types.ModuleType("imageio")
+    package.v2 = fake
+    for name, module in (("imageio", package), ("imageio.v2", fake)):
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.ModuleType("imageio_ffmpeg"))
+    main(*arguments)
+    assert out.stat().st_size == 4 * SIDE * SIDE * 3
+
+
+# ---------------------------------------------------------------------------------------- images
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+def test_an_image_depends_on_its_seed_only(network, batch_size):
+    numbers = [5, 0, 9, 2**40, 5, 1, 7]
+    z = seeds.latents(numbers, 8)
+    source = trained.of_network(network)
+    batches = list(sampling.image_batches(source, z, batch_size=batch_size))
+    assert all(len(batch) <= batch_size for batch in batches)
+    assert_same(np.concatenate(batches), expected(network, numbers))
+    alone = np.concatenate([expected(network, [number]) for number in numbers])
+    assert_same(np.concatenate(batches), alone)
+
+
+def test_a_grid_holds_the_seeds_row_by_row(main, model, network, tmp_path, capsys):
+    out = tmp_path / "new" / "grid.png"
+    main(f"--model={model}", "--grid=2x3", f"--out={out}", "--batch_size=4")
+    assert_same(read(out), pictures.grid(expected(network, range(6)), 3))
+    assert f"{out}: 6 images" in capsys.readouterr().out
+    main(f"--model={model}", "--seeds=4,8,1", f"--out={out}")
+    assert_same(read(out), pictures.grid(expected(network, [4, 8, 1]), 2))
+
+
+def test_numbered_images_continue_where_they_stopped(main, failing, model, network, tmp_path):
+    out = tmp_path / "images"
+    main(f"--model={model}", "--seeds=0-4", f"--out={out}")
+    names = [f"seed{i:08d}.png" for i in range(5)]
+    assert sorted(path.name for path in out.glob("*.png")) == names
+    assert_same(np.stack([read(out / name) for name in names]), expected(network, range(5)))
+    (out / names[2]).unlink()
+    kept = (out / names[0]).stat().st_mtime_ns
+    main(f"--model={model}", "--seeds=0-5,2", f"--out={out}", "--batch_size=2")
+    assert (out / names[0]).stat().st_mtime_ns == kept
+    assert_same(read(out / names[2])[None], expected(network, [2]))
+    assert len(list(out.glob("*.png"))) == 6
+    other = tmp_path / "other.keras"
+    tiny(1).save(other)
+    assert "images of another model" in failing(f"--model={other}", f"--out={out}")
+
+
+def test_a_saved_model_gives_the_same_images(main, network, tmp_path):
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serve", network.call, [tf.TensorSpec((None, 8), tf.float32)])
+    archive.write_out(str(tmp_path / "saved"), verbose=False)
+    main(f"--model={tmp_path / 'saved'}", "--seeds=0-4", f"--out={tmp_path / 'images'}")
+    images = [read(tmp_path / "images" / f"seed{i:08d}.png") for i in range(5)]
+    assert_same(np.stack(images), expected(network, range(5)))
+
+
+def test_archives_hold_the_images(main, failing, model, network, tmp_path):
+    reference = expected(network, [3, 0, 1, 2, 7])
+    for name in ("samples.npz", "samples.zip"):
+        main(f"--model={model}", "--seeds=3,0-2,7", f"--out={tmp_path / name}", "--batch_size=2")
+        assert "it exists already" in failing(f"--model={model}", f"--out={tmp_path / name}")
+    with np.load(tmp_path / "samples.npz") as file:
+        assert file.files == ["arr_0"]
+        assert_same(file["arr_0"], reference)
+    with zipfile.ZipFile(tmp_path / "samples.zip") as archive:
+        names = archive.namelist()
+        assert names == [f"seed{i:08d}.png" for i in (3, 0, 1, 2, 7)]
+        assert_same(np.stack([read(archive.open(name)) for name in names]), reference)
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.npz", "samples.zip"}
+
+
+# ------------------------------------------------------------------------------------ conditional
+
+
+def test_labels_of_conditional_models(main, conditional, tmp_path):
+    source = f"--model={conditional}"
+    main(source, "--seeds=0-6", f"--out={tmp_path / 'all.npz'}")
+    with np.load(tmp_path / "all.npz") as file:
+        np.testing.assert_array_equal(file["arr_1"], [0, 1, 2, 0, 1, 2, 0])
+        np.testing.assert_array_equal(file["arr_0"][:, 0, 0, 0], [0, 128, 255, 0, 128, 255, 0])
+    main(source, "--seeds=0-6", "--classes=2,0", f"--out={tmp_path / 'two.npz'}")
+    with np.load(tmp_path / "two.npz") as file:
+        np.testing.assert_array_equal(file["arr_1"], [2, 0, 2, 0, 2, 0, 2])
+    main(source, "--classes=2,0,1", "--seeds=0-3", f"--out={tmp_path / 'sheet.png'}")
+    sheet = read(tmp_path / "sheet.png")
+    assert sheet.shape == (3 * SIDE + 4, 4 * SIDE + 6, 3)
+    np.testing.assert_array_equal(sheet[:: SIDE + 2, 0, 0], [255, 0, 128])
+    main(source, "--interpolate", "--classes=1", "--seeds=0,1", f"--out={tmp_path / 'walk.png'}")
+    assert read(tmp_path / "walk.png")[0, 0, 0] == 128
+
+
+# -------------------------------------------------------------------------------------- attention
+
+
+def test_an_attention_sheet_has_a_row_per_seed(main, model, network, tmp_path):
+    main(f"--model={model}", "--attention", "--seeds=2,5", f"--out={tmp_path / 'a.png'}")
+    images, maps = network.attention_maps(seeds.latents([2, 5], 8))
+    wanted = pictures.attention_sheet(pictures.to_uint8(images), [np.asarray(m) for m in maps])
+    assert_same(read(tmp_path / "a.png"), wanted)
+
+
+# ------------------------------------------------------------------------------------- command
+
+
+@pytest.mark.slow
+def test_the_command(model, network, tmp_path):
+    out = tmp_path / "grid.png"
+    done = subprocess.run(
+        [sys.executable, "-m", "ladagan_tf.generate", f"--model={model}", f"--out={out}"],
+        cwd=ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{out}: 64 images" in done.stdout
+    assert_same(read(out), pictures.grid(expected(network, range(64)), 8))

@@ -1,0 +1,80 @@
+"""`python -m ladagan_tf.generate` of a GAT: classes, psi, guidance, sweeps."""
+
+import numpy as np
+import pytest
+from tiny_models import assert_same, read
+
+from ladagan_tf import pictures, sampling, seeds
+
+
+def labelled(network, numbers, labels, **strength):
+    return pictures.to_uint8(network(seeds.latents(numbers, 8), np.asarray(labels), **strength))
+
+
+def test_a_gat_has_a_row_per_class_truncated_and_guided(
+    main, tiny_gat, tiny_gat_run, tmp_path, capsys
+):
+    out = tmp_path / "classes.png"
+    source = f"--run_dir={tiny_gat_run}", "--seeds=0-2", f"--out={out}"
+    main(*source, "--classes=2,0", "--psi=0.5", "--guidance=1.5")
+    assert "a row for each class of [2, 0], psi 0.5, guidance 1.5" in capsys.readouterr().out
+    strength = {"psi": 0.5, "guidance": 1.5}
+    rows = [labelled(tiny_gat, [0, 1, 2], [c] * 3, **strength) for c in (2, 0)]
+    assert_same(read(out), pictures.grid(np.concatenate(rows), 3))
+    main(*source)
+    assert ", psi 1, guidance 1" in capsys.readouterr().out
+    assert_same(read(out), pictures.grid(labelled(tiny_gat, [0, 1, 2], [0, 1, 2]), 2))
+
+
+def test_a_sweep_has_a_row_per_psi_of_the_same_seeds_and_classes(
+    main, failing, tiny_gat, tiny_gat_run, tmp_path
+):
+    out = tmp_path / "sweep.png"
+    source = f"--run_dir={tiny_gat_run}", f"--out={out}"
+    main(*source, "--sweep_psi=0,0.5,1", "--seeds=0-3", "--classes=1,2")
+    strengths, labels = (0.0, 0.5, 1.0), [1, 2, 1, 2]
+    rows = [labelled(tiny_gat, range(4), labels, psi=psi) for psi in strengths]
+    assert_same(read(out), pictures.grid(np.concatenate(rows), 4))
+    assert np.array_equal(rows[0][0], rows[0][2]) and not np.array_equal(rows[2][0], rows[2][2])
+    for text in ("0,2", "x", ""):
+        assert "give numbers from 0 to 1" in failing(*source, f"--sweep_psi={text}")
+    assert "--sweep_psi has its own" in failing(*source, "--sweep_psi=0,1", "--psi=0.5")
+
+
+def test_images_of_another_psi_are_not_mixed(main, failing, tiny_gat_run, tmp_path):
+    source = f"--run_dir={tiny_gat_run}", "--seeds=0-1", f"--out={tmp_path / 'images'}"
+    main(*source, "--psi=0.5")
+    for other in ("--psi=0.25", "--guidance=2"):
+        assert "images of another model" in failing(*source, other)
+    main(*source, "--psi=0.5")
+
+
+def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
+    out = tmp_path / "walk.png"
+    arguments = "--interpolate", "--classes=1", "--seeds=0,1", "--frames=2", f"--out={out}"
+    main(f"--run_dir={tiny_gat_run}", *arguments)
+    path = sampling.walk(seeds.latents([0, 1], 8), 2)
+    wanted = pictures.to_uint8(tiny_gat(path, np.ones(4, np.int32)))
+    assert_same(read(out), pictures.grid(wanted, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attention"], "no SavedModel and no GAT"),
+        (["--psi=1.5"], "psi=1.5: give 0 (each class's mean) to 1 (no truncation)"),
+        (["--psi=nan"], "psi=nan: give 0"),
+        (["--guidance=0"], "guidance=0: give a number above 0"),
+        (["--classes=3"], "classes=3: give numbers from 0 to 2"),
+        (["--vae=sd15"], "vae=sd15: it is for --model; a run has its own"),
+        (["--sweep_psi=0,1", "--attention"], "give one of --interpolate, --attention and"),
+        (["--sweep_psi=0,1", "--out=a.npz"], "out=a.npz: give .png"),
+        (["--sweep_psi=0,1", "--grid=2x2"], "grid=2x2: it is for a .png of images"),
+    ],
+)
+def test_what_a_gat_cannot_do_is_one_line(
+    failing, tiny_gat_run, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in failing(f"--run_dir={tiny_gat_run}", *arguments)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,59 @@
+"""What `python -m ladagan_tf.generate` cannot make is refused in one line, and nothing is left."""
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seeds=3-1"], "is no seed or range"),
+        (["--psi=0.7"], "psi=0.7: this model has no mean style"),
+        (["--classes=0"], "classes=0: this model is unconditional"),
+        (["--grid=8"], "grid=8: give rows and columns, as 8x8"),
+        (["--grid=2x2", "--seeds=0-4"], "5 images do not fit into --grid=2x2"),
+        (["--grid=2x2", "--out=a.npz"], "grid=2x2: it is for a .png of images"),
+        (["--out=a.jpg"], "give .png, .npz, .zip, a folder"),
+        (["--interpolate", "--out=a.npz"], "give .gif, .mp4, .png"),
+        (["--interpolate", "--seeds=1", "--out=a.gif"], "--interpolate needs at least two"),
+        (
+            ["--interpolate", "--attention"],
+            "give one of --interpolate, --attention and --sweep_psi",
+        ),
+        (["--run_dir=a"], "give either --run_dir or --model"),
+        (["--noema"], "--model has one network"),
+        (["--guidance=2"], "guidance=2: this model has no styles to guide"),
+        (["--sweep_psi=0,1"], "psi=0: this model has no mean style"),
+        (["--vae=sd15"], "vae=sd15: it is for a GAT generator without an autoencoder"),
+    ],
+)
+def test_what_cannot_be_made_is_one_line(failing, model, monkeypatch, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in failing(f"--model={model}", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--classes=3"], "classes=3: give numbers from 0 to 2"),
+        (["--classes=x"], "classes=x: give numbers from 0 to 2"),
+        (["--interpolate", "--out=a.gif"], "give one class, as --classes=0"),
+        (["--attention"], "attention: a LadaGAN of --run_dir or a .keras file shows it"),
+    ],
+)
+def test_what_a_model_cannot_do_is_one_line(
+    failing, conditional, monkeypatch, tmp_path, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    assert message in failing(f"--model={conditional}", *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written_are_one_line(failing, model, tmp_path):
+    (tmp_path / "file").write_text("")
+    for name in ("grid.png", "samples.npz", "folder"):
+        message = failing(f"--model={model}", f"--out={tmp_path / 'file' / name}")
+        assert "it cannot be written" in message
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "seed00000000.png").write_text("")
+    assert "no samples.json" in failing(f"--model={model}", f"--out={tmp_path / 'images'}")

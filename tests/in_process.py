@@ -1,0 +1,36 @@
+"""Commands in this process, which save the import of TensorFlow."""
+
+import contextlib
+
+import pytest
+from absl import flags
+
+
+@contextlib.contextmanager
+def command(module, define):
+    """`call(*arguments)` runs `module.main`, with fresh flags that are gone afterwards."""
+    values = flags.FLAGS
+    others = set(values)
+    define()
+
+    def call(*arguments):
+        values.unparse_flags()
+        for name in set(values) - others:
+            values[name].unparse()
+        module.main(values([module.__name__, *map(str, arguments)]))
+
+    try:
+        yield call
+    finally:
+        for name in set(values) - others:
+            delattr(values, name)
+
+
+def error_line(call, arguments, capsys):
+    """The one line of a call that must fail."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stopped:
+        call(*arguments)
+    lines = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: ")
+    return lines[0]

@@ -1,0 +1,162 @@
+"""GAT's two networks have the paper's sizes, and refuse sizes that do not fit."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from gat_networks import LABELS, tiny_discriminator, tiny_generator
+from gat_paper_sizes import (
+    DEAD_EMBEDDING,
+    DISCRIMINATOR,
+    GENERATOR,
+    TABLE,
+    WITHOUT_PROJECTOR,
+    shapes_only,
+    sizes,
+)
+
+from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat_layers import swiglu_width
+from ladagan_tf.models.gat_sizes import SIZES
+
+# ------------------------------------------------------------------------- the paper's sizes
+
+
+def block_parameters(width, num_heads):
+    inner = swiglu_width(width)
+    attention = 4 * width**2 + 4 * width + 2 * width // num_heads
+    return attention + 3 * width * inner + 2 * inner + width
+
+
+def trained_in_generator(name, patch):
+    """The spec's closed form, less the table of positions and the dead patch embedding."""
+    width, depth, num_heads = dataclasses.astuple(SIZES[name])
+    mapping = 64 * 1000 + (128 * width + width) + (width**2 + width)
+    block = block_parameters(width, num_heads) + 4 * width**2 + 4 * width
+    head = (width + 1) * 4 * patch**2 + width**2 + width
+    return mapping + depth * block + 4 * head
+
+
+def trained_in_discriminator(name, patch, projector=True):
+    width, depth, num_heads = dataclasses.astuple(SIZES[name])
+    classes = 2048 * 1000 + 2 * (2048**2 + 2048)
+    block = block_parameters(width, num_heads) + 4 * width
+    head = width + 2048 * width + 2048
+    total = width + (16 * patch**2 + 1) * width + classes + depth * block + head
+    return total + projector * ((width + 1) * 2048 + 2049 * 2048 + 2049 * 768)
+
+
+def trained(network):
+    return sum(int(np.prod(w.shape)) for w in network.trainable_variables)
+
+
+@pytest.mark.parametrize(("name", "patch"), GENERATOR)
+def test_generator_has_the_parameters_of_the_official_code(name, patch):
+    with shapes_only():
+        generator = GatGenerator(**sizes(name, patch))
+    width = generator.width
+    table = (32 // patch) ** 2 * width
+    assert trained(generator) == trained_in_generator(name, patch)
+    assert generator.count_params() == trained(generator) + table + 1000 * width
+    dead = 4 * patch**2 * width + width
+    assert trained(generator) + table + dead == GENERATOR[name, patch]
+    if patch == 2:
+        assert (table, dead) == (TABLE[name], DEAD_EMBEDDING[name])
+
+
+@pytest.mark.parametrize(("name", "patch"), DISCRIMINATOR)
+def test_discriminator_has_the_parameters_of_the_official_code(name, patch):
+    with shapes_only():
+        discriminator = GatDiscriminator(**sizes(name, patch))
+    assert discriminator.count_params() == DISCRIMINATOR[name, patch]
+    table = (32 // patch) ** 2 * discriminator.width
+    assert trained(discriminator) == trained_in_discriminator(name, patch)
+    assert trained(discriminator) == DISCRIMINATOR[name, patch] - table
+
+
+@pytest.mark.parametrize("name", WITHOUT_PROJECTOR)
+def test_discriminator_without_projector_has_the_official_parameters(name):
+    with shapes_only():
+        discriminator = GatDiscriminator(**sizes(name, 2, teacher_dim=None))
+    assert discriminator.count_params() == WITHOUT_PROJECTOR[name]
+    assert trained(discriminator) == trained_in_discriminator(name, 2, projector=False)
+
+
+def test_counting_shapes_is_counting_weights():
+    with shapes_only():
+        networks = [tiny_generator(), tiny_discriminator()]
+    real = [tiny_generator(), tiny_discriminator()]
+    assert [n.count_params() for n in networks] == [n.count_params() for n in real]
+
+
+def test_taps_of_the_four_sizes_are_the_official_ones():
+    with shapes_only():
+        taps = [GatGenerator(**sizes(name, 8)).taps for name in SIZES]
+    assert taps == [(2, 5, 8, 11), (2, 5, 8, 11), (5, 11, 17, 23), (6, 13, 20, 27)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"latent_size": 12, "patch": 4},
+        {"levels": 2},
+        {"depth": 3, "levels": 1},
+        {"depth": 5, "levels": 3, "taps": (0, 1, 4)},
+        {"channels": 16},
+    ],
+)
+def test_shapes_follow_the_sizes(rng, z, changes):
+    generator = tiny_generator(**changes)
+    changes.pop("taps", None)
+    discriminator = tiny_discriminator(**changes)
+    outputs = generator(z, LABELS, return_levels=True)
+    side = generator.resolution
+    shape = (3, side, side, generator.channels)
+    assert [o.shape for o in outputs] == [shape] * generator.levels
+    assert generator.compute_output_shape(z.shape) == shape
+    logits, cls, patches = discriminator(outputs, LABELS, return_features=True)
+    assert logits.shape == discriminator.compute_output_shape(shape) == (3, 1)
+    assert cls.shape == (3, 5) and patches.shape == (3, discriminator.grid**2, 5)
+
+
+# ------------------------------------------------------------------------------------- errors
+
+BOTH = [
+    ({"patch": 3}, "patch=3 does not divide the latent_size 8"),
+    ({"patch": 1}, "patch=1: give an integer above 1"),
+    ({"width": 18}, "width=18 is not a multiple of 4"),
+    ({"num_heads": 3}, "num_heads=3 does not divide the width 16"),
+    ({"num_heads": 8}, "num_heads=8 gives heads of 2 channels"),
+    ({"num_classes": 0}, "num_classes=0: give a positive integer"),
+    ({"depth": 0}, "depth=0: give a positive"),
+    ({"channels": 1.5}, "channels=1.5: give a positive"),
+]
+
+
+@pytest.mark.parametrize("make", [tiny_generator, tiny_discriminator])
+@pytest.mark.parametrize(("changes", "message"), BOTH)
+def test_sizes_that_do_not_fit_are_refused(make, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 5}, "depth=5 is not a multiple of levels=4"),
+        ({"levels": 0}, "levels=0: give a positive integer"),
+        ({"taps": (0, 1, 2)}, r"taps=\[0, 1, 2\]: give levels=4 rising block indices, the last 3"),
+        ({"taps": (0, 2, 1, 3)}, "rising block indices"),
+        ({"depth": 9, "taps": (1, 3, 5, 7)}, r"the last 8 \(later blocks would be unused\)"),
+        ({"noise_dim": -1}, "noise_dim=-1: give a positive integer"),
+    ],
+)
+def test_generator_refuses_levels_that_do_not_fit(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_generator(**changes)
+
+
+@pytest.mark.parametrize("field", ["class_dim", "projector_dim", "teacher_dim"])
+def test_discriminator_refuses_heads_that_do_not_fit(field):
+    with pytest.raises(ValueError, match=f"{field}=0: give a positive integer"):
+        tiny_discriminator(**{field: 0})

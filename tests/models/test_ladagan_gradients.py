@@ -1,0 +1,104 @@
+"""LadaGAN's two networks under tf.function and XLA, and what is trained in them."""
+
+import numpy as np
+import pytest
+from ladagan_networks import (
+    HEADS,
+    Z,
+    latents,
+    number,
+    pictures,
+    tiny_discriminator,
+    tiny_generator,
+)
+
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.norms import BatchNormalization
+
+
+def test_one_trace_serves_every_batch_size(tf, rng):
+    generator, discriminator = tiny_generator(64, (4,)), tiny_discriminator(64)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, Z))])
+    def both(z):
+        images = generator(z)
+        return images, discriminator(images)
+
+    for count in (1, 3):
+        z = latents(rng, count)
+        images, logits = both(z)
+        np.testing.assert_allclose(images, generator(z), atol=1e-5)
+        np.testing.assert_allclose(logits, discriminator(images), atol=1e-5)
+
+
+def value_and_gradients(tf, network, x):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(network(x, training=True) ** 2)
+    return loss, tape.gradient(loss, network.trainable_variables)
+
+
+def assert_xla_agrees(tf, network, x):
+    """The compiled float32 loss, gradients and statistics are those of plain float64."""
+    exact = type(network).from_config({**network.get_config(), "dtype": "float64"})
+    exact.set_weights(network.get_weights())
+    value, expected = value_and_gradients(tf, exact, tf.constant(x, tf.float64))
+    compiled = tf.function(lambda x: value_and_gradients(tf, network, x), jit_compile=True)
+    loss, gradients = compiled(tf.constant(x))
+    np.testing.assert_allclose(loss, value, rtol=1e-4)
+    # Rounding may push an activation across a leaky ReLU's kink: compared in norm, not elementwise.
+    floor = 1e-2 * max(np.linalg.norm(g) for g in expected)
+    for actual, wanted, variable in zip(
+        gradients, expected, network.trainable_variables, strict=True
+    ):
+        off = np.linalg.norm(actual.numpy() - wanted.numpy())
+        assert off < 1e-2 * (np.linalg.norm(wanted) + floor), variable.path
+    for actual, wanted in zip(
+        network.non_trainable_variables, exact.non_trainable_variables, strict=True
+    ):
+        np.testing.assert_allclose(number(actual), number(wanted), rtol=1e-3, atol=1e-5)
+
+
+# Compiling takes seconds: one patch head, and the shortest and the longest decoder.
+COMPILED = ["64_patch", "64_conv", pytest.param("256_conv", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_xla_compiles_forward_and_backward_of_every_kind_of_head(tf, rng, name):
+    assert_xla_agrees(tf, tiny_generator(*HEADS[name]), latents(rng))
+
+
+@pytest.mark.parametrize("resolution", [32, pytest.param(256, marks=pytest.mark.slow)])
+def test_xla_compiles_forward_and_backward_of_the_discriminator(tf, rng, resolution):
+    assert_xla_agrees(tf, tiny_discriminator(resolution), pictures(rng, resolution))
+
+
+@pytest.mark.parametrize("make", [lambda: tiny_generator(64, (4,)), tiny_discriminator])
+def test_every_trained_weight_has_a_gradient(tf, rng, make):
+    network = make()
+    x = latents(rng, 4) if isinstance(network, Generator) else pictures(rng, 32, 4)
+    for weight in network.trainable_variables:  # off the zero biases, where little is symmetric
+        weight.assign_add(0.1 * rng.standard_normal(weight.shape).astype("float32"))
+    _, gradients = value_and_gradients(tf, network, x)
+    # The softmax cancels the score bias, and a batch norm the bias of the convolution before it.
+    cancelled = [w for w in network.weights if w.name == "score_bias"]
+    cancelled += [stage.conv.bias for stage in getattr(network, "decoder", [])]
+    for gradient, weight in zip(gradients, network.trainable_variables, strict=True):
+        if not any(weight is w for w in cancelled):
+            assert np.max(np.abs(gradient)) > 0, weight.path
+
+
+def test_only_batch_norm_statistics_are_not_trained():
+    for network in (tiny_generator(64, (4,)), tiny_discriminator()):
+        norms = [x for x in network._flatten_layers() if isinstance(x, BatchNormalization)]
+        statistics = {id(v) for x in norms for v in (x.moving_mean, x.moving_variance)}
+        assert {id(v) for v in network.non_trainable_variables} == statistics
+
+
+def test_discriminator_in_training_does_not_see_the_scale_of_a_batch(rng):
+    """No bias stands before its first batch norms: what the README says of drifting colours."""
+    discriminator = tiny_discriminator()
+    images = rng.uniform(-1e3, 1e3, (4, 32, 32, 3)).astype("float32")  # epsilon is far below
+    logits = discriminator(images, training=True)
+    scaled = discriminator(6 * images, training=True)
+    np.testing.assert_allclose(scaled, logits, rtol=1e-3, atol=1e-4)
+    assert np.max(np.abs(discriminator(6 * images) - discriminator(images))) > 0.1

@@ -1,0 +1,104 @@
+"""A served SavedModel generates, checks what it is asked, and truncates a GAT."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ladagan_tf import pictures, trained
+from ladagan_tf.serving import endpoints
+
+# One worker of pytest-xdist, or each would repeat what the tests share.
+pytestmark = pytest.mark.xdist_group("export")
+
+
+@pytest.fixture(scope="module")
+def loaded(saved):
+    return tf.saved_model.load(str(saved / "saved_model"))
+
+
+def test_signatures_are_named_and_serve_is_the_default(loaded):
+    names = {
+        name: sorted(signature.structured_input_signature[1])
+        for name, signature in loaded.signatures.items()
+    }
+    latents = ["z"]
+    assert names == {
+        "serving_default": latents,
+        "serve": latents,
+        "generate": ["num", "seed"],
+        "attend": latents,
+    }
+
+
+def test_generated_image_i_is_a_function_of_seed_plus_i(small, loaded):
+    images = loaded.generate(5, 7).numpy()
+    assert images.dtype == np.uint8 and images.shape == (5, 32, 32, 3)
+    # A rounding boundary may fall either way between batch sizes: one step in 255.
+    alone = np.stack([loaded.generate(1, 7 + i)[0] for i in range(5)]).astype(int)
+    assert np.abs(images - alone).max() <= 1
+    z = endpoints.draw_latents(tf.constant(5), tf.constant(7, tf.int64), 8)
+    live = pictures.to_uint8(small.generate(z)).astype(int)
+    assert np.abs(images - live).max() <= 1
+    assert not np.array_equal(images[0], images[1])
+
+
+def test_drawn_latents_are_standard_normal_and_independent():
+    z = endpoints.draw_latents(tf.constant(256), tf.constant(0, tf.int64), 64).numpy()
+    assert abs(z.mean()) < 0.03 and abs(z.std() - 1) < 0.03
+    correlation = np.corrcoef(z) - np.eye(256)
+    assert np.abs(correlation).max() < 6 / 64**0.5
+
+
+def test_rounding_is_that_of_pictures():
+    images = np.linspace(-1.5, 1.5, 100_001, dtype=np.float32)
+    np.testing.assert_array_equal(endpoints.to_uint8(images), pictures.to_uint8(images))
+
+
+@pytest.mark.parametrize(
+    "num, seed, message",
+    [
+        (0, 0, "num must be from 1 to 256; given"),
+        (257, 0, "num must be from 1 to 256; given"),
+        (2**31 - 1, 0, "num must be from 1 to 256; given"),
+        (1, -1, "seed must be from 0 to"),
+    ],
+)
+def test_a_bad_request_is_explained_by_the_served_model(loaded, num, seed, message):
+    request = {"num": tf.constant(num), "seed": tf.constant(seed, tf.int64)}
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        loaded.signatures["generate"](**request)
+
+
+def test_labels_are_served_and_checked(conditional, tmp_path):
+    endpoints.write_saved_model(conditional.network, tmp_path / "saved")
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    labels = tf.constant([2, 0])
+    z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
+    live = pictures.to_uint8(conditional.generate(z, labels)).astype(int)
+    assert np.abs(loaded.generate(2, 3, labels) - live).max() <= 1
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
+        loaded.generate(2, 3, tf.constant([0, 3]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many as images"):
+        loaded.generate(2, 3, tf.constant([0]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
+        loaded.serve(z, tf.constant([-1, 0]))
+    opened = trained.open_model(tmp_path / "saved")
+    assert opened.num_classes == 3
+    np.testing.assert_allclose(opened.generate(z, labels), conditional.generate(z, labels))
+
+
+def test_psi_is_served_and_checked(gat, saved_gat):
+    loaded = tf.saved_model.load(str(saved_gat))
+    z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
+    labels = tf.constant([2, 0])
+    for psi in (0.0, 0.5, 1.0):
+        live = np.asarray(gat.at(psi).generate(z, labels))
+        np.testing.assert_allclose(loaded.truncate(z, labels, psi=psi), live, atol=1e-5)
+        images = loaded.generate(num=2, seed=3, labels=labels, psi=psi)  # as the card says
+        assert np.abs(images.numpy().astype(int) - pictures.to_uint8(live)).max() <= 1
+    np.testing.assert_allclose(loaded.serve(z, labels), live, atol=1e-5)
+    for wrong in (-0.1, 1.1, np.nan):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="psi must be from 0 to 1; given"):
+            loaded.truncate(z, labels, psi=wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
+        loaded.truncate(z, tf.constant([0, 3]), psi=0.5)

@@ -1,0 +1,46 @@
+"""Draws are a function of seed, step and phase, with the distributions that are asked for."""
+
+import keras
+import numpy as np
+import pytest
+
+from ladagan_tf.training.draws import Draw
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
+
+from ladagan_tf.training.adversarial import sample_draws  # noqa: E402
+
+SPECIFICATION = {
+    "z": Draw.normal(5),
+    "u": Draw.uniform(),
+    "nested": {"i": Draw.integers(-2, 3), "u": Draw.uniform()},
+}
+
+
+def drawn(count=1000, seed=0, step=0, phase=0):
+    values = sample_draws(SPECIFICATION, count, seed, tf.constant(step, tf.int64), phase)
+    return keras.tree.map_structure(np.asarray, values)
+
+
+def test_draws_are_a_function_of_seed_step_and_phase():
+    keras.tree.map_structure(np.testing.assert_array_equal, drawn(), drawn())
+    for other in ({"seed": 1}, {"step": 1}, {"phase": 1}):
+        for a, b in zip(
+            keras.tree.flatten(drawn()), keras.tree.flatten(drawn(**other)), strict=True
+        ):
+            assert np.mean(a == b) < 0.5
+    assert np.all(drawn()["u"] != drawn()["nested"]["u"])
+
+
+def test_draws_have_the_shapes_types_and_ranges_asked_for():
+    values = drawn(20000)
+    z, u, i = values["z"], values["u"], values["nested"]["i"]
+    assert (z.shape, u.shape, i.shape) == ((20000, 5), (20000,), (20000,))
+    assert (z.dtype, u.dtype, i.dtype) == (np.float32, np.float32, np.int32)
+    assert abs(z.mean()) < 0.02 and abs(z.std() - 1) < 0.02
+    assert 0 <= u.min() < 0.001 and 0.999 < u.max() < 1 and abs(u.mean() - 0.5) < 0.01
+    shares = np.unique_counts(i)
+    np.testing.assert_array_equal(shares.values, [-2, -1, 0, 1, 2])
+    np.testing.assert_allclose(shares.counts / 20000, 0.2, atol=0.02)
