@@ -201,19 +201,26 @@ def memory_estimate(
             f"micro_batches={micro_batches} does not divide batch_size={batch_size}: "
             f"give a positive divisor of it"
         )
-    g_total, g_trained = parameter_counts(generator)
-    d_total, d_trained = parameter_counts(discriminator)
     one_g, one_d = generator_activations(generator), discriminator_activations(discriminator)
     passes = 1 + (3 if r1 else 1) + (2 if bcr else 0)
     per_image = max(passes * one_d, one_g + one_d)
     pixels = generator.resolution**2 * 3
+    activations = batch_size // micro_batches * per_image * bytes_per_activation
+    return memory_parts(
+        generator, discriminator, activations + batch_size * pixels * 5, micro_batches
+    )
+
+
+def memory_parts(generator, discriminator, activations, micro_batches):
+    """`memory_estimate` for any system, from what its activations take in bytes."""
+    g_total, g_trained = parameter_counts(generator)
+    d_total, d_trained = parameter_counts(discriminator)
     parts = {
         "weights": 4 * (g_total + d_total),
         "optimizer": 8 * (g_trained + d_trained),
         "ema": 4 * g_total,
         "gradients": 4 * max(g_trained, d_trained) * (1 if micro_batches == 1 else 2),
-        "activations": batch_size // micro_batches * per_image * bytes_per_activation
-        + batch_size * pixels * 5,
+        "activations": activations,
     }
     return {**parts, "total": sum(parts.values())}
 
@@ -245,19 +252,23 @@ def report(generator, discriminator, batch_size, **step):
     Returns:
         str of three lines.
     """
-    lines = []
-    for network, multiply_adds in (
-        (generator, generator_multiply_adds(generator)),
-        (discriminator, discriminator_multiply_adds(discriminator)),
-    ):
-        total, trained = parameter_counts(network)
-        lines.append(
-            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
-            f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
-        )
     memory = memory_estimate(generator, discriminator, batch_size, **step)
-    lines.append(f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device")
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            network_line(generator, generator_multiply_adds(generator)),
+            network_line(discriminator, discriminator_multiply_adds(discriminator)),
+            f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device",
+        ]
+    )
+
+
+def network_line(network, multiply_adds):
+    """A line on a network's parameters and multiply-adds per image."""
+    total, trained = parameter_counts(network)
+    return (
+        f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
+        f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
+    )
 
 
 def generator_row(name, generator, paper=("-", "-")):

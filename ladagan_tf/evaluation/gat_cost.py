@@ -4,7 +4,7 @@ Counted as in `evaluation.cost`, which also counts parameters: matrix products o
 "119 GFLOPs" of XL/2 are such multiply-adds.
 """
 
-from ladagan_tf.evaluation.cost import parameter_counts
+from ladagan_tf.evaluation.cost import memory_parts, network_line
 from ladagan_tf.models.gat_layers import swiglu_width
 
 
@@ -87,8 +87,6 @@ def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes
     Returns:
         Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
     """
-    g_total, g_trained = parameter_counts(generator)
-    d_total, d_trained = parameter_counts(discriminator)
 
     def kept(network, tokens):
         block = _block_activations(tokens, network.width, network.num_heads)
@@ -99,14 +97,8 @@ def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes
     one_g = kept(generator, generator.grid**2)
     one_d = kept(discriminator, discriminator.grid**2 + 1)
     per_sample = max(4 * one_d * 4, (one_g + one_d) * bytes_per_activation)
-    parts = {
-        "weights": 4 * (g_total + d_total),
-        "optimizer": 8 * (g_trained + d_trained),
-        "ema": 4 * g_total,
-        "gradients": 4 * max(g_trained, d_trained) * (1 if micro_batches == 1 else 2),
-        "activations": batch_size // micro_batches * per_sample,
-    }
-    return {**parts, "total": sum(parts.values())}
+    activations = batch_size // micro_batches * per_sample
+    return memory_parts(generator, discriminator, activations, micro_batches)
 
 
 def report(generator, discriminator, batch_size, **step):
@@ -120,20 +112,13 @@ def report(generator, discriminator, batch_size, **step):
     Returns:
         str of three lines.
     """
-    lines = []
-    for network, multiply_adds in (
-        (generator, generator_multiply_adds(generator)),
-        (discriminator, discriminator_multiply_adds(discriminator)),
-    ):
-        total, trained = parameter_counts(network)
-        lines.append(
-            f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
-            f"{multiply_adds / 1e9:.2f} G multiply-adds per sample"
-        )
     memory = memory_estimate(generator, discriminator, batch_size, **step)
-    step_cost = batch_size * training_multiply_adds(generator, discriminator)
-    lines.append(
-        f"a step of {batch_size}: {step_cost / 1e12:.1f} T multiply-adds without the teacher and, "
-        f"roughly, {memory['total'] / 1e9:.1f} GB per device"
+    total = batch_size * training_multiply_adds(generator, discriminator)
+    return "\n".join(
+        [
+            network_line(generator, generator_multiply_adds(generator)),
+            network_line(discriminator, discriminator_multiply_adds(discriminator)),
+            f"a step of {batch_size}: {total / 1e12:.1f} T multiply-adds without the teacher and, "
+            f"roughly, {memory['total'] / 1e9:.1f} GB per device",
+        ]
     )
-    return "\n".join(lines)

@@ -14,6 +14,7 @@ from gat_paper_sizes import (
 from ladagan_tf.evaluation.gat_cost import (
     discriminator_multiply_adds,
     generator_multiply_adds,
+    memory_estimate,
     training_multiply_adds,
 )
 from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
@@ -66,3 +67,18 @@ def test_multiply_adds_are_those_of_the_traced_graph():
     for features in (True, False):
         counted = products(discriminator, levels, labels, return_features=features)
         assert counted == discriminator_multiply_adds(discriminator, features)
+
+
+def test_memory_is_that_of_ds_four_passes_and_remat_keeps_only_the_blocks_inputs():
+    found = []
+    for remat in (False, True):
+        with shapes_only():
+            g = GatGenerator(**sizes("S", 2), remat=remat)
+            d = GatDiscriminator(**sizes("S", 2), remat=remat)
+        found.append(memory_estimate(g, d, batch_size=8, micro_batches=2, bytes_per_activation=2))
+    block = 257 * (12 * 384 + 2 * 6 * 257 + 3 * 1024)  # numbers kept of one block, per sample
+    four = 4 * 4 * 4  # samples in flight, passes, bytes
+    assert found[0]["activations"] == four * 12 * block
+    assert found[1]["activations"] == four * (12 * 257 * 384 + block)
+    assert found[0]["weights"] == found[1]["weights"] == 4 * (29_738_816 + 39_212_928)
+    assert found[0]["total"] == sum(v for k, v in found[0].items() if k != "total")
