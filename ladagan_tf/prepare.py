@@ -21,9 +21,9 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        for name in ("vae", "store_teacher"):
-            if FLAGS[name].value and not FLAGS.latents:
-                raise InputError(f"--{name}={FLAGS[name].value}: only for latents; add --latents")
+        for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
+            if value and not FLAGS.latents:
+                raise InputError(f"--{name}={value}: only for latents; add --latents")
         if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
             info = _prepare_set()
         elif FLAGS.resolution is None:

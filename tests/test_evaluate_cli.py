@@ -42,8 +42,7 @@ for name, arguments in json.load(sys.stdin).items():
     results[name] = [status, out.getvalue(), error.getvalue()]
 print("RESULTS" + json.dumps(results))
 """
-# One worker of pytest-xdist, or each would repeat what the whole file shares.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("evaluate")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

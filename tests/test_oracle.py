@@ -20,9 +20,6 @@ from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.models.inception import Inception, resize_bilinear_tf1
 from ladagan_tf.weights.reading import read_weights
 
-# One worker of pytest-xdist, or each would make the rule's weights and networks.
-pytestmark = pytest.mark.xdist_group("oracle")
-
 # --------------------------------------------------------------------------------- Inception
 
 SIZES = (32, 64)

@@ -54,8 +54,7 @@ REFUSALS = {
     "--micro_batches=3": "--micro_batches=3 does not divide",
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
-# One worker of pytest-xdist, or each would repeat what the whole file shares.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -55,8 +55,7 @@ REFUSALS = {
     "--teacher=stored": "teacher=stored: this prepared set holds no features",
     "--patch=3": "patch=3 does not divide the latent_size 8",
 }
-# One worker of pytest-xdist, or each would repeat what the whole file shares.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("train_gat")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

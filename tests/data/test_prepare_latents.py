@@ -162,6 +162,7 @@ def test_the_command_refuses_a_mistake_in_one_line(
         "latents": True,
         "resolution": None,
         "vae": str(tmp_path / "vae.keras"),
+        "store_teacher": None,
     }
     monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given | flags))
     with pytest.raises(SystemExit):
@@ -174,6 +175,7 @@ def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encode
     tmp_path, monkeypatch
 ):
     given = {"latent_dtype": "float16", "store_images": True, "encode_batch": 2}
+    given |= {"store_teacher": None}
     flags = types.SimpleNamespace(**given, vae=str(tmp_path / "vae.keras"))
     monkeypatch.setattr(command, "FLAGS", flags)
     network = _tiny_vae(tmp_path / "vae.keras")

@@ -7,9 +7,6 @@ import tensorflow as tf
 from ladagan_tf import pictures, trained
 from ladagan_tf.serving import endpoints
 
-# One worker of pytest-xdist, or each would repeat what the tests share.
-pytestmark = pytest.mark.xdist_group("export")
-
 
 @pytest.fixture(scope="module")
 def loaded(saved):

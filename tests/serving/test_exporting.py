@@ -16,8 +16,6 @@ from ladagan_tf.flags import export as export_flags
 from ladagan_tf.serving import exporting
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# One worker of pytest-xdist, or each would repeat what the tests share.
-pytestmark = pytest.mark.xdist_group("export")
 
 ONLY_TENSORFLOW = """
 import sys

@@ -22,8 +22,6 @@ from ladagan_tf.serving.page_pictures import View
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = "page on http://"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-# One worker of pytest-xdist, or each would repeat what the tests share.
-pytestmark = pytest.mark.xdist_group("page")
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,6 @@ pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not t
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SLOW_S = 2.0
 
-# One worker of pytest-xdist, or each would start the server that the file shares.
-pytestmark = pytest.mark.xdist_group("service")
-
 
 class Slow(tf.Module):
     """A generator that takes SLOW_S for each batch, whatever its size."""

@@ -15,8 +15,6 @@ from ladagan_tf.training import vae as training
 from ladagan_tf.weights import vae_weights
 
 TINY = {"kimg": 0.8, "widths": (16, 16)}
-# One worker of pytest-xdist, or each would repeat what the tests share.
-pytestmark = pytest.mark.xdist_group("vae")
 
 
 @pytest.fixture(scope="module")
