@@ -87,7 +87,8 @@ def describe(gan, recorded):
         print(f"--{name}={value}")
     gan.generator.summary()
     gan.discriminator.summary()
-    rates = [float(o.learning_rate) for o in (gan.g_optimizer, gan.d_optimizer)]
+    optimizers = gan.g_optimizer, gan.d_optimizer
+    rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in optimizers]
     print("learning rates: G {:g}, D {:g}".format(*rates))
     step = {
         "batch_size": FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
