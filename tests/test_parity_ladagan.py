@@ -244,8 +244,10 @@ def objective_of(recorded, resolution, **kwargs):
     )
 
 
-@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
-@pytest.mark.parametrize("resolution", [32, 64])
+# Compiling takes most of the time: one resolution stands for both.
+@pytest.mark.parametrize(
+    ("resolution", "jit"), [(32, False), (64, False), (32, True)], ids=["32", "64", "32-xla"]
+)
 def test_gradients_of_both_losses(recorded, resolution, jit):
     name = f"models_{resolution}"
     arrays = recorded.arrays(name)
@@ -332,7 +334,7 @@ OFFICIAL_METRICS = {
 }
 
 
-def training_model(recorded, objective, jit):
+def training_model(recorded, objective):
     step = recorded.meta["step"]
     generator = recorded.generator("models_32", 32)
     discriminator = recorded.discriminator("models_32", 32)
@@ -343,7 +345,6 @@ def training_model(recorded, objective, jit):
         keras.optimizers.Adam(step["g_lr"], step["g_beta1"], step["g_beta2"], epsilon=1e-7),
         keras.optimizers.Adam(step["d_lr"], step["d_beta1"], step["d_beta2"], epsilon=1e-7),
         ema_decay=step["ema_decay"],
-        jit=jit,
     )
     return gan
 
@@ -378,17 +379,13 @@ def update_reach(key, number, step):
     return 2.2 * rate * number
 
 
-# One step compiled by XLA stands for all: compiling takes most of the time, and the gradients of
-# the compiled losses are compared above.
-@pytest.mark.parametrize(
-    ("name", "jit"),
-    [*((name, False) for name in STEPS), ("step_32", True)],
-    ids=lambda value: value if isinstance(value, str) else "xla" if value else "graph",
-)
-def test_training_steps(recorded, name, jit):
+# Without XLA: compiled gradients are compared above, and compiled with plain steps in
+# training/test_adversarial.py.
+@pytest.mark.parametrize("name", STEPS)
+def test_training_steps(recorded, name):
     arrays, step = recorded.arrays(name), recorded.meta["step"]
     objective = objective_of(recorded, 32, **STEPS[name])
-    gan = training_model(recorded, objective, jit)
+    gan = training_model(recorded, objective)
     compiled_step = tf.function(gan.adversarial_step)
     named = variables_of(gan.generator, gan.discriminator)
     named |= dict(generator_names(gan.averaged, "ema_generator"))
@@ -396,8 +393,8 @@ def test_training_steps(recorded, name, jit):
         assert_first_gradients(recorded, arrays, objective)
     # From the second step on, noise of the first has moved weights by up to 2 lr and with them all
     # that follows; two compilations of the official code differ likewise. So the first step is
-    # compared strictly, and the later ones only where rounding happens in the recorded order.
-    for number in range(1, 2 if jit else len(arrays["in/real_images"]) + 1):
+    # compared strictly.
+    for number in range(1, len(arrays["in/real_images"]) + 1):
         tolerance, share = (1e-4, 0.005) if number == 1 else (1e-3, 0.1)
         real = {"images": tf.constant(arrays["in/real_images"][number - 1])}
         metrics = compiled_step(real, *recorded_draws(arrays, number, objective))
@@ -430,7 +427,7 @@ def assert_norms(arrays, number, named, step):
 
 def assert_first_gradients(recorded, arrays, objective):
     """Gradients of the first step: D's on the initial weights, G's through the updated D."""
-    gan = training_model(recorded, objective, jit=False)
+    gan = training_model(recorded, objective)
     d_draws, g_draws = recorded_draws(arrays, 1, objective)
     batch = {"images": tf.constant(arrays["in/real_images"][0])}
     networks = (objective, gan.generator, gan.discriminator, batch)

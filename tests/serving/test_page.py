@@ -160,7 +160,7 @@ def shown(tab, name):
 
 def becomes(tab, name, right, crop=lambda pixels: pixels):
     """Waits until a picture, cropped, is the right one: what came before may still arrive."""
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while True:
         got = crop(shown(tab, name))
         if got.shape == right.shape and np.abs(got - right).max() <= 1:
