@@ -204,11 +204,9 @@ def memory_estimate(
     one_g, one_d = generator_activations(generator), discriminator_activations(discriminator)
     passes = 1 + (3 if r1 else 1) + (2 if bcr else 0)
     per_image = max(passes * one_d, one_g + one_d)
-    pixels = generator.resolution**2 * 3
     activations = batch_size // micro_batches * per_image * bytes_per_activation
-    return memory_parts(
-        generator, discriminator, activations + batch_size * pixels * 5, micro_batches
-    )
+    activations += batch_size * generator.resolution**2 * 3 * 5
+    return memory_parts(generator, discriminator, activations, micro_batches)
 
 
 def memory_parts(generator, discriminator, activations, micro_batches):
