@@ -178,9 +178,8 @@ def memory_estimate(
       backward pass that R1 differentiates: 3 times the forward pass; with bCR D on twice as many
       augmented images) and the G phase (G, then D), b images each, and the uint8 and float batch.
 
-    Not counted: the framework itself, convolution workspaces, fragmentation, the input pipeline's
-    memory. Compilers fuse elementwise operations and so store less than is counted here. Expect the
-    right order of magnitude, and measure before relying on it.
+    Not counted: the framework, convolution workspaces, fragmentation, the input pipeline. Compilers
+    fuse elementwise operations and store less. Expect the right order of magnitude.
 
     Args:
         generator, discriminator: `models.ladagan` networks.
