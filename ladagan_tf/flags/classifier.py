@@ -2,22 +2,13 @@
 
 from absl import flags
 
+from ladagan_tf.flags import learned_set
+
 
 def define():
     """Defines them."""
-    flags.DEFINE_string(
-        "dataset",
-        None,
-        "Labelled images to learn: a folder made by ladagan_tf.prepare, tfds:NAME[@SPLIT], or "
-        "shapes. Required.",
-        required=True,
-    )
-    flags.DEFINE_integer(
-        "resolution", None, "Side in pixels; the prepared folder's by default, else required."
-    )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
+    learned_set.define("Labelled images")
+    flags.adopt_module_key_flags(learned_set)
     flags.DEFINE_string(
         "out",
         None,

@@ -3,7 +3,7 @@
 from absl import flags
 
 from ladagan_tf import seeds
-from ladagan_tf.flags import measuring
+from ladagan_tf.flags import measuring, truncation
 from ladagan_tf.models.sizes import PRESETS
 
 
@@ -38,17 +38,8 @@ def _define_generated():
         "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
         "them, sd15, sd-mse or a file.",
     )
-    flags.DEFINE_float(
-        "psi",
-        1.0,
-        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
-        "count the other way: their 0.3 is 0.7 here.",
-    )
-    flags.DEFINE_float(
-        "guidance",
-        1.0,
-        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
-    )
+    truncation.define()
+    flags.adopt_module_key_flags(truncation)
     flags.DEFINE_enum(
         "precision",
         "float32",

@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from ladagan_tf.flags import truncation
+
 
 def define():
     """Defines them."""
@@ -41,17 +43,8 @@ def _define_images():
         "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
         "number), all by default; a .png then has one row per class, with the same seeds in each.",
     )
-    flags.DEFINE_float(
-        "psi",
-        1.0,
-        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
-        "count the other way: their 0.3 is 0.7 here.",
-    )
-    flags.DEFINE_float(
-        "guidance",
-        1.0,
-        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
-    )
+    truncation.define()
+    flags.adopt_module_key_flags(truncation)
     flags.DEFINE_integer(
         "batch_size",
         None,
