@@ -14,11 +14,11 @@ from ladagan_tf.data import pipeline, sources
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import (
     collection,
-    cost,
     decoded_cost,
     features,
     images,
     measure,
+    paper_costs,
     protocol,
     speed,
 )  # fmt: skip
@@ -85,18 +85,18 @@ def evaluate(place):
 def report_cost():
     """Prints sizes beside the paper's and, for one generator, how fast it runs here."""
     if not (FLAGS.run_dir or FLAGS.model or FLAGS.preset):
-        print(cost.comparison())
+        print(paper_costs.comparison())
         return
     if FLAGS.preset:
-        print(cost.comparison([FLAGS.preset]))
-        generator = trained.of_network(cost.preset_generator(FLAGS.preset))
+        print(paper_costs.comparison([FLAGS.preset]))
+        generator = trained.of_network(paper_costs.preset_generator(FLAGS.preset))
     else:
         generator = open_generator()
         if isinstance(generator.network, DecodedGenerator):
             print(decoded_cost.report(generator.network))
         elif generator.network:
-            print(cost.comparison([]))
-            print(cost.generator_row("this one", generator.network))
+            print(paper_costs.comparison([]))
+            print(paper_costs.generator_row("this one", generator.network))
     print(speed.speed_report(generator, jit=strategy.use_jit(FLAGS.jit)))
 
 

@@ -59,7 +59,8 @@ def build(folder=None):
         generator, averaged, discriminator, objective = system.build(folder)
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
-    gan = AdversarialModel(generator, discriminator, averaged, objective, FLAGS.seed)
+    networks = generator, discriminator, averaged
+    gan = AdversarialModel(*networks, objective, FLAGS.seed, FLAGS.spike_factor)
     gan.compile(
         *(
             strategy.make_optimizer(

@@ -173,9 +173,10 @@ def write_sweep(source, numbers, classes, out):
 
 
 def write_attention(source, numbers, classes, out):
-    if not hasattr(source.network, "attention_maps"):
+    if not getattr(source.network, "has_attention_maps", False):
         raise InputError(
-            "attention: a LadaGAN of --run_dir or a .keras file shows it, no SavedModel and no GAT"
+            "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "
+            "--attention=linformer, no SavedModel and no GAT"
         )
     z = seeds.latents(numbers, source.noise_dim)
     labels = [sampling.labels_in_turn(numbers, classes)] if classes else []

@@ -22,7 +22,8 @@ import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_m
 from ladagan_tf import trained
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 from ladagan_tf.serving import official_fields, official_folder, official_runs
 from ladagan_tf.serving.official import discriminator_names, generator_names
 from ladagan_tf.training.checkpoints import find_checkpoint, read_part
@@ -243,7 +244,7 @@ def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
     for network in models.values():
         network["config"]["score"] = "per_head"
     (run / "models.json").write_text(json.dumps(models))
-    with pytest.raises(InputError, match="LadaGAN with --score=full only"):
+    with pytest.raises(InputError, match="score is not full; the official format"):
         official_runs.write_official(run, tmp_path / "back")
     assert not (tmp_path / "back").exists()
 

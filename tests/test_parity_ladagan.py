@@ -14,8 +14,10 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.models.attention import AdditiveAttention
-from ladagan_tf.models.ladagan import Discriminator, Generator
-from ladagan_tf.models.layers import DownBlock, Ladaformer
+from ladagan_tf.models.ladaformer import Ladaformer
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.layers import DownBlock
 from ladagan_tf.models.norms import SelfModulatedLayerNorm
 from ladagan_tf.serving.official import (
     attention_names,
@@ -113,10 +115,15 @@ def differentiate(fn, inputs, cotangent):
 def block_case(name, config):
     attention = {"num_heads": config["g_heads"][1]}
     mlp = {"mlp_width": config["g_mlp"][1]}
+    modulated = {"modulation": "sln", "mlp_residual": False}
     return {
         "attention": (AdditiveAttention(**attention), attention_names, False),
         "sln": (SelfModulatedLayerNorm(), sln_names, True),
-        "smladaformer": (Ladaformer(**mlp, **attention, modulated=True), ladaformer_names, True),
+        "smladaformer": (
+            Ladaformer(**mlp, **attention, modulation="sln", mlp_residual=False),
+            ladaformer_names,
+            True,
+        ),
         "ladaformer": (Ladaformer(**mlp, **attention), ladaformer_names, False),
     }[name]
 

@@ -8,16 +8,17 @@ elementwise products of additive attention are not.
 
 import math
 
-from ladagan_tf.models.ladagan import DISCRIMINATOR_GRID, GRID, Generator
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.evaluation.layer_cost import (
+    attention_activations,
+    attention_multiply_adds,
+    conv_multiply_adds,
+    mlp_multiply_adds,
+    norm_multiply_adds,
+)
+from ladagan_tf.models.ladagan import GRID, MAPPING_LAYERS
+from ladagan_tf.models.ladagan_discriminator import DISCRIMINATOR_GRID
 
 LOGITS_SIDE, LOGITS_KERNEL = 5, 4
-# Generator parameters and "FLOPs" as the paper prints them (Sec. IV), by preset.
-PAPER = {
-    "cifar10_32": ("19 M", "0.7 B"),
-    "celeba_64": ("19 M", "0.7 B"),
-    "ffhq_128": ("24 M", "4.3 B"),
-}
 
 
 def parameter_counts(model):
@@ -36,24 +37,6 @@ def _size(variables):
     return sum(math.prod(v.shape) for v in variables)
 
 
-def _attention(tokens, width, heads, score):
-    scores = width * heads if score == "full" else width
-    return tokens * (4 * width**2 + scores)
-
-
-def _mlp(tokens, width, hidden):
-    return 2 * tokens * width * hidden
-
-
-def _sln(noise_dim, width):
-    return noise_dim * width + 2 * width**2
-
-
-def _conv(side, size, inputs, outputs):
-    """A convolution with side x side outputs."""
-    return side**2 * size**2 * inputs * outputs
-
-
 def generator_multiply_adds(generator):
     """Multiply-adds of one image, from the generator's configuration.
 
@@ -65,19 +48,30 @@ def generator_multiply_adds(generator):
     """
     g = generator
     total = g.noise_dim * GRID[0] ** 2 * g.widths[0]
+    if g.modulation == "vitgan_sln":
+        total += MAPPING_LAYERS * g.noise_dim**2
     for i, side in enumerate(GRID):
         width = g.widths[i]
-        total += _attention(side**2, width, g.num_heads[i], g.score)
-        total += _mlp(side**2, width, g.mlp_widths[i]) + 2 * _sln(g.noise_dim, width)
-        if i + 1 < len(GRID):
-            total += _conv(2 * side, 3, width // 4, g.widths[i + 1])
+        total += attention_multiply_adds(
+            g.attention,
+            side**2,
+            width,
+            g.num_heads[i],
+            score=g.score,
+            rank=g.rank,
+            window=g.window,
+        )
+        total += mlp_multiply_adds(side**2, width, g.mlp_widths[i])
+        total += 2 * norm_multiply_adds(g.modulation, g.noise_dim, width)
+        if g.conv and i + 1 < len(GRID):
+            total += conv_multiply_adds(2 * side, 3, width // 4, g.widths[i + 1])
     side, channels = GRID[-1], g.widths[-1]
     for width in g.decoder_widths:
         side *= 2
-        total += _conv(side, 3, channels, width)
+        total += conv_multiply_adds(side, 3, channels, width)
         channels = width
     factor = g.resolution // side  # of the patch head; 1 behind a decoder
-    return total + _conv(g.resolution, 3, channels // factor**2, 3)
+    return total + conv_multiply_adds(g.resolution, 3, channels // factor**2, 3)
 
 
 def discriminator_multiply_adds(discriminator):
@@ -91,25 +85,30 @@ def discriminator_multiply_adds(discriminator):
     """
     d = discriminator
     side = d.resolution
-    total = _conv(side, 3, 3, d.widths[0])
+    total = conv_multiply_adds(side, 3, 3, d.widths[0])
     for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
         side //= 2
-        total += _conv(side, 3, inputs, outputs) + _conv(side, 3, outputs, outputs)
-        total += _conv(side, 1, inputs, outputs)
+        for size, channels in ((3, inputs), (3, outputs), (1, inputs)):
+            total += conv_multiply_adds(side, size, channels, outputs)
     width, tokens = d.widths[-1], DISCRIMINATOR_GRID**2
-    total += _attention(tokens, width, d.num_heads, d.score) + _mlp(tokens, width, d.mlp_width)
+    if d.ladaformer:
+        total += attention_multiply_adds(
+            "additive", tokens, width, d.num_heads, score=d.score, rank=0, window=0
+        )
+        total += mlp_multiply_adds(tokens, width, d.mlp_width)
     side = DISCRIMINATOR_GRID // 2
-    total += _conv(side, 3, 4 * width, d.out_widths[0])
-    total += _conv(side, 1, *d.out_widths)
-    return total + _conv(LOGITS_SIDE, LOGITS_KERNEL, d.out_widths[1], 1)
+    total += conv_multiply_adds(side, 3, 4 * width, d.out_widths[0])
+    total += conv_multiply_adds(side, 1, *d.out_widths)
+    return total + conv_multiply_adds(LOGITS_SIDE, LOGITS_KERNEL, d.out_widths[1], 1)
 
 
 def generator_activations(generator):
     """Numbers that one image's forward pass keeps for the backward pass.
 
     Counted are the inputs of matrix products, convolutions, norms and nonlinear functions, once
-    each; per block of N tokens of width D: the normed and the residual stream (5 N D), q, k, v and
-    their product (4 N D), the scores, and the MLP before and after its GELU (2 N m).
+    each; per block of N tokens of width D: the normed and the residual stream (5 N D), the
+    attention's, for the additive one q, k, v and their product (4 N D) and the scores, and the MLP
+    before and after its GELU (2 N m).
 
     Args:
         generator: `models.ladagan.Generator`.
@@ -121,8 +120,11 @@ def generator_activations(generator):
     total = 0
     for i, side in enumerate(GRID):
         tokens = side**2
-        total += tokens * (9 * g.widths[i] + 2 * g.num_heads[i] + 2 * g.mlp_widths[i])
-        if i + 1 < len(GRID):
+        total += tokens * (5 * g.widths[i] + 2 * g.mlp_widths[i])
+        total += attention_activations(
+            g.attention, tokens, g.widths[i], g.num_heads[i], rank=g.rank, window=g.window
+        )
+        if g.conv and i + 1 < len(GRID):
             total += tokens * g.widths[i] + 4 * tokens * g.widths[i + 1]
     side, channels = GRID[-1], g.widths[-1]
     for width in g.decoder_widths:
@@ -151,7 +153,8 @@ def discriminator_activations(discriminator):
         side //= 2
         total += side**2 * (inputs + 9 * outputs)  # pooled input; three times conv, norm, bend
     tokens = DISCRIMINATOR_GRID**2
-    total += tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
+    if d.ladaformer:
+        total += tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
     side = DISCRIMINATOR_GRID // 2
     return total + side**2 * (4 * d.widths[-1] + d.out_widths[0] + 2 * d.out_widths[1])
 
@@ -266,35 +269,3 @@ def network_line(network, multiply_adds):
         f"{network.name}: {total:,} parameters, {trained:,} of them trained; "
         f"{multiply_adds / 1e9:.3f} G multiply-adds per image"
     )
-
-
-def generator_row(name, generator, paper=("-", "-")):
-    """A line of `comparison` for one generator."""
-    multiply_adds = generator_multiply_adds(generator)
-    return (
-        f"{name:<14} {generator.resolution:>4} {parameter_counts(generator)[0]:>12,} "
-        f"{multiply_adds / 1e9:>9.3f} G {2 * multiply_adds / 1e9:>9.3f} G "
-        f"{paper[0]:>8} {paper[1]:>8}"
-    )
-
-
-def comparison(presets=PRESETS):
-    """The generators of the presets beside the numbers that the paper prints, as text.
-
-    Args:
-        presets: names, keys of `models.sizes.PRESETS`.
-    """
-    lines = [
-        "The paper's FLOPs are multiply-adds, truncated; FLOPs are twice the multiply-adds.",
-        f"{'generator':<14} {'px':>4} {'parameters':>12} {'mult-adds':>11} {'FLOPs':>11} "
-        f"{'paper':>8} {'FLOPs':>8}",
-    ]
-    for name in presets:
-        lines.append(generator_row(name, preset_generator(name), PAPER.get(name, ("-", "-"))))
-    return "\n".join(lines)
-
-
-def preset_generator(name):
-    """An untrained generator of a preset."""
-    preset = PRESETS[name]
-    return Generator(preset.resolution, 128, preset.widths, decoder_widths=preset.decoder_widths)

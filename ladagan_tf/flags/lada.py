@@ -4,13 +4,16 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags.lists import integers
-from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.ladaformer import MODULATIONS
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 from ladagan_tf.models.sizes import PRESETS
 from ladagan_tf.training.lada import LadaObjective
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
 DEFAULTS = {
+    "attention": "additive",
     "noise_dim": 128,
     "r1_weight": 1e-4,
     "beta1": 0.5,
@@ -24,6 +27,7 @@ DEFAULTS = {
 def define():
     """Defines them. Sizes without a value come from --preset."""
     _define_size_flags()
+    _define_switches()
     _define_objective_flags()
 
 
@@ -59,6 +63,37 @@ def _define_size_flags():
         ["full", "per_head"],
         "Attention scores from the whole query (official code; default) or from each head's part "
         "of it (paper).",
+    )
+
+
+def _define_switches():
+    """The networks' switches in the paper's ablation (Sec. IV-C), each off in the paper's model."""
+    flags.DEFINE_integer(
+        "linformer_rank", 64, "With --attention=linformer: mixtures of tokens; 64 by default."
+    )
+    flags.DEFINE_integer(
+        "swin_window", 8, "With --attention=swin or swin_pair: side of a window; 8 by default."
+    )
+    flags.DEFINE_boolean(
+        "g_attention_residual", True, "Generator: add a block's tokens to its attention's; on."
+    )
+    flags.DEFINE_boolean(
+        "g_mlp_residual", False, "Generator: add a block's tokens to its MLP's; off by default."
+    )
+    flags.DEFINE_enum(
+        "g_modulation",
+        "sln",
+        MODULATIONS,
+        "Generator: where the blocks' norms get the latent from: sln, through an MLP of each "
+        "(default); vitgan_sln, through one mapping network; layer_norm, nowhere.",
+    )
+    flags.DEFINE_boolean(
+        "g_conv", True, "Generator: 3x3 convolutions between its blocks; on by default."
+    )
+    flags.DEFINE_boolean(
+        "d_ladaformer",
+        True,
+        "Discriminator: its Ladaformer block (default), or convolutions only.",
     )
 
 
@@ -108,6 +143,13 @@ def build(folder):
         "mlp_widths": integers("g_mlp_widths"),
         "decoder_widths": integers("g_decoder_widths"),
         "score": FLAGS.score,
+        "attention": FLAGS.attention,
+        "rank": FLAGS.linformer_rank,
+        "window": FLAGS.swin_window,
+        "attention_residual": FLAGS.g_attention_residual,
+        "mlp_residual": FLAGS.g_mlp_residual,
+        "modulation": FLAGS.g_modulation,
+        "conv": FLAGS.g_conv,
         "dtype": FLAGS.precision,
     }
     generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
@@ -118,6 +160,7 @@ def build(folder):
         num_heads=FLAGS.d_heads,
         mlp_width=FLAGS.d_mlp_width,
         score=FLAGS.score,
+        ladaformer=FLAGS.d_ladaformer,
         dtype=FLAGS.precision,
     )
     objective = LadaObjective(

@@ -8,6 +8,7 @@ from absl import flags
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.flags import gat, lada, measuring
+from ladagan_tf.models.attention_kinds import ATTENTIONS
 
 FLAGS = flags.FLAGS
 SYSTEMS = {"lada": lada, "gat": gat}
@@ -22,7 +23,7 @@ UNRECORDED = {"dry_run", "force", "preset", "size"}
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
-    "d_lr",
+    "d_lr", "spike_factor",
 )  # fmt: skip
 
 
@@ -66,6 +67,13 @@ def _define_shared_flags():
     )
     flags.DEFINE_integer(
         "resolution", None, "Side of the images in pixels; the preset's or the set's by default."
+    )
+    flags.DEFINE_enum(
+        "attention",
+        None,
+        list(ATTENTIONS),
+        "Attention of LadaGAN's generator, or of both networks of GAT (additive or dot_product); "
+        "additive or dot_product by default.",
     )
     flags.DEFINE_integer("noise_dim", None, "Size of the latent z; 128 or 64 by default.")
     flags.DEFINE_float(
@@ -137,6 +145,12 @@ def _define_run_flags():
     flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg; 500 by default.")
     flags.DEFINE_integer("keep_checkpoints", 2, "Latest checkpoints kept; 2 by default.")
     flags.DEFINE_integer("grid", 8, "Sample grids have this many rows and columns; 8 by default.")
+    flags.DEFINE_float(
+        "spike_factor",
+        3.0,
+        "Count a step as a spike where a network's gradient norm is above this many times its "
+        "median over the last 50 steps; 3 by default.",
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."

@@ -5,14 +5,12 @@ from ladagan_tf.models.dot_product_attention import DotProductAttention
 from ladagan_tf.models.fastformer import FastformerAttention
 from ladagan_tf.models.linformer import LinformerAttention
 from ladagan_tf.models.sizes import check
-from ladagan_tf.models.swin import SwinAttention
+from ladagan_tf.models.swin import SwinAttention, SwinPair
 
-ATTENTIONS = ("additive", "fastformer", "linformer", "swin", "dot_product")
+ATTENTIONS = ("additive", "fastformer", "linformer", "swin", "swin_pair", "dot_product")
 
 
-def make_attention(
-    kind, num_heads, *, score="full", rank=64, window=8, shifted=False, dtype=None, name=None
-):
+def make_attention(kind, num_heads, *, score="full", rank=64, window=8, dtype=None, name=None):
     """A layer from tokens (B, N, D) to tokens (B, N, D) and weights (B, H, N) or None.
 
     Args:
@@ -20,7 +18,7 @@ def make_attention(
         num_heads: int, H.
         score: of "additive", see `AdditiveAttention`.
         rank: of "linformer", see `LinformerAttention`.
-        window, shifted: of "swin", see `SwinAttention`.
+        window: of "swin" and "swin_pair", see `SwinAttention`.
         dtype: Keras dtype policy.
         name: str, the layer's name.
 
@@ -36,7 +34,9 @@ def make_attention(
     if kind == "linformer":
         return LinformerAttention(num_heads, rank, dtype=dtype, name=name)
     if kind == "swin":
-        return SwinAttention(num_heads, window, shifted, dtype=dtype, name=name)
+        return SwinAttention(num_heads, window, dtype=dtype, name=name)
+    if kind == "swin_pair":
+        return SwinPair(num_heads, window, dtype=dtype, name=name)
     if kind == "dot_product":
         return DotProductAttention(num_heads, dtype=dtype, name=name)
     return AdditiveAttention(num_heads, score, dtype=dtype, name=name)

@@ -1,20 +1,14 @@
-"""The blocks LadaGAN is built from (arXiv 2401.09596, Sec. III): Ladaformer, up and down blocks."""
+"""What LadaGAN has around its Ladaformers (arXiv 2401.09596, Sec. III): convolutions, positions."""
 
 import keras
 from keras import ops
 
-from ladagan_tf.models.attention_kinds import make_attention
-from ladagan_tf.models.norms import (
-    BatchNormalization,
-    LayerNormalization,
-    SelfModulatedLayerNorm,
-    dense,
-)
+from ladagan_tf.models.norms import BatchNormalization
 
 LEAKY_SLOPE = 0.2
 
 
-def conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
+def square_conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
     """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias."""
     return keras.layers.Conv2D(
         filters,
@@ -28,119 +22,8 @@ def conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
     )
 
 
-def exact_gelu(x):
-    """x * Phi(x) with the error function, not its tanh approximation."""
-    return ops.gelu(x, approximate=False)
-
-
 def leaky_relu(x):
     return ops.leaky_relu(x, LEAKY_SLOPE)
-
-
-@keras.saving.register_keras_serializable(package="ladagan_tf")
-class Ladaformer(keras.layers.Layer):
-    """Transformer block around additive attention (LadaGAN, Sec. III-B, III-C) or a rival of it.
-
-    modulated (generator):      y = x + attention(SLN(x, z));  out =     MLP(SLN(y, z))
-    otherwise (discriminator):  y = x + attention(LN(x));      out = y + MLP(LN(y))
-
-    Args:
-        mlp_width: int, hidden units of the MLP (exact GELU).
-        num_heads: int, must divide the token width.
-        modulated: bool, norms are SLNs driven by the latent `z`, and the MLP has no residual.
-        score: "full" or "per_head", see `AdditiveAttention`.
-        attention: one of `attention_kinds.ATTENTIONS`.
-        rank: int, see `LinformerAttention`.
-        window: int, see `SwinAttention`.
-        shifted: bool, see `SwinAttention`.
-
-    Call arguments:
-        x: float tensor (B, N, D), the tokens.
-        z: float tensor (B, Z), the latent; only when modulated.
-
-    Returns:
-        Tokens (B, N, D) and attention weights (B, H, N), or None for "linformer".
-
-    Raises:
-        ValueError: if `attention` is unknown or its sizes do not fit D and N.
-    """
-
-    def __init__(
-        self,
-        mlp_width,
-        num_heads=4,
-        modulated=False,
-        score="full",
-        attention="additive",
-        rank=64,
-        window=8,
-        shifted=False,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.mlp_width = mlp_width
-        self.num_heads = num_heads
-        self.modulated = modulated
-        self.score = score
-        self.attention_kind = attention
-        self.rank = rank
-        self.window = window
-        self.shifted = shifted
-
-    def build(self, x_shape, z_shape=None):
-        policy = self.dtype_policy
-        self.attention_norm = self._norm("attention_norm", x_shape, z_shape)
-        self.mlp_norm = self._norm("mlp_norm", x_shape, z_shape)
-        self.attention = self._make_attention()
-        self.attention.build(x_shape)
-        self.expand = dense(self.mlp_width, policy, "expand", activation=exact_gelu)
-        self.expand.build(x_shape)
-        self.contract = dense(x_shape[-1], policy, "contract")
-        self.contract.build((*x_shape[:-1], self.mlp_width))
-
-    def _make_attention(self):
-        return make_attention(
-            self.attention_kind,
-            self.num_heads,
-            score=self.score,
-            rank=self.rank,
-            window=self.window,
-            shifted=self.shifted,
-            dtype=self.dtype_policy,
-            name="attention",
-        )
-
-    def _norm(self, name, x_shape, z_shape):
-        if self.modulated:
-            norm = SelfModulatedLayerNorm(dtype=self.dtype_policy, name=name)
-            norm.build(x_shape, z_shape)
-        else:
-            norm = LayerNormalization(dtype=self.dtype_policy, name=name)
-            norm.build(x_shape)
-        return norm
-
-    def call(self, x, z=None):
-        latent = (z,) if self.modulated else ()
-        mixed, weights = self.attention(self.attention_norm(x, *latent))  # (B, N, D), (B, H, N)
-        y = x + mixed  # (B, N, D)
-        out = self.contract(self.expand(self.mlp_norm(y, *latent)))  # (B, N, D)
-        return (out if self.modulated else y + out), weights
-
-    def compute_output_shape(self, x_shape, z_shape=None):
-        return self._make_attention().compute_output_shape(x_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "mlp_width": self.mlp_width,
-            "num_heads": self.num_heads,
-            "modulated": self.modulated,
-            "score": self.score,
-            "attention": self.attention_kind,
-            "rank": self.rank,
-            "window": self.window,
-            "shifted": self.shifted,
-        }
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -177,7 +60,7 @@ class UpBlock(keras.layers.Layer):
         self.filters = filters
 
     def build(self, x_shape):
-        self.conv = conv(self.filters, 3, self.dtype_policy, "conv", use_bias=True)
+        self.conv = square_conv(self.filters, 3, self.dtype_policy, "conv", use_bias=True)
         self.conv.build(x_shape)
         self.norm = BatchNormalization(dtype=self.dtype_policy, name="norm")
         self.norm.build((*x_shape[:-1], self.filters))
@@ -221,9 +104,9 @@ class DownBlock(keras.layers.Layer):
         batch, height, width, _ = x_shape
         policy = self.dtype_policy
         inner = (batch, height // 2, width // 2, self.filters)
-        self.main_conv_1 = conv(self.filters, 3, policy, "main_conv_1", strides=2)
-        self.main_conv_2 = conv(self.filters, 3, policy, "main_conv_2")
-        self.direct_conv = conv(self.filters, 1, policy, "direct_conv")
+        self.main_conv_1 = square_conv(self.filters, 3, policy, "main_conv_1", strides=2)
+        self.main_conv_2 = square_conv(self.filters, 3, policy, "main_conv_2")
+        self.direct_conv = square_conv(self.filters, 1, policy, "direct_conv")
         self.main_conv_1.build(x_shape)
         self.main_conv_2.build(inner)
         self.direct_conv.build((*inner[:-1], x_shape[-1]))

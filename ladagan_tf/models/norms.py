@@ -64,6 +64,10 @@ class SelfModulatedLayerNorm(keras.layers.Layer):
 
     The normalisation has no parameters of its own; the scale is used as it is, not as 1 + scale.
 
+    Args:
+        own_mlp: bool, the hidden layer h is this norm's own. Without it h = z, for a latent that a
+            shared network has mapped: the SLN of ViTGAN (arXiv 2107.04589, Eq. 20).
+
     Call arguments:
         x: float tensor (B, N, D).
         z: float tensor (B, Z), the latent.
@@ -72,23 +76,31 @@ class SelfModulatedLayerNorm(keras.layers.Layer):
         Float tensor (B, N, D).
     """
 
+    def __init__(self, own_mlp=True, **kwargs):
+        super().__init__(**kwargs)
+        self.own_mlp = own_mlp
+
     def build(self, x_shape, z_shape):
         width = x_shape[-1]
-        self.hidden = dense(width, self.dtype_policy, "hidden", activation="relu")
+        if self.own_mlp:
+            self.hidden = dense(width, self.dtype_policy, "hidden", activation="relu")
+            self.hidden.build(z_shape)
         self.scale = dense(width, self.dtype_policy, "scale")
         self.shift = dense(width, self.dtype_policy, "shift")
-        self.hidden.build(z_shape)
         for layer in (self.scale, self.shift):
-            layer.build((z_shape[0], width))
+            layer.build((z_shape[0], width if self.own_mlp else z_shape[-1]))
 
     def call(self, x, z):
-        h = self.hidden(z)  # (B, D)
+        h = self.hidden(z) if self.own_mlp else z  # (B, D) or (B, Z)
         scale = ops.expand_dims(self.scale(h), 1)  # (B, 1, D)
         shift = ops.expand_dims(self.shift(h), 1)  # (B, 1, D)
         return normalize(x) * scale + shift  # (B, N, D)
 
     def compute_output_shape(self, x_shape, z_shape):
         return tuple(x_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "own_mlp": self.own_mlp}
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

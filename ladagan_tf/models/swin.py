@@ -76,9 +76,8 @@ class SwinAttention(DotProductAttention):
 
     R_h is learned, a number for each of the (2w - 1)^2 offsets between two tokens of a window.
     Shifted windows begin w // 2 tokens further down and right; those at the edges of the grid are
-    cut off there, which a mask does after a cyclic shift. A pair is one layer of each kind, in two
-    blocks after each other: only the second joins what the first kept apart. Cost is linear in the
-    number of tokens. The map is not equivariant to their permutations.
+    cut off there, which a mask does after a cyclic shift. Cost is linear in the number of tokens.
+    The map is not equivariant to their permutations.
 
     Args:
         num_heads: int, H. Must divide the channel width D.
@@ -152,3 +151,49 @@ class SwinAttention(DotProductAttention):
 
     def get_config(self):
         return {**super().get_config(), "window": self.window, "shifted": self.shifted}
+
+
+@keras.saving.register_keras_serializable(package="ladagan_tf")
+class SwinPair(keras.layers.Layer):
+    """Windows, then shifted windows, which join what the first kept apart (Swin, Sec. 3.2).
+
+        t = W-MSA(x);  y = t + SW-MSA(x + t)
+
+    Swin has the two in blocks after each other. A generator with one block per resolution has both
+    in one block, whose own residual adds the x that this sum leaves out.
+
+    Args:
+        num_heads, window: see `SwinAttention`.
+
+    Call arguments:
+        x: float tensor (B, N, D), the tokens of a square grid, row by row.
+
+    Returns:
+        Tokens (B, N, D) and weights (B, H, N), the mean of both layers', which sum to 1 over N.
+
+    Raises:
+        ValueError: as `SwinAttention`.
+    """
+
+    def __init__(self, num_heads=4, window=8, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.window = window
+
+    def build(self, x_shape):
+        sizes = {"num_heads": self.num_heads, "window": self.window, "dtype": self.dtype_policy}
+        self.regular = SwinAttention(**sizes, name="regular")
+        self.shifted = SwinAttention(**sizes, shifted=True, name="shifted")
+        for layer in (self.regular, self.shifted):
+            layer.build(x_shape)
+
+    def call(self, x):
+        t, weights = self.regular(x)  # (B, N, D), (B, H, N)
+        y, shifted_weights = self.shifted(x + t)  # (B, N, D), (B, H, N)
+        return t + y, (weights + shifted_weights) / 2.0
+
+    def compute_output_shape(self, x_shape):
+        return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])
+
+    def get_config(self):
+        return {**super().get_config(), "num_heads": self.num_heads, "window": self.window}

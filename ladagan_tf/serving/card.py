@@ -212,7 +212,7 @@ def _loading(trained, files, batches):
         "inputs": inputs,
         "named": "z=z, labels=labels" if trained.num_classes else "z=z",
         "generate": generate + (", psi=1.0" if truncates else ""),
-        "also": ATTENTION if hasattr(trained.network, "attention_maps") else "",
+        "also": ATTENTION if getattr(trained.network, "has_attention_maps", False) else "",
     }
     words["also"] += TRUNCATION.format(inputs=inputs) if truncates else ""
     rows = "".join(f"| `{name}` | {error:.1e} |\n" for name, error in files.items())

@@ -73,7 +73,7 @@ def write_saved_model(network, path):
 
     add(serve, latents)  # the first one is also `serving_default`
     add(generate, request)
-    if hasattr(network, "attention_maps"):
+    if getattr(network, "has_attention_maps", False):
         add(attend, latents)
     if strength:
         add(truncate, [*latents, *strength])

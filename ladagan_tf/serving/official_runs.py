@@ -7,7 +7,8 @@ import numpy as np
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
-from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 from ladagan_tf.outputs import new_folder
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_folder as official
@@ -34,6 +35,15 @@ PARTS = {
 }  # fmt: skip
 CARRIED = "official.json"  # in a run: what the authors' format holds and ours does not
 KERAS_EPSILON = 1e-7  # of runs that began before there was --epsilon
+OFFICIAL_SWITCHES = {
+    "score": "full",
+    "attention": "additive",
+    "attention_residual": True,
+    "mlp_residual": False,
+    "modulation": "sln",
+    "conv": True,
+    "ladaformer": True,
+}
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 
 
@@ -155,8 +165,14 @@ def _open_run(run, checkpoint):
     found, state = find_checkpoint(run.checkpoints, checkpoint)
     parts = ("generator", "discriminator", "averaged")
     networks = [_architecture(run, part) for part in parts]
-    if not isinstance(networks[0], Generator) or any(n.score != "full" for n in networks):
-        raise InputError(f"{run.path}: the official format holds LadaGAN with --score=full only")
+    if not isinstance(networks[0], Generator):
+        raise InputError(f"{run.path}: this official format holds LadaGAN only")
+    for switch, theirs in OFFICIAL_SWITCHES.items():
+        if any(getattr(network, switch, theirs) != theirs for network in networks):
+            raise InputError(
+                f"{run.path}: {switch} is not {theirs}; the official format holds LadaGAN "
+                "without changes"
+            )
     for network, part in zip(networks, parts, strict=True):
         load_part(network, found, part)
     try:

@@ -27,7 +27,7 @@ class View:
         self.truncates = trained.truncated is not None
         self.classes = list(range(trained.num_classes))
         self.heads = {}  # by side of the token grid
-        if hasattr(trained.network, "attention_maps"):
+        if getattr(trained.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
             self.heads = {_side(weights): len(weights) for weights in maps}
 

@@ -1,17 +1,17 @@
 """AdversarialModel: two networks, two optimizers, an EMA generator; tf.distribute and XLA."""
 
 import keras
-import numpy as np
 import tensorflow as tf
 
+from ladagan_tf.training.gradient_norms import SpikeCounter, blocks, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
     discriminator_gradients,
     ema_decay,
     generator_gradients,
-    gradient_norm,
     update_average,
 )
+from ladagan_tf.training.window import Window
 
 # Streams of random numbers within one step. Evaluation and sampling use seeds of their own.
 DISCRIMINATOR_PHASE, GENERATOR_PHASE, BATCH_PHASE = 0, 1, 2
@@ -55,20 +55,21 @@ class AdversarialModel(keras.Model):
     computations are compiled with XLA, because compiling all of `train_step` fails with several
     replicas. Replicas see consecutive parts of the batch and of its draws, and gradients, metrics
     and statistics (batch norm's, mean styles) are reduced over them, so that their weights stay
-    equal.
-
-    Build it, and call `compile`, inside the strategy's scope.
+    equal. Build it, and call `compile`, inside the strategy's scope.
 
     Args:
         generator, discriminator: built keras.Models.
         averaged: a generator of the same sizes; its weights are set to `generator`'s.
         objective: what to minimise, e.g. `LadaObjective`.
         seed: int, all randomness of the steps derives from (seed, step).
+        spike_factor: float, see `gradient_norms.SpikeCounter`.
 
     `train_step` takes (what `data.pipeline` yields for the objective's `batch`, int32 labels (B,)).
     """
 
-    def __init__(self, generator, discriminator, averaged, objective, seed=0, **kwargs):
+    def __init__(
+        self, generator, discriminator, averaged, objective, seed=0, spike_factor=3.0, **kwargs
+    ):
         super().__init__(**kwargs)
         self.generator = generator
         self.discriminator = discriminator
@@ -78,13 +79,11 @@ class AdversarialModel(keras.Model):
         averaged.set_weights(generator.get_weights())
         self.step = self._counter("step", 0)
         self.bad_step = self._counter("bad_step", -1)
-        # Sums over a window of steps. Not keras.metrics: reading those is a collective operation
-        # over workers, and `fit` resets them, which would lose a resumed run's open window.
-        self.window_names = (*objective.metrics, "d_grad_norm", "g_grad_norm")
-        self.window_sums = self.add_weight(
-            (len(self.window_names),), "zeros", trainable=False, name="window_sums"
-        )
-        self.window_steps = self._counter("window_steps", 0)
+        self.blocks = {"d": blocks(discriminator), "g": blocks(generator)}
+        norms = [f"{network}_grad_norm" for network in self.blocks]
+        of_blocks = [block_norm(n, block) for n in self.blocks for block in self.blocks[n][0]]
+        self.window = Window([*objective.metrics, *norms, *of_blocks])
+        self.spikes = SpikeCounter(len(self.blocks), spike_factor)
         self.built = True
 
     def _counter(self, name, value):
@@ -136,7 +135,8 @@ class AdversarialModel(keras.Model):
         others = {
             "g_optimizer": self.g_optimizer.variables,
             "d_optimizer": self.d_optimizer.variables,
-            "window": [self.window_sums, self.window_steps],
+            "window": self.window.variables,
+            "spikes": self.spikes.variables,
             "counters": [self.step, self.bad_step],
         }
         # Without what Keras numbers within a process: the names of optimizers and of this model.
@@ -149,16 +149,10 @@ class AdversarialModel(keras.Model):
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 
-    def window_results(self):
-        """Means over the steps since the last `reset_window`, as Python floats; NaN if none."""
-        sums = keras.ops.convert_to_numpy(self.window_sums)
-        steps = int(keras.ops.convert_to_numpy(self.window_steps))
-        means = sums / steps if steps else np.full(sums.shape, np.nan)
-        return dict(zip(self.window_names, map(float, means), strict=True))
-
-    def reset_window(self):
-        self.window_sums.assign(tf.zeros_like(self.window_sums))
-        self.window_steps.assign(0)
+    def spike_totals(self):
+        """Steps since the run's start at which each network's gradient norm was a spike."""
+        totals = map(int, keras.ops.convert_to_numpy(self.spikes.totals))
+        return {f"{n}_grad_spikes": total for n, total in zip(self.blocks, totals, strict=True)}
 
     def call(self, z, training=False):
         """Images of the EMA generator."""
@@ -206,7 +200,8 @@ class AdversarialModel(keras.Model):
             metrics |= parts
             if network is self.generator:
                 self.objective.update_statistics(network, batch, draws, _sum_over_replicas)
-            metrics[f"{name}_grad_norm"] = self._apply(optimizer, network, gradients)
+            norms = self._apply(optimizer, network, gradients)
+            metrics |= self._norms(name, norms)
         self._average_replica_statistics()
         images = tf.shape(batch["images"])[0] * _replicas()
         update_average(
@@ -216,9 +211,9 @@ class AdversarialModel(keras.Model):
             self.objective.averages_statistics,
         )
         self._note_non_finite(metrics)
+        self.spikes.count(tf.stack([metrics[f"{n}_grad_norm"] for n in self.blocks]), self.step)
         self.step.assign_add(1)
-        self.window_sums.assign_add([metrics[name] for name in self.window_names])
-        self.window_steps.assign_add(1)
+        self.window.add(metrics)
         return metrics
 
     def _discriminator_gradients(self, batch, draws, scale):
@@ -239,14 +234,21 @@ class AdversarialModel(keras.Model):
         return replica.all_reduce(tf.distribute.ReduceOp.MEAN, placed)
 
     def _apply(self, optimizer, network, gradients):
-        """Clips and applies `gradients`; returns their norm before clipping."""
+        """Clips and applies `gradients`; returns their norms before clipping."""
         scale = optimizer.scale_loss(1.0)
-        norm = gradient_norm(gradients) / scale
+        norms = tensor_norms(gradients) / scale
         if self.clip_norm:
             gradients = clip_by_global_norm(gradients, self.clip_norm * scale)
         # Keras sums over the replicas what is already their mean.
         optimizer.apply([g / _replicas() for g in gradients], network.trainable_variables)
-        return norm
+        return norms
+
+    def _norms(self, network, norms):
+        """Means of the tensors' norms over a network and over each of its blocks, as metrics."""
+        names, averages = self.blocks[network]
+        means = tf.unstack(tf.linalg.matvec(averages, norms))
+        of_blocks = {block_norm(network, n): m for n, m in zip(names, means, strict=True)}
+        return {f"{network}_grad_norm": tf.reduce_mean(norms), **of_blocks}
 
     def _average_replica_statistics(self):
         if _replicas() == 1 or not self.objective.averages_statistics:
@@ -281,6 +283,11 @@ class AdversarialModel(keras.Model):
     def _scales_loss(self):
         # Loss scaling probes for overflow: an infinite gradient is skipped, not an error.
         return isinstance(self.g_optimizer, keras.optimizers.LossScaleOptimizer)
+
+
+def block_norm(network, block):
+    """The name of a block's norm: network "d" or "g"."""
+    return f"{network}_grad_norm/{block}"
 
 
 def _replicas():

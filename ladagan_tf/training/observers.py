@@ -38,17 +38,17 @@ class Statistics(StepCallback):
         if not self.schedule.due(step, self.kimg):
             return
         now = time.perf_counter()
-        results = self.model.window_results()
-        self.model.reset_window()
+        results = self.model.window.results()
+        self.model.window.reset()
         images = self.schedule.images(step)
         speed = self.schedule.images(step - self.since_step) / (now - self.since)
         self.since, self.since_step = now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
-        speeds = {"img_per_s": round(speed, 2)}
-        self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **speeds})
+        counts = {**self.model.spike_totals(), "img_per_s": round(speed, 2)}
+        self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
         with self.writer.as_default(step=images):
-            for name, value in {**means, **speeds}.items():
+            for name, value in {**means, **counts}.items():
                 tf.summary.scalar(name, value)
 
 
@@ -82,7 +82,7 @@ class Samples(StepCallback):
             self.inputs.append(np.repeat(rows, grid))
 
     def on_train_begin(self, logs=None):
-        if hasattr(self.network, "attention_maps"):
+        if getattr(self.network, "has_attention_maps", False):
             self.sheets, self.generate = self._attended, tf.function(self.network.attention_maps)
         else:
             self.sheets, self.generate = self._truncated, tf.function(self.network)
@@ -192,7 +192,7 @@ class Progress(StepCallback):
 
     def after_step(self, step):
         if self.schedule.due(step, self.kimg):
-            results = self.model.window_results()
+            results = self.model.window.results()
             shown = {name: results[name] for name in SHOWN if name in results}
             self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
         self.bar.update(self.schedule.batch_size)

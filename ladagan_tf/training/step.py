@@ -81,11 +81,6 @@ def _part(x, index, parts):
     return x[index * size : (index + 1) * size]
 
 
-def gradient_norm(gradients):
-    """Mean over parameter tensors of each tensor's gradient L2 norm (spec 4)."""
-    return ops.mean(ops.stack([ops.sqrt(ops.sum(ops.square(g))) for g in gradients]))
-
-
 def clip_by_global_norm(gradients, limit):
     """Scales all gradients down together so that their joint L2 norm is at most `limit`."""
     norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))

@@ -16,7 +16,8 @@ from ladagan_tf.evaluation.cost import (
     memory_estimate,
     parameter_counts,
 )
-from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 
 
 @EVERY_ROW

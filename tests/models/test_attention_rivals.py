@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ladagan_tf.evaluation.layer_cost import attention_multiply_adds
 from ladagan_tf.models.attention_kinds import ATTENTIONS, make_attention
 
 B, N, D, H = 2, 16, 8, 2  # a grid of 4 x 4 tokens
@@ -109,10 +110,17 @@ def fastformer_in_numpy(layer, x):
     return affine(layer.output_projection, global_key * query) + query, weights
 
 
+def swin_pair_in_numpy(layer, x):
+    tokens, weights = swin_in_numpy(layer.regular, x)
+    shifted_tokens, shifted_weights = swin_in_numpy(layer.shifted, x + tokens, shift=1)
+    return tokens + shifted_tokens, (weights + shifted_weights) / 2
+
+
 FORMULAS = {
     "fastformer": fastformer_in_numpy,
     "linformer": linformer_in_numpy,
     "swin": swin_in_numpy,
+    "swin_pair": swin_pair_in_numpy,
     "dot_product": dot_product_in_numpy,
 }
 
@@ -127,12 +135,6 @@ def test_tokens_and_map_are_the_formula(attention, x, kind):
         assert weights is None
     else:
         close(weights, expected_weights)
-
-
-def test_shifted_windows_are_the_formula(attention, x):
-    layer = attention("swin", shifted=True)
-    for actual, expected in zip(layer(x), swin_in_numpy(layer, x, shift=1), strict=True):
-        close(actual, expected)
 
 
 def test_linformer_of_unmixed_tokens_is_dot_product_attention(attention, x):
@@ -161,19 +163,10 @@ def test_output_is_equivariant_to_token_permutation(attention, rng, x, kind):
     close(permuted_weights, number(weights)[..., order])
 
 
-@pytest.mark.parametrize("kind", ["linformer", "swin"])
+@pytest.mark.parametrize("kind", ["linformer", "swin", "swin_pair"])
 def test_output_depends_on_the_order_of_the_tokens(attention, rng, x, kind):
     layer, order = attention(kind), rng.permutation(N)
     assert np.ptp(number(layer(x[:, order])[0]) - number(layer(x)[0])[:, order]) > 0.1
-
-
-MULTIPLY_ADDS = {
-    "additive": lambda n: n * (4 * D**2 + D * H),
-    "fastformer": lambda n: n * (3 * D**2 + 2 * D * H),
-    "linformer": lambda n: n * (4 * D**2 + 4 * RANK * D),
-    "swin": lambda n: n * (4 * D**2 + 2 * WINDOW**2 * D),
-    "dot_product": lambda n: n * (4 * D**2 + 2 * n * D),
-}
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
@@ -189,7 +182,8 @@ def test_multiply_adds_are_the_closed_form(tf, kind):
                 yield op.outputs[0].shape.num_elements() * inner
 
     for tokens in (N, 4 * N):
-        assert sum(products(tokens)) == MULTIPLY_ADDS[kind](tokens)
+        expected = attention_multiply_adds(kind, tokens, D, H, score="full", **SIZES)
+        assert sum(products(tokens)) == expected
 
 
 PARAMETERS = {
@@ -197,6 +191,7 @@ PARAMETERS = {
     "fastformer": 3 * (D**2 + D) + 2 * H * (D + 1),
     "linformer": 4 * (D**2 + D) + 2 * N * RANK,
     "swin": 4 * (D**2 + D) + H * (2 * WINDOW - 1) ** 2,
+    "swin_pair": 2 * (4 * (D**2 + D) + H * (2 * WINDOW - 1) ** 2),
     "dot_product": 4 * (D**2 + D),
 }
 
@@ -213,7 +208,7 @@ def test_parameters_are_the_closed_form_and_all_learn(tf, attention, x, kind):
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
 def test_xla_computes_the_same_outputs_and_gradients(tf, attention, x, kind):
-    layer = attention(kind, shifted=True)
+    layer = attention(kind)
 
     def step(x):
         with tf.GradientTape() as tape:
@@ -231,12 +226,12 @@ def test_xla_computes_the_same_outputs_and_gradients(tf, attention, x, kind):
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
 def test_half_precision_keeps_the_map_in_float32(attention, x, kind):
-    layer = attention(kind, dtype="mixed_bfloat16", shifted=True)
+    layer = attention(kind, dtype="mixed_bfloat16")
     tokens, weights = layer(x.astype("float32"))
     assert keras.backend.standardize_dtype(tokens.dtype) == "bfloat16"
     if weights is not None:
         assert keras.backend.standardize_dtype(weights.dtype) == "float32"
-    precise = attention(kind, dtype="float32", shifted=True)
+    precise = attention(kind, dtype="float32")
     precise.set_weights(layer.get_weights())
     expected = number(precise(x.astype("float32"))[0])
     actual = number(ops.cast(tokens, "float32"))

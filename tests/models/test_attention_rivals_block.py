@@ -7,7 +7,7 @@ from keras import ops
 
 from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.attention_kinds import ATTENTIONS
-from ladagan_tf.models.layers import Ladaformer
+from ladagan_tf.models.ladaformer import Ladaformer
 
 B, N, D, H, Z = 2, 16, 8, 2, 3  # a grid of 4 x 4 tokens
 SIZES = {"rank": 5, "window": 2}
@@ -29,8 +29,8 @@ class OneBlock(keras.Model):
     def __init__(self, attention, score="full", **kwargs):
         super().__init__(**kwargs)
         self.kinds = {"attention": attention, "score": score}
-        sizes = {**SIZES, "shifted": True}
-        self.block = Ladaformer(6, H, modulated=True, **self.kinds, **sizes, name="block")
+        sizes = {"modulation": "sln", "mlp_residual": False, **SIZES}
+        self.block = Ladaformer(6, H, **self.kinds, **sizes, name="block")
         self.block.build((None, N, D), (None, Z))
         self.built = True
 
@@ -70,7 +70,7 @@ def test_without_its_mlp_a_block_is_tokens_plus_attention(built, x, kind):
 
 def test_a_block_without_the_choice_in_its_config_is_additive():
     config = Ladaformer(6, H).get_config()
-    for key in ("attention", "rank", "window", "shifted"):
+    for key in ("attention", "rank", "window"):
         del config[key]  # as saved before there was a choice
     block = Ladaformer.from_config(config)
     block.build((None, N, D))

@@ -5,7 +5,13 @@ import pytest
 from keras import ops
 
 from ladagan_tf.models.dot_product_attention import DotProductAttention
-from ladagan_tf.models.swin import SwinAttention, from_windows, relative_index, to_windows
+from ladagan_tf.models.swin import (
+    SwinAttention,
+    SwinPair,
+    from_windows,
+    relative_index,
+    to_windows,
+)
 
 D, H, GRID, WINDOW = 4, 2, 8, 4
 N = GRID**2
@@ -51,12 +57,12 @@ def test_shifted_windows_end_at_the_edges_of_the_image(swin, rng):
     assert image[1, 1].sum() == 4 and image[4, 0].sum() == 8 and image[4, 4].sum() == 16
 
 
-def test_a_pair_of_blocks_joins_all_windows(swin, rng):
-    pair = [influence(swin(shifted=shifted), rng).astype(int) for shifted in (False, True)]
-    twice = pair[0] @ pair[0]
-    assert (twice > 0).sum() == N * WINDOW**2  # without a shift two blocks see what one sees
-    joined = (pair[1] @ pair[0] > 0).reshape(GRID, GRID, N)
-    assert joined[2:6, 2:6].all()  # the windows in the middle touch all four of the first block
+def test_a_pair_joins_all_windows(swin, built, rng):
+    once = influence(swin(), rng).astype(int)
+    assert (once @ once > 0).sum() == N * WINDOW**2  # without a shift two layers see what one sees
+    pair = built(SwinPair(H, WINDOW, dtype="float64"), (None, N, D))
+    joined = influence(pair, rng).reshape(GRID, GRID, N)
+    assert joined[2:6, 2:6].all()  # the shifted windows in the middle touch all four regular ones
 
 
 @pytest.mark.parametrize("window", [GRID, 2 * GRID])

@@ -19,7 +19,7 @@ from ladagan_networks import (
     tiny_generator,
 )
 
-from ladagan_tf.models.ladagan import Discriminator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 
 # ----------------------------------------------------------------------------------- shapes
 

@@ -8,7 +8,8 @@ from ladagan_networks import (
 )
 from paper_sizes import DISCRIMINATOR, DISCRIMINATOR_WIDTHS, EVERY_ROW, zero_weights
 
-from ladagan_tf.models.ladagan import Discriminator, Generator
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
 from ladagan_tf.models.sizes import PRESETS
 
 # ------------------------------------------------------------------------- the paper's sizes

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.layers import DownBlock, Ladaformer, PositionEmbedding, UpBlock
+from ladagan_tf.models.ladaformer import Ladaformer
+from ladagan_tf.models.layers import DownBlock, PositionEmbedding, UpBlock
 from ladagan_tf.models.norms import BatchNormalization, SelfModulatedLayerNorm
 
 B, N, D, Z = 2, 4, 8, 3
@@ -83,7 +84,7 @@ def test_sln_with_unit_scale_and_no_shift_is_layer_norm(sln, tokens, latent):
 
 @pytest.fixture
 def generator_block(built):
-    block = Ladaformer(6, num_heads=2, modulated=True, dtype="float64")
+    block = Ladaformer(6, num_heads=2, modulation="sln", mlp_residual=False, dtype="float64")
     return built(block, (None, N, D), (None, Z))
 
 
@@ -221,7 +222,7 @@ def test_down_block_is_the_mean_of_its_two_paths(built, rng):
     "layer",
     [
         BatchNormalization(0.5, 1e-4),
-        Ladaformer(6, 2, modulated=True, score="per_head"),
+        Ladaformer(6, 2, modulation="sln", mlp_residual=False, score="per_head"),
         SelfModulatedLayerNorm(),
         PositionEmbedding(),
         UpBlock(4),

@@ -61,7 +61,7 @@ model.fit(data, epochs=1, verbose=0)
 networks = model.generator, model.discriminator, model.averaged
 weights = [w for network in networks for w in network.get_weights()]
 np.savez(path, *weights, step=model.step.numpy())
-print(json.dumps(model.window_results()))
+print(json.dumps(model.window.results()))
 """
 
 

@@ -11,7 +11,6 @@ from ladagan_tf.training.step import (
     discriminator_gradients,
     ema_decay,
     generator_gradients,
-    gradient_norm,
     update_average,
 )
 
@@ -82,16 +81,7 @@ def test_the_discriminator_phase_does_not_record_the_generator(tf, case):
     assert all(g is None for g in tape.gradient(loss, [v.value for v in generator.variables]))
 
 
-# ------------------------------------------------------------------------- norms and clipping
-
-
-def test_gradient_norm_is_the_mean_over_tensors_of_their_norms():
-    gradients = [
-        np.array([[3.0, 4.0]], "float32"),
-        np.array([1.0], "float32"),
-        np.zeros(7, "float32"),
-    ]
-    assert float(gradient_norm(gradients)) == pytest.approx((5.0 + 1.0 + 0.0) / 3)
+# ---------------------------------------------------------------------------------- clipping
 
 
 def test_clipping_scales_all_gradients_to_the_joint_norm():

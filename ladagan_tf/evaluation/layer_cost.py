@@ -1,0 +1,62 @@
+"""Closed forms of what LadaGAN's layers cost: multiply-adds, and numbers kept for derivatives.
+
+N tokens of width D in H heads; see `evaluation.cost` for what is counted.
+"""
+
+
+def attention_multiply_adds(kind, tokens, width, heads, *, score, rank, window):
+    """Multiply-adds of an attention layer for one image.
+
+    Args:
+        kind: one of `models.attention_kinds.ATTENTIONS`.
+        tokens, width, heads: ints, N, D and H; N is the square of a side.
+        score: of "additive".
+        rank: int, r of "linformer".
+        window: int, w of "swin" and "swin_pair".
+
+    Returns:
+        int.
+    """
+    seen = min(window**2, tokens)  # tokens that a window's query sees
+    swin = 4 * width**2 + 2 * seen * width
+    per_token = {
+        "additive": 4 * width**2 + (width * heads if score == "full" else width),
+        "fastformer": 3 * width**2 + 2 * width * heads,
+        "linformer": 4 * width**2 + 4 * rank * width,
+        "swin": swin,
+        "swin_pair": 2 * swin,
+        "dot_product": 4 * width**2 + 2 * tokens * width,
+    }
+    return tokens * per_token[kind]
+
+
+def attention_activations(kind, tokens, width, heads, *, rank, window):
+    """Numbers of an attention layer that one image keeps: q, k, v, their product, and the maps."""
+    seen = min(window**2, tokens)
+    per_token = {
+        "additive": 4 * width + 2 * heads,
+        "fastformer": 5 * width + 4 * heads,
+        "linformer": 4 * width + 2 * heads * rank,
+        "swin": 4 * width + 2 * heads * seen,
+        "swin_pair": 9 * width + 4 * heads * seen,
+        "dot_product": 4 * width + 2 * heads * tokens,
+    }
+    return tokens * per_token[kind]
+
+
+def mlp_multiply_adds(tokens, width, hidden):
+    return 2 * tokens * width * hidden
+
+
+def norm_multiply_adds(modulation, noise_dim, width):
+    """Of one image's scale and shift: an SLN of its own, ViTGAN's, or none."""
+    return {
+        "sln": noise_dim * width + 2 * width**2,
+        "vitgan_sln": 2 * noise_dim * width,
+        "layer_norm": 0,
+    }[modulation]
+
+
+def conv_multiply_adds(side, size, inputs, outputs):
+    """Of a convolution with side x side outputs."""
+    return side**2 * size**2 * inputs * outputs

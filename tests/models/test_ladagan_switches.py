@@ -1,0 +1,203 @@
+"""The generator's and discriminator's switches of the paper's ablation (Sec. IV-C)."""
+
+import keras
+import numpy as np
+import pytest
+from ladagan_networks import (
+    TINY,
+    Z,
+    latents,
+    number,
+    pictures,
+    tiny_discriminator,
+    tiny_generator,
+)
+
+from ladagan_tf.evaluation.cost import discriminator_multiply_adds, generator_multiply_adds
+from ladagan_tf.models.attention_kinds import ATTENTIONS
+from ladagan_tf.models.ladagan import GRID
+
+WIDTHS, HEADS, MLP = (32, 8, 8), 2, 4
+RANK, WINDOW = 5, 4
+SWITCHES = {
+    **{kind: {"attention": kind} for kind in ATTENTIONS},
+    "per_head": {"score": "per_head"},
+    "no_attention_residual": {"attention_residual": False},
+    "mlp_residual": {"mlp_residual": True},
+    "vitgan_sln": {"modulation": "vitgan_sln"},
+    "layer_norm": {"modulation": "layer_norm"},
+    "no_conv": {"conv": False, "widths": (32, 8, 2)},
+}
+EVERY_SWITCH = pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
+
+
+def switched(switch):
+    sizes = {"widths": WIDTHS, "rank": RANK, "window": WINDOW}
+    return tiny_generator(**{**sizes, **switch})
+
+
+def parameters(
+    widths=WIDTHS, attention="additive", score="full", modulation="sln", conv=True, **others
+):
+    """The closed form, from the layers' definitions."""
+    total = Z * 64 * widths[0]  # latent to tokens
+    if modulation == "vitgan_sln":
+        total += 2 * (Z * Z + Z)
+    for i, (side, d) in enumerate(zip(GRID, widths, strict=True)):
+        tokens, affine, window = side**2, d * d + d, min(WINDOW, side)
+        swin = 4 * affine + HEADS * (2 * window - 1) ** 2
+        total += tokens * d  # positions
+        total += {
+            "additive": 4 * affine + (HEADS * (d + 1) if score == "full" else d),
+            "fastformer": 3 * affine + 2 * HEADS * (d + 1),
+            "linformer": 4 * affine + 2 * tokens * RANK,
+            "swin": swin,
+            "swin_pair": 2 * swin,
+            "dot_product": 4 * affine,
+        }[attention]
+        total += d * MLP + MLP + MLP * d + d
+        total += (
+            2
+            * {
+                "sln": Z * d + d + 2 * affine,
+                "vitgan_sln": 2 * (Z * d + d),
+                "layer_norm": 2 * d,
+            }[modulation]
+        )
+        if conv and i < 2:
+            total += 9 * d // 4 * widths[i + 1] + widths[i + 1]
+    return total + 9 * widths[2] * 3 + 3
+
+
+@EVERY_SWITCH
+def test_parameters_are_the_closed_form(switch):
+    assert switched(switch).count_params() == parameters(**switch)
+
+
+@EVERY_SWITCH
+def test_multiply_adds_are_those_of_the_traced_graph(tf, switch):
+    generator = switched(switch)
+    graph = tf.function(generator).get_concrete_function(tf.TensorSpec((1, Z))).graph
+    total = 0
+    for op in graph.get_operations():
+        if op.type in ("MatMul", "BatchMatMulV2", "Conv2D"):
+            right = op.inputs[1].shape
+            transposed = op.type == "BatchMatMulV2" and op.get_attr("adj_y")
+            inner = np.prod(right[:3]) if op.type == "Conv2D" else right[-1 if transposed else -2]
+            total += op.outputs[0].shape.num_elements() * int(inner)
+    # The paper's score per head is an elementwise product and a sum, not a matrix product.
+    per_head = switch.get("score") == "per_head"
+    in_sums = sum(side**2 * d for side, d in zip(GRID, WIDTHS, strict=True)) if per_head else 0
+    assert generator_multiply_adds(generator) == total + in_sums
+
+
+@EVERY_SWITCH
+def test_a_saved_network_is_the_same_network(tmp_path, randomised, rng, switch):
+    generator = randomised(switched(switch))
+    generator.save(tmp_path / "generator.keras")
+    loaded = keras.saving.load_model(tmp_path / "generator.keras")
+    assert loaded.get_config() == generator.get_config()
+    z = latents(rng)
+    np.testing.assert_array_equal(number(loaded(z)), number(generator(z)))
+
+
+def test_a_config_from_before_the_switches_is_the_paper_s_network():
+    new = (
+        "attention",
+        "rank",
+        "window",
+        "attention_residual",
+        "mlp_residual",
+        "modulation",
+        "conv",
+    )
+    generator = tiny_generator()
+    config = {key: value for key, value in generator.get_config().items() if key not in new}
+    assert type(generator).from_config(config).get_config() == generator.get_config()
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_every_attention_but_linformer_says_where_it_looks(rng, kind):
+    generator = switched({"attention": kind})
+    _, maps = generator.attention_maps(latents(rng))
+    assert generator.has_attention_maps == (kind != "linformer")
+    for side, weights in zip(GRID, maps, strict=True):
+        if kind == "linformer":
+            assert weights is None
+        else:
+            np.testing.assert_allclose(number(weights).sum(axis=2), np.ones((2, HEADS)), rtol=1e-5)
+            assert weights.shape[2] == side**2
+
+
+@pytest.mark.parametrize("modulation", ["sln", "vitgan_sln", "layer_norm"])
+def test_the_norms_read_the_latent_unless_they_are_plain(randomised, rng, modulation):
+    """With tokens that do not depend on z, images do only through the norms."""
+    generator = randomised(switched({"modulation": modulation}))
+    kernel = generator.latent_to_tokens.kernel
+    kernel.assign(np.zeros(kernel.shape))
+    first, second = number(generator(latents(rng)))
+    assert np.array_equal(first, second) == (modulation == "layer_norm")
+
+
+def test_all_norms_of_vitgan_read_one_mapped_latent(randomised, rng):
+    generator = randomised(switched({"modulation": "vitgan_sln"}))
+    z = latents(rng)
+    w = z
+    for layer in generator.mapping:
+        w = np.maximum(w @ number(layer.kernel) + number(layer.bias), 0.0)
+    norm, x = generator.blocks[1].mlp_norm, rng.standard_normal((2, 256, WIDTHS[1]))
+    deviation = x - x.mean(axis=2, keepdims=True)
+    normed = deviation / np.sqrt((deviation**2).mean(axis=2, keepdims=True) + 1e-6)
+    scale, shift = (
+        (w @ number(part.kernel) + number(part.bias))[:, None] for part in (norm.scale, norm.shift)
+    )
+    np.testing.assert_allclose(
+        number(norm(x.astype("float32"), w.astype("float32"))),
+        normed * scale + shift,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_without_convolutions_a_width_is_a_quarter_of_the_one_before():
+    message = r"conv=False with widths=\[8, 8, 64\]: 8 is not a quarter of 8"
+    with pytest.raises(ValueError, match=message):
+        tiny_generator(**{**TINY, "conv": False})
+
+
+def test_an_unknown_modulation_is_refused():
+    with pytest.raises(ValueError, match="modulation='film' is not one of sln, vitgan_sln"):
+        tiny_generator(modulation="film")
+
+
+# ------------------------------------------------------------------------------ discriminator
+
+
+def test_a_convolutional_discriminator_lacks_the_block_and_its_positions():
+    whole, convolutional = (tiny_discriminator(ladaformer=on) for on in (True, False))
+    d, mlp = 4, 3
+    block = 4 * (d * d + d) + 2 * (d + 1) + 2 * d * mlp + mlp + d + 4 * d
+    assert whole.count_params() - convolutional.count_params() == block + 256 * d
+    in_block = 256 * (4 * d**2 + 2 * d + 2 * d * mlp)
+    difference = discriminator_multiply_adds(whole) - discriminator_multiply_adds(convolutional)
+    assert difference == in_block
+
+
+def test_a_saved_convolutional_discriminator_is_the_same(tmp_path, randomised, rng):
+    network = randomised(tiny_discriminator(ladaformer=False))
+    network.save(tmp_path / "discriminator.keras")
+    loaded = keras.saving.load_model(tmp_path / "discriminator.keras")
+    images = pictures(rng, 32)
+    np.testing.assert_array_equal(number(loaded(images)), number(network(images)))
+
+
+def test_without_attention_to_all_a_logit_reads_a_part_of_the_image(rng):
+    images = pictures(rng, 32, 1)
+    changed = images.copy()
+    changed[:, :4, :4] *= -1.0
+    moved = {}
+    for on in (True, False):
+        network = tiny_discriminator(ladaformer=on)
+        moved[on] = number(network(changed) != network(images))[0].reshape(5, 5)
+    assert moved[True].all()
+    assert moved[False][0, 0] and not moved[False][4, 4]

@@ -1,0 +1,64 @@
+"""Gradient norms are means over tensors, and a spike is a multiple of the running median."""
+
+import keras
+import numpy as np
+import pytest
+
+from ladagan_tf.training.gradient_norms import SPIKE_WINDOW, SpikeCounter, blocks, tensor_norms
+
+
+@pytest.fixture
+def network():
+    """Two layers below a network: one with a kernel and a bias, one with two such layers."""
+    inner = keras.Sequential([keras.layers.Dense(2), keras.layers.Dense(1)], name="inner")
+    network = keras.Sequential([keras.layers.Dense(3, name="first"), inner])
+    network.build((None, 4))
+    return network
+
+
+def test_norms_are_those_of_each_tensor():
+    gradients = [np.float32([[3.0, 4.0]]), np.float32([-1.0]), np.zeros(7, np.float32)]
+    np.testing.assert_allclose(tensor_norms(gradients), [5.0, 1.0, 0.0])
+
+
+def test_blocks_are_the_layers_below_the_network_in_order(network):
+    names, _ = blocks(network)
+    assert names == ["first", "inner"]
+
+
+def test_a_block_s_norm_is_the_mean_over_its_tensors(network):
+    _, averages = blocks(network)
+    np.testing.assert_allclose(averages @ [1.0, 3.0, 2.0, 4.0, 6.0, 8.0], [2.0, 5.0])
+
+
+def spikes_of(norms, factor=3.0):
+    counter = SpikeCounter(1, factor)
+    counts = []
+    for step, norm in enumerate(norms):
+        counter.count(np.float32([norm]), step)
+        counts.append(int(counter.totals[0]))
+    return np.diff(counts, prepend=0)
+
+
+def test_spikes_are_steps_above_the_factor_times_the_median_of_those_before(rng):
+    norms = rng.lognormal(sigma=1.0, size=3 * SPIKE_WINDOW).astype(np.float32)
+    expected = [
+        step >= SPIKE_WINDOW and norm > 3.0 * np.median(norms[step - SPIKE_WINDOW : step])
+        for step, norm in enumerate(norms)
+    ]
+    assert sum(expected) > 5
+    np.testing.assert_array_equal(spikes_of(norms), expected)
+
+
+def test_a_constant_norm_never_spikes_and_an_infinite_one_does():
+    norms = np.ones(SPIKE_WINDOW + 3)
+    norms[-2] = np.inf
+    assert list(np.flatnonzero(spikes_of(norms))) == [len(norms) - 2]
+
+
+def test_networks_are_counted_apart():
+    counter = SpikeCounter(2, 2.0)
+    for step in range(SPIKE_WINDOW):
+        counter.count(np.float32([1.0, 10.0]), step)
+    counter.count(np.float32([5.0, 5.0]), SPIKE_WINDOW)
+    assert list(np.asarray(counter.totals)) == [1, 0]

@@ -1,0 +1,74 @@
+"""Every rival and switch of the ablation trains, and a run continues exactly where it stopped."""
+
+import keras
+import numpy as np
+import pytest
+
+from ladagan_tf.models.attention_kinds import ATTENTIONS
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.training.lada import LadaObjective
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
+
+from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
+from ladagan_tf.training.checkpoints import Checkpoints  # noqa: E402
+
+Z, BATCH = 4, 2
+PLAIN = {"generator": {}, "discriminator": {}, "objective": {}}
+CASES = {
+    **{kind: {"generator": {"attention": kind}} for kind in ATTENTIONS},
+    "residuals": {"generator": {"attention_residual": False, "mlp_residual": True}},
+    "vitgan_sln": {"generator": {"modulation": "vitgan_sln", "conv": False}},
+    "layer_norm, conv D, hinge, no R1": {
+        "generator": {"modulation": "layer_norm", "score": "per_head"},
+        "discriminator": {"ladaformer": False},
+        "objective": {"loss": "hinge", "r1_weight": 0.0},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def eagerly():
+    """Nine networks of two steps each: to trace them would take longer than to run them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def make(case, seed):
+    case = {**PLAIN, **case}
+    keras.utils.set_random_seed(seed)
+    sizes = {"noise_dim": Z, "widths": (32, 8, 2), "num_heads": (2, 2, 1), "mlp_widths": (4, 4, 4)}
+    sizes |= {"rank": 3, "window": 4, **case["generator"]}
+    of_discriminator = {"widths": (2, 4), "out_widths": (4, 4), "num_heads": 2, "mlp_width": 4}
+    objective = LadaObjective(noise_dim=Z, policy="translation", **case["objective"])
+    model = AdversarialModel(
+        Generator(**sizes),
+        Discriminator(**of_discriminator, **case["discriminator"]),
+        Generator(**sizes),
+        objective,
+    )
+    model.compile(*(keras.optimizers.Adam(1e-3, 0.5, 0.99) for _ in range(2)))
+    return model
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_two_steps_in_two_starts_are_two_steps(tmp_path, rng, case):
+    images = rng.integers(0, 256, (BATCH, 32, 32, 3), dtype="uint8")
+    data = tf.constant(images), tf.zeros(BATCH, tf.int32)
+    whole = make(case, seed=0)
+    before = [np.array(w) for w in whole.generator.get_weights()]
+    whole.train_step(data)
+    Checkpoints(tmp_path, whole.state()).save(1, BATCH)
+    whole.train_step(data)
+    moved = [np.any(a != b) for a, b in zip(whole.generator.get_weights(), before, strict=True)]
+    assert sum(moved) >= 0.9 * len(moved)  # all but the biases that cancel in a softmax
+    continued = make(case, seed=1)
+    Checkpoints(tmp_path, continued.state()).restore_latest()
+    continued.train_step(data)
+    for name, value in whole.state().items():
+        assert np.all(np.isfinite(value)), name
+        np.testing.assert_array_equal(continued.state()[name], value, err_msg=name)
