@@ -1,4 +1,4 @@
-"""One exception for input a user can correct, and its one-line presentation."""
+"""Exceptions for what a user can correct, and their one-line presentation."""
 
 import contextlib
 import sys
@@ -8,14 +8,25 @@ class InputError(ValueError):
     """A flag, field or file that cannot be used.
 
     The message is one line: what it is, the value given, and what is accepted.
+
+    Attributes:
+        status: int, the exit status that it ends a command with.
     """
+
+    status = 2
+
+
+class DivergenceError(InputError):
+    """Training that has diverged: a loss, gradient or weight is no longer finite."""
+
+    status = 3
 
 
 @contextlib.contextmanager
 def one_line_errors():
-    """Turns an `InputError` into `error: <message>` on stderr and exit status 2."""
+    """Turns an `InputError` into `error: <message>` on stderr and its exit status."""
     try:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.status) from None

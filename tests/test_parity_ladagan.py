@@ -119,11 +119,7 @@ def block_case(name, config):
     return {
         "attention": (AdditiveAttention(**attention), attention_names, False),
         "sln": (SelfModulatedLayerNorm(), sln_names, True),
-        "smladaformer": (
-            Ladaformer(**mlp, **attention, modulation="sln", mlp_residual=False),
-            ladaformer_names,
-            True,
-        ),
+        "smladaformer": (Ladaformer(**mlp, **attention, **modulated), ladaformer_names, True),
         "ladaformer": (Ladaformer(**mlp, **attention), ladaformer_names, False),
     }[name]
 

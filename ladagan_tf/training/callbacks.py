@@ -10,7 +10,7 @@ import signal
 import keras
 import numpy as np
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import DivergenceError
 
 
 class Schedule:
@@ -86,7 +86,7 @@ class FiniteGuard(StepCallback):
     def _stop(self, what):
         paths = self.checkpoints.paths()
         last = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise InputError(
+        raise DivergenceError(
             f"{what}; {last}. "
             "Lower --g_lr and --d_lr, set --clip_norm, raise --r1_weight, or use a wider "
             "--precision; nothing was overwritten"

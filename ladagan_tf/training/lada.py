@@ -93,6 +93,7 @@ class LadaObjective:
 
     def update_statistics(self, generator, batch, draws, total):
         """Nothing: batch norms update their statistics while they run."""
+        return  # AutoGraph cannot read a function that is a docstring only
 
     def discriminator_loss(self, discriminator, batch, fake, draws):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import DivergenceError
 from ladagan_tf.training.callbacks import Checkpointing, FiniteGuard, Schedule
 
 
@@ -56,12 +56,14 @@ def test_a_finite_run_passes_the_guard():
 
 
 def test_a_bad_step_stops_the_run_naming_step_and_advice():
-    with pytest.raises(InputError, match=r"at step 8; there is no checkpoint yet. Lower --g_lr"):
+    with pytest.raises(
+        DivergenceError, match=r"at step 8; there is no checkpoint yet. Lower --g_lr"
+    ):
         guard(FakeModel(bad_step=7, weight=1.0)).on_train_batch_end(0)
 
 
 def test_an_overflowed_weight_stops_the_run_before_it_is_saved():
-    with pytest.raises(InputError, match=r"kernel.* is NaN or infinite after step 3"):
+    with pytest.raises(DivergenceError, match=r"kernel.* is NaN or infinite after step 3"):
         guard(FakeModel(bad_step=-1, weight=np.inf)).check_weights(3)
 
 

@@ -1,0 +1,91 @@
+"""Flags of `python -m ladagan_tf.study`, which a study file holds."""
+
+import pathlib
+
+from absl import app, flags
+
+from ladagan_tf.errors import InputError, one_line_errors
+
+
+def define():
+    """Defines them."""
+    flags.DEFINE_string(
+        "study",
+        None,
+        "File of the flags below, as configs/studies/*.cfg; flags given beside it count more. "
+        "Required.",
+        required=True,
+    )
+    flags.DEFINE_string("title", "", "Heading of the table; the file's name by default.")
+    flags.DEFINE_string(
+        "base", None, "Flagfile of train.py that all runs share. Required.", required=True
+    )
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of every system; 0,1,2 by default.")
+    flags.DEFINE_multi_string(
+        "system",
+        [],
+        "NAME: --flag=value ..., a row of the table and what it adds to the flags of train.py; "
+        "once for every system.",
+    )
+    flags.DEFINE_multi_string(
+        "axis",
+        [],
+        "FLAG: value, value ..., a flag of train.py to vary in every system; may be given more "
+        "than once. Semicolons separate values that have commas.",
+    )
+    flags.DEFINE_list(
+        "lr_scales",
+        [],
+        "A stress study: multiply --g_lr and --d_lr by each of these in ascending order, as "
+        "1,2,4,8, until every seed of a system diverges; not done by default.",
+    )
+    flags.DEFINE_float(
+        "diverged_factor",
+        2.0,
+        "With --lr_scales: a run whose first metric is worse by this factor than the best mean of "
+        "its system so far has diverged, too; 2 by default.",
+        lower_bound=1.0,
+    )
+    flags.DEFINE_string(
+        "evaluate", "", "Flags of evaluate.py, which measures every run; none by default."
+    )
+    flags.DEFINE_string(
+        "runs_dir", None, "Folder of the runs; runs/studies/<name of the file> by default."
+    )
+    flags.DEFINE_string(
+        "out", None, "Folder of results.jsonl, table.md and figures; that of the runs by default."
+    )
+    flags.DEFINE_integer(
+        "jobs",
+        1,
+        "Runs at once, which share the cores; 1 by default. Prepare the set, and its classifier, "
+        "beforehand if there are more.",
+        lower_bound=1,
+    )
+    flags.DEFINE_boolean("dry_run", False, "Print every run and how far it is, then exit.")
+
+
+def parse(argv):
+    """Parses a command line with the study file's flags before the others.
+
+    Args:
+        argv: list of str, sys.argv.
+
+    Returns:
+        List of str, what is no flag.
+    """
+    with one_line_errors():
+        files = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
+        for file in files:
+            if not pathlib.Path(file).is_file():
+                raise InputError(f"--study={file}: there is no such file")
+    return app.parse_flags_with_usage([argv[0], *(f"--flagfile={f}" for f in files), *argv[1:]])
+
+
+def scales():
+    """The numbers of --lr_scales."""
+    values = flags.FLAGS.lr_scales
+    try:
+        return tuple(float(value) for value in values)
+    except ValueError:
+        raise InputError(f"--lr_scales={','.join(values)}: give numbers, as 1,2,4") from None

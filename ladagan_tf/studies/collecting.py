@@ -1,0 +1,168 @@
+"""The result of one run, from the files in its directory."""
+
+import functools
+import json
+import pathlib
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ladagan_tf import results
+from ladagan_tf.data.preparation import usable_cores
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import cost, gat_cost
+from ladagan_tf.models.gat import GatGenerator
+from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
+from ladagan_tf.training.run import RunDirectory, read_flags
+
+NORMS = ("g_grad_norm", "d_grad_norm")
+SPIKES = ("g_grad_spikes", "d_grad_spikes")
+POINTS = 100  # of a trace; more windows are averaged
+
+
+def collect(study, run, run_dir, jobs, diverged=None):
+    """What a run that is done gave.
+
+    Args:
+        study: plan.Study.
+        run: plan.Run.
+        run_dir: its directory.
+        jobs: int, how many runs shared the machine.
+        diverged: str, what `train.py` said when it stopped at a loss that is not finite; or None.
+
+    Returns:
+        Dict, a line of results.jsonl.
+
+    Raises:
+        InputError: if a file is missing.
+    """
+    directory = RunDirectory(run_dir)
+    windows, _ = results.read_stats(run_dir)
+    records = [] if diverged else last_evaluation(run_dir)
+    speed = [line["img_per_s"] for line in windows[1:]]  # the first window compiles
+    batch_size = int(read_flags(directory.flags_file)["batch_size"])
+    return {
+        "study": study.name,
+        "system": run.system,
+        "axes": run.axes,
+        "lr_scale": run.lr_scale,
+        "seed": run.seed,
+        "arguments": study.arguments(run),
+        "run_dir": str(run_dir),
+        "status": DIVERGED if diverged else FINISHED,
+        "message": diverged,
+        **sizes(directory.models_file.read_text(encoding="utf-8")),
+        "seconds_per_step": _rounded(batch_size / np.median(speed)) if speed else None,
+        "jobs": jobs,
+        "kimg": windows[-1]["kimg"] if windows else 0.0,
+        "metrics": {r["metric"]: _rounded(r["value"], 6) for r in records},
+        "lower_is_better": {r["metric"]: r["lower_is_better"] for r in records},
+        "protocol": comparable(records[0]["protocol"]) if records else None,
+        "gradients": gradients(windows),
+        "traces": traces(windows),
+        "environment": _environment(directory),
+    }
+
+
+def last_evaluation(run_dir):
+    """The records of the last call of `evaluate.py`; all of a call have the same protocol."""
+    records = results.read_metrics(run_dir)
+    if not records:
+        raise InputError(f"{run_dir}: evaluate.py left no {results.METRICS} there")
+    last = records[-1]["protocol"]
+    return [record for record in records if record["protocol"] == last]
+
+
+@functools.lru_cache(maxsize=1)  # the seeds of a system have the same networks
+def sizes(models):
+    """Parameters and multiply-adds per image of both networks.
+
+    Args:
+        models: str, contents of models.json.
+
+    Returns:
+        Dict "generator" and "discriminator", each of "parameters" and "multiply_adds", ints.
+    """
+    networks = {
+        name: keras.saving.deserialize_keras_object(config)
+        for name, config in json.loads(models).items()
+    }
+    generator, discriminator = networks["generator"], networks["discriminator"]
+    formulas = gat_cost if isinstance(generator, GatGenerator) else cost
+    return {
+        "generator": {
+            "parameters": cost.parameter_counts(generator)[0],
+            "multiply_adds": formulas.generator_multiply_adds(generator),
+        },
+        "discriminator": {
+            "parameters": cost.parameter_counts(discriminator)[0],
+            "multiply_adds": formulas.discriminator_multiply_adds(discriminator),
+        },
+    }
+
+
+def gradients(windows):
+    """Median and maximum of gradient norms over windows, and spikes in all.
+
+    Args:
+        windows: list of dict, of `results.read_stats`.
+
+    Returns:
+        Dict; None for what a run did not record.
+    """
+    found = {}
+    for name in NORMS:
+        _, norms = results.column(windows, name)
+        found[name] = None
+        if len(norms):
+            found[name] = {"median": _rounded(np.median(norms)), "max": _rounded(norms.max())}
+    return found | {name: windows[-1].get(name) if windows else None for name in SPIKES}
+
+
+def traces(windows):
+    """Gradient norms over training, of whole networks and by layer.
+
+    Returns:
+        Dict of lists: "kimg" and those of NORMS; and "blocks", a dict of such lists, which is empty
+        for a run that recorded no norms by layer.
+    """
+    first = windows[0] if windows else {}
+    names = [n for n in first if n.startswith(NORMS) and all(n in line for line in windows)]
+    columns = {name: _thinned(windows, name) for name in ("kimg", *names)}
+    blocks = {name: columns.pop(name) for name in names if name not in NORMS}
+    return {"kimg": [], **{name: [] for name in NORMS}, **columns, "blocks": blocks}
+
+
+def _thinned(windows, name):
+    """A field of each window, or means of equally many neighbours if there are many windows."""
+    together = max(1, -(-len(windows) // POINTS))
+    parts = [windows[i : i + together] for i in range(0, len(windows), together)]
+    if name == "kimg":
+        return [part[-1][name] for part in parts]
+    return [_rounded(np.mean([line[name] for line in part])) for part in parts]
+
+
+def _environment(directory):
+    """What the last start ran on."""
+    starts = json.loads(directory.environment_file.read_text(encoding="utf-8"))
+    names = ("date", "revision", "ladagan_tf", "python", "tensorflow", "keras", "numpy")
+    return {**{name: starts[-1].get(name) for name in names}, **hardware()}
+
+
+def hardware():
+    """Processor, cores and GPUs of this machine."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cores": usable_cores(),
+        "gpus": [about.get("device_name", "GPU") for about in details],
+    }
+
+
+def _rounded(value, digits=4):
+    return float(f"{value:.{digits}g}")

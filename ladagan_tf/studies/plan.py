@@ -1,0 +1,215 @@
+"""What a study runs: systems, values of flags, learning rates and seeds, and what comes next."""
+
+import dataclasses
+import itertools
+import re
+import shlex
+
+from absl import flags
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.studies.outcome import all_diverged, climb
+
+DEFAULT_RATE = 2e-4  # what train.py takes if --g_lr or --d_lr is not given
+# Flags that a study gives itself, or that would not make a run that can be measured.
+GIVEN_TO_TRAIN = ("run_dir", "seed", "dry_run", "force")
+GIVEN_TO_EVALUATE = ("run_dir", "model", "images", "out", "cost")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of `train.py`.
+
+    Attributes:
+        system: str, its row of the table.
+        axes: dict from flag to text, what was varied within the system.
+        lr_scale: float, or None where learning rates are not varied.
+        seed: int.
+        train: tuple of flags, without --run_dir.
+    """
+
+    system: str
+    axes: dict
+    lr_scale: float | None
+    seed: int
+    train: tuple
+
+    @property
+    def name(self):
+        """Name of its folder."""
+        scale = [] if self.lr_scale is None else [f"lr-x{self.lr_scale:g}"]
+        values = [f"{flag}-{_slug(value)}" for flag, value in self.axes.items()]
+        return "_".join([_slug(self.system), *values, *scale, f"seed-{self.seed}"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A grid of runs.
+
+    Attributes:
+        name: str, of its file.
+        title: str.
+        runs: tuple of Run, in the order of the table.
+        evaluate: tuple of flags of `evaluate.py`, without --run_dir.
+        diverged_factor: float, see `outcome.climb`.
+    """
+
+    name: str
+    title: str
+    runs: tuple
+    evaluate: tuple
+    diverged_factor: float
+
+    def arguments(self, run):
+        """What a run's result is the result of."""
+        return {"train": list(run.train), "evaluate": list(self.evaluate)}
+
+
+def make_study(
+    name, title, base, systems, axes=(), seeds=(0,), lr_scales=(), evaluate="", diverged_factor=2.0
+):
+    """The product of systems, axes, learning rates and seeds.
+
+    Args:
+        name, title: str.
+        base: path of the flagfile of `train.py` that all runs share.
+        systems: sequence of "NAME: --flag=value ...".
+        axes: sequence of "FLAG: value, value", or with semicolons where values have commas.
+        seeds: sequence of ints.
+        lr_scales: sequence of positive floats, by which both learning rates are multiplied; empty
+            to leave them.
+        evaluate: str, flags of `evaluate.py`.
+        diverged_factor: float above 1, see `outcome.climb`.
+
+    Returns:
+        Study.
+
+    Raises:
+        InputError: naming what cannot be read or would give two runs one folder.
+    """
+    shared = _arguments([f"--flagfile={base}"], f"--base={base}", GIVEN_TO_TRAIN)
+    if not systems:
+        raise InputError("--system is required: NAME: --flag=value ..., once for every row")
+    if any(scale <= 0 for scale in lr_scales):
+        raise InputError(f"--lr_scales={_listed(lr_scales)}: they must be greater than 0")
+    measured = _split(evaluate, f"--evaluate={evaluate}", GIVEN_TO_EVALUATE)
+    values = [_axis(text) for text in axes]
+    runs = []
+    grid = itertools.product(
+        map(_system, systems), itertools.product(*values), sorted(lr_scales) or [None], seeds
+    )
+    for (system, extra), chosen, scale, seed in grid:
+        train = [*shared, *extra, *(f"--{flag}={value}" for flag, value in chosen)]
+        if scale is not None:
+            train += [f"--{n}={scale * learning_rate(train, n):.6g}" for n in ("g_lr", "d_lr")]
+        runs.append(Run(system, dict(chosen), scale, seed, (*train, f"--seed={seed}")))
+    names = [run.name for run in runs]
+    for run in runs:
+        if names.count(run.name) > 1:
+            raise InputError(
+                f"--system={run.system}: two runs would be in the folder {run.name}; names of "
+                "systems, values and seeds must differ"
+            )
+    return Study(name, title or name, tuple(runs), tuple(measured), diverged_factor)
+
+
+def learning_rate(arguments, name):
+    """The value of --g_lr or --d_lr among flags of `train.py`: the last one, or its default."""
+    given = [a.split("=", 1)[1] for a in arguments if a.startswith(f"--{name}=")]
+    try:
+        return float(given[-1]) if given else DEFAULT_RATE
+    except ValueError:
+        raise InputError(f"--{name}={given[-1]}: give a number") from None
+
+
+def next_runs(study, rows):
+    """The runs that can begin now, in the order to begin them in.
+
+    All seeds of a learning rate have to be known before the next higher one begins, and none does
+    after one at which every seed diverged. A seed of every system comes before the next seed, so
+    that a study cut short compares all systems.
+
+    Args:
+        study: Study.
+        rows: dict from a run's name to its result, of those that are done.
+
+    Returns:
+        List of Run.
+    """
+    ladders = {}
+    for run in study.runs:
+        ladder = ladders.setdefault((run.system, *run.axes.items()), {})
+        ladder.setdefault(run.lr_scale, []).append(run)
+    ready = []
+    for ladder in ladders.values():
+        known = []
+        for runs in ladder.values():
+            missing = [run for run in runs if run.name not in rows]
+            ready += missing
+            known += [rows[run.name] for run in runs if run.name in rows]
+            if missing or all_diverged(climb(known, study.diverged_factor)[-1]):
+                break
+    seeds = [run.seed for run in study.runs]
+    return sorted(ready, key=lambda run: (run.lr_scale or 0.0, seeds.index(run.seed)))
+
+
+def differences(recorded, wanted):
+    """How the arguments of a result differ from those now wanted, in words; "" if they do not."""
+    if recorded == wanted:
+        return ""
+    found = []
+    for command in wanted:
+        old, new = recorded.get(command, []), wanted[command]
+        found += [f"{command}.py {argument} is gone" for argument in old if argument not in new]
+        found += [f"{command}.py {argument} is new" for argument in new if argument not in old]
+    return ", ".join(found) or "their order"
+
+
+def _system(text):
+    name, _, extra = text.partition(":")
+    name = name.strip()
+    if not _slug(name) or "--" in name:
+        raise InputError(f"--system={text}: give NAME: --flag=value ...")
+    return name, _split(extra, f"--system={text}", GIVEN_TO_TRAIN)
+
+
+def _axis(text):
+    """[(flag, value), ...] of one axis."""
+    flag, _, values = text.partition(":")
+    flag = flag.strip().removeprefix("--")
+    found = [value.strip() for value in values.split(";" if ";" in values else ",")]
+    if not re.fullmatch(r"\w+", flag) or not values.strip() or flag in GIVEN_TO_TRAIN:
+        raise InputError(f"--axis={text}: give FLAG: value, value ..., as bcr: false, true")
+    return [(flag, value) for value in found]
+
+
+def _split(text, where, refused):
+    try:
+        return _arguments(shlex.split(text), where, refused)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: {error}") from None
+
+
+def _arguments(given, where, refused):
+    """Flags with those of flagfiles in their place, so that contents count and not names."""
+    try:
+        found = flags.FlagValues().read_flags_from_files(given)
+    except flags.Error as error:
+        raise InputError(f"{where}: {error}") from None
+    for argument in found:
+        name = argument.removeprefix("--").split("=")[0]
+        if name in refused:
+            raise InputError(f"{where}: --{name} is what the study decides; leave it out")
+        if not argument.startswith("--"):
+            raise InputError(f"{where}: {argument} is no flag; write --flag=value")
+    return found
+
+
+def _slug(text):
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
+def _listed(values):
+    return ",".join(f"{value:g}" for value in values)

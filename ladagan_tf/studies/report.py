@@ -1,0 +1,239 @@
+"""A study in words: results.jsonl, a Markdown table, and figures beside them."""
+
+import json
+import math
+import shlex
+
+import numpy as np
+
+from ladagan_tf.files import atomic_path, write_text
+from ladagan_tf.results import markdown_table
+from ladagan_tf.studies import figures, outcome, plan
+
+NETWORKS = ("generator", "discriminator")
+
+
+def write(folder, study, rows, arguments):
+    """Writes results.jsonl, table.md and the figures.
+
+    Args:
+        folder: pathlib.Path; made.
+        study: plan.Study.
+        rows: list of dict, at least one.
+        arguments: list of str, those of the command, for the page.
+
+    Returns:
+        List of pathlib.Path, the files written.
+
+    Raises:
+        InputError: if rows were not measured in the same way.
+    """
+    outcome.check_protocols(rows)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / "results.jsonl", folder / "table.md"]
+    write_text(written[0], "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(written[1], page(study, rows, arguments))
+    drawn = {"metrics": figures.metrics, "gradients": figures.gradients, "blocks": figures.blocks}
+    if _has_scales(rows):
+        drawn["stress"] = lambda rows: figures.stress(rows, study.diverged_factor)
+    for name, draw in drawn.items():
+        figure = draw(rows)
+        if figure:
+            written.append(folder / f"{name}.png")
+            with atomic_path(written[-1]) as temporary:
+                figure.savefig(temporary, format="png")
+    return written
+
+
+def page(study, rows, arguments):
+    """The table with its title, and what one has to know to read it, as Markdown."""
+    parts = [
+        f"# {study.title}",
+        f"`{shlex.join(['python', '-m', 'ladagan_tf.study', *arguments])}`",
+        "\n".join(_circumstances(study, rows)),
+        table(rows),
+        "\n".join(_notes(rows)),
+    ]
+    if _has_scales(rows):
+        parts += ["## Largest stable learning rates", stress_table(rows, study.diverged_factor)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows):
+    """A line per system and value: sizes, speed, metrics over seeds, gradients.
+
+    Args:
+        rows: list of dict.
+
+    Returns:
+        str, a Markdown table; the best mean of each metric is bold.
+    """
+    groups, names = outcome.by_setting(rows), outcome.metric_names(rows)
+    flags = list(dict.fromkeys(flag for setting in groups for flag, _ in setting.axes))
+    scales = ["learning rates"] if _has_scales(rows) else []
+    arrows = [f"{name} {'↓' if lower else '↑'}" for name, lower in names.items()]
+    header = ["system", *flags, *scales, "G parameters", "G multiply-adds", "D parameters"]
+    header += ["ms per step", *arrows, "G gradient norm", "D gradient norm", "G spikes", "D spikes"]
+    header += ["runs"]
+    best = {name: _best(groups.values(), name, lower) for name, lower in names.items()}
+    lines = []
+    for setting, part in groups.items():
+        measured = [_measured(part, name, best[name]) for name in names]
+        axes = dict(setting.axes)
+        line = [setting.system, *(axes.get(flag, "-") for flag in flags)]
+        line += [f"x{setting.lr_scale:g}"] if scales else []
+        lines.append([*line, *_costs(part), *measured, *_gradients(part), _counts(part)])
+    return markdown_table(header, lines)
+
+
+def stress_table(rows, factor):
+    """The largest learning rates that each system is stable at, as a Markdown table.
+
+    Args:
+        rows: list of dict, of a study with learning rate scales.
+        factor: float, see `outcome.climb`.
+    """
+    lines = []
+    for setting, part in outcome.by_setting(rows, scales=False).items():
+        rungs = outcome.climb(part, factor)
+        stable = outcome.largest_stable(rungs)
+        label, tried = setting.label, f"x{rungs[-1].scale:g}"
+        if stable is None:
+            lines.append((label, "none", "-", "-", tried))
+            continue
+        (arguments, *_) = [r["arguments"]["train"] for r in part if r["lr_scale"] == stable]
+        rates = [f"{plan.learning_rate(arguments, name):.3g}" for name in ("g_lr", "d_lr")]
+        lines.append((label, f"x{stable:g}", *rates, tried))
+    header = (
+        "system",
+        "largest stable scale",
+        "G learning rate",
+        "D learning rate",
+        "highest tried",
+    )
+    return markdown_table(header, lines)
+
+
+def spread(values):
+    """Mean, sample standard deviation and number of values, rounded by the deviation.
+
+    Args:
+        values: float array (N,).
+
+    Returns:
+        str, as "55.6 ± 1.2 (3)"; "-" for none.
+    """
+    if not len(values):
+        return "-"
+    deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
+    if not deviation:
+        return f"{np.mean(values):.4g} ({len(values)})"
+    digits = min(max(1 - math.floor(math.log10(deviation)), 0), 6)
+    return f"{np.mean(values):.{digits}f} ± {deviation:.{digits}f} ({len(values)})"
+
+
+def _mean(rows, name):
+    """Mean of a metric, or None."""
+    found = outcome.values(rows, name)
+    return found.mean() if len(found) else None
+
+
+def _best(groups, name, lower):
+    """The best mean of a metric, or None if there is nothing to compare."""
+    means = [mean for mean in (_mean(part, name) for part in groups) if mean is not None]
+    return (min if lower else max)(means) if len(means) > 1 else None
+
+
+def _measured(rows, name, best):
+    text = spread(outcome.values(rows, name))
+    return f"**{text}**" if best is not None and _mean(rows, name) == best else text
+
+
+def _has_scales(rows):
+    return any(row["lr_scale"] is not None for row in rows)
+
+
+def _costs(rows):
+    generator, discriminator = (rows[0][network] for network in NETWORKS)
+    seconds = [r["seconds_per_step"] for r in rows if r["seconds_per_step"] is not None]
+    return (
+        f"{generator['parameters']:,}",
+        f"{generator['multiply_adds'] / 1e6:,.4g} M",
+        f"{discriminator['parameters']:,}",
+        f"{1000 * np.median(seconds):.3g}" if seconds else "-",
+    )
+
+
+def _gradients(rows):
+    """Median over runs of their median norms, and mean spikes per run, G before D."""
+    found = [row["gradients"] for row in rows]
+    norms = [
+        [about[name]["median"] for about in found if about[name]]
+        for name in ("g_grad_norm", "d_grad_norm")
+    ]
+    spikes = [
+        [about[name] for about in found if about[name] is not None]
+        for name in ("g_grad_spikes", "d_grad_spikes")
+    ]
+    return (
+        *(f"{np.median(part):.3g}" if part else "-" for part in norms),
+        *(f"{round(np.mean(part), 1):g}" if part else "-" for part in spikes),
+    )
+
+
+def _counts(rows):
+    diverged = sum(row["status"] == outcome.DIVERGED for row in rows)
+    done = len(rows) - diverged
+    return f"{done} of {len(rows)}, {diverged} diverged" if diverged else done
+
+
+def _circumstances(study, rows):
+    """List items: on what, when, from which revision, how long, and measured how."""
+    about = [row["environment"] for row in rows]
+    machines = [
+        ", ".join([f"{a['cpu']}, {a['cores']} cores", *(a["gpus"] or ["no GPU"])]) for a in about
+    ]
+    dates = sorted(a["date"][:10] for a in about)
+    kimg = sorted({row["kimg"] for row in rows if row["status"] == outcome.FINISHED})
+    protocol = next((row["protocol"] for row in rows if row["protocol"]), None)
+    seeds = _distinct(row["seed"] for row in rows)
+    lengths = " to ".join(f"{k:g}" for k in dict.fromkeys((*kimg[:1], *kimg[-1:]))) or "no"
+    return [
+        f"- Hardware: {_distinct(machines, '; ')}",
+        f"- Date: {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "
+        f"revision {_distinct(a['revision'] for a in about)}; "
+        f"TensorFlow {_distinct(a['tensorflow'] for a in about)}",
+        f"- Runs: {len(rows)} of {len(study.runs)} done; seeds {seeds}; {lengths} kimg each",
+        f"- Protocol: {_in_words(protocol) if protocol else 'nothing was measured'}",
+    ]
+
+
+def _notes(rows):
+    jobs = _distinct(row["jobs"] for row in rows)
+    return [
+        "Metrics: mean ± sample standard deviation (number of seeds) of the runs that did not "
+        "diverge; the arrow says which direction is better, bold is the best mean. "
+        f"Milliseconds per step: median, with {jobs} at a time on the machine. "
+        "Gradient norm: median over the run of the mean norm per parameter tensor. "
+        "Spikes: mean number per run."
+    ]
+
+
+def _distinct(values, separator=", "):
+    return separator.join(str(value) for value in dict.fromkeys(values))
+
+
+def _in_words(protocol):
+    """A protocol in one line; hashes are shortened."""
+    parts = []
+    for name, about in protocol.items():
+        if isinstance(about, dict):
+            fields = [f"{field} {_short(value)}" for field, value in about.items()]
+            parts.append(f"{name}: {', '.join(fields)}")
+        else:
+            parts.append(f"{name}: {about}")
+    return "; ".join(parts)
+
+
+def _short(value):
+    return value[:12] if isinstance(value, str) and len(value) == 64 else value

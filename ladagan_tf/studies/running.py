@@ -1,0 +1,274 @@
+"""Runs of a study as processes: train, measure, write down what came out, stop cleanly.
+
+A run is done when its result.json is there. Until then the same study continues it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from ladagan_tf.data.preparation import usable_cores
+from ladagan_tf.errors import DivergenceError, InputError
+from ladagan_tf.files import write_text
+from ladagan_tf.studies import plan
+from ladagan_tf.studies.collecting import collect
+from ladagan_tf.studies.outcome import DIVERGED, read_result
+
+LOG = "study.log"
+POLL_SECONDS = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Programs:
+    """The scripts that a run is made of.
+
+    Attributes:
+        train, evaluate: pathlib.Paths.
+    """
+
+    train: pathlib.Path
+    evaluate: pathlib.Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How running a study ended.
+
+    Attributes:
+        stopped_by: str, the signal's name, or None.
+        failure: str, one line on the run that failed, or None.
+    """
+
+    stopped_by: str | None = None
+    failure: str | None = None
+
+
+def programs():
+    """`train.py` and `evaluate.py` beside the package.
+
+    Raises:
+        InputError: if they are not there, because only the package was installed.
+    """
+    folder = pathlib.Path(__file__).resolve().parents[2]
+    found = Programs(folder / "train.py", folder / "evaluate.py")
+    for path in (found.train, found.evaluate):
+        if not path.is_file():
+            raise InputError(f"{path} is not there: studies run from a copy of the repository")
+    return found
+
+
+def known_results(study, folder):
+    """Results of those runs that are done.
+
+    Args:
+        study: plan.Study.
+        folder: pathlib.Path of the study's runs.
+
+    Returns:
+        Dict from a run's name to its row, in the order of the study.
+
+    Raises:
+        InputError: if a result is that of other arguments.
+    """
+    rows = {}
+    for run in study.runs:
+        row = read_result(folder / run.name)
+        if row is None:
+            continue
+        changed = plan.differences(row["arguments"], study.arguments(run))
+        if changed:
+            raise InputError(
+                f"{folder / run.name}: its result is that of other flags ({changed}); give another "
+                "--runs_dir, or delete that run"
+            )
+        rows[run.name] = row
+    return rows
+
+
+def states(study, folder):
+    """Dict from a run's name to "finished", "diverged", "begun" or "missing"."""
+    rows = known_results(study, folder)
+    begun = {run.name for run in study.runs if (folder / run.name).is_dir()}
+    other = {run.name: "begun" if run.name in begun else "missing" for run in study.runs}
+    return other | {name: row["status"] for name, row in rows.items()}
+
+
+class Runner:
+    """Runs what of a study is not done.
+
+    SIGINT and SIGTERM are passed on to the runs, which then save themselves; a second signal has
+    its usual effect.
+
+    Args:
+        study: plan.Study.
+        folder: pathlib.Path, in which every run has a folder.
+        programs: Programs.
+        jobs: int, runs at once.
+        say: function of str, for a line on what begins and ends.
+    """
+
+    def __init__(self, study, folder, programs, jobs=1, say=print):
+        self.study = study
+        self.folder = folder
+        self.programs = programs
+        self.jobs = jobs
+        self.say = say
+        self.rows = known_results(study, folder)
+        self.children = []
+        self.minutes = []  # of the runs that this process finished
+        self.stopped_by = None
+
+    def run(self):
+        """Runs until nothing is left, a run fails, or a signal comes.
+
+        Returns:
+            Ending.
+        """
+        with self._signals():
+            while True:
+                self._begin_next()
+                if not self.children:
+                    return Ending()
+                while not self.stopped_by and all(c.poll() is None for c in self.children):
+                    time.sleep(POLL_SECONDS)
+                if self.stopped_by:
+                    self._stop_children()
+                    return Ending(stopped_by=self.stopped_by)
+                try:
+                    self._follow_up()
+                except InputError as error:
+                    self._stop_children()
+                    return Ending(failure=str(error))
+
+    def _begin_next(self):
+        busy = [child.run.name for child in self.children]
+        for run in plan.next_runs(self.study, self.rows):
+            if len(self.children) < self.jobs and run.name not in busy:
+                child = Child(run, self.folder / run.name, self._environment())
+                child.begin([self.programs.train, *run.train])
+                self.children.append(child)
+                self.say(f"{run.name}: begun ({self._progress()})")
+
+    def _follow_up(self):
+        """What comes after a process that has ended: measuring, or the result."""
+        for child in [child for child in self.children if child.poll() is not None]:
+            status, training = child.poll(), child.script == self.programs.train
+            if status not in (0, DivergenceError.status) or (status and not training):
+                raise InputError(
+                    f"{child.run.name}: {child.script.name} ended with status {status}, saying: "
+                    f"{child.last_line()}; all it said is in {child.log}"
+                )
+            if training and not status:
+                child.begin([self.programs.evaluate, *self.study.evaluate])
+                continue
+            self.children.remove(child)
+            message = child.last_line().removeprefix("error: ") if status else None
+            self._finish(child, message)
+
+    def _finish(self, child, diverged):
+        row = collect(self.study, child.run, child.run_dir, self.jobs, diverged)
+        write_text(child.run_dir / "result.json", json.dumps(row) + "\n")
+        self.rows[child.run.name] = row
+        self.minutes.append((time.monotonic() - child.began) / 60)
+        metrics = [f"{name} {value:.4g}" for name, value in row["metrics"].items()]
+        what = DIVERGED if diverged else ", ".join(metrics)
+        self.say(f"{child.run.name}: {what} ({self._progress()})")
+
+    def _progress(self):
+        total, done = len(self.study.runs), len(self.rows)
+        scales = any(run.lr_scale is not None for run in self.study.runs)
+        text = f"{done} of {'at most ' if scales else ''}{total} done"
+        if self.minutes and done < total:
+            mean = sum(self.minutes) / len(self.minutes)
+            text += f", about {mean * (total - done) / self.jobs:.0f} minutes left"
+        return text
+
+    def _environment(self):
+        """Shares the cores, and GPU memory, among runs at once."""
+        if self.jobs == 1:
+            return dict(os.environ)
+        threads = str(max(1, usable_cores() // self.jobs))
+        names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+        shared = dict.fromkeys(names, threads)
+        return {**os.environ, **shared, "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
+    def _stop_children(self):
+        for child in self.children:
+            child.process.terminate()
+        for child in self.children:
+            child.process.wait()
+        self.children = []
+
+    @contextlib.contextmanager
+    def _signals(self):
+        previous = {}
+
+        def restore():
+            while previous:
+                signal.signal(*previous.popitem())
+
+        def stop(number, frame):
+            self.stopped_by = signal.Signals(number).name
+            restore()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            restore()
+
+
+class Child:
+    """A run's process, and the log of all it says.
+
+    Args:
+        run: plan.Run.
+        run_dir: pathlib.Path; made.
+        environment: dict, environment variables of its processes.
+    """
+
+    def __init__(self, run, run_dir, environment):
+        self.run = run
+        self.run_dir = run_dir
+        self.environment = environment
+        self.log = run_dir / LOG
+        self.began = time.monotonic()
+        self.script = self.process = None
+        self.said_before = 0  # bytes of the log
+        run_dir.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, command):
+        """Starts a script on the run directory.
+
+        Args:
+            command: list of the script's path and its flags.
+        """
+        self.script = command[0]
+        with open(self.log, "ab") as log:
+            self.said_before = log.tell()
+            # A session of its own: Ctrl-C reaches the study, which passes it on once.
+            self.process = subprocess.Popen(
+                [sys.executable, *map(str, command), f"--run_dir={self.run_dir}"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def poll(self):
+        """The exit status, or None while it runs."""
+        return self.process.poll()
+
+    def last_line(self):
+        """The last line that the script wrote; bars that overwrite themselves are lines, too."""
+        said = self.log.read_bytes()[self.said_before :].decode("utf-8", "replace")
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        return lines[-1] if lines else "nothing"

@@ -1,0 +1,80 @@
+"""Compares systems: `python -m ladagan_tf.study --study=configs/studies/attention.cfg`.
+
+Trains and measures every system with several seeds, each run in a directory of its own, and writes
+results.jsonl, table.md and figures. The same command again continues where it stopped.
+"""
+
+import pathlib
+import sys
+
+import tensorflow as tf
+from absl import app, flags
+
+from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags import study as study_flags
+from ladagan_tf.flags.lists import integers
+from ladagan_tf.studies import plan, report, running
+
+FLAGS = flags.FLAGS
+
+
+def main(argv):
+    with one_line_errors():
+        if len(argv) > 1:
+            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
+        study = make_study()
+        folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
+        if FLAGS.dry_run:
+            describe(study, folder)
+            return
+        runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
+        ending = runner.run()
+        write_report(study, runner.rows, pathlib.Path(FLAGS.out or folder))
+        if ending.failure:
+            raise InputError(ending.failure)
+    if ending.stopped_by:
+        print(f"stopped by {ending.stopped_by}; run the same command to continue {folder}")
+
+
+def make_study():
+    """The study of the flags."""
+    return plan.make_study(
+        pathlib.Path(FLAGS.study).stem,
+        FLAGS.title,
+        FLAGS.base,
+        FLAGS.system,
+        FLAGS.axis,
+        integers("seeds"),
+        study_flags.scales(),
+        FLAGS.evaluate,
+        FLAGS.diverged_factor,
+    )
+
+
+def describe(study, folder):
+    """Prints the state of each run."""
+    states = running.states(study, folder)
+    for name, state in states.items():
+        print(f"{state:<9} {folder / name}")
+    counts = {state: list(states.values()).count(state) for state in dict.fromkeys(states.values())}
+    print(f"runs: {', '.join(f'{n} {state}' for state, n in counts.items())}")
+
+
+def write_report(study, rows, out):
+    """Writes what is known so far, in the order of the study."""
+    known = [rows[run.name] for run in study.runs if run.name in rows]
+    if not known:
+        return
+    written = report.write(out, study, known, sys.argv[1:])
+    print(f"{report.table(known)}\n\nwritten: {', '.join(map(str, written))}")
+
+
+def say(line):
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    tf.config.set_visible_devices([], "GPU")  # they are for the runs
+    study_flags.define()
+    flags.adopt_module_key_flags(study_flags)
+    app.run(main, flags_parser=study_flags.parse)

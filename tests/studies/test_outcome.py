@@ -1,0 +1,78 @@
+"""Rows are compared only if they can be, and a system's largest stable learning rate is found."""
+
+import json
+
+import pytest
+from study_rows import MEASURED_HOW, row
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.studies import outcome
+
+RECORD = {
+    "generated": {"model": "runs/a", "checkpoint": "step-1", "kimg": 2.0, "ema": True},
+    "reference": {"images": "/home/me/data/shapes-32", "content_sha256": "b" * 64},
+    "features": {"file": "/home/me/shapes.keras", "sha256": "a" * 64},
+    "engine": "ours",
+    "environment": {"date": "2026-11-21"},
+}
+
+
+def test_the_protocol_keeps_how_it_was_measured_and_not_what():
+    assert outcome.comparable(RECORD) == {
+        "generated": {"ema": True},
+        "reference": {"images": "shapes-32", "content_sha256": "b" * 64},
+        "features": {"sha256": "a" * 64},
+        "engine": "ours",
+    }
+
+
+def test_rows_that_were_measured_differently_are_refused_with_the_field_and_both_runs():
+    other = {**MEASURED_HOW, "features": {**MEASURED_HOW["features"], "sha256": "c" * 64}}
+    rows = [row(seed=0, fcd=None), row(seed=1), row(seed=2, protocol=other)]
+    with pytest.raises(InputError) as error:
+        outcome.check_protocols(rows)
+    message = str(error.value)
+    assert "features.sha256 is aaa" in message and "and ccc" in message
+    assert "runs/Lada_None_1" in message and "runs/Lada_None_2" in message
+
+
+def test_rows_of_one_protocol_pass_and_diverged_ones_have_none():
+    outcome.check_protocols([row(seed=0), row(seed=1, fcd=None), row(seed=2)])
+
+
+def rungs(*scales, factor=2.0):
+    """Rungs of (scale, FCDs of the seeds)."""
+    rows = [row(seed=i, fcd=fcd, lr_scale=s) for s, fcds in scales for i, fcd in enumerate(fcds)]
+    return outcome.climb(rows, factor)
+
+
+def test_the_largest_stable_scale_is_below_the_first_divergence():
+    climbed = rungs((1.0, [60.0, 62.0]), (2.0, [50.0, 52.0]), (4.0, [51.0, None]), (8.0, [50.0]))
+    assert [rung.diverged for rung in climbed] == [[False, False]] * 2 + [[False, True], [False]]
+    assert outcome.largest_stable(climbed) == 2.0
+
+
+def test_nothing_is_stable_if_the_lowest_scale_is_not():
+    assert outcome.largest_stable(rungs((1.0, [60.0, None]), (2.0, [50.0, 50.0]))) is None
+
+
+def test_a_slow_low_rate_is_not_unstable_because_a_higher_one_learns_more():
+    climbed = rungs((1.0, [200.0]), (2.0, [50.0]), (4.0, [99.0]), (8.0, [101.0]))
+    assert [rung.diverged for rung in climbed] == [[False], [False], [False], [True]]
+
+
+def test_where_higher_is_better_worse_is_lower():
+    rows = [
+        row(lr_scale=s, metrics={"is": v}, lower_is_better={"is": False})
+        for s, v in ((1.0, 6.0), (2.0, 3.1), (4.0, 2.9))
+    ]
+    assert [r.diverged for r in outcome.climb(rows, 2.0)] == [[False], [False], [True]]
+
+
+def test_results_are_read_from_the_file_or_its_folder(tmp_path):
+    rows = [row(seed=0), row(seed=1, fcd=None)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    assert outcome.read_results(tmp_path) == outcome.read_results(tmp_path / "results.jsonl")
+    assert outcome.read_results(tmp_path) == rows
+    with pytest.raises(InputError, match="no results of a study"):
+        outcome.read_results(tmp_path / "none.jsonl")

@@ -1,0 +1,172 @@
+"""Runs are begun once, continued when stopped, and written down as they ended."""
+
+import json
+import os
+import pathlib
+import signal
+import threading
+import time
+
+import pytest
+
+from ladagan_tf.errors import InputError
+from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.studies import plan, running
+from ladagan_tf.training.run import RunDirectory
+
+HERE = pathlib.Path(__file__).parent
+FAKES = running.Programs(HERE / "fake_train.py", HERE / "fake_evaluate.py")
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A folder with the files by which a run says what it is."""
+    folder = tmp_path_factory.mktemp("template")
+    sizes = {"widths": (16, 16, 16), "mlp_widths": (8, 8, 8)}
+    networks = (
+        Generator(noise_dim=8, **sizes),
+        Discriminator(widths=(8, 16), num_heads=2, mlp_width=8, out_widths=(8, 8)),
+    )
+    RunDirectory(folder / "run").start({"batch_size": "16"}, networks)
+    for name in ("checkpoints", "samples", "tensorboard"):
+        (folder / "run" / name).rmdir()
+    return folder / "run"
+
+
+@pytest.fixture
+def study(template, tmp_path):
+    """`study(*systems)` with one seed."""
+    base = tmp_path / "base.cfg"
+    base.write_text(f"--template={template}\n")
+
+    def make(*systems, **changes):
+        return plan.make_study("study", "", base, systems, **changes)
+
+    return make
+
+
+def run(study, folder, jobs=1):
+    """(Runner, Ending, lines said)."""
+    said = []
+    runner = running.Runner(study, folder, FAKES, jobs, said.append)
+    return runner, runner.run(), said
+
+
+def starts(folder):
+    return {p.parent.name: len(p.read_text().splitlines()) for p in folder.glob("*/starts")}
+
+
+def test_a_result_says_what_the_run_measured_of_itself(study, tmp_path):
+    runner, ending, _ = run(study("A: --x=1", evaluate="--metrics=fcd"), tmp_path / "runs")
+    assert ending == running.Ending()
+    row = runner.rows["a_seed-0"]
+    assert json.loads((tmp_path / "runs" / "a_seed-0" / "result.json").read_text()) == row
+    assert row["arguments"]["train"][-2:] == ["--x=1", "--seed=0"]
+    assert row["arguments"]["evaluate"] == ["--metrics=fcd"]
+    assert (row["status"], row["message"], row["kimg"]) == ("finished", None, 4.0)
+    assert row["metrics"] == {"fcd": 50.1235, "is": 3.0}
+    assert row["lower_is_better"] == {"fcd": True, "is": False}
+    assert row["protocol"]["reference"] == {"images": "shapes-32"}
+    assert row["seconds_per_step"] == 0.2  # 16 images; the first window is left out
+    assert row["gradients"]["g_grad_norm"] == {"median": 2.5, "max": 4.0}
+    assert row["gradients"]["g_grad_spikes"] == 12 and row["gradients"]["d_grad_spikes"] is None
+    assert row["traces"]["kimg"] == [1.0, 2.0, 3.0, 4.0]
+    assert row["traces"]["blocks"] == {"g_grad_norm/block_8": [0.3333] * 4}
+    assert row["generator"]["parameters"] > row["discriminator"]["parameters"] > 0
+
+
+def test_what_is_done_is_skipped_and_what_is_new_is_run(study, tmp_path):
+    run(study("A:"), tmp_path)
+    runner, _, said = run(study("A:", "B:"), tmp_path)
+    assert starts(tmp_path) == {"a_seed-0": 1, "b_seed-0": 1}
+    assert list(runner.rows) == ["a_seed-0", "b_seed-0"]
+    assert said[0] == "b_seed-0: begun (1 of 2 done)" and "fcd 50.12" in said[1]
+
+
+def test_a_run_with_other_flags_is_refused_and_nothing_begins(study, tmp_path):
+    run(study("A:"), tmp_path)
+    with pytest.raises(InputError) as error:
+        running.Runner(study("A: --x=1", "B:"), tmp_path, FAKES)
+    assert "a_seed-0" in str(error.value) and "train.py --x=1 is new" in str(error.value)
+    assert "--runs_dir" in str(error.value)
+
+
+def test_a_run_that_diverged_is_a_result_and_the_study_goes_on(study, tmp_path):
+    runner, ending, _ = run(study("A: --diverge", "B:"), tmp_path)
+    assert ending == running.Ending()
+    row = runner.rows["a_seed-0"]
+    assert (row["status"], row["message"]) == ("diverged", "a loss became NaN at step 5")
+    assert row["metrics"] == {} and row["protocol"] is None
+    assert runner.rows["b_seed-0"]["status"] == "finished"
+    assert running.states(study("A: --diverge", "B:", "C:"), tmp_path) == {
+        "a_seed-0": "diverged",
+        "b_seed-0": "finished",
+        "c_seed-0": "missing",
+    }
+
+
+def test_learning_rates_are_climbed_until_a_system_diverges(study, tmp_path):
+    systems = ("A: --diverge", "B:")
+    runner, _, _ = run(study(*systems, lr_scales=(1.0, 2.0)), tmp_path)
+    assert list(runner.rows) == ["a_lr-x1_seed-0", "b_lr-x1_seed-0", "b_lr-x2_seed-0"]
+
+
+def test_a_failure_stops_the_others_and_names_the_run_its_words_and_its_log(study, tmp_path):
+    wanted = study("A: --wait", "B: --fail")
+    runner, ending, _ = run(wanted, tmp_path, jobs=2)
+    assert ending.failure == (
+        "b_seed-0: fake_train.py ended with status 2, saying: error: --fail is no flag; "
+        f"all it said is in {tmp_path / 'b_seed-0' / 'study.log'}"
+    )
+    assert runner.rows == {} and runner.children == []
+    assert set(running.states(wanted, tmp_path).values()) == {"begun"}
+
+
+def when_waiting(folder, number):
+    """Sends this process a signal as soon as a run waits."""
+
+    def send():
+        deadline = time.monotonic() + 30
+        while not (folder / "waiting").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send).start()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_study_stops_its_runs_and_the_same_one_continues_them(study, tmp_path, number):
+    usual = signal.getsignal(number)
+    wanted = study("A: --wait")
+    when_waiting(tmp_path / "a_seed-0", number)
+    runner, ending, _ = run(wanted, tmp_path)
+    assert ending.stopped_by == number.name and runner.rows == {}
+    assert (tmp_path / "a_seed-0" / "stopped").exists()  # by SIGTERM, whatever the study got
+    assert signal.getsignal(number) == usual
+    runner, ending, _ = run(wanted, tmp_path)
+    assert ending == running.Ending() and runner.rows["a_seed-0"]["status"] == "finished"
+    assert starts(tmp_path) == {"a_seed-0": 2}
+
+
+def test_the_last_evaluation_counts(study, tmp_path):
+    run(study("A:"), tmp_path)
+    (tmp_path / "a_seed-0" / "result.json").unlink()
+    runner, _, _ = run(study("A:"), tmp_path)
+    assert runner.rows["a_seed-0"]["metrics"] == {"fcd": 51.1235, "is": 3.0}
+
+
+def test_runs_at_once_share_the_cores(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "usable_cores", lambda: 7)
+    alone = running.Runner(study("A:"), tmp_path, FAKES)._environment()
+    shared = running.Runner(study("A:"), tmp_path, FAKES, jobs=3)._environment()
+    assert alone == dict(os.environ)
+    threads = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
+    assert {shared[name] for name in threads} == {"2"}
+
+
+def test_without_the_scripts_beside_the_package_nothing_can_run(tmp_path, monkeypatch):
+    assert running.programs().train == HERE.parents[1] / "train.py"
+    monkeypatch.setattr(running, "__file__", str(tmp_path / "a" / "b" / "running.py"))
+    with pytest.raises(InputError, match=r"train\.py is not there: studies run from a copy"):
+        running.programs()

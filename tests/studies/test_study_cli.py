@@ -1,0 +1,98 @@
+"""`python -m ladagan_tf.study` as users run it."""
+
+import pytest
+from absl import flags
+from in_process import command, error_line
+
+from ladagan_tf import study
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.flags import study as study_flags
+from ladagan_tf.studies import outcome
+
+TINY = """
+--g_widths=32,16,16
+--g_heads=2,2,2
+--g_mlp_widths=16,16,16
+--noise_dim=8
+--d_widths=8,16
+--d_heads=2
+--d_mlp_width=16
+--d_out_widths=16,16
+--batch_size=8
+--r1_weight=0
+--total_kimg=0.024
+--log_kimg=0.008
+--grid=2
+"""
+
+
+@pytest.fixture
+def call():
+    with command(study, study_flags.define) as call:
+        yield call
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A study of one system with one seed."""
+    (tmp_path / "base.cfg").write_text(f"--dataset={tmp_path / 'shapes'}\n{TINY}")
+    path = tmp_path / "small.cfg"
+    path.write_text(
+        f"--title=A small study\n--base={tmp_path / 'base.cfg'}\n--seeds=3\n"
+        "--system=Lada: --policy=\n"
+        "--evaluate=--features=none --metrics=swd --num_samples=16 --num_real=16\n"
+    )
+    return path
+
+
+def arguments(file, *more):
+    return [f"--flagfile={file}", f"--study={file}", f"--runs_dir={file.parent / 'runs'}", *more]
+
+
+def test_flags_beside_the_file_count_more_than_those_in_it(call, file):
+    flags.FLAGS.unparse_flags()
+    file.write_text(file.read_text() + "--jobs=5\n")
+    assert study_flags.parse(["study", "--jobs=2", f"--study={file}", "rest"]) == ["study", "rest"]
+    assert (flags.FLAGS.jobs, flags.FLAGS.title) == (2, "A small study")
+
+
+def test_a_study_file_that_is_not_there_is_one_line(call, capsys):
+    line = error_line(lambda: study_flags.parse(["study", "--study=none.cfg"]), (), capsys)
+    assert line == "error: --study=none.cfg: there is no such file"
+
+
+def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):
+    for flag, message in {
+        "--seeds=0,x": "--seeds=0,x: give integers",
+        "--lr_scales=1,x": "--lr_scales=1,x: give numbers",
+        "--system=A: --seed=1": "--seed is what the study decides",
+        "rest": "unexpected argument 'rest'",
+    }.items():
+        assert message in error_line(call, arguments(file, flag), capsys)
+    assert not (file.parent / "runs").exists()
+
+
+def test_a_dry_run_lists_the_runs_and_makes_none(call, file, capsys):
+    call(*arguments(file, "--dry_run"))
+    runs = file.parent / "runs"
+    assert capsys.readouterr().out == f"missing   {runs / 'lada_seed-3'}\nruns: 1 missing\n"
+    assert not runs.exists()
+
+
+@pytest.mark.slow
+def test_a_study_trains_measures_and_reports(call, file, capsys):
+    prepare("shapes", file.parent / "shapes", resolution=32, num_images=16, workers=1)
+    call(*arguments(file))
+    runs = file.parent / "runs"
+    (row,) = outcome.read_results(runs)
+    assert (row["status"], row["kimg"], row["seed"]) == ("finished", 0.024, 3)
+    assert row["metrics"]["swd"] > 0 and row["lower_is_better"] == {"swd": True}
+    assert row["protocol"]["generated"]["count"] == 16
+    assert len(row["traces"]["g_grad_norm"]) == 3 and row["seconds_per_step"] > 0
+    assert row["generator"]["multiply_adds"] > row["generator"]["parameters"] > 0
+    assert "# A small study" in (runs / "table.md").read_text()
+    assert (runs / "metrics.png").is_file() and (runs / "gradients.png").is_file()
+    said = capsys.readouterr().out
+    call(*arguments(file))  # nothing is left to run
+    again = capsys.readouterr().out
+    assert "begun" in said and "begun" not in again and "written:" in again
