@@ -41,7 +41,7 @@ ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
     "--precision=mixed_bfloat16 --nofused",
     "--levels=1 --teacher=classifier:FOLDER/classifier.keras --official_quirks --r2_weight=0 "
-    "--micro_batches=2",
+    "--micro_batches=2 --attention=additive --patch=1",
 )
 REFUSALS = {
     "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",
@@ -54,6 +54,7 @@ REFUSALS = {
     "--levels=3": "depth=2 is not a multiple of levels=3",
     "--teacher=stored": "teacher=stored: this prepared set holds no features",
     "--patch=3": "patch=3 does not divide the latent_size 8",
+    "--attention=linformer": "attention='linformer' is not one of dot_product, additive",
 }
 pytestmark = pytest.mark.slow
 

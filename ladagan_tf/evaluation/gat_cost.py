@@ -8,9 +8,10 @@ from ladagan_tf.evaluation.cost import memory_parts, network_line
 from ladagan_tf.models.gat_layers import swiglu_width
 
 
-def _block(tokens, width):
-    attention = 4 * width**2 + 2 * tokens * width
-    return tokens * (attention + 3 * width * swiglu_width(width))
+def _block(network, tokens):
+    width = network.width
+    mixing = network.num_heads if network.attention == "additive" else 2 * tokens
+    return tokens * (4 * width**2 + width * mixing + 3 * width * swiglu_width(width))
 
 
 def generator_multiply_adds(generator):
@@ -26,7 +27,7 @@ def generator_multiply_adds(generator):
     tokens, width = g.grid**2, g.width
     mapping = 2 * g.noise_dim * width + width**2
     head = width**2 + tokens * width * g.patch**2 * g.channels
-    return mapping + g.depth * (_block(tokens, width) + 4 * width**2) + g.levels * head
+    return mapping + g.depth * (_block(g, tokens) + 4 * width**2) + g.levels * head
 
 
 def discriminator_multiply_adds(discriminator, features=True):
@@ -42,7 +43,7 @@ def discriminator_multiply_adds(discriminator, features=True):
     d = discriminator
     tokens, width = d.grid**2, d.width
     embedding = tokens * d.patch**2 * d.levels * d.channels * width
-    total = embedding + d.depth * _block(tokens + 1, width)
+    total = embedding + d.depth * _block(d, tokens + 1)
     total += 2 * d.class_dim**2 + width * d.class_dim
     if features and d.teacher_dim is not None:
         inner = d.projector_dim
@@ -66,9 +67,12 @@ def training_multiply_adds(generator, discriminator):
     return 4 * generator_multiply_adds(generator) + 16 * discriminator_multiply_adds(discriminator)
 
 
-def _block_activations(tokens, width, heads):
-    # Normed and residual streams, q, k, v before and after their norms, the scores, SwiGLU.
-    return tokens * (12 * width + 2 * heads * tokens + 3 * swiglu_width(width))
+def _block_activations(network, tokens):
+    # Normed and residual streams, q, k, v before and after their norms, the scores, SwiGLU; with
+    # additive attention also the product of the global query and k.
+    width, heads = network.width, network.num_heads
+    mixing = width + 2 * heads if network.attention == "additive" else 2 * heads * tokens
+    return tokens * (12 * width + mixing + 3 * swiglu_width(width))
 
 
 def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes_per_activation=4):
@@ -89,7 +93,7 @@ def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes
     """
 
     def kept(network, tokens):
-        block = _block_activations(tokens, network.width, network.num_heads)
+        block = _block_activations(network, tokens)
         if network.remat:
             return network.depth * tokens * network.width + block
         return network.depth * block

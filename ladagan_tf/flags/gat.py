@@ -15,6 +15,7 @@ from ladagan_tf.weights import vae_weights
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
 DEFAULTS = {
+    "attention": "dot_product",
     "noise_dim": 64,
     "r1_weight": 0.05,
     "beta1": 0.0,
@@ -59,7 +60,9 @@ def _define_size_flags():
         "default. Not with --exact_penalties.",
     )
     flags.DEFINE_boolean(
-        "fused", True, "Attention as the backend does it best (default), or product by product."
+        "fused",
+        True,
+        "Dot-product attention as the backend does it best (default), or product by product.",
     )
     flags.DEFINE_string(
         "vae",
@@ -197,6 +200,7 @@ def _networks(features):
         "levels": FLAGS.levels,
         "remat": FLAGS.remat,
         "fused": FLAGS.fused,
+        "attention": FLAGS.attention,
         "trainable_positions": FLAGS.official_quirks,
         "dtype": FLAGS.precision,
     }

@@ -13,9 +13,9 @@ class FastformerAttention(keras.layers.Layer):
 
     With q, k affine in the tokens x and d = D / H channels per head:
 
-        a_hn = softmax over n of s_h(q_n) / sqrt(d);  g_h = sum_n a_hn q_hn     (Eqs. 3 and 4)
-        p_n  = g * k_n                                                          elementwise
-        b_hn = softmax over n of t_h(p_n) / sqrt(d);  c_h = sum_n b_hn p_hn     (Eqs. 5 and 6)
+        a_hn = softmax over n of s_h(q_n) / sqrt(d);  g_h = sum_n a_hn q_hn
+        p_n  = g * k_n                                  elementwise
+        b_hn = softmax over n of t_h(p_n) / sqrt(d);  c_h = sum_n b_hn p_hn
         y_n  = W_o (c * q_n) + b_o + q_n
 
     The values are the queries: the paper shares their projection. s_h and t_h are affine in the

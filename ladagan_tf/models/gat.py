@@ -34,10 +34,12 @@ class GatGenerator(GatTransformer):
             for which K must divide L.
         remat: bool, store only the blocks' inputs and compute the rest again to differentiate.
             TensorFlow then has no second derivatives, which the exact R1 and R2 need; JAX has.
-        fused: bool, see `GatAttention`.
+        fused: bool, see `GatAttention`; of no meaning to additive attention.
         trainable_positions: bool, train the table of positions, as the official loop does in
             effect; the default keeps it fixed, as it was meant.
         official_guidance: bool, see `Mapping`.
+        attention: "dot_product", GAT's own, or "additive", see `GatAdditiveAttention`, whose cost
+            is linear in the number of tokens.
         dtype: Keras dtype policy; styles and latents are always computed in float32.
 
     Call arguments:
@@ -72,11 +74,12 @@ class GatGenerator(GatTransformer):
         fused=True,
         trainable_positions=False,
         official_guidance=False,
+        attention="dot_product",
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
         sizes = (latent_size, channels, patch, width, depth, num_heads, num_classes, levels)
-        super().__init__(*sizes, remat, fused, trainable_positions, **kwargs)
+        super().__init__(*sizes, remat, fused, trainable_positions, attention, **kwargs)
         check_positive(noise_dim=noise_dim)
         self.noise_dim = noise_dim
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
@@ -167,7 +170,7 @@ class GatDiscriminator(GatTransformer):
 
     Args:
         latent_size, channels, patch, width, depth, num_heads, num_classes, levels, remat, fused,
-            trainable_positions: as of `GatGenerator`.
+            trainable_positions, attention: as of `GatGenerator`.
         class_dim: int, size of the class's vector.
         projector_dim: int, hidden units of the alignment head.
         teacher_dim: int, the teacher's features; None for no alignment head.
@@ -204,11 +207,12 @@ class GatDiscriminator(GatTransformer):
         remat=False,
         fused=True,
         trainable_positions=False,
+        attention="dot_product",
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
         sizes = (latent_size, channels, patch, width, depth, num_heads, num_classes, levels)
-        super().__init__(*sizes, remat, fused, trainable_positions, **kwargs)
+        super().__init__(*sizes, remat, fused, trainable_positions, attention, **kwargs)
         check_positive(class_dim=class_dim, projector_dim=projector_dim)
         if teacher_dim is not None:
             check_positive(teacher_dim=teacher_dim)
@@ -270,7 +274,8 @@ class GatDiscriminator(GatTransformer):
     def embed(self, levels):
         """What the first block reads: the cls token, then the patches with their positions."""
         x = ops.concatenate(levels, axis=-1) if isinstance(levels, list | tuple) else levels
-        x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p K c)
+        if self.patch > 1:  # TensorFlow's function refuses 1
+            x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p K c)
         x = ops.reshape(x, (-1, self.grid**2, x.shape[-1]))  # (B, T, p p K c)
         x = self.to_tokens(x)  # (B, T, C)
         x = x + ops.cast(self.positions, x.dtype)  # (B, T, C)

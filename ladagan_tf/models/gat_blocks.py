@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ladagan_tf.models.gat_additive import GatAdditiveAttention
 from ladagan_tf.models.gat_attention import GatAttention
 from ladagan_tf.models.gat_layers import (
     RMSNorm,
@@ -11,7 +12,9 @@ from ladagan_tf.models.gat_layers import (
     linear,
     rms_normalize,
 )
+from ladagan_tf.models.sizes import check
 
+ATTENTIONS = ("dot_product", "additive")
 LAYER_SCALE = 0.1
 MODULATION_GAIN = 0.1
 
@@ -19,16 +22,23 @@ MODULATION_GAIN = 0.1
 class _Block(keras.layers.Layer):
     """What both blocks have: an attention and an MLP with residuals around them."""
 
-    def __init__(self, num_heads, grid, fused=True, **kwargs):
+    def __init__(self, num_heads, grid, fused=True, attention="dot_product", **kwargs):
         super().__init__(**kwargs)
+        check(
+            attention in ATTENTIONS,
+            f"attention={attention!r} is not one of {', '.join(ATTENTIONS)}, which GAT has",
+        )
         self.num_heads = num_heads
         self.grid = grid
         self.fused = fused
+        self.attention_kind = attention
 
     def build(self, x_shape):
-        self.attention = GatAttention(
-            self.num_heads, self.grid, self.fused, dtype=self.dtype_policy, name="attention"
-        )
+        common = {"dtype": self.dtype_policy, "name": "attention"}
+        if self.attention_kind == "additive":
+            self.attention = GatAdditiveAttention(self.num_heads, **common)
+        else:
+            self.attention = GatAttention(self.num_heads, self.grid, self.fused, **common)
         self.mlp = SwiGLU(dtype=self.dtype_policy, name="mlp")
         self.attention.build(x_shape)
         self.mlp.build(x_shape)
@@ -42,6 +52,7 @@ class _Block(keras.layers.Layer):
             "num_heads": self.num_heads,
             "grid": self.grid,
             "fused": self.fused,
+            "attention": self.attention_kind,
         }
 
 
@@ -56,6 +67,7 @@ class GeneratorBlock(_Block):
 
     Args:
         num_heads, grid, fused: see `GatAttention`.
+        attention: "dot_product", or "additive" for `GatAdditiveAttention`.
 
     Call arguments:
         x: float tensor (B, T, C); or (1, T, C), the same tokens for every style.
@@ -86,6 +98,7 @@ class DiscriminatorBlock(_Block):
 
     Args:
         num_heads, grid, fused: see `GatAttention`.
+        attention: "dot_product", or "additive" for `GatAdditiveAttention`.
 
     Call arguments:
         x: float tensor (B, N, C).
@@ -144,6 +157,8 @@ class LevelHead(keras.layers.Layer):
         scale = ops.expand_dims(self.modulation(ops.silu(style)), 1)  # (B, 1, C)
         patches = self.to_patch(rms_normalize(x) * (1.0 + scale))  # (B, T, p p c)
         patches = ops.reshape(patches, (-1, self.grid, self.grid, patches.shape[-1]))
+        if self.patch == 1:  # which TensorFlow's function refuses
+            return patches  # (B, S, S, c)
         return ops.depth_to_space(patches, self.patch)  # (B, S, S, c)
 
     def compute_output_shape(self, x_shape, style_shape):

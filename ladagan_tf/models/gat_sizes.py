@@ -39,8 +39,7 @@ def check_tokens(latent_size, patch, width, num_heads):
         width: int, C.
         num_heads: int.
     """
-    check_positive(latent_size=latent_size, width=width, num_heads=num_heads)
-    check(isinstance(patch, int) and patch > 1, f"patch={patch!r}: give an integer above 1")
+    check_positive(latent_size=latent_size, patch=patch, width=width, num_heads=num_heads)
     check(latent_size % patch == 0, f"patch={patch} does not divide the latent_size {latent_size}")
     check(width % 4 == 0, f"width={width} is not a multiple of 4, as the position table needs")
     check(width % num_heads == 0, f"num_heads={num_heads} does not divide the width {width}")

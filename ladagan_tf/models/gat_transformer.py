@@ -16,7 +16,7 @@ class GatTransformer(keras.Model):
 
     Args:
         latent_size, channels, patch, width, depth, num_heads, num_classes, levels, remat, fused,
-            trainable_positions: see `GatGenerator`.
+            trainable_positions, attention: see `GatGenerator`.
 
     Raises:
         ValueError: for sizes that do not fit, naming the field, the value and what is accepted.
@@ -35,6 +35,7 @@ class GatTransformer(keras.Model):
         remat,
         fused,
         trainable_positions,
+        attention,
         **kwargs,
     ):
         # Not autocast: latents, styles and logits stay float32 where the blocks compute in half.
@@ -50,6 +51,7 @@ class GatTransformer(keras.Model):
         self.remat = remat
         self.fused = fused
         self.trainable_positions = trainable_positions
+        self.attention = attention
         check_tokens(latent_size, patch, width, num_heads)
         check_positive(channels=channels, depth=depth, num_classes=num_classes, levels=levels)
         self.grid = latent_size // patch
@@ -57,9 +59,9 @@ class GatTransformer(keras.Model):
 
     def _blocks(self, kind):
         """`depth` blocks of a class."""
-        arguments = {"num_heads": self.num_heads, "grid": self.grid, "fused": self.fused}
+        arguments = (self.num_heads, self.grid, self.fused, self.attention)
         policy = self.dtype_policy
-        return [kind(**arguments, dtype=policy, name=f"block_{i}") for i in range(self.depth)]
+        return [kind(*arguments, dtype=policy, name=f"block_{i}") for i in range(self.depth)]
 
     def _run(self, block, *inputs):
         """The block's output; with `remat` only its inputs are stored for the derivative."""
@@ -97,4 +99,5 @@ class GatTransformer(keras.Model):
             "remat": self.remat,
             "fused": self.fused,
             "trainable_positions": self.trainable_positions,
+            "attention": self.attention,
         }

@@ -54,11 +54,12 @@ def products(network, *inputs, **kwargs):
     return total
 
 
-def test_multiply_adds_are_those_of_the_traced_graph():
+@pytest.mark.parametrize(("attention", "patch"), [("dot_product", 2), ("additive", 1)])
+def test_multiply_adds_are_those_of_the_traced_graph(attention, patch):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("counts operations of a TensorFlow graph")
-    small = {"latent_size": 8, "channels": 3, "patch": 2, "width": 24, "depth": 3, "num_heads": 3}
-    small |= {"num_classes": 5, "levels": 3, "fused": False}
+    small = {"latent_size": 8, "channels": 3, "patch": patch, "width": 24, "depth": 3}
+    small |= {"num_heads": 3, "num_classes": 5, "levels": 3, "fused": False, "attention": attention}
     generator = GatGenerator(**small, noise_dim=6)
     discriminator = GatDiscriminator(**small, class_dim=10, projector_dim=7, teacher_dim=9)
     z, labels = np.zeros((1, 6), "float32"), np.zeros(1, "int32")
@@ -82,3 +83,11 @@ def test_memory_is_that_of_ds_four_passes_and_remat_keeps_only_the_blocks_inputs
     assert found[1]["activations"] == four * (12 * 257 * 384 + block)
     assert found[0]["weights"] == found[1]["weights"] == 4 * (29_738_816 + 39_212_928)
     assert found[0]["total"] == sum(v for k, v in found[0].items() if k != "total")
+
+
+def test_additive_attention_keeps_the_same_of_every_token():
+    sized = {**sizes("S", 1), "latent_size": 128, "attention": "additive"}
+    with shapes_only():
+        g, d = GatGenerator(**sized), GatDiscriminator(**sized)
+    block = 16_385 * (13 * 384 + 2 * 6 + 3 * 1024)
+    assert memory_estimate(g, d, batch_size=1)["activations"] == 4 * 4 * 12 * block

@@ -215,7 +215,7 @@ def test_saved_networks_load_with_the_same_outputs(tmp_path, randomised, z, leve
 )
 def test_config_mirrors_the_constructor(make, others):
     arguments = {**TINY, "levels": 4, "remat": True, "fused": False, "trainable_positions": True}
-    arguments |= others
+    arguments |= {"attention": "additive", **others}
     network = make(**arguments)
     config = network.get_config()
     assert {key: config[key] for key in arguments} == arguments

@@ -99,6 +99,7 @@ def test_taps_of_the_four_sizes_are_the_official_ones():
     "changes",
     [
         {"latent_size": 12, "patch": 4},
+        {"patch": 1},
         {"levels": 2},
         {"depth": 3, "levels": 1},
         {"depth": 5, "levels": 3, "taps": (0, 1, 4)},
@@ -123,7 +124,7 @@ def test_shapes_follow_the_sizes(rng, z, changes):
 
 BOTH = [
     ({"patch": 3}, "patch=3 does not divide the latent_size 8"),
-    ({"patch": 1}, "patch=1: give an integer above 1"),
+    ({"patch": 0}, "patch=0: give a positive integer"),
     ({"width": 18}, "width=18 is not a multiple of 4"),
     ({"num_heads": 3}, "num_heads=3 does not divide the width 16"),
     ({"num_heads": 8}, "num_heads=8 gives heads of 2 channels"),

@@ -18,6 +18,7 @@ NEUTRAL = [
     "models/test_bicubic.py",
     "models/test_gat_layers.py",
     "models/test_gat_attention.py",
+    "models/test_gat_additive.py",
     "models/test_gat_blocks.py",
     "models/test_gat_mapping.py",
     "training/test_losses.py",
