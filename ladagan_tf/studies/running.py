@@ -268,7 +268,11 @@ class Child:
         return self.process.poll()
 
     def last_line(self):
-        """The last line that the script wrote; bars that overwrite themselves are lines, too."""
+        """The last line of what the script wrote that tells of an error, or else the last one.
+
+        Bars that overwrite themselves are lines, too.
+        """
         said = self.log.read_bytes()[self.said_before :].decode("utf-8", "replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
-        return lines[-1] if lines else "nothing"
+        errors = [line for line in lines if "error" in line.lower()]
+        return (errors or lines or ["nothing"])[-1]

@@ -55,8 +55,9 @@ class Statistics(StepCallback):
 class Samples(StepCallback):
     """Writes a grid of EMA samples from fixed latents every `kimg`, and before the first step.
 
-    LadaGAN adds a sheet of what its heads attend to. A conditional generator shows a class per row,
-    spread over all, and a second grid of the same samples half way to their classes' means.
+    LadaGAN adds a sheet of what its heads attend to, unless its attention has no maps. A
+    conditional generator shows a class per row, spread over all, and a second grid of the same
+    samples half way to their classes' means.
 
     Args:
         schedule: Schedule.
@@ -82,10 +83,9 @@ class Samples(StepCallback):
             self.inputs.append(np.repeat(rows, grid))
 
     def on_train_begin(self, logs=None):
+        self.generate, self.sheets = tf.function(self.network), self._grids
         if getattr(self.network, "has_attention_maps", False):
-            self.sheets, self.generate = self._attended, tf.function(self.network.attention_maps)
-        else:
-            self.sheets, self.generate = self._truncated, tf.function(self.network)
+            self.generate, self.sheets = tf.function(self.network.attention_maps), self._attended
         if self.schedule.start_step == 0:
             self.write(0)
 
@@ -117,10 +117,13 @@ class Samples(StepCallback):
             "attention": pictures.attention_sheet(images[:ATTENTION_IMAGES], maps),
         }
 
-    def _truncated(self):
+    def _grids(self):
+        strengths = {"samples": {}}
+        if hasattr(self.network, "num_classes"):
+            strengths = {"samples": {"psi": 1.0}, f"samples_psi{HALF}": {"psi": HALF}}
         sheets = {}
-        for name, psi in (("samples", 1.0), (f"samples_psi{HALF}", HALF)):
-            images = [pictures.to_uint8(self.generate(*i, psi=psi)) for i in self._batches()]
+        for name, strength in strengths.items():
+            images = [pictures.to_uint8(self.generate(*i, **strength)) for i in self._batches()]
             sheets[name] = pictures.grid(np.concatenate(images), self.columns)
         return sheets
 
