@@ -10,6 +10,7 @@ from ladagan_tf.studies.panels import DARK, LEGEND, LETTER, plain, small_multipl
 NETWORKS = {"g_grad": ("G", COLOURS[0]), "d_grad": ("D", COLOURS[1])}
 OF_BLOCKS = "g_grad_norm/"
 CORNER = {"ha": "right", "va": "top", "fontsize": 7, "color": DARK, "linespacing": 1.3}
+CORNER["bbox"] = {"color": "white", "alpha": 0.7, "pad": 1}  # over lines that come that high
 
 
 def gradients(rows):

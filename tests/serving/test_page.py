@@ -12,10 +12,12 @@ import urllib.request
 
 import numpy as np
 import pytest
+from in_process import command, error_line
 from page_truth import INVALID, Truncating, expected
 from PIL import Image
 
-from ladagan_tf import pictures, trained
+from ladagan_tf import demo, pictures, trained
+from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.serving import endpoints, page_pictures
 from ladagan_tf.serving.page_pictures import View
 
@@ -66,15 +68,13 @@ def test_a_missing_package_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
-def test_wrong_flags_are_one_line(page, tmp_path):
-    for arguments, message in (
-        (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
-        ([f"--model={tmp_path}"], f"error: model={tmp_path}: give a .keras file or a SavedModel"),
-    ):
-        done = run_python("-m", "ladagan_tf.demo", *arguments)
-        assert done.returncode == 2 and message in done.stderr
-        assert "Traceback" not in done.stderr
+def test_wrong_flags_are_one_line(page, tmp_path, capsys):
+    with command(demo, demo_flags.define) as call:
+        for arguments, message in (
+            (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
+            ([f"--model={tmp_path}"], f"{tmp_path}: give a .keras file or a SavedModel"),
+        ):
+            assert message in error_line(call, arguments, capsys)
 
 
 def run_python(*arguments):
