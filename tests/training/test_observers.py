@@ -1,0 +1,94 @@
+"""Sample grids of every kind of generator; spikes and norms by block in the statistics."""
+
+import json
+
+import keras
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("about tf.summary: needs the TensorFlow backend", allow_module_level=True)
+
+from ladagan_tf.training.callbacks import Schedule  # noqa: E402
+from ladagan_tf.training.observers import Samples, Statistics  # noqa: E402
+from ladagan_tf.training.run import RunDirectory  # noqa: E402
+
+GRID = 2
+
+
+class Plain:
+    """A generator of black images: attention without maps."""
+
+    noise_dim = 3
+    has_attention_maps = False
+
+    def __call__(self, z):
+        return tf.fill((tf.shape(z)[0], 8, 8, 3), -1.0)
+
+
+class Mapped(Plain):
+    has_attention_maps = True
+
+    def attention_maps(self, z):
+        return self(z), [tf.fill((tf.shape(z)[0], 2, 4), 0.25)]
+
+
+class Conditional(Plain):
+    num_classes = 5
+
+    def __call__(self, z, labels, psi=1.0):
+        return super().__call__(z)
+
+
+@pytest.mark.parametrize(
+    ("network", "sheets"),
+    [
+        (Plain(), {"samples"}),
+        (Mapped(), {"samples", "attention"}),
+        (Conditional(), {"samples", "samples_psi0.5"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_generator_s_sheets_are_what_it_can_show(tmp_path, network, sheets):
+    run = RunDirectory(tmp_path)
+    run.samples.mkdir()
+    writer = tf.summary.create_noop_writer()
+    samples = Samples(Schedule(1, 0, 10), run, writer, 1.0, network, GRID, seed=0)
+    samples.on_train_begin()
+    assert {file.name.rsplit("_", 1)[0] for file in run.samples.iterdir()} == sheets
+
+
+class Window:
+    def results(self):
+        return {"d_loss": 1.0 / 3.0, "g_grad_norm/block_8": 2.0}
+
+    def reset(self):
+        self.was_reset = True
+
+
+class Model:
+    window = Window()
+
+    def spike_totals(self):
+        return {"d_grad_spikes": 0, "g_grad_spikes": 4}
+
+
+def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_path):
+    statistics = Statistics(
+        Schedule(500, 0, 10), RunDirectory(tmp_path), tf.summary.create_noop_writer(), kimg=1.0
+    )
+    statistics.set_model(Model())
+    statistics.on_train_begin()
+    for step in (1, 2):
+        statistics.after_step(step)
+    (line,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
+    assert line.pop("img_per_s") > 0
+    assert line == {
+        "step": 2,
+        "kimg": 1.0,
+        "d_loss": 0.333333,
+        "g_grad_norm/block_8": 2.0,
+        "d_grad_spikes": 0,
+        "g_grad_spikes": 4,
+    }
+    assert Model.window.was_reset
