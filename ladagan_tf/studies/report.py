@@ -8,7 +8,7 @@ import numpy as np
 
 from ladagan_tf.files import atomic_path, write_text
 from ladagan_tf.results import markdown_table
-from ladagan_tf.studies import figures, outcome, plan
+from ladagan_tf.studies import figures, gallery, outcome, plan
 
 NETWORKS = ("generator", "discriminator")
 
@@ -34,6 +34,7 @@ def write(folder, study, rows, arguments):
     write_text(written[0], "".join(json.dumps(row) + "\n" for row in rows))
     write_text(written[1], page(study, rows, arguments))
     drawn = {"metrics": figures.metrics, "gradients": figures.gradients, "blocks": figures.blocks}
+    drawn["samples"] = gallery.samples
     if _has_scales(rows):
         drawn["stress"] = lambda rows: figures.stress(rows, study.diverged_factor)
     for name, draw in drawn.items():

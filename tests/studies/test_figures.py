@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from study_rows import LAYERS, row
 
-from ladagan_tf.studies import figures, gradient_figures
+from ladagan_tf import pictures
+from ladagan_tf.studies import figures, gallery, gradient_figures
 
 SYSTEMS = ("Lada", "Lada without convolutions, ViTGAN modulation", "Swin")
 
@@ -98,3 +99,23 @@ def test_nothing_to_show_is_no_figure():
     nothing = [row(fcd=None, traces={"kimg": [], "g_grad_norm": [], "blocks": {}})]
     for draw in (figures.metrics, figures.gradients, figures.blocks, figures.stress):
         assert draw(nothing) is None
+
+
+def test_samples_are_the_top_of_the_last_grid_of_a_system_s_first_run(rows, tmp_path):
+    rng = np.random.default_rng(0)
+    for part in (rows[0], rows[3]):
+        part["run_dir"] = tmp_path / part["system"]
+        (part["run_dir"] / "samples").mkdir(parents=True)
+        (part["run_dir"] / "flags.cfg").write_text("--grid=6\n")
+        for kimg in (0, 12):
+            tiles = rng.integers(0, 256, (36, 8, 8, 3), np.uint8)
+            sheet = pictures.grid(tiles, columns=6)
+            pictures.save_png(part["run_dir"] / f"samples/samples_{kimg:010.3f}kimg.png", sheet)
+        part["expected"] = sheet[: 4 * 10 - 2]
+    panels = [axes for axes in gallery.samples(rows).axes if axes.images]
+    for axes, part in zip(panels, (rows[0], rows[3]), strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), part["expected"])
+
+
+def test_without_run_directories_there_are_no_samples_to_show(rows):
+    assert gallery.samples(rows) is None

@@ -1,0 +1,45 @@
+"""What the systems of a study generate, side by side."""
+
+import pathlib
+
+import numpy as np
+from PIL import Image
+
+from ladagan_tf import results
+from ladagan_tf.pictures import MARGIN
+from ladagan_tf.studies import outcome
+from ladagan_tf.studies.panels import small_multiples
+from ladagan_tf.training.run import RunDirectory, read_flags
+
+LINES = 4  # shown of a sample grid
+
+
+def samples(rows):
+    """The top of the last sample grid of the first run in each setting: the same latents in all.
+
+    Args:
+        rows: list of dict; their run directories must still be there to be shown.
+
+    Returns:
+        matplotlib.figure.Figure, or None if no run directory has a sample grid.
+    """
+    tops = {}
+    for setting, part in outcome.by_setting(rows).items():
+        run = RunDirectory(part[0]["run_dir"])
+        grids = results.sample_grids(run.path) if run.samples.is_dir() else []
+        if grids:
+            tops[setting.label] = _top(grids[-1][1], int(read_flags(run.flags_file)["grid"]))
+    if not tops:
+        return None
+    figure, panels = small_multiples(tops, 1.25, margin=0.0)
+    for axes, top in zip(panels, tops.values(), strict=True):
+        axes.imshow(top)
+        axes.set_axis_off()
+    return figure
+
+
+def _top(path, columns):
+    """The first lines of a grid, uint8 (H, W, 3)."""
+    sheet = np.asarray(Image.open(pathlib.Path(path)))
+    tile = (sheet.shape[1] + MARGIN) // columns
+    return sheet[: LINES * tile - MARGIN]
