@@ -33,16 +33,20 @@ def write(folder, study, rows, arguments):
     written = [folder / "results.jsonl", folder / "table.md"]
     write_text(written[0], "".join(json.dumps(row) + "\n" for row in rows))
     write_text(written[1], page(study, rows, arguments))
-    drawn = {"metrics": figures.metrics, "gradients": figures.gradients, "blocks": figures.blocks}
-    drawn["samples"] = gallery.samples
+    drawn = {
+        "metrics.png": figures.metrics,
+        "gradients.png": figures.gradients,
+        "blocks.png": figures.blocks,
+        "samples.jpeg": gallery.samples,
+    }
     if _has_scales(rows):
-        drawn["stress"] = lambda rows: figures.stress(rows, study.diverged_factor)
+        drawn["stress.png"] = lambda rows: figures.stress(rows, study.diverged_factor)
     for name, draw in drawn.items():
         figure = draw(rows)
         if figure:
-            written.append(folder / f"{name}.png")
+            written.append(folder / name)
             with atomic_path(written[-1]) as temporary:
-                figure.savefig(temporary, format="png")
+                figure.savefig(temporary, format=written[-1].suffix[1:])
     return written
 
 
