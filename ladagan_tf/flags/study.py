@@ -58,8 +58,8 @@ def define():
     flags.DEFINE_integer(
         "jobs",
         1,
-        "Runs at once, which share the cores; 1 by default. Prepare the set, and its classifier, "
-        "beforehand if there are more.",
+        "Runs at once, which share the cores, after a first one that prepares what all read; 1 by "
+        "default.",
         lower_bound=1,
     )
     flags.DEFINE_boolean("dry_run", False, "Print every run and how far it is, then exit.")

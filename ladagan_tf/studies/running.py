@@ -18,7 +18,7 @@ from ladagan_tf.errors import DivergenceError, InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
-from ladagan_tf.studies.outcome import DIVERGED, read_result
+from ladagan_tf.studies.outcome import DIVERGED, FINISHED, read_result
 
 LOG = "study.log"
 POLL_SECONDS = 0.1
@@ -109,7 +109,7 @@ class Runner:
         study: plan.Study.
         folder: pathlib.Path, in which every run has a folder.
         programs: Programs.
-        jobs: int, runs at once.
+        jobs: int, runs at once, after a first one.
         say: function of str, for a line on what begins and ends.
     """
 
@@ -147,9 +147,12 @@ class Runner:
                     return Ending(failure=str(error))
 
     def _begin_next(self):
+        # The first run goes alone: it may prepare the set, and the classifier, that all read.
+        ready = any(row["status"] == FINISHED for row in self.rows.values())
+        jobs = self.jobs if ready else 1
         busy = [child.run.name for child in self.children]
         for run in plan.next_runs(self.study, self.rows):
-            if len(self.children) < self.jobs and run.name not in busy:
+            if len(self.children) < jobs and run.name not in busy:
                 child = Child(run, self.folder / run.name, self._environment())
                 child.begin([self.programs.train, *run.train])
                 self.children.append(child)

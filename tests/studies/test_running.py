@@ -113,14 +113,21 @@ def test_learning_rates_are_climbed_until_a_system_diverges(study, tmp_path):
 
 
 def test_a_failure_stops_the_others_and_names_the_run_its_words_and_its_log(study, tmp_path):
-    wanted = study("A: --wait", "B: --fail")
+    wanted = study("First:", "A: --wait", "B: --fail")
     runner, ending, _ = run(wanted, tmp_path, jobs=2)
     assert ending.failure == (
         "b_seed-0: fake_train.py ended with status 2, saying: error: --fail is no flag; "
         f"all it said is in {tmp_path / 'b_seed-0' / 'study.log'}"
     )
-    assert runner.rows == {} and runner.children == []
-    assert set(running.states(wanted, tmp_path).values()) == {"begun"}
+    assert list(runner.rows) == ["first_seed-0"] and runner.children == []
+    assert list(running.states(wanted, tmp_path).values()) == ["finished", "begun", "begun"]
+
+
+def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
+    _, _, said = run(study("A:", "B:", "C:"), tmp_path, jobs=3)
+    names = [(line.partition(":")[0], ": begun" in line) for line in said]
+    assert names[:2] == [("a_seed-0", True), ("a_seed-0", False)]
+    assert names[2:4] == [("b_seed-0", True), ("c_seed-0", True)]
 
 
 def when_waiting(folder, number):
