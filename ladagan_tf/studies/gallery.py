@@ -1,7 +1,5 @@
 """What the systems of a study generate, side by side."""
 
-import pathlib
-
 import numpy as np
 from PIL import Image
 
@@ -40,6 +38,6 @@ def samples(rows):
 
 def _top(path, columns):
     """The first lines of a grid, uint8 (H, W, 3)."""
-    sheet = np.asarray(Image.open(pathlib.Path(path)))
+    sheet = np.asarray(Image.open(path))
     tile = (sheet.shape[1] + MARGIN) // columns
     return sheet[: LINES * tile - MARGIN]
