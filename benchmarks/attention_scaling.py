@@ -10,10 +10,9 @@ fitted to all points by least squares.
 """
 
 import datetime
+import importlib.metadata
 import json
-import os
 import pathlib
-import platform
 import resource
 import statistics
 import subprocess
@@ -158,29 +157,6 @@ def fitted_exponent(points, quantity):
     return round(float(np.polyfit(*logs, 1)[0]), 2)
 
 
-def cpu_model():
-    """The processor's name, as Linux tells it."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def hardware():
-    import tensorflow as tf
-
-    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count()))(0)
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(g).get("device_name") for g in gpus]
-    return {
-        "cpu": cpu_model(),
-        "cores": len(cores),
-        "gpus": names,
-        "tensorflow": tf.__version__,
-        "date": datetime.date.today().isoformat(),
-    }
-
-
 def spread(heights, gap):
     """Heights in the same order, rising, at least `gap` apart and near what they were."""
     heights = list(heights)
@@ -257,6 +233,8 @@ def main(argv):
                 skipped.append([kind, tokens])
             else:
                 measured.append(measure_in_a_process(kind, tokens))
+    from ladagan_tf.hardware import hardware  # late: a point sets up TensorFlow itself
+
     results = {
         "points": points,
         "skipped": skipped,
@@ -268,7 +246,11 @@ def main(argv):
         "heads": _HEADS.value,
         "total_tokens": _TOTAL.value,
         "backward": _BACKWARD.value,
-        "hardware": hardware(),
+        "hardware": {
+            **hardware(),
+            "tensorflow": importlib.metadata.version("tensorflow"),
+            "date": datetime.date.today().isoformat(),
+        },
     }
     if _PLOT.value:
         plot(results, _PLOT.value)

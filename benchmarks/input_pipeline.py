@@ -7,7 +7,6 @@ step of the fastest accelerator, or it is the pipeline that one measures there.
 import datetime
 import json
 import pathlib
-import platform
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf.data import pipeline, preparation, records
 from ladagan_tf.errors import one_line_errors
+from ladagan_tf.hardware import hardware
 
 _DATASET = flags.DEFINE_string(
     "dataset", None, "Prepared set to read; by default 10,000 shapes in a temporary folder."
@@ -50,14 +50,6 @@ def images_per_second(folder, batch_size, mode, seconds):
     return images / elapsed
 
 
-def cpu_model():
-    """The processor's name, as Linux tells it."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def main(argv):
     del argv
     with one_line_errors(), tempfile.TemporaryDirectory() as temporary:
@@ -73,8 +65,7 @@ def main(argv):
         "batch_size": _BATCH_SIZE.value,
         "mode": _MODE.value,
         "flip": True,
-        "cpu": cpu_model(),
-        "cores": preparation.usable_cores(),
+        **hardware(),
         "date": datetime.date.today().isoformat(),
     }
     print(json.dumps(result, indent=1))

@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import pathlib
-import platform
 import resource
 import statistics
 import subprocess
@@ -51,7 +50,10 @@ def main():
         for batch in arguments.inception_batches.split(",")
     ]
     results = {p: [in_a_process(q) for q in points[p]] for p in arguments.only.split(",")}
-    print(json.dumps({**results, "dimension": arguments.dimension, **hardware()}, indent=1))
+    from ladagan_tf.hardware import hardware  # late: a point's memory is without it
+
+    about = {**hardware(), "date": datetime.date.today().isoformat()}
+    print(json.dumps({**results, "dimension": arguments.dimension, **about}, indent=1))
 
 
 def in_a_process(point):
@@ -59,18 +61,6 @@ def in_a_process(point):
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return json.loads(output.stdout.splitlines()[-1])
-
-
-def hardware():
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    cores = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count()))(0)
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": len(cores),
-        "date": datetime.date.today().isoformat(),
-    }
 
 
 def peak_mib():

@@ -15,7 +15,6 @@ import itertools
 import json
 import os
 import pathlib
-import platform
 import signal
 import statistics
 import subprocess
@@ -24,6 +23,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 PARTS = 4  # per number of clients: the server's memory is read after each
 SERVING = "serving on http://"
 
@@ -131,14 +131,6 @@ def measure(model, clients, requests, num):
     return {"load": rows, "failed": sum(r["failed"] for r in rows), "memory_mib": memory}
 
 
-def cpu_model():
-    """The processor's name, as Linux tells it."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -159,11 +151,12 @@ def arguments():
 
 def main():
     given = arguments()
+    from ladagan_tf.hardware import hardware  # late: a mistaken flag is told at once
+
     result = measure(os.path.abspath(given.model), given.clients, given.requests, given.num)
     about = {
         "images_per_request": given.num,
-        "cpu": cpu_model(),
-        "cores": os.cpu_count(),
+        **hardware(),
         "date": datetime.date.today().isoformat(),
     }
     print(json.dumps({**result, **about}, indent=1))

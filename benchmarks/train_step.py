@@ -45,7 +45,10 @@ def main():
             child = [sys.executable, __file__, *sys.argv[1:], f"--variant={precision},{option}"]
             output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
             results.append(json.loads(output.splitlines()[-1]))
-    print(json.dumps({"config": arguments.config, **hardware(), "variants": results}, indent=2))
+    from ladagan_tf.hardware import hardware  # late: variants set up TensorFlow themselves
+
+    about = {**hardware(), "date": time.strftime("%Y-%m-%d")}
+    print(json.dumps({"config": arguments.config, **about, "variants": results}, indent=2))
 
 
 def measure(arguments):
@@ -159,16 +162,6 @@ def matmul_rate(tf, size=2048):
     a = tf.random.normal((size, size))
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
     return size**3 / timed(product, 7)
-
-
-def hardware():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else "unknown",
-        "cores": len(os.sched_getaffinity(0)),
-        "date": time.strftime("%Y-%m-%d"),
-    }
 
 
 if __name__ == "__main__":

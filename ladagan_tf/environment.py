@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import __version__
+from ladagan_tf.hardware import hardware
 
 
 def environment():
-    """What this process runs on: date, command, versions, revision and devices."""
+    """What this process runs on: date, command, versions, revision, devices, hardware."""
     revision = subprocess.run(
         ["git", "describe", "--always", "--dirty"],
         cwd=pathlib.Path(__file__).parent,
@@ -33,4 +34,5 @@ def environment():
         "numpy": np.__version__,
         "machine": platform.platform(),
         "devices": [device.name for device in tf.config.list_logical_devices()],
+        **hardware(),
     }

@@ -18,6 +18,7 @@ from ladagan_tf.data import records, sources
 from ladagan_tf.data.conversion import Conversion, convert_items
 from ladagan_tf.data.shards import ShardWriter
 from ladagan_tf.errors import InputError
+from ladagan_tf.hardware import usable_cores
 
 _ITEMS_PER_TASK = 32
 # Below this, starting processes takes longer than converting in this one.
@@ -142,13 +143,6 @@ def prepare_from(open_images, out, conversion, preparation, encoding, workers=No
         records.write_info(info)
         os.rename(folder, out)
     return records.load_info(out)
-
-
-def usable_cores():
-    """Number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # Linux; it knows of limits set from outside
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def absolute(path):

@@ -2,15 +2,11 @@
 
 import functools
 import json
-import pathlib
-import platform
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ladagan_tf import results
-from ladagan_tf.data.preparation import usable_cores
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import cost, gat_cost
 from ladagan_tf.models.gat import GatGenerator
@@ -19,6 +15,10 @@ from ladagan_tf.training.run import RunDirectory, read_flags
 
 NORMS = ("g_grad_norm", "d_grad_norm")
 SPIKES = ("g_grad_spikes", "d_grad_spikes")
+ENVIRONMENT = (
+    "date", "revision", "ladagan_tf", "python", "tensorflow", "keras", "numpy", "cpu", "cores",
+    "gpus",
+)  # fmt: skip
 POINTS = 100  # of a trace; more windows are averaged
 
 
@@ -147,21 +147,7 @@ def _thinned(windows, name):
 def _environment(directory):
     """What the last start ran on."""
     starts = json.loads(directory.environment_file.read_text(encoding="utf-8"))
-    names = ("date", "revision", "ladagan_tf", "python", "tensorflow", "keras", "numpy")
-    return {**{name: starts[-1].get(name) for name in names}, **hardware()}
-
-
-def hardware():
-    """Processor, cores and GPUs of this machine."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
-    return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
-        "cores": usable_cores(),
-        "gpus": [about.get("device_name", "GPU") for about in details],
-    }
+    return {name: starts[-1].get(name) for name in ENVIRONMENT}
 
 
 def _rounded(value, digits=4):

@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 
-from ladagan_tf.data.preparation import usable_cores
 from ladagan_tf.errors import DivergenceError, InputError
 from ladagan_tf.files import write_text
+from ladagan_tf.hardware import usable_cores
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, read_result
