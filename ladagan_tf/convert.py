@@ -195,7 +195,8 @@ def record(implied, source):
     implied = {**implied, "system": FLAGS.system, "run_dir": FLAGS.out}
     defaults = train_flags.SYSTEMS[FLAGS.system].DEFAULTS
     recorded = {}
-    for name in TRAIN_FLAGS - train_flags.UNRECORDED - train_flags.foreign(FLAGS.system):
+    names = {flag.name for flag in FLAGS.get_key_flags_for_module(train_flags)}
+    for name in names - train_flags.UNRECORDED - train_flags.foreign(FLAGS.system):
         flag = FLAGS[name]
         if not flag.present and name in implied:
             try:
@@ -211,9 +212,6 @@ def record(implied, source):
 
 
 if __name__ == "__main__":
-    others = set(FLAGS)
-    train_flags.define()
-    TRAIN_FLAGS = set(FLAGS) - others
     convert_flags.define()
     flags.adopt_module_key_flags(convert_flags)
     app.run(main)

@@ -1,16 +1,18 @@
-"""`python -m ladagan_tf.convert` of GAT as a process: to a run that is trained further."""
+"""`python -m ladagan_tf.convert` of GAT: to a run that is trained further."""
 
 import sys
 
 import keras
 import numpy as np
 import pytest
+from in_process import command, error_line
 from safetensors.numpy import save_file
 from train_processes import finish, start, stats
 
-from ladagan_tf import trained
+from ladagan_tf import convert, trained
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
 from ladagan_tf.models.vae import AutoencoderKL
 from ladagan_tf.serving import official_gat
@@ -22,8 +24,11 @@ SIZES = {"latent_size": 8, "width": 16, "num_heads": 2, "num_classes": 30}
 pytestmark = pytest.mark.slow
 
 
-def convert(*arguments):
-    return finish(start([sys.executable, "-m", "ladagan_tf.convert", *map(str, arguments)]))
+@pytest.fixture
+def main():
+    keras.utils.clear_session()  # as in a process of its own, whose first layers have no numbers
+    with command(convert, convert_flags.define) as call:
+        yield call
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +63,11 @@ def small(tmp_path_factory):
     return path
 
 
-def test_a_converted_run_is_trained_further(small, tmp_path):
+def test_a_converted_run_is_trained_further(small, main, tmp_path, capsys):
     out = tmp_path / "run"
     options = [f"--dataset={small / 'latents'}", "--batch_size=4", "--log_kimg=0.004", "--grid=2"]
-    code, output = convert(f"--official={small / 'official'}", f"--out={out}", *options)
-    assert code == 0 and "gat, 0.012 kimg, step 3, without the optimizers" in output, output
+    main(f"--official={small / 'official'}", f"--out={out}", *options)
+    assert "gat, 0.012 kimg, step 3, without the optimizers" in capsys.readouterr().out
     before = read_flags(out / "flags.cfg")
     assert trained.open_run(out).resolution == 16
 
@@ -72,13 +77,11 @@ def test_a_converted_run_is_trained_further(small, tmp_path):
     after = read_flags(out / "flags.cfg")
     assert {k for k, v in after.items() if before.get(k) != v} == {"total_kimg"}
     assert [line["step"] for line in stats(out)] == [4, 5]
-    code, output = convert(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
-    assert code == 0 and "averaged, 16 px from latents of 8 x 8 x 4" in output, output
+    main(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
+    assert "averaged, 16 px from latents of 8 x 8 x 4" in capsys.readouterr().out
 
 
-def test_flags_of_the_other_system_are_one_line(small):
+def test_flags_of_the_other_system_are_one_line(small, main, capsys):
     arguments = (f"--official={small / 'official'}", "--out=x.keras", "--g_widths=8,8,8")
-    code, output = convert(*arguments)
-    lines = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert code == 2 and lines == ["error: --g_widths: there is no such flag with --system=gat"]
-    assert "Traceback" not in output
+    line = error_line(main, arguments, capsys)
+    assert line == "error: --g_widths: there is no such flag with --system=gat"

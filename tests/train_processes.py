@@ -21,9 +21,8 @@ from absl import flags
 from absl.testing import flagsaver
 import train
 from ladagan_tf.flags import train as train_flags
-starts, sys.argv = json.loads(sys.argv[1]), ["train.py"]
+starts = json.loads(sys.argv[1])
 train_flags.define()
-flags.adopt_module_key_flags(train_flags)
 for given in starts:
     with flagsaver.flagsaver():
         flags.FLAGS(["train.py", *given])

@@ -1,10 +1,13 @@
-"""Flags of `python -m ladagan_tf.convert`, beside those of `train.py`, which come first."""
+"""Flags of `python -m ladagan_tf.convert`, beside those of `train.py`."""
 
 from absl import flags
 
+from ladagan_tf.flags import train
+
 
 def define():
-    """Defines them."""
+    """Defines both."""
+    train.define()
     flags.DEFINE_string(
         "official",
         None,

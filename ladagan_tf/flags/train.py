@@ -201,7 +201,7 @@ def resolve():
         FLAGS.run_dir = str(pathlib.Path("runs") / pathlib.Path((configs or ["run"])[-1]).stem)
     return {
         flag.name: _text(flag.value)
-        for flag in FLAGS.get_key_flags_for_module(sys.argv[0])
+        for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
 
@@ -222,7 +222,7 @@ def foreign(system):
 
 def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
-    values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(sys.argv[0])}
+    values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
     values |= SYSTEMS[FLAGS.system].DEFAULTS
     return {name: _text(value) for name, value in values.items() if value is not None}
 

@@ -1,0 +1,86 @@
+"""`python -m ladagan_tf.convert` of LadaGAN: to a file, and to a run that is trained further."""
+
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from in_process import command, error_line
+from train_processes import start_each
+
+import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_model needs
+from ladagan_tf import convert
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.serving import official_folder, official_runs
+from ladagan_tf.training.checkpoints import find_checkpoint, read_part
+from ladagan_tf.training.run import read_flags
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def checkpoint_folder(shared):
+    return shared("fixtures/ladagan_checkpoint") / "ckpt_32"
+
+
+@pytest.fixture
+def main():
+    keras.utils.clear_session()  # as in a process of its own, whose first layers have no numbers
+    with command(convert, convert_flags.define) as call:
+        yield call
+
+
+def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, capsys):
+    expected = np.load(checkpoint_folder / "expected.npz")
+    out = tmp_path / "made" / "averaged.keras"
+    main(f"--official={checkpoint_folder}", f"--out={out}")
+    assert "averaged" in capsys.readouterr().out
+    images = keras.saving.load_model(out)(expected["z"])
+    np.testing.assert_allclose(images, expected["ema_image"], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--out=x.keras"], "give either --official, to convert it, or --run_dir"),
+        (["--official=nowhere", "--out=x.keras"], "nowhere/config.json: it cannot be read"),
+        (["--to_official", "--run_dir=r", "--out=x.keras"], "needs --run_dir and a folder"),
+    ],
+)
+def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
+    assert message in error_line(main, arguments, capsys)
+    assert not pathlib.Path("x.keras").exists()
+
+
+def test_a_converted_run_is_trained_further(checkpoint_folder, main, tmp_path):
+    config = official_folder.read_config(checkpoint_folder)
+    arrays = official_folder.read_arrays(checkpoint_folder)
+    batch, images = config["batch_size"], int(arrays["n_images"])
+    dataset = tmp_path / "shapes"
+    prepare("shapes", dataset, resolution=config["img_size"], num_images=16, workers=1)
+    run = tmp_path / "run"
+    options = [f"--dataset={dataset}", "--log_kimg=0.001", "--grid=2"]
+    main(f"--official={checkpoint_folder}", f"--out={run}", *options)
+    before = read_flags(run / "flags.cfg")
+
+    flagfile = f"--flagfile={run}/flags.cfg"
+    recorded = (run / "flags.cfg").read_text().splitlines()
+    longer = f"--total_kimg={(images + 3 * batch) / 1000}"
+    outputs = start_each([[flagfile, "--dry_run"], [flagfile, longer]])
+    assert all(output.endswith("code 0\n") for output in outputs), outputs
+    assert [line for line in outputs[0].splitlines() if line.startswith("--")] == recorded
+    after = read_flags(run / "flags.cfg")
+    assert {k: v for k, v in after.items() if before[k] != v}.keys() == {"total_kimg"}
+    checkpoint, state = find_checkpoint(run / "checkpoints", "latest")
+    assert state["images"] == images + 3 * batch
+    iteration = read_part(checkpoint, "g_optimizer")[0]
+    assert iteration == arrays["g_optimizer/_iterations"] + 3
+
+    official_runs.write_official(run, tmp_path / "back", "latest")
+    back = official_folder.read_arrays(tmp_path / "back")
+    assert back.keys() == arrays.keys()
+    assert back["n_images"] == state["images"] and back["fid"] == official_runs.UNMEASURED
+    name = "ema_generator/ch_conv/kernel"
+    moved = np.max(np.abs(back[name] - arrays[name]))
+    assert 0 < moved < 1  # it went on from there, not from new weights
