@@ -1,5 +1,7 @@
 """Pictures people look at: image grids and attention sheets, as uint8 arrays and PNG files."""
 
+import io
+
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
@@ -8,6 +10,7 @@ from ladagan_tf.files import atomic_path
 
 MARGIN = 2  # pixels between tiles
 HEADER = 14  # pixels for a line of text
+COLOURS = 64  # of a drawing
 TILE = 96  # smallest side of a tile of an attention sheet, in pixels
 
 
@@ -86,3 +89,12 @@ def save_png(path, image):
     """Writes a uint8 array (H, W, 3) as PNG, atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(image).save(temporary, format="PNG")
+
+
+def drawing(figure):
+    """A matplotlib figure of lines and text as PNG: bytes, a fifth of those of full colour."""
+    full, palette = io.BytesIO(), io.BytesIO()
+    figure.savefig(full, format="png")
+    image = Image.open(full).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(palette, format="PNG", optimize=True)
+    return palette.getvalue()

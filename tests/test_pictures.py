@@ -1,6 +1,9 @@
 """Grids and attention sheets show what they were given, in order."""
 
+import io
+
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ladagan_tf import pictures
@@ -36,3 +39,17 @@ def test_png_holds_the_exact_pixels_and_leaves_no_temporary_file(tmp_path):
     pictures.save_png(tmp_path / "image.png", image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "image.png")), image)
     assert [path.name for path in tmp_path.iterdir()] == ["image.png"]
+
+
+def test_a_drawing_keeps_its_size_and_colours_in_fewer_bytes():
+    figure = Figure(figsize=(3, 2), dpi=100)
+    axes = figure.subplots()
+    axes.fill_between([0, 1], [1, 2], alpha=0.3)
+    axes.plot([0, 1], [0, 2], "r")
+    full = io.BytesIO()
+    figure.savefig(full, format="png")
+    drawn = pictures.drawing(figure)
+    assert len(drawn) < full.tell() / 2
+    images = [np.asarray(Image.open(f).convert("RGB"), int) for f in (full, io.BytesIO(drawn))]
+    assert images[0].shape == images[1].shape == (200, 300, 3)
+    assert abs(images[0] - images[1]).mean() < 1.0

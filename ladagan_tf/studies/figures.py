@@ -36,14 +36,14 @@ def stress(rows, factor=2.0):
     Dots are seeds and lines their means; crosses at the top are runs that diverged.
 
     Args:
-        rows: list of dict, of a study with learning rate scales.
+        rows: list of dict.
         factor: float, see `outcome.climb`.
 
     Returns:
-        matplotlib.figure.Figure, or None if nothing was measured.
+        matplotlib.figure.Figure, or None if nothing was measured or no learning rate scaled.
     """
     names = outcome.metric_names(rows)
-    if not names:
+    if not names or rows[0]["lr_scale"] is None:
         return None
     metric, lower = next(iter(names.items()))
     groups = outcome.by_setting(rows, scales=False)

@@ -1,11 +1,13 @@
 """A study in words: results.jsonl, a Markdown table, and figures beside them."""
 
+import functools
 import json
 import math
 import shlex
 
 import numpy as np
 
+from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path, write_text
 from ladagan_tf.results import markdown_table
 from ladagan_tf.studies import figures, gallery, outcome, plan
@@ -37,16 +39,18 @@ def write(folder, study, rows, arguments):
         "metrics.png": figures.metrics,
         "gradients.png": figures.gradients,
         "blocks.png": figures.blocks,
+        "stress.png": functools.partial(figures.stress, factor=study.diverged_factor),
         "samples.jpeg": gallery.samples,
     }
-    if _has_scales(rows):
-        drawn["stress.png"] = lambda rows: figures.stress(rows, study.diverged_factor)
     for name, draw in drawn.items():
         figure = draw(rows)
         if figure:
             written.append(folder / name)
             with atomic_path(written[-1]) as temporary:
-                figure.savefig(temporary, format=written[-1].suffix[1:])
+                if written[-1].suffix == ".png":
+                    temporary.write_bytes(pictures.drawing(figure))
+                else:
+                    figure.savefig(temporary, format="jpeg")
     return written
 
 
@@ -61,6 +65,11 @@ def page(study, rows, arguments):
     ]
     if _has_scales(rows):
         parts += ["## Largest stable learning rates", stress_table(rows, study.diverged_factor)]
+        parts.append(
+            "Diverged: a loss that is not finite, or a first metric worse by a factor of "
+            f"{study.diverged_factor:g} than the system's best mean at this rate or a lower one. "
+            "A system that learns at no rate passes as stable: compare the metrics above."
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -216,8 +225,8 @@ def _circumstances(study, rows):
 def _notes(rows):
     jobs = _distinct(row["jobs"] for row in rows)
     return [
-        "Metrics: mean ± sample standard deviation (number of seeds) of the runs that did not "
-        "diverge; the arrow says which direction is better, bold is the best mean. "
+        "Metrics: mean ± sample standard deviation (number of seeds) of the runs whose "
+        "losses stayed finite; the arrow says which direction is better, bold is the best mean. "
         f"Milliseconds per step: median, with {jobs} at a time on the machine. "
         "Gradient norm: median over the run of the mean norm per parameter tensor. "
         "Spikes: mean number per run."

@@ -101,6 +101,10 @@ def test_nothing_to_show_is_no_figure():
         assert draw(nothing) is None
 
 
+def test_without_scaled_learning_rates_there_is_no_stress(rows):
+    assert figures.stress(rows) is None
+
+
 def test_samples_are_the_top_of_the_last_grid_of_a_system_s_first_run(rows, tmp_path):
     rng = np.random.default_rng(0)
     for part in (rows[0], rows[3]):
