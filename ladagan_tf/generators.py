@@ -87,11 +87,11 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
         )
     strength = {"guidance": guidance} if guidance != 1.0 else {}
 
-    @tf.function
+    @tf.function(autograph=False)
     def generate(z, *labels):
         return network(z, *labels, training=False, **strength)
 
-    @tf.function
+    @tf.function(autograph=False)
     def compiled(psi, z, *labels):
         return network(z, *labels, psi=psi, training=False, **strength)
 

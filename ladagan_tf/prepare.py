@@ -106,10 +106,10 @@ def _encoding(resolution):
         teacher=teacher.about if teacher else None,
     )
     return latents.Encoding(
-        tf.function(lambda images: vae.encode(scale_images(images))),
+        tf.function(lambda images: vae.encode(scale_images(images)), autograph=False),
         description,
         FLAGS.encode_batch,
-        tf.function(teacher.encode) if teacher else None,
+        tf.function(teacher.encode, autograph=False) if teacher else None,
     )
 
 

@@ -171,8 +171,8 @@ def replicated(function, strategy=None, jit=False):
     """
     strategy = strategy or tf.distribute.get_strategy()
     replicas = strategy.num_replicas_in_sync
-    compiled = tf.function(function, jit_compile=jit)
-    step = tf.function(lambda *parts: strategy.run(compiled, args=parts))
+    compiled = tf.function(function, autograph=False, jit_compile=jit)
+    step = tf.function(lambda *parts: strategy.run(compiled, args=parts), autograph=False)
     share = 0  # rows per replica, set by the first call
 
     def call(*arrays):

@@ -15,20 +15,32 @@ def tensor_norms(gradients):
     return ops.stack([ops.sqrt(ops.sum(ops.square(g))) for g in gradients])
 
 
-def blocks(network):
-    """The parts directly below a network that have trained parameters, and how to average.
+class BlockNorms:
+    """Means of the tensors' norms over a network and over each of its blocks, as metrics.
+
+    Blocks are the parts directly below the network that have trained parameters.
 
     Args:
+        name: of the network's mean; a block's is `name/block`.
         network: a built keras.Model.
 
-    Returns:
-        Names, in the order of the network's parameters, and a float32 array (blocks, T): a product
-        with `tensor_norms` gives each block's mean.
+    Attributes:
+        names: list of the metrics: the network's, then the blocks' in the order of parameters.
     """
-    owners = [variable.path.split("/")[1] for variable in network.trainable_variables]
-    names = list(dict.fromkeys(owners))
-    members = np.asarray([[owner == name for owner in owners] for name in names], np.float32)
-    return names, members / members.sum(axis=1, keepdims=True)
+
+    def __init__(self, name, network):
+        owners = [variable.path.split("/")[1] for variable in network.trainable_variables]
+        blocks = list(dict.fromkeys(owners))
+        members = np.asarray(
+            [[True] * len(owners), *([o == b for o in owners] for b in blocks)], bool
+        )
+        self.names = [name, *(f"{name}/{block}" for block in blocks)]
+        self.averages = (members / members.sum(axis=1, keepdims=True)).astype(np.float32)
+
+    def __call__(self, norms):
+        """Dict of scalars by name, from `tensor_norms` (T,)."""
+        means = ops.unstack(ops.matmul(ops.convert_to_tensor(self.averages), norms))
+        return dict(zip(self.names, means, strict=True))
 
 
 class SpikeCounter(keras.layers.Layer):

@@ -125,7 +125,7 @@ def run_steps(model, stream, steps, around):
     """
     strategy = model.distribute_strategy
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(iterator):
         strategy.run(model.train_step, args=(next(iterator),))
 

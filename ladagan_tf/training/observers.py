@@ -83,9 +83,10 @@ class Samples(StepCallback):
             self.inputs.append(np.repeat(rows, grid))
 
     def on_train_begin(self, logs=None):
-        self.generate, self.sheets = tf.function(self.network), self._grids
+        generate, self.sheets = self.network, self._grids
         if getattr(self.network, "has_attention_maps", False):
-            self.generate, self.sheets = tf.function(self.network.attention_maps), self._attended
+            generate, self.sheets = self.network.attention_maps, self._attended
+        self.generate = tf.function(generate, autograph=False)
         if self.schedule.start_step == 0:
             self.write(0)
 

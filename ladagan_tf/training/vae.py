@@ -152,7 +152,7 @@ def _fit(network, folder, steps, seed, kl_weight):
     optimizer = keras.optimizers.Adam(rate, beta_2=0.99, global_clipnorm=CLIP_NORM)
     optimizer.build(network.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(images, index):
         images = scale_images(images)
         shape = (images.shape[0], *(s // network.factor for s in images.shape[1:3]))
@@ -184,7 +184,7 @@ def _measure(network, info, sheet):
     trained_on[pipeline.subset_indices(info.count, TRAINED_SHARE)] = True
     shape = (None, info.resolution, info.resolution, 3)
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)
     def compute(images):
         mean, std = network.encode(scale_images(images))
         return mean, std, network.decode(mean)

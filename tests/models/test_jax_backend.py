@@ -30,8 +30,8 @@ NEUTRAL = [
     "training/test_step.py",
 ]
 # JAX compiles every operation of every shape anew: what does not depend on the backend is left out,
-# and repetitions.
-LEFT_OUT = "start or config or refuse or 4-True or float64-1e-06"
+# repetitions too, and micro-batches for their 15 seconds.
+LEFT_OUT = "micro_batches or start or config or refuse or 4-True or float64-1e-06"
 STEP = (
     "autodiff", "losses", "augment", "draws", "lada", "latent_augment", "noise_guidance", "gat",
     "step",

@@ -110,7 +110,7 @@ def _fit(network, folder, steps, seed):
 def _held_out_accuracy(network, folder, count):
     held_out = np.ones(count, bool)
     held_out[pipeline.subset_indices(count, TRAINED_SHARE)] = False
-    predict = tf.function(lambda images: network(images, training=False)["logits"])
+    predict = tf.function(lambda images: network(images, training=False)["logits"], autograph=False)
     right = []
     for images, labels in pipeline.iterate_images(folder, 256):
         right.append(np.argmax(predict(images), axis=1) == labels)
