@@ -41,7 +41,7 @@ ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
     "--precision=mixed_bfloat16 --nofused",
     "--levels=1 --teacher=classifier:FOLDER/classifier.keras --official_quirks --r2_weight=0 "
-    "--micro_batches=2 --attention=additive --patch=1",
+    "--attention=additive --patch=1",
 )
 REFUSALS = {
     "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",

@@ -1,5 +1,7 @@
 """What the systems of a study generate, side by side."""
 
+import collections
+
 import numpy as np
 from PIL import Image
 
@@ -26,10 +28,14 @@ def samples(rows):
         run = RunDirectory(part[0]["run_dir"])
         grids = results.sample_grids(run.path) if run.samples.is_dir() else []
         if grids:
-            tops[setting.label] = _top(grids[-1][1], int(read_flags(run.flags_file)["grid"]))
+            tops[setting] = _top(grids[-1][1], int(read_flags(run.flags_file)["grid"]))
     if not tops:
         return None
-    figure, panels = small_multiples(tops, 1.25, margin=0.0)
+    # A line per system, where all have as many values and they fit.
+    counts = set(collections.Counter(setting.system for setting in tops).values())
+    columns = max(counts) if len(counts) == 1 and 1 < max(counts) <= 6 else 4
+    labels = [setting.label for setting in tops]
+    figure, panels = small_multiples(labels, 1.25, margin=0.0, columns=columns)
     for axes, top in zip(panels, tops.values(), strict=True):
         axes.imshow(top)
         axes.set_axis_off()

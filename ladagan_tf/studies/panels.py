@@ -13,18 +13,19 @@ LEGEND = {"loc": "outside upper center", "frameon": False, "fontsize": 8}
 WIDTH = 2.5  # inches, of a panel
 
 
-def small_multiples(groups, height, margin=0.4):
+def small_multiples(groups, height, margin=0.4, columns=4):
     """A figure with a panel per group, all of one scale, titled by the groups' names.
 
     Args:
-        groups: dict of names.
+        groups: iterable of names, with a length.
         height: float, inches of a panel.
         margin: float, inches beside the panels for labels.
+        columns: int, at most so many panels beside each other.
 
     Returns:
         (figure, panels), the latter an array of len(groups) axes.
     """
-    columns = min(4, len(groups))
+    columns = min(columns, len(groups))
     lines = -(-len(groups) // columns)
     titles = [textwrap.fill(name, 34) for name in groups]
     height += 0.15 * max(title.count("\n") for title in titles)

@@ -167,18 +167,11 @@ def test_a_saved_model_cannot_be_exported_again(saved, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_exports_a_run(run, tmp_path):
+def test_the_command_exports_a_run(run, tmp_path, capsys):
     out = tmp_path / "exports" / "small"
-    arguments = f"--run_dir={run.path}", "--format=saved_model,keras", f"--out={out}"
-    done = subprocess.run(
-        [sys.executable, "-m", "ladagan_tf.export", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "saved_model: saved_model, largest error" in done.stdout
+    with command(export, export_flags.define) as main:
+        main(f"--run_dir={run.path}", "--format=saved_model,keras", f"--out={out}")
+    assert "saved_model: saved_model, largest error" in capsys.readouterr().out
     assert {"saved_model", "generator.keras", "README.md", "samples.png"} == {
         path.name for path in out.iterdir()
     }

@@ -166,9 +166,8 @@ def test_requests_of_one_psi_are_computed_together(tiny_gat):
 
 
 @pytest.mark.slow
-def test_a_gat_is_served_with_psi(tiny_gat, tmp_path):
-    endpoints.write_saved_model(tiny_gat, tmp_path / "saved_model")
-    with load.server(tmp_path / "saved_model", "--max_batch=4") as (_, address):
+def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
+    with load.server(saved_gat, "--max_batch=4") as (_, address):
         assert json.loads(get(address, "/healthz")[2])["truncates"] is True
         for query, psi in (("", 1.0), ("&psi=0.25", 0.25)):
             expected = tiny_gat(seeds.latents([4], 8), np.int32([2]), psi=psi)

@@ -121,5 +121,20 @@ def test_samples_are_the_top_of_the_last_grid_of_a_system_s_first_run(rows, tmp_
         np.testing.assert_array_equal(axes.images[0].get_array(), part["expected"])
 
 
+def test_samples_of_a_system_are_a_line_where_all_have_as_many_values(tmp_path):
+    settings = [("A", "0.1"), ("A", "0.2"), ("A", "1"), ("B", "0.1"), ("B", "0.2"), ("B", "1")]
+    rows = [row(system, axes={"subset": value}) for system, value in settings]
+    for i, part in enumerate(rows):
+        part["run_dir"] = tmp_path / str(i)
+        (part["run_dir"] / "samples").mkdir(parents=True)
+        (part["run_dir"] / "flags.cfg").write_text("--grid=4\n")
+        tiles = np.zeros((16, 8, 8, 3), np.uint8)
+        sheet = pictures.grid(tiles, columns=4)
+        pictures.save_png(part["run_dir"] / "samples/samples_000012.000kimg.png", sheet)
+    axes = gallery.samples(rows).axes
+    assert [a.get_title().split(",")[0] for a in axes] == ["A"] * 3 + ["B"] * 3
+    assert axes[0].get_gridspec().ncols == 3
+
+
 def test_without_run_directories_there_are_no_samples_to_show(rows):
     assert gallery.samples(rows) is None

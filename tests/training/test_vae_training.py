@@ -1,15 +1,15 @@
 """The compact autoencoder learns a small set, is repeatable, and records how good it is."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from in_process import command
 from PIL import Image
 
+from ladagan_tf import train_vae
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags import train_vae as train_vae_flags
 from ladagan_tf.models.vae import AutoencoderKL
 from ladagan_tf.training import vae as training
 from ladagan_tf.weights import vae_weights
@@ -115,15 +115,13 @@ def test_it_lies_beside_its_set_by_default():
 
 
 @pytest.mark.slow
-def test_the_command_with_the_same_seed_makes_the_same_network(plain, trained, tmp_path, request):
+def test_the_command_with_the_same_seed_makes_the_same_network(plain, trained, tmp_path, capsys):
     out = tmp_path / "v.keras"
     arguments = [f"--dataset={plain}", f"--out={out}", "--kimg=0.8", "--widths=16,16"]
-    done = subprocess.run(
-        [sys.executable, "-m", "ladagan_tf.train_vae", *arguments],
-        cwd=request.config.rootpath, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.startswith(f"{out}: 8 x 8 x 4 latents, ") and "held-out" in done.stdout
+    with command(train_vae, train_vae_flags.define) as main:
+        main(*arguments)
+    said = capsys.readouterr().out
+    assert said.startswith(f"{out}: 8 x 8 x 4 latents, ") and "held-out" in said
     first, again = (vae_weights.load(path)[0].get_weights() for path in (trained, out))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
