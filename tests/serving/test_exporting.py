@@ -91,6 +91,8 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     needs = {name: form.packages for name, form in exporting.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
+    if kind == "gat":  # a SavedModel of it is compared in test_an_exported_gat_opens_truncated
+        names.remove("saved_model")
     said = []
     generator = request.getfixturevalue(kind)
     errors = exporting.export(generator, tmp_path / "out", names, say=said.append)
