@@ -1,0 +1,24 @@
+"""What is recorded of a machine is what this process may use of it."""
+
+import os
+
+import pytest
+import tensorflow as tf
+
+from ladagan_tf.hardware import hardware, usable_cores
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
+def test_cores_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert usable_cores() == hardware()["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert usable_cores() == len(allowed)
+
+
+def test_the_processor_has_a_name_and_gpus_are_listed():
+    found = hardware()
+    assert found["cpu"] and len(found["gpus"]) == len(tf.config.list_physical_devices("GPU"))
