@@ -117,7 +117,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     for picture in (parts / "samples").glob("*_000000.024kimg.png"):
         picture.unlink()
     code, output = finish(start(command(folder, parts)))  # the rest, in a process of its own
-    assert code == 0, output
+    assert code == 0 and "step 3 of 6" in output, output
     assert_identical(parts, whole, STEPS)
     names = {path.name for path in (whole / "samples").iterdir()}
     assert {"samples_000000.024kimg.png", "samples_psi0.5_000000.024kimg.png"} <= names
