@@ -92,7 +92,7 @@ def save_png(path, image):
 
 
 def drawing(figure):
-    """A matplotlib figure of lines and text as PNG: bytes, a fifth of those of full colour."""
+    """A matplotlib figure of lines and text as PNG bytes, a third of those of full colour."""
     full, palette = io.BytesIO(), io.BytesIO()
     figure.savefig(full, format="png")
     image = Image.open(full).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)

@@ -146,24 +146,23 @@ def test_the_quick_metric_is_recorded_and_its_best_checkpoint_kept(reference):
     assert best.name == f"step-{min(measured, key=measured.get):08d}"
 
 
-def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(
-    dataset, reference, tmp_path
-):
-    """The last time from its flags.cfg alone."""
+def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(reference, tmp_path):
+    """From the reference's flags.cfg alone: so that reproduces a run, too."""
     run_dir = tmp_path / "run"
-    process = start(command(dataset, run_dir, "--checkpoint_kimg=0.008"))
+    flagfile = f"--flagfile={reference / 'flags.cfg'}"
+    again = [sys.executable, "train.py", flagfile, f"--run_dir={run_dir}"]
+    process = start([*again, "--checkpoint_kimg=0.008"])
     wait_for_checkpoint(run_dir, process, 1)
     process.send_signal(signal.SIGTERM)
     code, output = finish(process)
     assert code == 0, output
     assert "stopped by SIGTERM; run the same command to continue" in output
     stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
-    process = start(command(dataset, run_dir))
+    process = start(again)
     wait_for_checkpoint(run_dir, process, min(stopped + 2 - stopped % 2, STEPS))
     process.kill()
     finish(process)
-    alone = [sys.executable, "train.py", f"--flagfile={run_dir / 'flags.cfg'}"]
-    code, output = finish(start(alone))
+    code, output = finish(start(again))
     assert code == 0, output
     assert_identical(run_dir, reference, STEPS)
 

@@ -125,7 +125,7 @@ class AdversarialModel(keras.Model):
         self.micro_batches = micro_batches
         self.clip_norm = clip_norm
         # Without AutoGraph here and elsewhere: no code of ours branches on tensors, and converting
-        # it is a fifth of the time until the first step.
+        # it is a fifth of the time that a tiny run takes.
         compiled = functools.partial(tf.function, autograph=False, jit_compile=jit)
         self._d_gradients = compiled(self._discriminator_gradients)
         self._g_gradients = compiled(self._generator_gradients)
