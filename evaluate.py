@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 from absl import app, flags, logging
 
-from ladagan_tf import image_files, trained
+from ladagan_tf import devices, image_files, trained
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import (
@@ -24,7 +24,7 @@ from ladagan_tf.evaluation import (
 )  # fmt: skip
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.training import run, strategy
+from ladagan_tf.training import run
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -35,7 +35,7 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        place = strategy.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+        place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
         with place.scope():
             if FLAGS.cost:
                 report_cost()
@@ -62,7 +62,7 @@ def evaluate(place):
     names = measure.check_metrics(
         FLAGS.metrics, extractor and extractor.name, isinstance(real, images.Images)
     )
-    jit = strategy.use_jit(FLAGS.jit)
+    jit = devices.use_jit(FLAGS.jit)
     sets = [given] if given else generated_sets(generator, real, extractor, place, jit)
     with saved_samples(sets[0]) as archive:
         found = protocol.evaluate(
@@ -97,7 +97,7 @@ def report_cost():
         elif generator.network:
             print(paper_costs.comparison([]))
             print(paper_costs.generator_row("this one", generator.network))
-    print(speed.speed_report(generator, jit=strategy.use_jit(FLAGS.jit)))
+    print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))
 
 
 def open_generator():

@@ -6,13 +6,13 @@ The same command again continues the run exactly where it stopped.
 import keras
 from absl import app, flags, logging
 
+from ladagan_tf import devices
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import cost, features, gat_cost
 from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.training import strategy
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import continue_run
 from ladagan_tf.training.run import RunDirectory
@@ -26,7 +26,7 @@ def main(argv):
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         recorded = train_flags.resolve()
-        place = strategy.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+        place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
         folder = None if FLAGS.dry_run else open_dataset(recorded)
         keras.utils.set_random_seed(FLAGS.seed)  # initial weights
         with place.scope():
@@ -63,7 +63,7 @@ def build(folder=None):
     gan = AdversarialModel(*networks, objective, FLAGS.seed, FLAGS.spike_factor)
     gan.compile(
         *(
-            strategy.make_optimizer(
+            devices.make_optimizer(
                 system.learning_rate(base, network),
                 FLAGS.beta1,
                 FLAGS.beta2,
@@ -77,7 +77,7 @@ def build(folder=None):
         ema_rampup_ratio=FLAGS.ema_rampup,
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
-        jit=strategy.use_jit(FLAGS.jit),
+        jit=devices.use_jit(FLAGS.jit),
     )
     return gan
 

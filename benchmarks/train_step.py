@@ -59,9 +59,9 @@ def measure(arguments):
     from absl import flags
 
     import train
+    from ladagan_tf.devices import use_jit
     from ladagan_tf.evaluation import cost, gat_cost
     from ladagan_tf.flags import train as train_flags
-    from ladagan_tf.training.strategy import use_jit
 
     for set_threads in (
         tf.config.threading.set_intra_op_parallelism_threads,

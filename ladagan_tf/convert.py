@@ -21,11 +21,11 @@ from absl import app, flags, logging
 
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.outputs import new_file, vacant
 from ladagan_tf.serving import (
     official_fields,
     official_folder,

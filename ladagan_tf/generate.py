@@ -18,8 +18,8 @@ from absl import app, flags, logging
 
 from ladagan_tf import image_files, pictures, sampling, seeds, trained
 from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.files import writing
 from ladagan_tf.flags import generate as generate_flags
-from ladagan_tf.outputs import writing
 
 FLAGS = flags.FLAGS
 DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8}

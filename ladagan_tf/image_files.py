@@ -14,8 +14,7 @@ import tqdm
 from PIL import Image
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, write_text
-from ladagan_tf.outputs import vacant, writing
+from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
 
 ABOUT = "samples.json"  # in a folder of images: which generator made them

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation.features import replicated
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder
@@ -74,7 +74,7 @@ def collect(
         extractor: features.Extractor; None where only patches are asked for.
         needs: Needs.
         batch_size: int, images per call of the network.
-        strategy, jit: see `features.replicated`.
+        strategy, jit: see `devices.replicated`.
         archive: function called with each uint8 batch, e.g. to save it; or None.
         progress: str shown beside a progress bar; None shows none.
 

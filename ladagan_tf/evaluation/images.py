@@ -14,8 +14,8 @@ import numpy as np
 from ladagan_tf import pictures, seeds
 from ladagan_tf.data import pipeline, records, sources
 from ladagan_tf.data.conversion import UnusableImageError, to_rgb
+from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation.features import replicated
 
 ROUNDING = "(x + 1) * 127.5, clipped to [0, 255], rounded to nearest"
 
@@ -147,7 +147,7 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False, cla
         seed: int >= 0, which set of `count` images.
         labels: see `seeds.labels`; None: "balanced" for a conditional generator, none for an
             unconditional one.
-        strategy, jit: see `features.replicated`.
+        strategy, jit: see `devices.replicated`.
         class_counts: see `seeds.labels`.
 
     Raises:

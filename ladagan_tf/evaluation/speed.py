@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import seeds
-from ladagan_tf.evaluation.features import replicated
+from ladagan_tf.devices import replicated
 
 BATCH_SIZES = (1, 8, 64)
 WARM_UP, REPEATS = 2, 7

@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import outputs, pictures, seeds
+from ladagan_tf import pictures, seeds
 from ladagan_tf.errors import InputError
+from ladagan_tf.files import new_folder
 from ladagan_tf.serving import card, endpoints
 
 LIMIT = 1e-5
@@ -66,7 +67,7 @@ def export(trained, out, formats, run=None, say=print):
         raise InputError(
             f"{trained.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
-    with outputs.new_folder(out) as folder:
+    with new_folder(out) as folder:
         errors = {}
         for name in formats:
             errors[name] = _write_and_compare(name, trained, folder)

@@ -5,11 +5,11 @@ import pathlib
 
 import numpy as np
 
+from ladagan_tf import devices
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import write_text
+from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.models.ladagan import Generator
 from ladagan_tf.models.ladagan_discriminator import Discriminator
-from ladagan_tf.outputs import new_folder
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_folder as official
 from ladagan_tf.serving.official import (
@@ -21,7 +21,6 @@ from ladagan_tf.serving.official import (
     optimizer_names,
 )
 from ladagan_tf.trained import load_part, read_network
-from ladagan_tf.training import strategy
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.checkpoints import Checkpoints, find_checkpoint, read_part
 from ladagan_tf.training.lada import LadaObjective
@@ -253,7 +252,7 @@ def adversarial_model(generator, discriminator, averaged, objective, flags, sour
     gan = AdversarialModel(generator, discriminator, averaged, objective)
     averaged.set_weights(weights)
     precision = flags.get("precision", "float32")
-    gan.compile(*(strategy.make_optimizer(rate, *betas, precision, epsilon) for rate in rates))
+    gan.compile(*(devices.make_optimizer(rate, *betas, precision, epsilon) for rate in rates))
     return gan
 
 

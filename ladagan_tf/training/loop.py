@@ -6,10 +6,10 @@ import keras
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline
+from ladagan_tf.devices import worker
 from ladagan_tf.models.decoded import DecodedGenerator
 from ladagan_tf.training import callbacks, observers
 from ladagan_tf.training.checkpoints import Checkpoints
-from ladagan_tf.training.strategy import worker
 
 
 def continue_run(

@@ -8,14 +8,15 @@ import pytest
 from PIL import Image
 from tiny_dinov2 import FEATURES, save_preset
 
+from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation.features import classifier, open_extractor, replicated
+from ladagan_tf.evaluation.features import classifier, open_extractor
 
 TWO_REPLICAS = """
 import numpy as np, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from ladagan_tf.evaluation.features import replicated
+from ladagan_tf.devices import replicated
 double = replicated(lambda x, y: {"a": 2 * x, "b": [y + 1]},
                     tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 for rows in (5, 5, 3, 1):

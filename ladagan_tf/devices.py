@@ -4,12 +4,10 @@ import json
 import os
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-
-STRATEGIES = ("none", "mirrored", "multiworker", "tpu")
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def make_strategy(name, virtual_cpus=1):
@@ -78,3 +76,48 @@ def make_optimizer(learning_rate, beta1, beta2, precision, epsilon=1e-7):
     """
     adam = keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon=epsilon)
     return keras.optimizers.LossScaleOptimizer(adam) if precision == "mixed_float16" else adam
+
+
+def replicated(function, strategy=None, jit=False):
+    """Runs a function of batches on every replica of a strategy.
+
+    Each replica takes consecutive rows, and results come back in the order of the rows, so that
+    nothing depends on how many replicas there are. All calls are padded to the size of the first
+    one: a last partial batch is neither dropped nor compiled anew.
+
+    Args:
+        function: from tensors (b, ...) to a nested structure of tensors (b, ...).
+        strategy: tf.distribute.Strategy; None is the current one.
+        jit: bool, compile with XLA.
+
+    Returns:
+        Function from arrays (B, ...) to the same structure of NumPy arrays (B, ...).
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    replicas = strategy.num_replicas_in_sync
+    compiled = tf.function(function, autograph=False, jit_compile=jit)
+    step = tf.function(lambda *parts: strategy.run(compiled, args=parts), autograph=False)
+    share = 0  # rows per replica, set by the first call
+
+    def call(*arrays):
+        nonlocal share
+        rows = len(arrays[0])
+        share = share or -(-rows // replicas)
+        missing = share * replicas - rows
+        if missing < 0:
+            raise ValueError(f"a batch of {rows} after a first one of {share * replicas}")
+        padded = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in arrays]
+
+        values = [
+            strategy.experimental_distribute_values_from_function(
+                lambda context, a=a: tf.constant(
+                    a[context.replica_id_in_sync_group * share :][:share]
+                )
+            )
+            for a in padded
+        ]
+        results = step(*values)
+        flat = [strategy.experimental_local_results(v) for v in keras.tree.flatten(results)]
+        return keras.tree.pack_sequence_as(results, [np.concatenate(v)[:rows] for v in flat])
+
+    return call
