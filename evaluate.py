@@ -23,7 +23,7 @@ from ladagan_tf.evaluation import (
     speed,
 )  # fmt: skip
 from ladagan_tf.flags import evaluate as evaluate_flags
-from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.training import run
 from ladagan_tf.weights import vae_weights
 

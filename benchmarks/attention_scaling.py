@@ -59,16 +59,16 @@ QUADRATIC = ("dot_product", "gat_dot_product")
 
 def kinds():
     """Names of what is measured: of `make_attention`, and GAT's two as the networks have them."""
-    from ladagan_tf.models.attention_kinds import ATTENTIONS
+    from ladagan_tf.models.attention import ATTENTIONS
 
     return [*ATTENTIONS, "gat_additive", "gat_dot_product"]
 
 
 def make_attend(kind, tokens):
     """A layer for so many tokens, and self-attention as a function of tokens (B, N, D)."""
-    from ladagan_tf.models.attention_kinds import make_attention
-    from ladagan_tf.models.gat_additive import GatAdditiveAttention
-    from ladagan_tf.models.gat_attention import GatAttention
+    from ladagan_tf.models.attention.kinds import make_attention
+    from ladagan_tf.models.gat.additive import GatAdditiveAttention
+    from ladagan_tf.models.gat.attention import GatAttention
 
     shape = (None, tokens, _WIDTH.value)
     if kind == "gat_additive":

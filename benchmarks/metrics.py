@@ -165,7 +165,7 @@ def our_network(images, xla):
     import keras
     import tensorflow as tf
 
-    from ladagan_tf.models.inception import Inception
+    from ladagan_tf.models.features.inception import Inception
 
     tf.config.experimental.enable_tensor_float_32_execution(False)  # FID is a float32 number
     network = Inception()

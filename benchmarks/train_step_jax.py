@@ -23,9 +23,9 @@ import keras
 import numpy as np
 
 from ladagan_tf.evaluation import cost
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.sizes import PRESETS
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.step import (
     discriminator_gradients,

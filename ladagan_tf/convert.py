@@ -25,7 +25,7 @@ from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.serving import (
     official_fields,
     official_folder,

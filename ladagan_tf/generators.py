@@ -70,7 +70,7 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
         network: keras.Model with `noise_dim` and `resolution`, and `num_classes` if conditional.
             With a `mean_style`, its call takes psi and guidance, and `about` tells them.
         about: dict, see `Trained`.
-        psi, guidance: see `models.gat.GatGenerator`; other values than 1 need a mean style.
+        psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
 
     Raises:
         InputError: if it is no generator, or psi or guidance are out of range or not for it.

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.generators import Trained, of_network
-from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.models.gat import GatGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 from ladagan_tf.training.run import RunDirectory
 from ladagan_tf.weights import vae_weights

@@ -5,7 +5,7 @@ import dataclasses
 
 import keras
 
-from ladagan_tf.models.gat_sizes import SIZES
+from ladagan_tf.models.gat.sizes import SIZES
 
 # Parameters by size and patch. They include the table of positions and, in the generator, the patch
 # embedding of an image that the official code multiplies by zero.

@@ -12,8 +12,8 @@ from train_processes import PARTS
 import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_model needs
 from ladagan_tf import trained
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat import GatDiscriminator
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.gat.networks import GatDiscriminator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.serving import official_gat, official_gat_runs
 from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 from ladagan_tf.weights import vae_weights

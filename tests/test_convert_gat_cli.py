@@ -13,8 +13,8 @@ from ladagan_tf import convert, trained
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.serving import official_gat
 from ladagan_tf.training.batches import scale_images
 from ladagan_tf.training.run import read_flags

@@ -11,8 +11,8 @@ from rule_weights import rule_weights
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
-from ladagan_tf.models.inception import Inception
-from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.features.inception import Inception
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
 

@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.lada.generator import Generator
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -17,7 +17,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.inception_weights import canonical, graph_names
 from ladagan_tf.evaluation.statistics import Moments
-from ladagan_tf.models.inception import Inception, resize_bilinear_tf1
+from ladagan_tf.models.features.inception import Inception, resize_bilinear_tf1
 from ladagan_tf.weights.reading import read_weights
 
 # --------------------------------------------------------------------------------- Inception
@@ -135,7 +135,7 @@ import sys
 import numpy as np, tensorflow as tf
 sys.path[:0] = ["tests"]
 from rule_weights import rule_weights
-from ladagan_tf.models.inception import Inception
+from ladagan_tf.models.features.inception import Inception
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

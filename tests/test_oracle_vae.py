@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from rule_weights import crc32, rule_weights
 
-from ladagan_tf.models.vae import AutoencoderKL, kl_per_image, split_moments
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
 
 CASES = [("tiny", "sq"), ("tiny", "odd"), ("tiny", "flat"), ("sd1", "sq"), ("sd1", "rect")]
 MOMENTS_ATOL, DECODE_ATOL = 3e-5, 6e-5

@@ -16,7 +16,7 @@ import pytest
 from keras import ops
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat_attention import rope_tables, rotate, sincos_table
+from ladagan_tf.models.gat.attention import rope_tables, rotate, sincos_table
 from ladagan_tf.serving import official_gat
 from ladagan_tf.serving.official_gat import (
     load_state,

@@ -11,8 +11,8 @@ import pytest
 from keras import ops
 
 from ladagan_tf.devices import make_optimizer
-from ladagan_tf.models import dinov2
-from ladagan_tf.models.bicubic import resize_tokens
+from ladagan_tf.models.features import dinov2
+from ladagan_tf.models.features.bicubic import resize_tokens
 from ladagan_tf.training.batches import sample_posterior
 from ladagan_tf.training.teachers import ImageTeacher
 

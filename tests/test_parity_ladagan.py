@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.models.attention import AdditiveAttention
-from ladagan_tf.models.ladaformer import Ladaformer
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
-from ladagan_tf.models.layers import DownBlock
-from ladagan_tf.models.norms import SelfModulatedLayerNorm
+from ladagan_tf.models.attention.additive import AdditiveAttention
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.ladaformer import Ladaformer
+from ladagan_tf.models.lada.layers import DownBlock
+from ladagan_tf.models.lada.norms import SelfModulatedLayerNorm
 from ladagan_tf.serving.official import (
     attention_names,
     discriminator_names,

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from ladagan_tf import seeds, trained
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
 from ladagan_tf.weights.reading import content_sha256

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.models.gat import GatGenerator
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory
 

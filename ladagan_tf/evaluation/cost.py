@@ -15,8 +15,8 @@ from ladagan_tf.evaluation.layer_cost import (
     mlp_multiply_adds,
     norm_multiply_adds,
 )
-from ladagan_tf.models.ladagan import GRID, MAPPING_LAYERS
-from ladagan_tf.models.ladagan_discriminator import DISCRIMINATOR_GRID
+from ladagan_tf.models.lada.discriminator import DISCRIMINATOR_GRID
+from ladagan_tf.models.lada.generator import GRID, MAPPING_LAYERS
 
 LOGITS_SIDE, LOGITS_KERNEL = 5, 4
 
@@ -41,7 +41,7 @@ def generator_multiply_adds(generator):
     """Multiply-adds of one image, from the generator's configuration.
 
     Args:
-        generator: `models.ladagan.Generator`.
+        generator: `models.lada.generator.Generator`.
 
     Returns:
         int.
@@ -78,7 +78,7 @@ def discriminator_multiply_adds(discriminator):
     """Multiply-adds of one image, from the discriminator's configuration.
 
     Args:
-        discriminator: `models.ladagan.Discriminator`.
+        discriminator: `models.lada.generator.Discriminator`.
 
     Returns:
         int.
@@ -111,7 +111,7 @@ def generator_activations(generator):
     before and after its GELU (2 N m).
 
     Args:
-        generator: `models.ladagan.Generator`.
+        generator: `models.lada.generator.Generator`.
 
     Returns:
         int.
@@ -141,7 +141,7 @@ def discriminator_activations(discriminator):
     and the normed output.
 
     Args:
-        discriminator: `models.ladagan.Discriminator`.
+        discriminator: `models.lada.generator.Discriminator`.
 
     Returns:
         int.
@@ -185,7 +185,7 @@ def memory_estimate(
     fuse elementwise operations and store less. Expect the right order of magnitude.
 
     Args:
-        generator, discriminator: `models.ladagan` networks.
+        generator, discriminator: `models.lada.generator` networks.
         batch_size: int, images per device and step.
         micro_batches: int, parts the batch is computed in; must divide it.
         bytes_per_activation: int, 4 for float32 and 2 for the half precisions.
@@ -233,7 +233,7 @@ def training_multiply_adds(generator, discriminator):
     needs only the gradient of the images.
 
     Args:
-        generator, discriminator: `models.ladagan` networks.
+        generator, discriminator: `models.lada.generator` networks.
 
     Returns:
         int.
@@ -245,7 +245,7 @@ def report(generator, discriminator, batch_size, **step):
     """Parameters, multiply-adds and the memory estimate of a training step, as text.
 
     Args:
-        generator, discriminator: `models.ladagan` networks.
+        generator, discriminator: `models.lada.generator` networks.
         batch_size: int, images per device and step.
         **step: the other arguments of `memory_estimate`.
 

@@ -11,7 +11,7 @@ def decoder_multiply_adds(vae, latent_size):
     """Multiply-adds of decoding the latents of one image.
 
     Args:
-        vae: `models.vae.AutoencoderKL`.
+        vae: `models.vae.autoencoder.AutoencoderKL`.
         latent_size: int, side of the latents.
 
     Returns:
@@ -40,7 +40,7 @@ def report(network):
     """Parameters and multiply-adds of a generator of latents and of its decoder, as text.
 
     Args:
-        network: `models.decoded.DecodedGenerator`.
+        network: `models.gat.decoded.DecodedGenerator`.
     """
     generator, vae = network.generator, network.vae
     decoder = parameter_counts(vae.decoder)[0] + parameter_counts(vae.post_quant_conv)[0]

@@ -5,7 +5,7 @@ Counted as in `evaluation.cost`, which also counts parameters: matrix products o
 """
 
 from ladagan_tf.evaluation.cost import memory_parts, network_line
-from ladagan_tf.models.gat_layers import swiglu_width
+from ladagan_tf.models.gat.layers import swiglu_width
 
 
 def _block(network, tokens):
@@ -18,7 +18,7 @@ def generator_multiply_adds(generator):
     """Multiply-adds of one sample's latents, without guidance.
 
     Args:
-        generator: `models.gat.GatGenerator`.
+        generator: `models.gat.networks.GatGenerator`.
 
     Returns:
         int.
@@ -34,7 +34,7 @@ def discriminator_multiply_adds(discriminator, features=True):
     """Multiply-adds of one sample, all its levels at once.
 
     Args:
-        discriminator: `models.gat.GatDiscriminator`.
+        discriminator: `models.gat.networks.GatDiscriminator`.
         features: bool, count the alignment head, which only clean real images need.
 
     Returns:
@@ -59,7 +59,7 @@ def training_multiply_adds(generator, discriminator):
     alignment head is counted in every pass of D.
 
     Args:
-        generator, discriminator: `models.gat` networks.
+        generator, discriminator: `models.gat.networks` networks.
 
     Returns:
         int.
@@ -82,7 +82,7 @@ def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes
     the backward pass; with `remat` only the blocks' inputs of each, and one block at a time.
 
     Args:
-        generator, discriminator: `models.gat` networks.
+        generator, discriminator: `models.gat.networks` networks.
         batch_size: int, samples per device and step.
         micro_batches: int, parts the batch is computed in.
         bytes_per_activation: int, 4 for float32 and 2 for the half precisions. D's own phase is in
@@ -109,7 +109,7 @@ def report(generator, discriminator, batch_size, **step):
     """Parameters, multiply-adds and the memory estimate of a training step, as text.
 
     Args:
-        generator, discriminator: `models.gat` networks.
+        generator, discriminator: `models.gat.networks` networks.
         batch_size: int, samples per device and step.
         **step: the other arguments of `memory_estimate`.
 

@@ -1,7 +1,7 @@
 """Where the weights of FID's Inception come from, and what proves which ones they are."""
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.inception import STAGES, Conv, Inception, Pool, module_name
+from ladagan_tf.models.features.inception import STAGES, Conv, Inception, Pool, module_name
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
 from ladagan_tf.weights.reading import content_sha256, read_weights
 

@@ -8,7 +8,7 @@ def attention_multiply_adds(kind, tokens, width, heads, *, score, rank, window):
     """Multiply-adds of an attention layer for one image.
 
     Args:
-        kind: one of `models.attention_kinds.ATTENTIONS`.
+        kind: one of `models.attention.ATTENTIONS`.
         tokens, width, heads: ints, N, D and H; N is the square of a side.
         score: of "additive".
         rank: int, r of "linformer".

@@ -1,8 +1,8 @@
 """What generators cost beside the numbers that the LadaGAN paper prints (Sec. IV), as text."""
 
 from ladagan_tf.evaluation.cost import generator_multiply_adds, parameter_counts
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.sizes import PRESETS
 
 # Parameters and "FLOPs", by preset.
 PAPER = {
@@ -26,7 +26,7 @@ def comparison(presets=PRESETS):
     """The generators of the presets beside the numbers that the paper prints, as text.
 
     Args:
-        presets: names, keys of `models.sizes.PRESETS`.
+        presets: names, keys of `models.lada.sizes.PRESETS`.
     """
     lines = [
         "The paper's FLOPs are multiply-adds, truncated; FLOPs are twice the multiply-adds.",

@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf import seeds
 from ladagan_tf.flags import measuring, truncation
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.models.lada.sizes import PRESETS
 
 
 def define():

@@ -4,10 +4,9 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags.lists import integers
-from ladagan_tf.models.ladaformer import MODULATIONS
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.sizes import MODULATIONS, PRESETS
 from ladagan_tf.training.lada import LadaObjective
 
 FLAGS = flags.FLAGS

@@ -8,7 +8,7 @@ from absl import flags
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.flags import gat, lada, measuring
-from ladagan_tf.models.attention_kinds import ATTENTIONS
+from ladagan_tf.models.attention import ATTENTIONS
 
 FLAGS = flags.FLAGS
 SYSTEMS = {"lada": lada, "gat": gat}

@@ -6,7 +6,7 @@ import ladagan_tf
 from ladagan_tf import results
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.training.run import read_flags
 
 NAME = "README.md"

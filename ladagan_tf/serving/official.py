@@ -4,7 +4,7 @@ The official names are `tf.train.Checkpoint` object paths, e.g.
 `generator/block_8/attn/wq/kernel`; kernels have the same layout as ours, so converting is renaming.
 """
 
-from ladagan_tf.models.ladagan import GRID
+from ladagan_tf.models.lada.generator import GRID
 
 ATTENTION = {
     "wq": "query",

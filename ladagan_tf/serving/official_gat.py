@@ -11,8 +11,8 @@ import numpy as np
 import safetensors
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
-from ladagan_tf.models.gat_attention import rope_tables
+from ladagan_tf.models.gat.attention import rope_tables
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.serving.official import describe, differences, load_official
 from ladagan_tf.serving.official_gat_names import official_names
 from ladagan_tf.weights.damage import one_line_about

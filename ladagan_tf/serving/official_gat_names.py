@@ -7,7 +7,7 @@ A PyTorch linear weight is (outputs, inputs) and a patch embedding (outputs, cha
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.gat import GatGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
 
 
 class OfficialView:

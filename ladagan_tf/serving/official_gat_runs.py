@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder
-from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_gat
 from ladagan_tf.serving.official_runs import adversarial_model, open_run_part

@@ -8,8 +8,8 @@ import numpy as np
 from ladagan_tf import devices
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder, write_text
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_folder as official
 from ladagan_tf.serving.official import (

@@ -9,7 +9,7 @@ import numpy as np
 from ladagan_tf import results
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import cost, gat_cost
-from ladagan_tf.models.gat import GatGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
 from ladagan_tf.training.run import RunDirectory, read_flags
 

@@ -14,7 +14,7 @@ def sample_posterior(moments, noise, scaling_factor):
     Args:
         moments: float tensor (B, S, S, 2C): mean, then standard deviation.
         noise: float32 tensor (B, S, S, C), standard normal.
-        scaling_factor: float, see `models.vae.AutoencoderKL`.
+        scaling_factor: float, see `models.vae.autoencoder.AutoencoderKL`.
 
     Returns:
         float32 tensor (B, S, S, C).

@@ -149,7 +149,7 @@ class GatObjective:
         """Moves the mean styles, by the z of the G phase.
 
         Args:
-            generator: models.gat.GatGenerator.
+            generator: models.gat.networks.GatGenerator.
             batch, draws: of the G phase.
             total: see `Mapping.updated_mean_style`.
         """
@@ -161,7 +161,7 @@ class GatObjective:
         """D's loss and its parts.
 
         Args:
-            discriminator: models.gat.GatDiscriminator.
+            discriminator: models.gat.networks.GatDiscriminator.
             batch: what `batch` returned.
             fake: generated stages (B, S, S, K, C), constants here.
             draws: as `discriminator_draws` describes.

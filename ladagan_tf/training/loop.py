@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.devices import worker
-from ladagan_tf.models.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.training import callbacks, observers
 from ladagan_tf.training.checkpoints import Checkpoints
 
@@ -50,7 +50,7 @@ def continue_run(
         grid: int, rows and columns of sample grids.
         metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
         metric_kimg: float, interval of its measurements.
-        vae: models.vae.AutoencoderKL that decodes what a generator of latents makes, or None.
+        vae: AutoencoderKL that decodes what a generator of latents makes, or None.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.

@@ -70,7 +70,7 @@ class RunDirectory:
         Args:
             flags: dict of text.
             networks: keras.Models, by whose names their configurations are found.
-            vae: models.vae.AutoencoderKL of a GAT run, or None.
+            vae: models.vae.autoencoder.AutoencoderKL of a GAT run, or None.
         """
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,9 @@ from keras import ops
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.evaluation.features import weights_sha256
-from ladagan_tf.models.bicubic import resize, resize_tokens
-from ladagan_tf.models.classifier import LAST_SIDE
-from ladagan_tf.models.dinov2 import DinoV2
+from ladagan_tf.models.features.bicubic import resize, resize_tokens
+from ladagan_tf.models.features.classifier import LAST_SIDE
+from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.training.augment import translation
 from ladagan_tf.training.latent_augment import FLIP_RATE
 from ladagan_tf.weights import dinov2_weights
@@ -80,7 +80,7 @@ class ClassifierMaps:
     """Our classifier as `DinoV2` is called: its features, and its last map as patches.
 
     Args:
-        network: models.classifier.Classifier.
+        network: models.features.classifier.Classifier.
     """
 
     def __init__(self, network):

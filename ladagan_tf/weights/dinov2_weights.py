@@ -8,7 +8,7 @@ import pathlib
 import keras
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.dinov2 import SIDE
+from ladagan_tf.models.features.dinov2 import SIDE
 from ladagan_tf.weights.reading import content_sha256
 
 BASE, LARGE = "dinov2_base", "dinov2_large"  # ViT-B/14 and ViT-L/14, without registers

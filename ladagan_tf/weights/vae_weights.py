@@ -5,8 +5,8 @@ import pathlib
 import keras
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models import vae_names
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.vae import names
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
@@ -114,8 +114,8 @@ def _load_keras(path, dtype):
 
 def _load_weights(path, dtype):
     try:
-        tensors = vae_names.canonical(read_weights(path))
-        vae = AutoencoderKL(**vae_names.sizes(tensors), dtype=dtype)
+        tensors = names.canonical(read_weights(path))
+        vae = AutoencoderKL(**names.sizes(tensors), dtype=dtype)
         vae.load_tensors(tensors)
     except ValueError as error:
         text = str(error)

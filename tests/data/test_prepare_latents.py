@@ -16,7 +16,7 @@ from ladagan_tf import prepare as command
 from ladagan_tf.data import latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights import vae_weights
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
-from ladagan_tf.models.classifier import Classifier
+from ladagan_tf.models.features.classifier import Classifier
 
 
 def test_it_learns_and_records_what_it_was_trained_on(two_tone, classifier_file):

@@ -17,8 +17,8 @@ from ladagan_tf.evaluation.cost import (
     memory_estimate,
     parameter_counts,
 )
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
 
 
 @EVERY_ROW

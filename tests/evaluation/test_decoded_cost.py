@@ -5,7 +5,7 @@ import pytest
 from traced_products import multiply_adds
 
 from ladagan_tf.evaluation.decoded_cost import decoder_multiply_adds, report
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 
 
 @pytest.mark.parametrize(("widths", "resnets"), [((8, 8), 1), ((4, 12, 8), 2)])

@@ -19,7 +19,7 @@ from ladagan_tf.evaluation.gat_cost import (
     memory_estimate,
     training_multiply_adds,
 )
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 
 
 @pytest.mark.parametrize(("name", "patch", "latent_size"), GENERATOR_GIGA)

@@ -16,7 +16,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import inception_weights
 from ladagan_tf.evaluation.inception_weights import NAME, canonical, find, graph_names, load
 from ladagan_tf.files import cache_folder
-from ladagan_tf.models.inception import Inception
+from ladagan_tf.models.features.inception import Inception
 
 CONTENT = b"as if these were weights"
 

@@ -6,7 +6,7 @@ from keras import ops
 from PIL import Image
 
 from ladagan_tf import pictures, seeds
-from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.lada.generator import Generator
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
 SIDE = 32

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 
 S, CLASSES, Z, K = 8, 5, 6, 4
 TINY = {"latent_size": S, "patch": 2, "width": 16, "depth": 4, "num_heads": 2}

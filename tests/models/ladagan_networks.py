@@ -4,8 +4,8 @@ import keras
 import pytest
 from paper_sizes import DISCRIMINATOR_WIDTHS
 
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
 
 Z = 6
 # Tiny token widths: the last is 64 so that a patch head reaches 256 pixels.

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.models.attention import SCORES, AdditiveAttention
+from ladagan_tf.models.attention import SCORES
+from ladagan_tf.models.attention.additive import AdditiveAttention
 
 B, N, D, H = 2, 5, 8, 2
 

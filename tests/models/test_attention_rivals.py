@@ -7,7 +7,8 @@ from keras import ops
 from traced_products import multiply_adds
 
 from ladagan_tf.evaluation.layer_cost import attention_multiply_adds
-from ladagan_tf.models.attention_kinds import ATTENTIONS, make_attention
+from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.models.attention.kinds import make_attention
 
 B, N, D, H = 2, 16, 8, 2  # a grid of 4 x 4 tokens
 RANK, WINDOW = 5, 2

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.attention import SCORES
-from ladagan_tf.models.attention_kinds import ATTENTIONS
-from ladagan_tf.models.ladaformer import Ladaformer
+from ladagan_tf.models.attention import ATTENTIONS, SCORES
+from ladagan_tf.models.lada.ladaformer import Ladaformer
 
 B, N, D, H, Z = 2, 16, 8, 2, 3  # a grid of 4 x 4 tokens
 SIZES = {"rank": 5, "window": 2}

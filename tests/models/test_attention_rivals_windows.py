@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.dot_product_attention import DotProductAttention
-from ladagan_tf.models.swin import (
+from ladagan_tf.models.attention.dot_product import DotProductAttention
+from ladagan_tf.models.attention.swin import (
     SwinAttention,
     SwinPair,
     from_windows,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladagan_tf.models.bicubic import bicubic_matrix, resize, resize_tokens
+from ladagan_tf.models.features.bicubic import bicubic_matrix, resize, resize_tokens
 
 SIZES = pytest.mark.parametrize("size, new_size", [(8, 20), (20, 8), (37, 16)])
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.models.decoded import DecodedGenerator
-from ladagan_tf.models.gat import GatGenerator
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 
 LABELS = np.int32([0, 2, 1])
 

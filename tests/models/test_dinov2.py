@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladagan_tf.models.dinov2 import DinoV2, prepared
+from ladagan_tf.models.features.dinov2 import DinoV2, prepared
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from gat_paper_sizes import (
 )
 from keras import ops
 
-from ladagan_tf.models.gat import GatGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
 
 
 def number(tensor):

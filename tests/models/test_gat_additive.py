@@ -7,7 +7,7 @@ from gat_in_numpy import B, C, D, H, T, affine, assert_close, number, rms_norm
 from gat_networks import LABELS, TINY, S, tiny_discriminator, tiny_generator
 from keras import ops
 
-from ladagan_tf.models.gat_additive import GatAdditiveAttention
+from ladagan_tf.models.gat.additive import GatAdditiveAttention
 from ladagan_tf.training.autodiff import value_and_grad
 
 N = T + 1  # a cls token in front of the grid's

@@ -5,7 +5,7 @@ import pytest
 from gat_in_numpy import B, C, D, G, H, T, affine, assert_close, number, rms_norm
 from keras import ops
 
-from ladagan_tf.models.gat_attention import GatAttention, rope_tables, rotate, sincos_table
+from ladagan_tf.models.gat.attention import GatAttention, rope_tables, rotate, sincos_table
 
 # ----------------------------------------------------------------------------------- positions
 

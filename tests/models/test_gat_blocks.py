@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from gat_in_numpy import B, C, G, H, T, affine, assert_close, number, rms_norm, silu
 
-from ladagan_tf.models.gat_blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
+from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 from gat_in_numpy import B, C, G, H, T, affine, assert_close, number, rms_norm, silu
 from keras import ops
 
-from ladagan_tf.models.gat_attention import GatAttention
-from ladagan_tf.models.gat_blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
-from ladagan_tf.models.gat_layers import (
+from ladagan_tf.models.gat.attention import GatAttention
+from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
+from ladagan_tf.models.gat.layers import (
     ClassTable,
     EqualLinear,
     RMSNorm,
@@ -16,7 +16,7 @@ from ladagan_tf.models.gat_layers import (
     rms_normalize,
     swiglu_width,
 )
-from ladagan_tf.models.gat_mapping import Mapping
+from ladagan_tf.models.gat.mapping import Mapping
 
 
 @pytest.fixture

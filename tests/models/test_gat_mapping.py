@@ -5,7 +5,7 @@ import pytest
 from gat_in_numpy import C, affine, assert_close, number, rms_norm, silu
 from keras import ops
 
-from ladagan_tf.models.gat_mapping import Mapping
+from ladagan_tf.models.gat.mapping import Mapping
 
 
 @pytest.fixture

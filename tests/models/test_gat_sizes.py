@@ -15,9 +15,9 @@ from gat_paper_sizes import (
     sizes,
 )
 
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
-from ladagan_tf.models.gat_layers import swiglu_width
-from ladagan_tf.models.gat_sizes import SIZES
+from ladagan_tf.models.gat.layers import swiglu_width
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.sizes import SIZES
 
 # ------------------------------------------------------------------------- the paper's sizes
 

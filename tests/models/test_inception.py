@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.inception import (
+from ladagan_tf.models.features.inception import (
     AVERAGE,
     EPSILON,
     Inception,

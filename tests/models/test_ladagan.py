@@ -19,7 +19,7 @@ from ladagan_networks import (
     tiny_generator,
 )
 
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
 
 # ----------------------------------------------------------------------------------- shapes
 

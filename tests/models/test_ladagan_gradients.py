@@ -12,8 +12,8 @@ from ladagan_networks import (
     tiny_generator,
 )
 
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.norms import BatchNormalization
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.norms import BatchNormalization
 
 
 def test_one_trace_serves_every_batch_size(tf, rng):

@@ -8,9 +8,9 @@ from ladagan_networks import (
 )
 from paper_sizes import DISCRIMINATOR, DISCRIMINATOR_WIDTHS, EVERY_ROW, zero_weights
 
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
-from ladagan_tf.models.sizes import PRESETS
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.sizes import PRESETS
 
 # ------------------------------------------------------------------------- the paper's sizes
 

@@ -15,8 +15,8 @@ from ladagan_networks import (
 from traced_products import multiply_adds
 
 from ladagan_tf.evaluation.cost import discriminator_multiply_adds, generator_multiply_adds
-from ladagan_tf.models.attention_kinds import ATTENTIONS
-from ladagan_tf.models.ladagan import GRID
+from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.models.lada.generator import GRID
 
 WIDTHS, HEADS, MLP = (32, 8, 8), 2, 4
 RANK, WINDOW = 5, 4

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.ladaformer import Ladaformer
-from ladagan_tf.models.layers import DownBlock, PositionEmbedding, UpBlock
-from ladagan_tf.models.norms import BatchNormalization, SelfModulatedLayerNorm
+from ladagan_tf.models.lada.ladaformer import Ladaformer
+from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, UpBlock
+from ladagan_tf.models.lada.norms import BatchNormalization, SelfModulatedLayerNorm
 
 B, N, D, Z = 2, 4, 8, 3
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.norms import BatchNormalization, LayerNormalization, normalize
+from ladagan_tf.models.lada.norms import BatchNormalization, LayerNormalization, normalize
 
 B, N, D = 2, 4, 8
 

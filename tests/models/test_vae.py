@@ -9,9 +9,9 @@ import tensorflow as tf
 from rule_weights import rule_weights
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models import vae_names
-from ladagan_tf.models.vae import AutoencoderKL, kl_per_image, split_moments
-from ladagan_tf.models.vae_layers import Downsample, GroupNorm, SpatialAttention, Upsample
+from ladagan_tf.models.vae import names
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
+from ladagan_tf.models.vae.layers import Downsample, GroupNorm, SpatialAttention, Upsample
 from ladagan_tf.weights import vae_weights
 
 SIZES = {"widths": (8, 16, 16), "resnets": 1, "groups": 4}
@@ -206,7 +206,7 @@ def test_every_spelling_loads(vae, spelling, tmp_path):
     other.load_tensors(tensors)
     for a, b in zip(other.get_weights(), vae.get_weights(), strict=True):
         equal(a, b)
-    assert vae_names.sizes(vae_names.canonical(tensors)) == {
+    assert names.sizes(names.canonical(tensors)) == {
         "widths": (8, 16, 16), "resnets": 1, "latent_channels": 4,
     }  # fmt: skip
 

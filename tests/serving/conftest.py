@@ -9,7 +9,7 @@ from keras import ops
 
 from ladagan_tf import trained
 from ladagan_tf.data.preparation import prepare
-from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.serving import endpoints
 from ladagan_tf.training.checkpoints import Checkpoints
 from ladagan_tf.training.run import RunDirectory

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.ladagan import Generator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.serving import official, official_fields, official_folder
 from ladagan_tf.serving.official import generator_names, optimizer_names
 

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.studies import plan, running
 from ladagan_tf.training.run import RunDirectory
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.training.gat import GatObjective
 
 tf = pytest.importorskip("tensorflow")

@@ -4,8 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.models.ladagan import Generator
-from ladagan_tf.models.ladagan_discriminator import Discriminator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.training.batches import scale_images
 from ladagan_tf.training.lada import LadaObjective
 

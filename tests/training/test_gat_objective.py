@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
-from ladagan_tf.models.gat_sizes import SIZES
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import gat
 from ladagan_tf.training.adversarial import AdversarialModel

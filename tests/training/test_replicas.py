@@ -39,7 +39,7 @@ def make():
     return model
 """
 GAT = """
-from ladagan_tf.models.gat import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.training.gat import GatObjective
 sizes = dict(latent_size=4, width=8, num_heads=2, num_classes=3, levels=2)
 moments = rng.normal(size=(12, 4, 4, 8)).astype("float32")

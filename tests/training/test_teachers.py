@@ -7,7 +7,7 @@ from keras import ops
 from tiny_dinov2 import FEATURES, save_preset
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.classifier import Classifier
+from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.teachers import (
     ClassifierMaps,

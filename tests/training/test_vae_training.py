@@ -10,7 +10,7 @@ from ladagan_tf.data import pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import train_vae as train_vae_flags
-from ladagan_tf.models.vae import AutoencoderKL
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.training import vae as training
 from ladagan_tf.weights import vae_weights
 

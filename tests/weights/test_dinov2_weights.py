@@ -8,7 +8,7 @@ import pytest
 from tiny_dinov2 import FEATURES, save_preset
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.dinov2 import DinoV2
+from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.weights.dinov2_weights import load, tensors
 from ladagan_tf.weights.reading import content_sha256
 

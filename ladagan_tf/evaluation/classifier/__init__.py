@@ -2,7 +2,7 @@
 
     python -m ladagan_tf.evaluation.classifier --dataset=data/emoji-64
 
-Features and classes of `models.classifier.Classifier` take the place of Inception's.
+Features and classes of `models.features.classifier.Classifier` take the place of Inception's.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ import tensorflow as tf
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
-from ladagan_tf.models.classifier import Classifier
+from ladagan_tf.models.features.classifier import Classifier
 
 KIMG = 80.0
 BATCH_SIZE = 64

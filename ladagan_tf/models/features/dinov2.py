@@ -3,8 +3,8 @@
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.bicubic import bicubic_matrix, resize
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.features.bicubic import bicubic_matrix, resize
 
 SIDE = 224  # pixels of what the network sees: 16 x 16 patches of 14
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
 
 WIDTHS = (32, 64, 128, 128, 128, 128)
 LAST_SIDE = 4  # pixels; strided convolutions halve the side down to this

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models import vae_names
-from ladagan_tf.models.vae_coders import Decoder, Encoder
-from ladagan_tf.models.vae_layers import conv
-from ladagan_tf.models.vae_tiling import decode_in_strips
+from ladagan_tf.models.vae import names
+from ladagan_tf.models.vae.coders import Decoder, Encoder
+from ladagan_tf.models.vae.layers import conv
+from ladagan_tf.models.vae.tiling import decode_in_strips
 
 SD1_WIDTHS = (128, 256, 512, 512)
 SD1_SCALING_FACTOR = 0.18215
@@ -130,18 +130,14 @@ class AutoencoderKL(keras.Model):
     def tensor_shapes(self):
         """Dict: canonical name -> shape, in PyTorch's layout, of the tensors to load."""
         return {
-            vae_names.variable_name(v): tuple(
-                v.shape[axis] for axis in vae_names.TO_TORCH[len(v.shape)]
-            )
+            names.variable_name(v): tuple(v.shape[axis] for axis in names.TO_TORCH[len(v.shape)])
             for v in self.weights
         }
 
     def tensors(self):
         """Dict: canonical name -> float32 array, as `load_tensors` takes them."""
         return {
-            vae_names.variable_name(v): ops.convert_to_numpy(v).transpose(
-                vae_names.TO_TORCH[len(v.shape)]
-            )
+            names.variable_name(v): ops.convert_to_numpy(v).transpose(names.TO_TORCH[len(v.shape)])
             for v in self.weights
         }
 
@@ -155,14 +151,14 @@ class AutoencoderKL(keras.Model):
             ValueError: listing the missing, the unexpected and the misshapen names, or naming one
                 whose values are not finite. Nothing is loaded then.
         """
-        given = vae_names.canonical(tensors, len(self.widths))
-        vae_names.check(given, self.tensor_shapes())
+        given = names.canonical(tensors, len(self.widths))
+        names.check(given, self.tensor_shapes())
         for name, array in given.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} is not finite")
         for v in self.weights:
-            array = given[vae_names.variable_name(v)]
-            v.assign(array.astype("float32").transpose(vae_names.FROM_TORCH[array.ndim]))
+            array = given[names.variable_name(v)]
+            v.assign(array.astype("float32").transpose(names.FROM_TORCH[array.ndim]))
 
     def get_config(self):
         return {

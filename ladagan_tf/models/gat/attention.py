@@ -11,8 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.gat_layers import RMSNorm, at_least_float32, linear
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.gat.initializers import linear
+from ladagan_tf.models.gat.layers import RMSNorm, at_least_float32
 
 QK_EPSILON = 1.1920929e-07  # float32's machine epsilon, under half precision too
 THETA = 10_000.0  # base of all position frequencies

@@ -2,7 +2,7 @@
 
 import keras
 
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
 
 LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
 
@@ -15,8 +15,8 @@ class DecodedGenerator(keras.Model):
     `num_classes`; and `mean_style`, by which callers know that psi is there.
 
     Args:
-        generator: models.gat.GatGenerator.
-        vae: models.vae.AutoencoderKL, of whose latents, times its scaling factor, the generator
+        generator: GatGenerator.
+        vae: AutoencoderKL, of whose latents, times its scaling factor, the generator
             was trained on.
         tile: int, latent rows that are decoded at a time; 0 decodes whole images, which is faster
             and needs twice the memory; None: 8 for latents of 64 and more, otherwise 0.

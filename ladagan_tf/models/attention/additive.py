@@ -5,7 +5,8 @@ import math
 import keras
 from keras import ops
 
-SCORES = ("full", "per_head")
+from ladagan_tf.models.attention import SCORES
+from ladagan_tf.models.orthogonal import ORTHOGONAL
 
 
 def head_width(num_heads, width):
@@ -87,14 +88,12 @@ class AdditiveAttention(keras.layers.Layer):
             self.score_kernel, self.score_bias = self._affine("score", self.num_heads)
         else:
             self.score_kernel = self.add_weight(
-                (self.num_heads, self.head_width), initializer="orthogonal", name="score_kernel"
+                (self.num_heads, self.head_width), initializer=ORTHOGONAL, name="score_kernel"
             )
         self.output_kernel, self.output_bias = self._affine("output", width)
 
     def _affine(self, name, units):
-        kernel = self.add_weight(
-            (self.width, units), initializer="orthogonal", name=f"{name}_kernel"
-        )
+        kernel = self.add_weight((self.width, units), initializer=ORTHOGONAL, name=f"{name}_kernel")
         return kernel, self.add_weight((units,), initializer="zeros", name=f"{name}_bias")
 
     def call(self, x):

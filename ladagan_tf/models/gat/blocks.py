@@ -3,20 +3,13 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat_additive import GatAdditiveAttention
-from ladagan_tf.models.gat_attention import GatAttention
-from ladagan_tf.models.gat_layers import (
-    RMSNorm,
-    SwiGLU,
-    at_least_float32,
-    linear,
-    rms_normalize,
-)
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.gat.additive import GatAdditiveAttention
+from ladagan_tf.models.gat.attention import GatAttention
+from ladagan_tf.models.gat.initializers import LAYER_SCALE, MODULATION_GAIN, linear
+from ladagan_tf.models.gat.layers import RMSNorm, SwiGLU, at_least_float32, rms_normalize
 
 ATTENTIONS = ("dot_product", "additive")
-LAYER_SCALE = 0.1
-MODULATION_GAIN = 0.1
 
 
 class _Block(keras.layers.Layer):

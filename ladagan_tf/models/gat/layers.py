@@ -6,22 +6,14 @@ Norms compute in float32 even where the rest computes in half precision.
 import keras
 from keras import ops
 
+from ladagan_tf.models.gat.initializers import linear, normal, xavier
+
 NORM_EPSILON = 1e-6
 EQUAL_MULTIPLIER = 0.01
 
 
 def at_least_float32(dtype):
     return keras.backend.result_type(dtype, "float32")
-
-
-def xavier(gain=1.0):
-    """Uniform with variance gain^2 * 2 / (inputs + outputs)."""
-    return keras.initializers.VarianceScaling(gain**2, "fan_avg", "uniform")
-
-
-def linear(units, dtype, name, gain=1.0):
-    """A dense layer as GAT initialises it: Xavier uniform kernel, zero bias."""
-    return keras.layers.Dense(units, kernel_initializer=xavier(gain), dtype=dtype, name=name)
 
 
 def rms_normalize(x, epsilon=NORM_EPSILON, weight=1.0):
@@ -126,8 +118,7 @@ class ClassTable(keras.layers.Layer):
         self.width = width
 
     def build(self, labels_shape=None):
-        normal = keras.initializers.RandomNormal(stddev=0.02)
-        self.table = self.add_weight((self.num_classes, self.width), normal, name="table")
+        self.table = self.add_weight((self.num_classes, self.width), normal(), name="table")
 
     def call(self, labels):
         # Behind a product TensorFlow's gradient of the gather is one dense tensor: slices, of which

@@ -1,14 +1,11 @@
-"""Which sizes LadaGAN's networks can have, and which the paper uses."""
+"""Which sizes and switches LadaGAN's networks can have, and which the paper uses."""
 
 import dataclasses
 
+from ladagan_tf.models.checks import check
+
 RESOLUTIONS = (32, 64, 128, 256)
-
-
-def check(condition, message):
-    """Raises ValueError(message) unless `condition`."""
-    if not condition:
-        raise ValueError(message)
+MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
 
 
 def check_resolution(resolution):
@@ -16,14 +13,6 @@ def check_resolution(resolution):
     check(
         resolution in RESOLUTIONS,
         f"resolution={resolution} is not one of {', '.join(map(str, RESOLUTIONS))}",
-    )
-
-
-def check_widths(field, widths, count, why):
-    """Raises ValueError, naming `field`, unless `widths` are `count` positive integers."""
-    check(
-        len(widths) == count and all(isinstance(w, int) and w > 0 for w in widths),
-        f"{field}={list(widths)}: give {count} positive integers {why}",
     )
 
 

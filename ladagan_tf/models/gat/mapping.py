@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat_layers import ClassTable, EqualLinear, rms_normalize
+from ladagan_tf.models.gat.layers import ClassTable, EqualLinear, rms_normalize
 
 EPSILON = 1e-8
 MEAN_STYLE_DECAY = 0.995

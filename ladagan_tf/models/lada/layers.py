@@ -3,23 +3,10 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.norms import BatchNormalization
+from ladagan_tf.models.lada.norms import BatchNormalization
+from ladagan_tf.models.orthogonal import ORTHOGONAL, square_conv
 
 LEAKY_SLOPE = 0.2
-
-
-def square_conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
-    """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias."""
-    return keras.layers.Conv2D(
-        filters,
-        size,
-        strides=strides,
-        padding=padding,
-        use_bias=use_bias,
-        kernel_initializer="orthogonal",
-        dtype=dtype,
-        name=name,
-    )
 
 
 def leaky_relu(x):
@@ -31,7 +18,7 @@ class PositionEmbedding(keras.layers.Layer):
     """Adds a learned table (N, D), orthogonal at the start, to tokens (B, N, D)."""
 
     def build(self, x_shape):
-        self.table = self.add_weight(x_shape[1:], initializer="orthogonal", name="table")
+        self.table = self.add_weight(x_shape[1:], ORTHOGONAL, name="table")
 
     def call(self, x):
         return x + self.table

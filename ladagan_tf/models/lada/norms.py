@@ -3,19 +3,9 @@
 import keras
 from keras import ops
 
+from ladagan_tf.models.orthogonal import dense
+
 LN_EPSILON = 1e-6
-
-
-def dense(units, dtype, name, activation=None, use_bias=True):
-    """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias."""
-    return keras.layers.Dense(
-        units,
-        activation=activation,
-        use_bias=use_bias,
-        kernel_initializer="orthogonal",
-        dtype=dtype,
-        name=name,
-    )
 
 
 def normalize(x):

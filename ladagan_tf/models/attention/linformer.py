@@ -3,8 +3,9 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.dot_product_attention import DotProductAttention, softmax_attention
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.attention.dot_product import DotProductAttention, softmax_attention
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.orthogonal import ORTHOGONAL
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -43,8 +44,8 @@ class LinformerAttention(DotProductAttention):
         tokens = x_shape[1]
         check(1 <= self.rank <= tokens, f"rank={self.rank} of {tokens} tokens: give 1 to {tokens}")
         shape = (tokens, self.rank)
-        self.key_mixing = self.add_weight(shape, "orthogonal", name="key_mixing")
-        self.value_mixing = self.add_weight(shape, "orthogonal", name="value_mixing")
+        self.key_mixing = self.add_weight(shape, ORTHOGONAL, name="key_mixing")
+        self.value_mixing = self.add_weight(shape, ORTHOGONAL, name="value_mixing")
 
     def call(self, x):
         key = ops.matmul(ops.transpose(self.key_mixing), self.key(x))  # (B, r, D)

@@ -1,20 +1,19 @@
 """The attention layers of LadaGAN's ablation: one interface, so that a block can have any."""
 
-from ladagan_tf.models.attention import AdditiveAttention
-from ladagan_tf.models.dot_product_attention import DotProductAttention
-from ladagan_tf.models.fastformer import FastformerAttention
-from ladagan_tf.models.linformer import LinformerAttention
-from ladagan_tf.models.sizes import check
-from ladagan_tf.models.swin import SwinAttention, SwinPair
-
-ATTENTIONS = ("additive", "fastformer", "linformer", "swin", "swin_pair", "dot_product")
+from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.models.attention.additive import AdditiveAttention
+from ladagan_tf.models.attention.dot_product import DotProductAttention
+from ladagan_tf.models.attention.fastformer import FastformerAttention
+from ladagan_tf.models.attention.linformer import LinformerAttention
+from ladagan_tf.models.attention.swin import SwinAttention, SwinPair
+from ladagan_tf.models.checks import check
 
 
 def make_attention(kind, num_heads, *, score="full", rank=64, window=8, dtype=None, name=None):
     """A layer from tokens (B, N, D) to tokens (B, N, D) and weights (B, H, N) or None.
 
     Args:
-        kind: one of `ATTENTIONS`.
+        kind: one of `models.attention.ATTENTIONS`.
         num_heads: int, H.
         score: of "additive", see `AdditiveAttention`.
         rank: of "linformer", see `LinformerAttention`.

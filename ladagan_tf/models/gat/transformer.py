@@ -5,9 +5,9 @@ import contextlib
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat_attention import sincos_table
-from ladagan_tf.models.gat_layers import at_least_float32
-from ladagan_tf.models.gat_sizes import check_positive, check_tokens
+from ladagan_tf.models.gat.attention import sincos_table
+from ladagan_tf.models.gat.layers import at_least_float32
+from ladagan_tf.models.gat.sizes import check_positive, check_tokens
 from ladagan_tf.models.precision import computing_in
 
 
@@ -24,6 +24,7 @@ class GatTransformer(keras.Model):
 
     def __init__(
         self,
+        *,
         latent_size,
         channels,
         patch,
@@ -59,9 +60,14 @@ class GatTransformer(keras.Model):
 
     def _blocks(self, kind):
         """`depth` blocks of a class."""
-        arguments = (self.num_heads, self.grid, self.fused, self.attention)
-        policy = self.dtype_policy
-        return [kind(*arguments, dtype=policy, name=f"block_{i}") for i in range(self.depth)]
+        arguments = {
+            "num_heads": self.num_heads,
+            "grid": self.grid,
+            "fused": self.fused,
+            "attention": self.attention,
+            "dtype": self.dtype_policy,
+        }
+        return [kind(**arguments, name=f"block_{i}") for i in range(self.depth)]
 
     def _run(self, block, *inputs):
         """The block's output; with `remat` only its inputs are stored for the derivative."""

@@ -3,10 +3,11 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.ladaformer import Ladaformer
-from ladagan_tf.models.layers import PositionEmbedding, UpBlock, square_conv
-from ladagan_tf.models.norms import dense
-from ladagan_tf.models.sizes import check, check_resolution, check_widths
+from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.lada.ladaformer import Ladaformer
+from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
+from ladagan_tf.models.lada.sizes import check_resolution
+from ladagan_tf.models.orthogonal import dense, square_conv
 
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 MAPPING_LAYERS = 2
@@ -29,7 +30,7 @@ class Generator(keras.Model):
         mlp_widths: 3 ints, hidden units of the blocks' MLPs.
         decoder_widths: channels of the decoder stages, log2(resolution / 32) of them, or empty.
         score: "full" or "per_head", see `AdditiveAttention`.
-        attention: the blocks' attention, one of `attention_kinds.ATTENTIONS`.
+        attention: the blocks' attention, one of `models.attention.ATTENTIONS`.
         rank: int, see `LinformerAttention`.
         window: int, see `SwinAttention`.
         attention_residual, mlp_residual: bools, see `Ladaformer`.
@@ -97,23 +98,20 @@ class Generator(keras.Model):
         self.mapping = [dense(noise_dim, policy, f"mapping_{i}", "relu") for i in range(mapped)]
         # Empty lists first: Keras tracks layers, and the summary shows them, in order of appending.
         self.positions, self.blocks, self.convs = [], [], []
+        switches = {
+            "modulation": modulation,
+            "attention_residual": attention_residual,
+            "mlp_residual": mlp_residual,
+            "attention": attention,
+            "score": score,
+            "rank": rank,
+            "window": window,
+            "dtype": policy,
+        }
         for i, side in enumerate(GRID):
+            mlp_width, heads = self.mlp_widths[i], self.num_heads[i]
             self.positions.append(PositionEmbedding(dtype=policy, name=f"positions_{side}"))
-            self.blocks.append(
-                Ladaformer(
-                    self.mlp_widths[i],
-                    self.num_heads[i],
-                    modulation,
-                    attention_residual,
-                    mlp_residual,
-                    attention,
-                    score,
-                    rank,
-                    window,
-                    dtype=policy,
-                    name=f"block_{side}",
-                )
-            )
+            self.blocks.append(Ladaformer(mlp_width, heads, **switches, name=f"block_{side}"))
             if conv and i + 1 < len(GRID):
                 self.convs.append(
                     square_conv(self.widths[i + 1], 3, policy, f"conv_{2 * side}", use_bias=True)

@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.attention import additive_pooling, head_width
-from ladagan_tf.models.norms import dense
+from ladagan_tf.models.attention.additive import additive_pooling, head_width
+from ladagan_tf.models.orthogonal import dense
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

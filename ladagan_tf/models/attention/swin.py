@@ -9,8 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.dot_product_attention import DotProductAttention, softmax_attention
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.attention.dot_product import DotProductAttention, softmax_attention
+from ladagan_tf.models.checks import check
 
 MASKED = -1e9  # a score whose softmax weight is exactly 0
 

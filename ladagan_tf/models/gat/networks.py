@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat_blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
-from ladagan_tf.models.gat_layers import ClassTable, EqualLinear, RMSNorm, linear
-from ladagan_tf.models.gat_mapping import Mapping
-from ladagan_tf.models.gat_sizes import check_positive, check_taps, evenly_spaced_taps
-from ladagan_tf.models.gat_transformer import GatTransformer
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
+from ladagan_tf.models.gat.initializers import linear, normal
+from ladagan_tf.models.gat.layers import ClassTable, EqualLinear, RMSNorm
+from ladagan_tf.models.gat.mapping import Mapping
+from ladagan_tf.models.gat.sizes import check_positive, check_taps, evenly_spaced_taps
+from ladagan_tf.models.gat.transformer import GatTransformer
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -78,8 +79,21 @@ class GatGenerator(GatTransformer):
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
-        sizes = (latent_size, channels, patch, width, depth, num_heads, num_classes, levels)
-        super().__init__(*sizes, remat, fused, trainable_positions, attention, **kwargs)
+        super().__init__(
+            latent_size=latent_size,
+            channels=channels,
+            patch=patch,
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            num_classes=num_classes,
+            levels=levels,
+            remat=remat,
+            fused=fused,
+            trainable_positions=trainable_positions,
+            attention=attention,
+            **kwargs,
+        )
         check_positive(noise_dim=noise_dim)
         self.noise_dim = noise_dim
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
@@ -211,8 +225,21 @@ class GatDiscriminator(GatTransformer):
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
-        sizes = (latent_size, channels, patch, width, depth, num_heads, num_classes, levels)
-        super().__init__(*sizes, remat, fused, trainable_positions, attention, **kwargs)
+        super().__init__(
+            latent_size=latent_size,
+            channels=channels,
+            patch=patch,
+            width=width,
+            depth=depth,
+            num_heads=num_heads,
+            num_classes=num_classes,
+            levels=levels,
+            remat=remat,
+            fused=fused,
+            trainable_positions=trainable_positions,
+            attention=attention,
+            **kwargs,
+        )
         check_positive(class_dim=class_dim, projector_dim=projector_dim)
         if teacher_dim is not None:
             check_positive(teacher_dim=teacher_dim)
@@ -238,9 +265,7 @@ class GatDiscriminator(GatTransformer):
             return
         tokens = (None, self.grid**2 + 1, self.width)
         self.positions = self._add_positions()
-        self.cls = self.add_weight(
-            (1, self.width), keras.initializers.RandomNormal(stddev=0.02), name="cls"
-        )
+        self.cls = self.add_weight((1, self.width), normal(), name="cls")
         self.to_tokens.build((None, self.grid**2, self.patch**2 * self.levels * self.channels))
         for layer in (*self.blocks, self.norm):
             layer.build(tokens)

@@ -3,11 +3,11 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.attention_kinds import make_attention
-from ladagan_tf.models.norms import LayerNormalization, SelfModulatedLayerNorm, dense
-from ladagan_tf.models.sizes import check
-
-MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
+from ladagan_tf.models.attention.kinds import make_attention
+from ladagan_tf.models.checks import check
+from ladagan_tf.models.lada.norms import LayerNormalization, SelfModulatedLayerNorm
+from ladagan_tf.models.lada.sizes import MODULATIONS
+from ladagan_tf.models.orthogonal import dense
 
 
 def exact_gelu(x):
@@ -31,7 +31,7 @@ class Ladaformer(keras.layers.Layer):
             "vitgan_sln" (the one that reads a mapped latent).
         attention_residual: bool, add x to what the attention gives.
         mlp_residual: bool, add y to what the MLP gives.
-        attention: one of `attention_kinds.ATTENTIONS`.
+        attention: one of `models.attention.ATTENTIONS`.
         score: "full" or "per_head", see `AdditiveAttention`.
         rank: int, see `LinformerAttention`.
         window: int, see `SwinAttention`.
@@ -51,6 +51,7 @@ class Ladaformer(keras.layers.Layer):
         self,
         mlp_width,
         num_heads=4,
+        *,
         modulation="layer_norm",
         attention_residual=True,
         mlp_residual=True,

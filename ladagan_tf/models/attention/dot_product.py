@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from ladagan_tf.models.attention import head_width
-from ladagan_tf.models.norms import dense
+from ladagan_tf.models.attention.additive import head_width
+from ladagan_tf.models.orthogonal import dense
 
 
 def softmax_attention(query, key, value, num_heads, bias=None):

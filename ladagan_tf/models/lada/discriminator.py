@@ -3,9 +3,11 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.ladaformer import Ladaformer
-from ladagan_tf.models.layers import DownBlock, PositionEmbedding, leaky_relu, square_conv
-from ladagan_tf.models.sizes import check, check_resolution, check_widths
+from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.lada.ladaformer import Ladaformer
+from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, leaky_relu
+from ladagan_tf.models.lada.sizes import check_resolution
+from ladagan_tf.models.orthogonal import square_conv
 
 DISCRIMINATOR_GRID = 16
 LOGITS = 25

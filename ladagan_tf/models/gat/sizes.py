@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-from ladagan_tf.models.sizes import check
+from ladagan_tf.models.checks import check
 
 
 @dataclasses.dataclass(frozen=True)

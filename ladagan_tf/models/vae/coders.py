@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.vae_layers import (
+from ladagan_tf.models.vae.layers import (
     Downsample,
     GroupNorm,
     ResnetBlock,

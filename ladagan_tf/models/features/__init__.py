@@ -1,0 +1,1 @@
+"""Networks that are not trained against: what metrics and teachers see in images."""

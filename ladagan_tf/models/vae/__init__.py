@@ -1,0 +1,1 @@
+"""The autoencoder whose latents GAT learns: SD-1.x's architecture."""
