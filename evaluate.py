@@ -24,7 +24,7 @@ from ladagan_tf.evaluation import (
 )  # fmt: skip
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.training import run
+from ladagan_tf.runs import directory
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -120,8 +120,8 @@ def open_generator():
 def dataset_name():
     """--dataset, or what the run was trained on."""
     if FLAGS.dataset is None and FLAGS.run_dir:
-        file = run.RunDirectory(FLAGS.run_dir).flags_file
-        return run.read_flags(file).get("dataset") if file.is_file() else None
+        file = directory.RunDirectory(FLAGS.run_dir).flags_file
+        return directory.read_flags(file).get("dataset") if file.is_file() else None
     return FLAGS.dataset
 
 

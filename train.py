@@ -13,9 +13,9 @@ from ladagan_tf.evaluation import cost, features, gat_cost
 from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import continue_run
-from ladagan_tf.training.run import RunDirectory
 
 FLAGS = flags.FLAGS
 

@@ -26,6 +26,7 @@ from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.serving import (
     official_fields,
     official_folder,
@@ -33,7 +34,6 @@ from ladagan_tf.serving import (
     official_gat_runs,
     official_runs,
 )
-from ladagan_tf.training.run import RunDirectory
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS

@@ -8,8 +8,8 @@ from absl import app, flags, logging
 from ladagan_tf import trained
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags import export as export_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.serving import exporting, hub
-from ladagan_tf.training.run import RunDirectory
 
 FLAGS = flags.FLAGS
 

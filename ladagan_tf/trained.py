@@ -11,8 +11,8 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.generators import Trained, of_network
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
-from ladagan_tf.training.checkpoints import find_checkpoint, read_part
-from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.reading import content_sha256
 
@@ -47,7 +47,7 @@ def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, gu
 
     Args:
         path: a run directory.
-        checkpoint: see `training.checkpoints.find_checkpoint`; or "untrained", new weights from
+        checkpoint: see `runs.checkpoints.find_checkpoint`; or "untrained", new weights from
             the seed 0, as a baseline (this sets Keras's global seed).
         ema: bool, the averaged weights or those that were trained.
         precision: Keras dtype policy to compute in; the weights are float32 in each.

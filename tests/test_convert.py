@@ -18,9 +18,9 @@ from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.serving import official_fields, official_folder, official_runs
 from ladagan_tf.serving.official import discriminator_names, generator_names
-from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 
 RECORDED = (
     pathlib.Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "ladagan_checkpoint"

@@ -12,9 +12,9 @@ import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_m
 from ladagan_tf import convert
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.serving import official_folder, official_runs
-from ladagan_tf.training.checkpoints import find_checkpoint, read_part
-from ladagan_tf.training.run import read_flags
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.networks import GatDiscriminator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.serving import official_gat, official_gat_runs
-from ladagan_tf.training.checkpoints import find_checkpoint, read_part
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.torch_file import read_torch
 

@@ -15,9 +15,9 @@ from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.serving import official_gat
 from ladagan_tf.training.batches import scale_images
-from ladagan_tf.training.run import read_flags
 from ladagan_tf.weights import vae_weights
 
 SIZES = {"latent_size": 8, "width": 16, "num_heads": 2, "num_classes": 30}

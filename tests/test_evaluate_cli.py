@@ -13,8 +13,8 @@ from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.training.checkpoints import Checkpoints
-from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.directory import RunDirectory
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Starting TensorFlow takes seconds: one process runs many command lines, each with fresh flags.

@@ -15,9 +15,9 @@ from rule_weights import crc32, rule_weights
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics
-from ladagan_tf.evaluation.inception_weights import canonical, graph_names
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.models.features.inception import Inception, resize_bilinear_tf1
+from ladagan_tf.weights.inception_weights import canonical, graph_names
 from ladagan_tf.weights.reading import read_weights
 
 # --------------------------------------------------------------------------------- Inception

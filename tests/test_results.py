@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladagan_tf import results
 from ladagan_tf.errors import InputError
+from ladagan_tf.runs import results
 
 WINDOW = {"d_loss": 1.0, "g_loss": 2.0, "r1": 0.1, "real_logits": 0.5, "fake_logits": -0.5}
 SPEED = {"d_grad_norm": 0.6, "g_grad_norm": 0.7, "img_per_s": 50.0}

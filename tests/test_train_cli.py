@@ -20,7 +20,7 @@ from train_processes import (
 )
 
 from ladagan_tf.data.preparation import prepare
-from ladagan_tf.training.checkpoints import best_checkpoint
+from ladagan_tf.runs.checkpoints import best_checkpoint
 
 STEPS = 12
 BATCH = 8

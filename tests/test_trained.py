@@ -13,8 +13,8 @@ from ladagan_tf import seeds, trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
-from ladagan_tf.training.checkpoints import Checkpoints
-from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.weights.reading import content_sha256
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}

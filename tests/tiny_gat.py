@@ -6,8 +6,8 @@ import tensorflow as tf
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
-from ladagan_tf.training.checkpoints import Checkpoints
-from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.directory import RunDirectory
 
 GENERATOR = {
     "latent_size": 4,

@@ -6,10 +6,9 @@ import hashlib
 import keras
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import inception_weights
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
 from ladagan_tf.models.features.dinov2 import DinoV2
-from ladagan_tf.weights import dinov2_weights
+from ladagan_tf.weights import dinov2_weights, inception_weights
 
 INCEPTION, CLASSIFIER, DINOV2 = "inception", "classifier", "dinov2"
 NONE, AUTO = "none", "auto"

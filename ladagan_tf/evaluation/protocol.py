@@ -5,13 +5,13 @@ import json
 
 import numpy as np
 
-from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure
 from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import collect, reference
 from ladagan_tf.evaluation.images import Images
+from ladagan_tf.runs.environment import environment
 
 PUBLISHABLE_IMAGES = 50_000
 

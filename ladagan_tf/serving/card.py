@@ -3,11 +3,11 @@
 import pathlib
 
 import ladagan_tf
-from ladagan_tf import results
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.training.run import read_flags
+from ladagan_tf.runs import results
+from ladagan_tf.runs.directory import read_flags
 
 NAME = "README.md"
 SAMPLES = "samples.png"
@@ -62,7 +62,7 @@ def write(folder, trained, files, batches, run=None):
         trained: `trained.Trained` with a network.
         files: dict from the files' names to their largest error against the live model.
         batches: sequence of ints, the batch sizes over which that is.
-        run: `training.run.RunDirectory`, or None if where the weights come from is not known.
+        run: `runs.directory.RunDirectory`, or None if where the weights come from is not known.
     """
     parts = [_heading(trained), _architecture(trained), _training(run)]
     parts += [_results(trained, run), _loading(trained, files, batches), _licence()]

@@ -45,7 +45,7 @@ def export(trained, out, formats, run=None, say=print):
         trained: `trained.Trained` with a network, in float32.
         out: path of the folder to make; it must not exist yet.
         formats: sequence of names in `FORMATS`.
-        run: `training.run.RunDirectory` the generator comes from, for the card; or None.
+        run: `runs.directory.RunDirectory` the generator comes from, for the card; or None.
         say: function that prints a line.
 
     Returns:

@@ -15,12 +15,12 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_gat
 from ladagan_tf.serving.official_runs import adversarial_model, open_run_part
-from ladagan_tf.training.checkpoints import Checkpoints, find_checkpoint
 from ladagan_tf.training.gat import GatObjective
-from ladagan_tf.training.run import RunDirectory
 from ladagan_tf.training.teachers import StoredTeacher
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.dinov2_weights import LARGE
@@ -208,7 +208,7 @@ def write_official(path, out, checkpoint="best"):
     Args:
         path: a run directory.
         out: the folder to make, of generator, ema and discriminator.safetensors.
-        checkpoint: see `training.checkpoints.find_checkpoint`.
+        checkpoint: see `runs.checkpoints.find_checkpoint`.
 
     Returns:
         int, how many tensors were written.

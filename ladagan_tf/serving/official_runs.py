@@ -10,6 +10,8 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_folder as official
 from ladagan_tf.serving.official import (
@@ -22,9 +24,7 @@ from ladagan_tf.serving.official import (
 )
 from ladagan_tf.trained import load_part, read_network
 from ladagan_tf.training.adversarial import AdversarialModel
-from ladagan_tf.training.checkpoints import Checkpoints, find_checkpoint, read_part
 from ladagan_tf.training.lada import LadaObjective
-from ladagan_tf.training.run import RunDirectory, read_flags
 
 PARTS = {
     # part of our state  official name
@@ -116,7 +116,7 @@ def write_official(path, out, checkpoint="best"):
     Args:
         path: a run directory.
         out: the folder to make.
-        checkpoint: see `training.checkpoints.find_checkpoint`.
+        checkpoint: see `runs.checkpoints.find_checkpoint`.
 
     Returns:
         int, how many values were written.

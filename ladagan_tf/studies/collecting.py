@@ -6,12 +6,12 @@ import json
 import keras
 import numpy as np
 
-from ladagan_tf import results
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import cost, gat_cost
 from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.runs import results
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
-from ladagan_tf.training.run import RunDirectory, read_flags
 
 NORMS = ("g_grad_norm", "d_grad_norm")
 SPIKES = ("g_grad_spikes", "d_grad_spikes")

@@ -5,11 +5,11 @@ import collections
 import numpy as np
 from PIL import Image
 
-from ladagan_tf import results
 from ladagan_tf.pictures import MARGIN
+from ladagan_tf.runs import results
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.studies import outcome
 from ladagan_tf.studies.panels import small_multiples
-from ladagan_tf.training.run import RunDirectory, read_flags
 
 LINES = 4  # shown of a sample grid
 

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from ladagan_tf.results import COLOURS
+from ladagan_tf.runs.results import COLOURS
 from ladagan_tf.studies import outcome
 from ladagan_tf.studies.panels import DARK, LEGEND, LETTER, plain, small_multiples
 

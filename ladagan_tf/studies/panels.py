@@ -5,7 +5,7 @@ import textwrap
 
 from matplotlib.figure import Figure
 
-from ladagan_tf.results import COLOURS, STYLES
+from ladagan_tf.runs.results import COLOURS, STYLES
 
 DARK = "#333333"
 LETTER = 0.068  # inches, the width of one in a label

@@ -9,7 +9,7 @@ import numpy as np
 
 from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path, write_text
-from ladagan_tf.results import markdown_table
+from ladagan_tf.runs.results import markdown_table
 from ladagan_tf.studies import figures, gallery, outcome, plan
 
 NETWORKS = ("generator", "discriminator")

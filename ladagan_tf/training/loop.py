@@ -8,8 +8,8 @@ import tensorflow as tf
 from ladagan_tf.data import pipeline
 from ladagan_tf.devices import worker
 from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.training import callbacks, observers
-from ladagan_tf.training.checkpoints import Checkpoints
 
 
 def continue_run(

@@ -13,10 +13,10 @@ from rule_weights import rule_weights
 from safetensors.numpy import save_file
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import inception_weights
-from ladagan_tf.evaluation.inception_weights import NAME, canonical, find, graph_names, load
 from ladagan_tf.files import cache_folder
 from ladagan_tf.models.features.inception import Inception
+from ladagan_tf.weights import inception_weights
+from ladagan_tf.weights.inception_weights import NAME, canonical, find, graph_names, load
 
 CONTENT = b"as if these were weights"
 

@@ -10,8 +10,8 @@ import pytest
 
 from ladagan_tf import trained
 from ladagan_tf.errors import InputError
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.serving import card, exporting, hub
-from ladagan_tf.training.run import RunDirectory
 
 FILES = {exporting.FORMATS[name].file: 1.5e-7 for name in exporting.FORMATS}
 

@@ -12,8 +12,8 @@ import pytest
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.studies import plan, running
-from ladagan_tf.training.run import RunDirectory
 
 HERE = pathlib.Path(__file__).parent
 FAKES = running.Programs(HERE / "fake_train.py", HERE / "fake_evaluate.py")

@@ -11,8 +11,8 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
 
+from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
-from ladagan_tf.training.checkpoints import Checkpoints  # noqa: E402
 
 SIZE, CLASSES, LEVELS, Z, BATCH = 4, 3, 2, 4, 2
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.training.checkpoints import Checkpoints, damage, find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import Checkpoints, damage, find_checkpoint, read_part
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("about tf.summary: needs the TensorFlow backend", allow_module_level=True)
 
+from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
 from ladagan_tf.training.observers import Samples, Statistics  # noqa: E402
-from ladagan_tf.training.run import RunDirectory  # noqa: E402
 
 GRID = 2
 

@@ -5,9 +5,9 @@ import json
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
-from ladagan_tf.training.run import RunDirectory
+from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.runs.environment import environment
 
 
 def test_statistics_after_the_restored_step_and_a_cut_line_are_dropped(tmp_path):

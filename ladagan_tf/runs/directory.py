@@ -14,9 +14,9 @@ import pathlib
 
 import keras
 
-from ladagan_tf.environment import environment
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, write_text
+from ladagan_tf.runs.environment import environment
 
 
 class RunDirectory:
