@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 from absl import app, flags, logging
 
-from ladagan_tf import devices, image_files, trained
+from ladagan_tf import devices
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation import (
@@ -25,6 +25,8 @@ from ladagan_tf.evaluation import (
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory
+from ladagan_tf.sampling import image_files, opening
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -89,7 +91,7 @@ def report_cost():
         return
     if FLAGS.preset:
         print(paper_costs.comparison([FLAGS.preset]))
-        generator = trained.of_network(paper_costs.preset_generator(FLAGS.preset))
+        generator = of_network(paper_costs.preset_generator(FLAGS.preset))
     else:
         generator = open_generator()
         if isinstance(generator.network, DecodedGenerator):
@@ -105,7 +107,7 @@ def open_generator():
     if FLAGS.images:
         return None
     vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
-    return trained.open_source(
+    return opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,
         checkpoint=FLAGS.checkpoint,

@@ -4,9 +4,9 @@ import functools
 
 from absl import app, flags, logging
 
-from ladagan_tf import trained
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags import demo as demo_flags
+from ladagan_tf.sampling import opening
 
 FLAGS = flags.FLAGS
 
@@ -18,7 +18,7 @@ def main(argv):
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         from ladagan_tf.serving import page  # its package is optional
 
-        source = trained.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)
+        source = opening.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)
         page.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
 
 

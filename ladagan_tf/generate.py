@@ -16,10 +16,11 @@ import pathlib
 import numpy as np
 from absl import app, flags, logging
 
-from ladagan_tf import image_files, pictures, sampling, seeds, trained
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.files import writing
 from ladagan_tf.flags import generate as generate_flags
+from ladagan_tf.sampling import image_files, opening, seeds, walks
 
 FLAGS = flags.FLAGS
 DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8}
@@ -40,7 +41,7 @@ def main(argv):
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         kind, out = kind_of_output()
         source = open_source()
-        classes = sampling.parse_classes(FLAGS.classes, source.num_classes)
+        classes = walks.parse_classes(FLAGS.classes, source.num_classes)
         numbers = chosen_seeds(kind)
         write = {
             "walk": write_walk,
@@ -75,7 +76,7 @@ def open_source():
     """The generator of --run_dir or --model."""
     if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
         raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
-    return trained.open_source(
+    return opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,
         checkpoint=FLAGS.checkpoint,
@@ -95,11 +96,11 @@ def strength_in_words(source):
 
 
 def chosen_seeds(kind):
-    rows, columns = sampling.parse_grid(FLAGS.grid) if FLAGS.grid else (1, DEFAULT_COUNT)
+    rows, columns = walks.parse_grid(FLAGS.grid) if FLAGS.grid else (1, DEFAULT_COUNT)
     if FLAGS.seeds is None:
         by_class = 8 if FLAGS.classes and FLAGS.out.endswith(".png") else rows * columns
         return list(range(DEFAULT_SEEDS.get(kind, by_class)))
-    numbers = sampling.parse_seeds(FLAGS.seeds)
+    numbers = walks.parse_seeds(FLAGS.seeds)
     if FLAGS.grid and len(numbers) > rows * columns:
         raise InputError(
             f"seeds={FLAGS.seeds}: {len(numbers)} images do not fit into --grid={FLAGS.grid}"
@@ -109,9 +110,9 @@ def chosen_seeds(kind):
 
 def compute(source, numbers, classes):
     """Iterator over the images of seeds, in uint8 batches."""
-    labels = sampling.labels_in_turn(numbers, classes) if classes else None
+    labels = walks.labels_in_turn(numbers, classes) if classes else None
     z = seeds.latents(numbers, source.noise_dim)
-    return sampling.image_batches(source, z, labels, batch_size(source))
+    return walks.image_batches(source, z, labels, batch_size(source))
 
 
 def batch_size(source):
@@ -127,7 +128,7 @@ def write_images(source, numbers, classes, out):
     if out.suffix == ".png":
         return write_grid(source, numbers, classes, out)
     if out.suffix:
-        labels = sampling.labels_in_turn(numbers, classes) if classes else None
+        labels = walks.labels_in_turn(numbers, classes) if classes else None
         image_files.write_archive(out, numbers, produce, source.resolution, about, labels)
         return f"{len(numbers)} images"
     new = image_files.write_folder(out, numbers, produce, about)
@@ -135,7 +136,7 @@ def write_images(source, numbers, classes, out):
 
 
 def write_grid(source, numbers, classes, out):
-    columns = sampling.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
+    columns = walks.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
     if FLAGS.classes:
         columns = len(numbers)
         parts = [batch for c in classes for batch in compute(source, numbers, [c])]
@@ -153,9 +154,9 @@ def write_walk(source, numbers, classes, out):
     if len(classes) > 1:
         raise InputError("interpolate: this model is conditional; give one class, as --classes=0")
     frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
-    z = sampling.walk(seeds.latents(numbers, source.noise_dim), frames, FLAGS.interpolation)
+    z = walks.walk(seeds.latents(numbers, source.noise_dim), frames, FLAGS.interpolation)
     labels = np.full(len(z), classes[0], np.int32) if classes else None
-    batches = sampling.image_batches(source, z, labels, batch_size(source))
+    batches = walks.image_batches(source, z, labels, batch_size(source))
     if out.suffix == ".png":
         save(out, pictures.grid(np.concatenate(list(batches)), frames))
     else:
@@ -166,7 +167,7 @@ def write_walk(source, numbers, classes, out):
 def write_sweep(source, numbers, classes, out):
     if FLAGS["psi"].present:
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
-    strengths = sampling.parse_psi(FLAGS.sweep_psi)
+    strengths = walks.parse_psi(FLAGS.sweep_psi)
     rows = [batch for psi in strengths for batch in compute(source.at(psi), numbers, classes)]
     save(out, pictures.grid(np.concatenate(rows), len(numbers)))
     return f"{len(numbers)} images, a row for each psi of {strengths}"
@@ -179,7 +180,7 @@ def write_attention(source, numbers, classes, out):
             "--attention=linformer, no SavedModel and no GAT"
         )
     z = seeds.latents(numbers, source.noise_dim)
-    labels = [sampling.labels_in_turn(numbers, classes)] if classes else []
+    labels = [walks.labels_in_turn(numbers, classes)] if classes else []
     images, maps = source.network.attention_maps(z, *labels)
     maps = [np.asarray(weights, np.float32) for weights in maps]
     save(out, pictures.attention_sheet(pictures.to_uint8(images), maps))

@@ -4,9 +4,9 @@ import functools
 
 from absl import app, flags, logging
 
-from ladagan_tf import trained
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags import serve as serve_flags
+from ladagan_tf.sampling import opening
 
 FLAGS = flags.FLAGS
 
@@ -18,7 +18,7 @@ def main(argv):
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
         from ladagan_tf.serving import service  # its packages are optional
 
-        source = trained.open_model(FLAGS.model)
+        source = opening.open_model(FLAGS.model)
         service.serve(
             source,
             FLAGS.host,

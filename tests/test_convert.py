@@ -14,11 +14,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.sampling import opening
 from ladagan_tf.serving import official_fields, official_folder, official_runs
 from ladagan_tf.serving.official import discriminator_names, generator_names
 
@@ -85,7 +85,7 @@ def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
     expected = np.load(folder / "expected.npz")
     run = converted(folder, tmp_path / "runs" / "official")
     for ema, name in ((True, "ema_image"), (False, "generator_image")):
-        images = trained.open_run(run, ema=ema).generate(expected["z"])
+        images = opening.open_run(run, ema=ema).generate(expected["z"])
         assert_close(images, expected[name], name)
     discriminator = official_runs.open_run_part(run, "best", "discriminator")
     assert_close(

@@ -10,11 +10,11 @@ from safetensors.numpy import load_file, save_file
 from train_processes import PARTS
 
 import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_model needs
-from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.networks import GatDiscriminator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.sampling import opening
 from ladagan_tf.serving import official_gat, official_gat_runs
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.torch_file import read_torch
@@ -110,7 +110,7 @@ def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, t
     generator, _ = official_gat_runs.open_official(recorded.path, "generator")
     decoded = official_gat_runs.with_autoencoder(generator, vae_file)
     decoded.save(tmp_path / "decoded.keras")
-    source = trained.open_model(tmp_path / "decoded.keras")
+    source = opening.open_model(tmp_path / "decoded.keras")
     vae, _ = vae_weights.load(vae_file)
     expected = vae.decode(recorded.latents() / vae.scaling_factor)
     assert (source.num_classes, source.resolution) == (10, 16)
@@ -156,10 +156,10 @@ def test_a_run_generates_what_the_checkpoint_does(recorded, run):
     z, labels = recorded.inputs["z"], recorded.inputs["y"]
     path, found = run
     assert found == {"images": 1234 * 512, "step": 1234}
-    source = trained.open_run(path, ema=False)
+    source = opening.open_run(path, ema=False)
     assert source.about["kimg"] == 1234 * 0.512
     assert_close(source.network.generator(z, labels), recorded.latents())
-    averaged = trained.open_run(path).network.generator
+    averaged = opening.open_run(path).network.generator
     assert_close(averaged.mean_style, read_torch(recorded.path)["ema"]["w_avg"])
     for part in ("g_optimizer", "d_optimizer"):
         assert not any(np.any(array) for array in read_part(latest(path), part))
@@ -191,7 +191,7 @@ def test_the_folder_makes_the_same_run(run, folder, tmp_path):
             np.testing.assert_array_equal(value, other, err_msg=part)
     network, steps = official_gat_runs.open_official(folder / "ema.safetensors")
     assert steps == 1234
-    weights = trained.open_run(run[0]).network.generator.get_weights()
+    weights = opening.open_run(run[0]).network.generator.get_weights()
     for ours, expected in zip(network.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(ours, expected)
 

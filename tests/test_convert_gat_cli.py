@@ -9,13 +9,14 @@ from in_process import command, error_line
 from safetensors.numpy import save_file
 from train_processes import finish, start, stats
 
-from ladagan_tf import convert, trained
+from ladagan_tf import convert
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.directory import read_flags
+from ladagan_tf.sampling import opening
 from ladagan_tf.serving import official_gat
 from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights import vae_weights
@@ -69,7 +70,7 @@ def test_a_converted_run_is_trained_further(small, main, tmp_path, capsys):
     main(f"--official={small / 'official'}", f"--out={out}", *options)
     assert "gat, 0.012 kimg, step 3, without the optimizers" in capsys.readouterr().out
     before = read_flags(out / "flags.cfg")
-    assert trained.open_run(out).resolution == 16
+    assert opening.open_run(out).resolution == 16
 
     flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.02"]
     code, output = finish(start([sys.executable, "train.py", *flags]))

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from ladagan_tf import image_files
+from ladagan_tf.sampling import image_files
 
 SIDE = 32
 

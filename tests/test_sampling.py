@@ -3,30 +3,30 @@
 import numpy as np
 import pytest
 
-from ladagan_tf import sampling, seeds
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds, walks
 
 
 def test_seeds_are_lists_and_ranges():
-    assert sampling.parse_seeds("0-3,70, 5 - 5,2") == [0, 1, 2, 3, 70, 5, 2]
-    assert sampling.parse_seeds(str(seeds.MAX_SEED)) == [seeds.MAX_SEED]
+    assert walks.parse_seeds("0-3,70, 5 - 5,2") == [0, 1, 2, 3, 70, 5, 2]
+    assert walks.parse_seeds(str(seeds.MAX_SEED)) == [seeds.MAX_SEED]
 
 
 @pytest.mark.parametrize("text", ["", "3-1", "a", "-1", "1,,2", "1-2-3", str(2**63), "1.5"])
 def test_other_seeds_are_one_line(text):
     with pytest.raises(InputError, match="is no seed or range; write 0-63,70"):
-        sampling.parse_seeds(text)
+        walks.parse_seeds(text)
 
 
 def test_absurdly_many_seeds_are_refused_before_they_fill_the_memory():
     with pytest.raises(InputError, match="at most 10,000,000"):
-        sampling.parse_seeds(f"0-{2**62}")
+        walks.parse_seeds(f"0-{2**62}")
 
 
 @pytest.mark.parametrize("how", ["linear", "spherical"])
 def test_a_walk_passes_through_every_latent_and_closes_smoothly(how):
     z = seeds.latents(range(4), 64)
-    path = sampling.walk(z, 10, how)
+    path = walks.walk(z, 10, how)
     assert path.shape == (40, 64) and path.dtype == np.float32
     np.testing.assert_allclose(path[::10], z, atol=1e-6)
     # What follows the last latent is the first: every step within a pair is equally long.
@@ -37,11 +37,11 @@ def test_a_walk_passes_through_every_latent_and_closes_smoothly(how):
 def test_a_spherical_walk_keeps_the_length_that_a_linear_one_loses():
     z = seeds.latents(range(2), 128)
     z /= np.linalg.norm(z, axis=1, keepdims=True)
-    lengths = [np.linalg.norm(sampling.walk(z, 16, how), axis=1) for how in ("spherical", "linear")]
+    lengths = [np.linalg.norm(walks.walk(z, 16, how), axis=1) for how in ("spherical", "linear")]
     np.testing.assert_allclose(lengths[0], 1.0, atol=1e-6)
     assert np.min(lengths[1]) < 0.9
 
 
 def test_a_spherical_walk_between_equal_latents_stays_there():
     z = seeds.latents([3, 3], 16)
-    np.testing.assert_allclose(sampling.walk(z, 4), np.repeat(z[:1], 8, 0), atol=1e-6)
+    np.testing.assert_allclose(walks.walk(z, 4), np.repeat(z[:1], 8, 0), atol=1e-6)

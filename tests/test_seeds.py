@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ladagan_tf import seeds
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds
 
 
 def test_a_latent_does_not_depend_on_the_others_in_its_batch():

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf import seeds, trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.sampling import opening, seeds
 from ladagan_tf.weights.reading import content_sha256
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
@@ -49,7 +49,7 @@ def run(tmp_path, networks):
 @pytest.mark.parametrize("ema", [True, False])
 def test_a_run_gives_the_averaged_or_the_trained_generator(run, networks, ema):
     z = seeds.latents(range(3), 8)
-    loaded = trained.open_run(run.path, ema=ema)
+    loaded = opening.open_run(run.path, ema=ema)
     np.testing.assert_allclose(loaded.generate(z), networks[ema](z), atol=1e-6)
     assert (loaded.noise_dim, loaded.resolution, loaded.num_classes) == (8, 32, 0)
     assert loaded.about["kimg"] == 2.5 and loaded.about["ema"] is ema
@@ -57,7 +57,7 @@ def test_a_run_gives_the_averaged_or_the_trained_generator(run, networks, ema):
 
 def test_an_untrained_generator_is_a_baseline_that_repeats(run, networks):
     z = seeds.latents(range(3), 8)
-    first, second = (trained.open_run(run.path, "untrained") for _ in range(2))
+    first, second = (opening.open_run(run.path, "untrained") for _ in range(2))
     np.testing.assert_array_equal(first.generate(z), second.generate(z))
     assert np.abs(first.generate(z) - networks[1](z)).max() > 1e-3
 
@@ -65,7 +65,7 @@ def test_an_untrained_generator_is_a_baseline_that_repeats(run, networks):
 def test_a_keras_file_gives_the_same_images(tmp_path, networks):
     z = seeds.latents(range(3), 8)
     networks[0].save(tmp_path / "g.keras")
-    loaded = trained.open_model(tmp_path / "g.keras")
+    loaded = opening.open_model(tmp_path / "g.keras")
     np.testing.assert_allclose(loaded.generate(z), networks[0](z), atol=1e-6)
 
 
@@ -75,7 +75,7 @@ def test_a_saved_model_gives_the_same_images(tmp_path, networks):
     archive.track(networks[0])
     archive.add_endpoint("serve", networks[0].call, [tf.TensorSpec((None, 8), tf.float32)])
     archive.write_out(str(tmp_path / "saved"), verbose=False)
-    loaded = trained.open_model(tmp_path / "saved")
+    loaded = opening.open_model(tmp_path / "saved")
     assert (loaded.noise_dim, loaded.resolution) == (8, 32)
     np.testing.assert_allclose(loaded.generate(z), networks[0](z), atol=1e-6)
 
@@ -83,7 +83,7 @@ def test_a_saved_model_gives_the_same_images(tmp_path, networks):
 def test_precision_is_chosen_when_loading(tmp_path):
     network = Generator(**SIZES, dtype="mixed_bfloat16")
     network.save(tmp_path / "g.keras")
-    loaded = trained.open_model(tmp_path / "g.keras", precision="float32").network
+    loaded = opening.open_model(tmp_path / "g.keras", precision="float32").network
     assert loaded.compute_dtype == "float32"
     for ours, saved in zip(loaded.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, saved)
@@ -91,19 +91,19 @@ def test_precision_is_chosen_when_loading(tmp_path):
 
 def test_a_gat_run_is_its_generator_behind_its_autoencoder(tiny_gat, tiny_gat_run):
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
-    loaded = trained.open_run(tiny_gat_run)
+    loaded = opening.open_run(tiny_gat_run)
     np.testing.assert_allclose(loaded.generate(z, labels), tiny_gat(z, labels), atol=1e-5)
     assert (loaded.noise_dim, loaded.resolution, loaded.num_classes) == (8, 16, 3)
     sha256 = content_sha256(tiny_gat.vae.tensors())
     expected = {"kimg": 0.5, "psi": 1.0, "guidance": 1.0, "vae_sha256": sha256}
     assert loaded.about.items() >= expected.items()
-    others = trained.open_run(tiny_gat_run, ema=False).network(z, labels)
+    others = opening.open_run(tiny_gat_run, ema=False).network(z, labels)
     assert np.abs(others - loaded.network(z, labels)).max() > 1e-2
 
 
 def test_psi_and_guidance_are_baked_in_and_told(tiny_gat, tiny_gat_run):
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
-    loaded = trained.open_run(tiny_gat_run, psi=0.5, guidance=1.5)
+    loaded = opening.open_run(tiny_gat_run, psi=0.5, guidance=1.5)
     assert loaded.about["psi"] == 0.5 and loaded.about["guidance"] == 1.5
     right = tiny_gat(z, labels, psi=0.5, guidance=1.5)
     np.testing.assert_allclose(loaded.generate(z, labels), right, atol=1e-5)
@@ -120,18 +120,18 @@ def test_a_gat_in_a_keras_file_has_its_autoencoder_or_is_given_one(
     right, vae = tiny_gat(z, labels), tiny_gat_run / "vae.keras"
     tiny_gat.save(tmp_path / "whole.keras")
     tiny_gat.generator.save(tmp_path / "bare.keras")
-    whole = trained.open_model(tmp_path / "whole.keras")
-    bare = trained.open_model(tmp_path / "bare.keras", vae=vae)
+    whole = opening.open_model(tmp_path / "whole.keras")
+    bare = opening.open_model(tmp_path / "bare.keras", vae=vae)
     for loaded in (whole, bare):
         np.testing.assert_allclose(loaded.network(z, labels), right, atol=1e-5)
         assert loaded.about["vae_sha256"] == content_sha256(tiny_gat.vae.tensors())
     with pytest.raises(InputError, match=r"bare\.keras: it generates latents; give --vae"):
-        trained.open_model(tmp_path / "bare.keras")
+        opening.open_model(tmp_path / "bare.keras")
     with pytest.raises(InputError, match=r"vae=.*: it is for a GAT generator without"):
-        trained.open_model(tmp_path / "whole.keras", vae=vae)
+        opening.open_model(tmp_path / "whole.keras", vae=vae)
     AutoencoderKL(widths=(8, 8), resnets=1, groups=4, latent_channels=8).save(tmp_path / "v.keras")
     with pytest.raises(InputError, match=r"does not fit .*its latents have 8 channels"):
-        trained.open_model(tmp_path / "bare.keras", vae=tmp_path / "v.keras")
+        opening.open_model(tmp_path / "bare.keras", vae=tmp_path / "v.keras")
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
@@ -140,8 +140,8 @@ def test_both_networks_of_a_gat_compute_in_the_chosen_precision(
 ):
     tiny_gat.save(tmp_path / "whole.keras")
     for loaded in (
-        trained.open_run(tiny_gat_run, precision=policy),
-        trained.open_model(tmp_path / "whole.keras", precision=policy),
+        opening.open_run(tiny_gat_run, precision=policy),
+        opening.open_model(tmp_path / "whole.keras", precision=policy),
     ):
         network = loaded.network
         for part in (network, network.generator, network.vae):
@@ -152,11 +152,11 @@ def test_a_run_that_lacks_its_autoencoder_says_so(tiny_gat_run, tmp_path):
     shutil.copytree(tiny_gat_run, tmp_path / "run")
     (tmp_path / "run" / "vae.keras").unlink()
     with pytest.raises(InputError, match=r"it generates latents, and .*vae\.keras .* is not there"):
-        trained.open_run(tmp_path / "run")
+        opening.open_run(tmp_path / "run")
 
 
 def test_fewer_large_images_are_computed_at_once(tiny_gat_run):
-    source = trained.open_run(tiny_gat_run)
+    source = opening.open_run(tiny_gat_run)
     assert source.affordable(64) == 64
     sizes = [
         dataclasses.replace(source, resolution=r).affordable(32) for r in (128, 256, 512, 2048)
@@ -166,14 +166,14 @@ def test_fewer_large_images_are_computed_at_once(tiny_gat_run):
 
 def test_what_is_no_generator_is_one_line(tmp_path, run):
     with pytest.raises(InputError, match="not a run"):
-        trained.open_run(tmp_path)
+        opening.open_run(tmp_path)
     with pytest.raises(InputError, match=r"give a \.keras file"):
-        trained.open_model(tmp_path)
+        opening.open_model(tmp_path)
     (tmp_path / "broken.keras").write_bytes(b"no zip")
     with pytest.raises(InputError, match="Keras cannot load it"):
-        trained.open_model(tmp_path / "broken.keras")
+        opening.open_model(tmp_path / "broken.keras")
     classes = json.loads(run.models_file.read_text())
     classes["generator"]["config"]["widths"] = [16, 16, 32]
     run.models_file.write_text(json.dumps(classes))
     with pytest.raises(InputError, match="does not fit"):
-        trained.open_run(run.path)
+        opening.open_run(run.path)

@@ -11,11 +11,12 @@ import re
 
 import numpy as np
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
 from ladagan_tf.data import pipeline, records, sources
 from ladagan_tf.data.conversion import UnusableImageError, to_rgb
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds
 
 ROUNDING = "(x + 1) * 127.5, clipped to [0, 255], rounded to nearest"
 
@@ -135,14 +136,14 @@ def stored(path, count=None):
     return Images(count, shape[0], batches, about)
 
 
-def generated(trained, count, seed=0, labels=None, strategy=None, jit=False, class_counts=None):
+def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, class_counts=None):
     """Images of a generator, one per seed from `seed` * `count` on.
 
     So different seeds give sets without a common image, and the images are those that
     `ladagan_tf.generate` makes of the same seeds.
 
     Args:
-        trained: trained.Trained.
+        sampler: Sampler.
         count: int.
         seed: int >= 0, which set of `count` images.
         labels: see `seeds.labels`; None: "balanced" for a conditional generator, none for an
@@ -153,38 +154,38 @@ def generated(trained, count, seed=0, labels=None, strategy=None, jit=False, cla
     Raises:
         InputError: for labels that do not suit the generator.
     """
-    if trained.num_classes and labels is None:
+    if sampler.num_classes and labels is None:
         labels = "balanced"
-    if labels and not trained.num_classes:
+    if labels and not sampler.num_classes:
         raise InputError(
-            f"labels={labels}: {trained.about.get('model', 'the generator')} is unconditional, it "
+            f"labels={labels}: {sampler.about.get('model', 'the generator')} is unconditional, it "
             "takes no labels; leave out --labels"
         )
     first = seed * count
-    classes = tuple(map(str, range(trained.num_classes)))
+    classes = tuple(map(str, range(sampler.num_classes)))
 
     def classes_of(chosen):
-        return seeds.labels(chosen, trained.num_classes, labels, class_counts)
+        return seeds.labels(chosen, sampler.num_classes, labels, class_counts)
 
     def batches(batch_size):
-        generate = replicated(trained.generate, strategy, jit)
+        generate = replicated(sampler.generate, strategy, jit)
         for start in range(first, first + count, batch_size):
             these = range(start, min(start + batch_size, first + count))
-            given = [seeds.latents(these, trained.noise_dim)]
+            given = [seeds.latents(these, sampler.noise_dim)]
             if labels:
                 given.append(classes_of(these))
             yield pictures.to_uint8(generate(*given))
 
     about = {
-        **trained.about,
-        "resolution": trained.resolution,
+        **sampler.about,
+        "resolution": sampler.resolution,
         "rounding": ROUNDING,
         "image_seeds": [first, first + count - 1],
         "labels": labels or "none",
         "count": count,
     }
     all_labels = (lambda: classes_of(range(first, first + count))) if classes else None
-    return Images(count, trained.resolution, batches, about, all_labels, classes)
+    return Images(count, sampler.resolution, batches, about, all_labels, classes)
 
 
 def open_images(path, count=None):

@@ -48,12 +48,12 @@ class QuickMetric:
             progress="real images",
         )
 
-    def __call__(self, trained):
-        """The metric of a generators.Trained, a float; always of the same latents."""
+    def __call__(self, sampler):
+        """The metric of a Sampler, a float; always of the same latents."""
         labels = {"labels": "proportional", "class_counts": self.class_counts}
-        labelled = trained.num_classes and self.class_counts
+        labelled = sampler.num_classes and self.class_counts
         generated = collect(
-            images.generated(trained, self.count, **(labels if labelled else {})),
+            images.generated(sampler, self.count, **(labels if labelled else {})),
             self.extractor,
             measure.needs(self.metrics, real=False),
             batch_size=self.batch_size,

@@ -7,18 +7,18 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import seeds
 from ladagan_tf.devices import replicated
+from ladagan_tf.sampling import seeds
 
 BATCH_SIZES = (1, 8, 64)
 WARM_UP, REPEATS = 2, 7
 
 
-def measure_speed(trained, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
+def measure_speed(sampler, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
     """Times a generator from latents on the host to float images on the host.
 
     Args:
-        trained: trained.Trained.
+        sampler: Sampler.
         batch_sizes: sequence of ints; those of many large images are made smaller.
         jit: bool, compile with XLA.
         repeats: int, calls whose median is taken, after two to trace and warm up.
@@ -27,10 +27,10 @@ def measure_speed(trained, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
         List of dicts: "batch_size", "latency_ms" (median of a whole batch) and "images_per_s".
     """
     rows = []
-    for batch_size in sorted({trained.affordable(size) for size in batch_sizes}):
-        generate = replicated(trained.generate, tf.distribute.get_strategy(), jit)
-        given = [seeds.latents(range(batch_size), trained.noise_dim)]
-        if trained.num_classes:
+    for batch_size in sorted({sampler.affordable(size) for size in batch_sizes}):
+        generate = replicated(sampler.generate, tf.distribute.get_strategy(), jit)
+        given = [seeds.latents(range(batch_size), sampler.noise_dim)]
+        if sampler.num_classes:
             given.append(np.zeros(batch_size, np.int32))
         seconds = []
         for _ in range(WARM_UP + repeats):
@@ -61,10 +61,10 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "this process"
 
 
-def speed_report(trained, **how):
+def speed_report(sampler, **how):
     """`measure_speed` and `peak_memory` as text; `how` are arguments of the former."""
     lines = ["batch   latency      throughput"]
-    for row in measure_speed(trained, **how):
+    for row in measure_speed(sampler, **how):
         lines.append(
             f"{row['batch_size']:>5}   {row['latency_ms']:>7.1f} ms   "
             f"{row['images_per_s']:>7.1f} images/s"

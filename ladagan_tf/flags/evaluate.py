@@ -2,9 +2,9 @@
 
 from absl import flags
 
-from ladagan_tf import seeds
 from ladagan_tf.flags import measuring, truncation
 from ladagan_tf.models.lada.sizes import PRESETS
+from ladagan_tf.sampling import seeds
 
 
 def define():

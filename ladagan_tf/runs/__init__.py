@@ -1,1 +1,1 @@
-"""What a run is on disk: its directory, checkpoints, environment, and what it measured of itself."""
+"""What a run is on disk: directory, checkpoints, environment, and what it measured of itself."""

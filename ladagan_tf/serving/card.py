@@ -54,26 +54,26 @@ their mean over all classes. A call of the Keras model takes both.
 """
 
 
-def write(folder, trained, files, batches, run=None):
+def write(folder, sampler, files, batches, run=None):
     """Writes the model card, `README.md` of an export folder.
 
     Args:
         folder: pathlib.Path of the export.
-        trained: `trained.Trained` with a network.
+        sampler: Sampler with a network.
         files: dict from the files' names to their largest error against the live model.
         batches: sequence of ints, the batch sizes over which that is.
         run: `runs.directory.RunDirectory`, or None if where the weights come from is not known.
     """
-    parts = [_heading(trained), _architecture(trained), _training(run)]
-    parts += [_results(trained, run), _loading(trained, files, batches), _licence()]
+    parts = [_heading(sampler), _architecture(sampler), _training(run)]
+    parts += [_results(sampler, run), _loading(sampler, files, batches), _licence()]
     (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
 
 
-def _heading(trained):
-    side, about = trained.resolution, trained.about
-    generator = _generator(trained.network)
+def _heading(sampler):
+    side, about = sampler.resolution, sampler.about
+    generator = _generator(sampler.network)
     title = f"{type(generator).__module__.rsplit('.', 1)[-1]} {side} x {side}"
-    classes = f", for each of {trained.num_classes} classes" if trained.num_classes else ""
+    classes = f", for each of {sampler.num_classes} classes" if sampler.num_classes else ""
     facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
     return f"""\
 ---
@@ -83,7 +83,7 @@ pipeline_tag: unconditional-image-generation
 ---
 # {title}
 
-A transformer GAN that makes an image of {side} x {side} pixels from {trained.noise_dim} normal
+A transformer GAN that makes an image of {side} x {side} pixels from {sampler.noise_dim} normal
 numbers in one step{classes}.
 
 ![Images of seeds 0 to 63]({SAMPLES})
@@ -97,11 +97,11 @@ def _generator(network):
     return network.generator if isinstance(network, DecodedGenerator) else network
 
 
-def _architecture(trained):
-    text = f"## Architecture\n\n{_sizes(_generator(trained.network))}"
-    if not isinstance(trained.network, DecodedGenerator):
+def _architecture(sampler):
+    text = f"## Architecture\n\n{_sizes(_generator(sampler.network))}"
+    if not isinstance(sampler.network, DecodedGenerator):
         return text
-    vae = trained.network.vae
+    vae = sampler.network.vae
     about = "".join(f"- {name}: {_plain(value)}\n" for name, value in vae.about.items())
     return f"""\
 {text}
@@ -110,7 +110,7 @@ It generates latents; images are their decoding by an autoencoder that was not t
 {_sizes(vae, leave_out=("about",))}
 Of the autoencoder is known:
 
-{about}- SHA-256 of its tensors: {trained.about.get("vae_sha256", "not computed")}
+{about}- SHA-256 of its tensors: {sampler.about.get("vae_sha256", "not computed")}
 
 {PSI}"""
 
@@ -166,10 +166,10 @@ def _data(dataset):
     )
 
 
-def _results(trained, run):
+def _results(sampler, run):
     """What `evaluate.py` measured of this checkpoint: a table and its protocol, per protocol."""
     lines = results.read_metrics(run.path) if run else []
-    latest = {_measured(line): line for line in lines if _is_of(line, trained.about)}
+    latest = {_measured(line): line for line in lines if _is_of(line, sampler.about)}
     tables = {}
     for (name, *_), line in latest.items():
         row = f"| {name} | {_plain(line.get('value'))} | {_plain(line.get('spread') or '')} |\n"
@@ -203,20 +203,20 @@ def _protocol(protocol):
     return "".join(f"- {name}: {_plain(value)}\n" for name, value in parts)
 
 
-def _loading(trained, files, batches):
-    inputs = "z, labels" if trained.num_classes else "z"
-    generate = "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if trained.num_classes else "")
-    truncates = trained.truncated is not None
+def _loading(sampler, files, batches):
+    inputs = "z, labels" if sampler.num_classes else "z"
+    generate = "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if sampler.num_classes else "")
+    truncates = sampler.truncated is not None
     words = {
-        "side": trained.resolution,
+        "side": sampler.resolution,
         "inputs": inputs,
-        "named": "z=z, labels=labels" if trained.num_classes else "z=z",
+        "named": "z=z, labels=labels" if sampler.num_classes else "z=z",
         "generate": generate + (", psi=1.0" if truncates else ""),
-        "also": ATTENTION if getattr(trained.network, "has_attention_maps", False) else "",
+        "also": ATTENTION if getattr(sampler.network, "has_attention_maps", False) else "",
     }
     words["also"] += TRUNCATION.format(inputs=inputs) if truncates else ""
     rows = "".join(f"| `{name}` | {error:.1e} |\n" for name, error in files.items())
-    labels = ", and `labels` int32 (4,)" if trained.num_classes else ""
+    labels = ", and `labels` int32 (4,)" if sampler.num_classes else ""
     code = "\n".join(LOADING[name].format(**words) for name in files)
     return f"""\
 ## Files
@@ -226,7 +226,7 @@ def _loading(trained, files, batches):
 {rows}
 The error is against the live Keras model, over batches of {_plain(batches)} images, as a share of
 the largest value where that is above 1. Below, `z` holds standard normal numbers, float32
-(4, {trained.noise_dim}){labels}.
+(4, {sampler.noise_dim}){labels}.
 
 {code}"""
 

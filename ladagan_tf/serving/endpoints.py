@@ -78,7 +78,7 @@ def write_saved_model(network, path):
     if strength:
         add(truncate, [*latents, *strength])
     if classes:
-        # What `trained.open_model` reads. Keras has no public way to store a plain value.
+        # What `opening.open_model` reads. Keras has no public way to store a plain value.
         archive._tf_trackable.num_classes = tf.Variable(classes, trainable=False)
     archive.write_out(str(path), verbose=False)
 

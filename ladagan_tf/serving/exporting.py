@@ -10,9 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder
+from ladagan_tf.sampling import seeds
 from ladagan_tf.serving import card, endpoints
 
 LIMIT = 1e-5
@@ -38,11 +39,11 @@ class Format:
     packages: dict = dataclasses.field(default_factory=dict)
 
 
-def export(trained, out, formats, run=None, say=print):
+def export(sampler, out, formats, run=None, say=print):
     """Writes a generator in some formats, with a model card and samples, all or nothing.
 
     Args:
-        trained: `trained.Trained` with a network, in float32.
+        sampler: Sampler with a network, in float32.
         out: path of the folder to make; it must not exist yet.
         formats: sequence of names in `FORMATS`.
         run: `runs.directory.RunDirectory` the generator comes from, for the card; or None.
@@ -57,24 +58,24 @@ def export(trained, out, formats, run=None, say=print):
             `out` cannot be written. Nothing is left.
     """
     check_formats(formats)
-    network = trained.network
-    if trained.about.get("psi", 1.0) != 1.0 or trained.about.get("guidance", 1.0) != 1.0:
+    network = sampler.network
+    if sampler.about.get("psi", 1.0) != 1.0 or sampler.about.get("guidance", 1.0) != 1.0:
         raise InputError(
             "psi, guidance: what is exported has psi=1 and guidance=1; a SavedModel takes psi when "
             "it is called"
         )
     if network is None or network.compute_dtype != "float32":
         raise InputError(
-            f"{trained.about.get('model')}: export needs a run or a .keras file, opened in float32"
+            f"{sampler.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
     with new_folder(out) as folder:
         errors = {}
         for name in formats:
-            errors[name] = _write_and_compare(name, trained, folder)
+            errors[name] = _write_and_compare(name, sampler, folder)
             say(f"{name}: {FORMATS[name].file}, largest error {errors[name]:.1e}, limit {LIMIT:g}")
-        pictures.save_png(folder / card.SAMPLES, sample_grid(trained))
+        pictures.save_png(folder / card.SAMPLES, sample_grid(sampler))
         files = {FORMATS[name].file: error for name, error in errors.items()}
-        card.write(folder, trained, files, batches(trained), run)
+        card.write(folder, sampler, files, batches(sampler), run)
     return errors
 
 
@@ -94,12 +95,12 @@ def check_formats(formats):
             )
 
 
-def _write_and_compare(name, trained, folder):
+def _write_and_compare(name, sampler, folder):
     form = FORMATS[name]
     path = folder / form.file
     try:
-        form.write(trained.network, path)
-        error = difference(trained, form.load(path))
+        form.write(sampler.network, path)
+        error = difference(sampler, form.load(path))
     except OSError:
         raise  # a full disk, not a format's fault
     except Exception as failure:  # each converter and runtime has exceptions of its own
@@ -113,11 +114,11 @@ def _write_and_compare(name, trained, folder):
     return error
 
 
-def difference(trained, exported):
+def difference(sampler, exported):
     """How far an exported generator is from the live one, over some `batches`.
 
     Args:
-        trained: `trained.Trained`.
+        sampler: Sampler.
         exported: function from arrays (z, *labels) to images.
 
     Returns:
@@ -126,33 +127,33 @@ def difference(trained, exported):
         [-1, 1] by far: float32 is only as fine as its largest values.
     """
     errors = []
-    for batch in batches(trained):
-        inputs = sample_inputs(trained, range(batch))
-        live, ours = np.asarray(trained.generate(*inputs)), np.asarray(exported(*inputs))
+    for batch in batches(sampler):
+        inputs = sample_inputs(sampler, range(batch))
+        live, ours = np.asarray(sampler.generate(*inputs)), np.asarray(exported(*inputs))
         if live.shape != ours.shape:
             raise ValueError(f"images {ours.shape} instead of {live.shape}")
         errors.append(np.abs(live - ours).max() / max(1.0, np.abs(live).max()))
     return float(np.max(errors))  # NaN if any is
 
 
-def batches(trained):
+def batches(sampler):
     """Batch sizes that are compared: `BATCHES`, smaller ones of large images."""
-    return sorted({trained.affordable(batch) for batch in BATCHES})
+    return sorted({sampler.affordable(batch) for batch in BATCHES})
 
 
-def sample_inputs(trained, chosen):
+def sample_inputs(sampler, chosen):
     """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
-    inputs = [seeds.latents(chosen, trained.noise_dim)]
-    if trained.num_classes:
-        inputs.append(seeds.labels(chosen, trained.num_classes, "balanced"))
+    inputs = [seeds.latents(chosen, sampler.noise_dim)]
+    if sampler.num_classes:
+        inputs.append(seeds.labels(chosen, sampler.num_classes, "balanced"))
     return inputs
 
 
-def sample_grid(trained):
+def sample_grid(sampler):
     """Images of seeds 0 to 63 as one uint8 picture; few at a time, to bound memory."""
-    few = trained.affordable(COLUMNS)
+    few = sampler.affordable(COLUMNS)
     parts = [range(first, min(first + few, COLUMNS**2)) for first in range(0, COLUMNS**2, few)]
-    images = [np.asarray(trained.generate(*sample_inputs(trained, part))) for part in parts]
+    images = [np.asarray(sampler.generate(*sample_inputs(sampler, part))) for part in parts]
     return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
 
 

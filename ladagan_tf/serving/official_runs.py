@@ -12,6 +12,7 @@ from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.sampling.opening import load_part, read_network
 from ladagan_tf.serving import official_fields as fields
 from ladagan_tf.serving import official_folder as official
 from ladagan_tf.serving.official import (
@@ -22,7 +23,6 @@ from ladagan_tf.serving.official import (
     load_official,
     optimizer_names,
 )
-from ladagan_tf.trained import load_part, read_network
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 

@@ -44,18 +44,18 @@ CSS = """
 """
 
 
-def build(trained, folder):
+def build(sampler, folder):
     """The page.
 
     Args:
-        trained: generators.Trained.
+        sampler: Sampler.
         folder: pathlib.Path to keep downloads in.
 
     Returns:
         gradio.Blocks.
     """
-    view = View(trained)
-    name = pathlib.Path(trained.about.get("model", "generator")).stem
+    view = View(sampler)
+    name = pathlib.Path(sampler.about.get("model", "generator")).stem
     with gr.Blocks(
         title=f"{name} - ladagan_tf",
         fill_width=True,
@@ -63,7 +63,7 @@ def build(trained, folder):
         delete_cache=(KEPT_S, KEPT_S),
     ) as blocks:
         gr.Markdown(
-            f"# {name}\n{trained.resolution} x {trained.resolution} pixels, one image per seed, "
+            f"# {name}\n{sampler.resolution} x {sampler.resolution} pixels, one image per seed, "
             "always the same. Click an image to look closer."
         )
         with gr.Row(equal_height=False):
@@ -251,11 +251,11 @@ def _answer(handler, inputs, part, outputs, name):
     }
 
 
-def serve(trained, host, port, say=print):
+def serve(sampler, host, port, say=print):
     """Serves the page until SIGTERM or Ctrl-C.
 
     Args:
-        trained: generators.Trained.
+        sampler: Sampler.
         host: str, address to listen on.
         port: int, 0 for a free one.
         say: function that prints a line once the page can be opened.
@@ -280,7 +280,7 @@ def serve(trained, host, port, say=print):
         os.environ["GRADIO_TEMP_DIR"] = folder  # so that nothing is left in the end
         application = gr.mount_gradio_app(
             fastapi.FastAPI(),
-            build(trained, pathlib.Path(folder)),
+            build(sampler, pathlib.Path(folder)),
             path="/",
             footer_links=[],
             css=CSS,

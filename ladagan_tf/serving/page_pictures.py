@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from ladagan_tf import pictures, sampling, seeds
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds, walks
 
 WIDE, NARROW = 680, 420  # pixels that pictures are enlarged to at most, by whole factors
 BATCH_SIZE = 32
@@ -19,15 +20,15 @@ class View:
 
     Seeds are texts, as typed. `chosen_class` is a class number, `IN_TURN` (a seed's class is the
     seed modulo their number), or None for an unconditional generator. `psi` truncates those that
-    have a mean style, see `Trained.at`.
+    have a mean style, see `Sampler.at`.
     """
 
-    def __init__(self, trained):
-        self.trained = trained
-        self.truncates = trained.truncated is not None
-        self.classes = list(range(trained.num_classes))
+    def __init__(self, sampler):
+        self.sampler = sampler
+        self.truncates = sampler.truncated is not None
+        self.classes = list(range(sampler.num_classes))
         self.heads = {}  # by side of the token grid
-        if getattr(trained.network, "has_attention_maps", False):
+        if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
             self.heads = {_side(weights): len(weights) for weights in maps}
 
@@ -35,7 +36,7 @@ class View:
         """Images of `count` seeds in a row, uint8 (count, S, S, 3), and the first of them."""
         first = parse_seed(seed, count)
         numbers = range(first, first + count)
-        z = seeds.latents(numbers, self.trained.noise_dim)
+        z = seeds.latents(numbers, self.sampler.noise_dim)
         return self._images(z, self._labels(numbers, chosen_class), psi), first
 
     def look(self, seed, chosen_class, psi, side, head):
@@ -61,7 +62,7 @@ class View:
     def between(self, start, end, position, chosen_class, psi):
         """The image at a position from 0 to `STEPS` on the great circle between two seeds."""
         ends = [parse_seed(start), parse_seed(end)]
-        path = sampling.walk(seeds.latents(ends, self.trained.noise_dim), STEPS)
+        path = walks.walk(seeds.latents(ends, self.sampler.noise_dim), STEPS)
         z = path[position : position + 1]
         return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
 
@@ -72,19 +73,19 @@ class View:
         if chosen_class is None:
             return None
         classes = self.classes if chosen_class == IN_TURN else [chosen_class]
-        return sampling.labels_in_turn(numbers, classes)
+        return walks.labels_in_turn(numbers, classes)
 
     def _images(self, z, labels, psi):
-        source = self.trained.at(psi) if self.truncates else self.trained
+        source = self.sampler.at(psi) if self.truncates else self.sampler
         return np.concatenate(
-            list(sampling.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
+            list(walks.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
         )
 
     def _attend(self, number, chosen_class):
         """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
-        z = seeds.latents([number], self.trained.noise_dim)
+        z = seeds.latents([number], self.sampler.noise_dim)
         labels = self._labels([number], chosen_class)
-        images, maps = self.trained.network.attention_maps(
+        images, maps = self.sampler.network.attention_maps(
             *([z] if labels is None else [z, labels])
         )
         return np.asarray(images)[0], [np.asarray(weights, np.float32)[0] for weights in maps]

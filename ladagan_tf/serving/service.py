@@ -16,8 +16,9 @@ from typing import Annotated, Literal
 
 from PIL import Image
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds
 from ladagan_tf.serving.telemetry import Telemetry
 from ladagan_tf.serving.worker import QueueFullError, Worker
 
@@ -34,11 +35,11 @@ PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1
 
 
-def serve(trained, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, say=print):
+def serve(sampler, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, say=print):
     """Answers requests until SIGTERM or Ctrl-C, then finishes those that run.
 
     Args:
-        trained: trained.Trained.
+        sampler: Sampler.
         host: str, address to listen on.
         port: int, 0 for a free one.
         max_batch: int, most images of a request, and of one run of the model.
@@ -53,7 +54,7 @@ def serve(trained, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, sa
         listener = socket.create_server((host, port), backlog=2048)
     except OSError as error:
         raise InputError(f"port={port}: {host} cannot be listened on ({error.strerror})") from None
-    worker = Worker(trained, max_batch, max_queue)
+    worker = Worker(sampler, max_batch, max_queue)
     # The first run is slow, and the largest takes the memory: both before the first request.
     worker.submit(range(max_batch)).result()
     config = uvicorn.Config(
@@ -80,7 +81,7 @@ def make_app(worker, timeout_s):
         fastapi.FastAPI.
     """
     telemetry = Telemetry()
-    request_type = request_model(worker.max_batch, worker.trained)
+    request_type = request_model(worker.max_batch, worker.sampler)
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
@@ -112,10 +113,10 @@ def make_app(worker, timeout_s):
 
     @app.get("/healthz")
     async def healthz():
-        trained = worker.trained
-        shape = {k: getattr(trained, k) for k in ("resolution", "noise_dim", "num_classes")}
-        shape["truncates"] = trained.truncated is not None
-        return {"status": "ok", "model": trained.about.get("model"), **shape}
+        sampler = worker.sampler
+        shape = {k: getattr(sampler, k) for k in ("resolution", "noise_dim", "num_classes")}
+        shape["truncates"] = sampler.truncated is not None
+        return {"status": "ok", "model": sampler.about.get("model"), **shape}
 
     @app.get("/metrics")
     async def metrics():
@@ -129,9 +130,9 @@ def make_app(worker, timeout_s):
     return app
 
 
-def request_model(max_batch, trained):
+def request_model(max_batch, sampler):
     """The pydantic model of a request to a generator, which also describes it in /docs."""
-    num_classes = trained.num_classes
+    num_classes = sampler.num_classes
 
     class GenerateRequest(pydantic.BaseModel, extra="forbid"):
         num: int = pydantic.Field(1, ge=1, le=max_batch, description="number of images")
@@ -150,7 +151,7 @@ def request_model(max_batch, trained):
 
         @pydantic.model_validator(mode="after")
         def check_psi(self):
-            if self.psi is not None and trained.truncated is None:
+            if self.psi is not None and sampler.truncated is None:
                 raise ValueError("psi: this generator has no mean style; leave it out")
             return self
 

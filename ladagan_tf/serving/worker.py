@@ -7,7 +7,8 @@ import threading
 
 import numpy as np
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
+from ladagan_tf.sampling import seeds
 
 
 class QueueFullError(Exception):
@@ -28,13 +29,13 @@ class Worker:
     go into the next one together, as many of one psi as `max_batch` allows, in their order.
 
     Args:
-        trained: trained.Trained.
+        sampler: Sampler.
         max_batch: int, images computed at once.
         max_queue: int, requests that may wait.
     """
 
-    def __init__(self, trained, max_batch=64, max_queue=64):
-        self.trained = trained
+    def __init__(self, sampler, max_batch=64, max_queue=64):
+        self.sampler = sampler
         self.max_batch = max_batch
         self.max_queue = max_queue
         self.batches = 0
@@ -57,7 +58,7 @@ class Worker:
             chosen: sequence of at most `max_batch` seeds; each gives the image that
                 `ladagan_tf.generate` makes of it, to a rounding of one step in 255.
             labels: sequence of as many classes; by default in turn by seed. Only if conditional.
-            psi: float, see `Trained.at`; None as the generator is.
+            psi: float, see `Sampler.at`; None as the generator is.
 
         Returns:
             concurrent.futures.Future of uint8 images (n, S, S, 3). Cancelling it while it waits
@@ -69,10 +70,10 @@ class Worker:
         """
         if len(chosen) > self.max_batch:
             raise ValueError(f"{len(chosen)} images; at most {self.max_batch} at once")
-        inputs = [seeds.latents(chosen, self.trained.noise_dim)]
-        if self.trained.num_classes:
+        inputs = [seeds.latents(chosen, self.sampler.noise_dim)]
+        if self.sampler.num_classes:
             if labels is None:
-                labels = seeds.labels(chosen, self.trained.num_classes, "balanced")
+                labels = seeds.labels(chosen, self.sampler.num_classes, "balanced")
             inputs.append(np.asarray(labels, np.int32))
         job = _Job(tuple(inputs), psi, concurrent.futures.Future())
         with self._changed:
@@ -120,7 +121,7 @@ class Worker:
         sizes = [len(job.inputs[0]) for job in jobs]
         inputs = [np.concatenate(parts) for parts in zip(*(j.inputs for j in jobs), strict=True)]
         psi = jobs[0].psi
-        source = self.trained if psi is None else self.trained.at(psi)
+        source = self.sampler if psi is None else self.sampler.at(psi)
         images = pictures.to_uint8(source.generate(*inputs))
         self.batches += 1
         self.images += len(images)

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tqdm
 
 from ladagan_tf import pictures
-from ladagan_tf.generators import of_network
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6

@@ -7,7 +7,7 @@ import pytest
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.evaluation.features import Extractor
-from ladagan_tf.generators import Trained
+from ladagan_tf.sampling.sampler import Sampler
 
 
 @pytest.fixture(scope="session")
@@ -58,4 +58,4 @@ def noise():
         images = keras.ops.sin(keras.ops.sum(z, axis=1, keepdims=True) * 50.0 + pixels * 12.9)
         return keras.ops.reshape(images, (-1, 16, 16, 3))
 
-    return Trained(generate, 3, 16, 0, None, {"model": "noise"})
+    return Sampler(generate, 3, 16, 0, None, {"model": "noise"})

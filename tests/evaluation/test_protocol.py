@@ -12,7 +12,7 @@ from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import Collected
 from ladagan_tf.evaluation.features import classifier
 from ladagan_tf.evaluation.quick import QuickMetric
-from ladagan_tf.image_files import sample_archive
+from ladagan_tf.sampling.image_files import sample_archive
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ import tensorflow as tf
 from PIL import Image, ImageSequence
 from tiny_models import SIDE, assert_same, expected, read, tiny
 
-from ladagan_tf import pictures, sampling, seeds, trained
+from ladagan_tf import pictures
+from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.sampler import of_network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -28,7 +30,7 @@ def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):
     with Image.open(tmp_path / "walk.gif") as gif:
         frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(gif)]
         assert gif.info["loop"] == 0 and gif.info["duration"] == 100 and len(frames) == 12
-    path = sampling.walk(seeds.latents([1, 2, 3], 8), 4)
+    path = walks.walk(seeds.latents([1, 2, 3], 8), 4)
     wanted = pictures.to_uint8(network(path))
     error = np.abs(np.stack(frames).astype(int) - wanted).mean()
     assert error < 12  # a GIF has 256 colours
@@ -74,8 +76,8 @@ def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
 def test_an_image_depends_on_its_seed_only(network, batch_size):
     numbers = [5, 0, 9, 2**40, 5, 1, 7]
     z = seeds.latents(numbers, 8)
-    source = trained.of_network(network)
-    batches = list(sampling.image_batches(source, z, batch_size=batch_size))
+    source = of_network(network)
+    batches = list(walks.image_batches(source, z, batch_size=batch_size))
     assert all(len(batch) <= batch_size for batch in batches)
     assert_same(np.concatenate(batches), expected(network, numbers))
     alone = np.concatenate([expected(network, [number]) for number in numbers])

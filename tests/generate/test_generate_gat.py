@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny_models import assert_same, read
 
-from ladagan_tf import pictures, sampling, seeds
+from ladagan_tf import pictures
+from ladagan_tf.sampling import seeds, walks
 
 
 def labelled(network, numbers, labels, **strength):
@@ -53,7 +54,7 @@ def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
     out = tmp_path / "walk.png"
     arguments = "--interpolate", "--classes=1", "--seeds=0,1", "--frames=2", f"--out={out}"
     main(f"--run_dir={tiny_gat_run}", *arguments)
-    path = sampling.walk(seeds.latents([0, 1], 8), 2)
+    path = walks.walk(seeds.latents([0, 1], 8), 2)
     wanted = pictures.to_uint8(tiny_gat(path, np.ones(4, np.int32)))
     assert_same(read(out), pictures.grid(wanted, 2))
 

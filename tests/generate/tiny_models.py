@@ -5,8 +5,9 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.sampling import seeds
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
 SIDE = 32

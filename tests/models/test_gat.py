@@ -223,7 +223,7 @@ def test_config_mirrors_the_constructor(make, others):
 
 
 def test_the_projects_interface_to_generators_takes_it(tf, generator, z):
-    from ladagan_tf.generators import of_network
+    from ladagan_tf.sampling.sampler import of_network
 
     trained = of_network(generator)
     assert (trained.noise_dim, trained.resolution, trained.num_classes) == (Z, S, CLASSES)

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf import trained
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.sampling import opening
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import endpoints
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
@@ -44,14 +45,14 @@ def perturbed(network, seed=0):
 
 @pytest.fixture(scope="session")
 def small():
-    """`Trained` of a small LadaGAN generator."""
-    return trained.of_network(perturbed(Generator(**SIZES)), {"model": "small"})
+    """`Sampler` of a small LadaGAN generator."""
+    return of_network(perturbed(Generator(**SIZES)), {"model": "small"})
 
 
 @pytest.fixture(scope="session")
 def conditional():
-    """`Trained` of a generator with three classes."""
-    return trained.of_network(perturbed(Conditional()), {"model": "conditional"})
+    """`Sampler` of a generator with three classes."""
+    return of_network(perturbed(Conditional()), {"model": "conditional"})
 
 
 @pytest.fixture
@@ -94,8 +95,8 @@ def saved(small, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def gat(tiny_gat_run):
-    """`Trained` of a GAT with its autoencoder."""
-    return trained.open_run(tiny_gat_run)
+    """`Sampler` of a GAT with its autoencoder."""
+    return opening.open_run(tiny_gat_run)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from ladagan_tf import sampling, seeds
+from ladagan_tf.sampling import seeds, walks
 
 INVALID = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
 
@@ -23,4 +23,4 @@ class Truncating(keras.Model):
 
 def expected(source, numbers, labels=None):
     z = seeds.latents(numbers, source.noise_dim)
-    return np.concatenate(list(sampling.image_batches(source, z, labels))).astype(int)
+    return np.concatenate(list(walks.image_batches(source, z, labels))).astype(int)

@@ -8,9 +8,9 @@ import types
 
 import pytest
 
-from ladagan_tf import trained
 from ladagan_tf.errors import InputError
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.sampling import opening
 from ladagan_tf.serving import card, exporting, hub
 
 FILES = {exporting.FORMATS[name].file: 1.5e-7 for name in exporting.FORMATS}
@@ -22,7 +22,7 @@ def written(folder, source, files, run=None):
 
 
 def test_the_card_of_a_run_has_data_flags_metrics_and_loading(run, tmp_path):
-    text = written(tmp_path, trained.open_run(run.path), FILES, run)
+    text = written(tmp_path, opening.open_run(run.path), FILES, run)
     for part in (
         "license: apache-2.0",
         "![Images of seeds 0 to 63](samples.png)",
@@ -43,7 +43,7 @@ def test_the_card_of_a_run_has_data_flags_metrics_and_loading(run, tmp_path):
 
 
 def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
-    averaged = trained.open_run(run.path)
+    averaged = opening.open_run(run.path)
     text = written(tmp_path, averaged, FILES, run)
     assert text.count("| fid50k |") == 1 and "| fid50k | 3.25 |" in text
     last = dataclasses.replace(averaged, about={**averaged.about, "ema": False})
@@ -54,7 +54,7 @@ def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
 def test_results_of_one_truncation_do_not_hide_those_of_another(tiny_gat_run, tmp_path):
     path = tmp_path / "run"
     shutil.copytree(tiny_gat_run, path)
-    source = trained.open_run(path)
+    source = opening.open_run(path)
     lines = [
         {
             "name": "fid50k",
@@ -71,7 +71,7 @@ def test_results_of_one_truncation_do_not_hide_those_of_another(tiny_gat_run, tm
 
 
 def test_the_card_of_a_gat_tells_its_autoencoder_and_how_psi_counts(tiny_gat_run, tmp_path):
-    source = trained.open_run(tiny_gat_run)
+    source = opening.open_run(tiny_gat_run)
     text = written(tmp_path, source, FILES, RunDirectory(tiny_gat_run))
     for part in (
         "# gat 16 x 16",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf import pictures, trained
+from ladagan_tf import pictures
+from ladagan_tf.sampling import opening
 from ladagan_tf.serving import endpoints
 
 
@@ -79,7 +80,7 @@ def test_labels_are_served_and_checked(conditional, tmp_path):
         loaded.generate(2, 3, tf.constant([0]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
         loaded.serve(z, tf.constant([-1, 0]))
-    opened = trained.open_model(tmp_path / "saved")
+    opened = opening.open_model(tmp_path / "saved")
     assert opened.num_classes == 3
     np.testing.assert_allclose(opened.generate(z, labels), conditional.generate(z, labels))
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from in_process import command, error_line
 
-from ladagan_tf import export, seeds, trained
+from ladagan_tf import export
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import export as export_flags
+from ladagan_tf.sampling import opening, seeds
 from ladagan_tf.serving import exporting
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -55,15 +56,15 @@ def test_a_saved_model_runs_where_there_is_only_tensorflow(small, saved):
 
 def test_an_exported_gat_opens_truncated(gat, saved_gat):
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
-    opened = trained.open_model(saved_gat, psi=0.5)
+    opened = opening.open_model(saved_gat, psi=0.5)
     assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
     np.testing.assert_allclose(
         opened.generate(z, labels), gat.at(0.5).generate(z, labels), atol=1e-5
     )
     with pytest.raises(InputError, match="guidance=2: a SavedModel has only guidance=1"):
-        trained.open_model(saved_gat, guidance=2.0)
+        opening.open_model(saved_gat, guidance=2.0)
     with pytest.raises(InputError, match="vae=sd15: it is for a GAT generator"):
-        trained.open_model(saved_gat, vae="sd15")
+        opening.open_model(saved_gat, vae="sd15")
 
 
 def test_a_truncated_generator_is_not_exported(gat, tmp_path):
@@ -78,7 +79,7 @@ def test_large_images_are_compared_in_small_batches(small):
 
 
 def test_an_export_opens_as_a_trained_generator(small, saved):
-    opened = trained.open_model(saved / "saved_model")
+    opened = opening.open_model(saved / "saved_model")
     assert (opened.noise_dim, opened.resolution, opened.num_classes) == (8, 32, 0)
     z = seeds.latents(range(3), 8)
     np.testing.assert_allclose(opened.generate(z), small.generate(z), atol=1e-5)
@@ -165,7 +166,7 @@ def test_outputs_are_never_replaced_and_need_a_folder(small, tmp_path):
 
 def test_a_saved_model_cannot_be_exported_again(saved, tmp_path):
     with pytest.raises(InputError, match=r"export needs a run or a [.]keras file"):
-        exporting.export(trained.open_model(saved / "saved_model"), tmp_path / "o", ["keras"])
+        exporting.export(opening.open_model(saved / "saved_model"), tmp_path / "o", ["keras"])
 
 
 @pytest.mark.slow

@@ -16,8 +16,10 @@ from in_process import command, error_line
 from page_truth import INVALID, Truncating, expected
 from PIL import Image
 
-from ladagan_tf import demo, pictures, trained
+from ladagan_tf import demo, pictures
 from ladagan_tf.flags import demo as demo_flags
+from ladagan_tf.sampling import opening
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import endpoints, page_pictures
 from ladagan_tf.serving.page_pictures import View
 
@@ -45,9 +47,9 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
     for source, more in (
         (small, {"Attention", "Resolution", "Head"}),
         (conditional, {"Closer", "Class"}),
-        (trained.of_network(Truncating()), {"Closer", "Truncation psi"}),
-        (trained.of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
-        (trained.open_model(tmp_path / "saved_model"), {"Closer"}),
+        (of_network(Truncating()), {"Closer", "Truncation psi"}),
+        (of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
+        (opening.open_model(tmp_path / "saved_model"), {"Closer"}),
     ):
         shown = labels_shown(page, source, tmp_path)
         assert always <= shown

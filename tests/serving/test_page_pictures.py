@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from page_truth import INVALID, Truncating, expected
 
-from ladagan_tf import pictures, sampling, seeds, trained
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
 from ladagan_tf.serving.page_pictures import IN_TURN, View
 
@@ -44,7 +46,7 @@ def test_classes_are_chosen_or_taken_in_turn(conditional):
 
 
 def test_psi_truncates_a_generator_with_a_mean_style():
-    source = trained.of_network(Truncating())
+    source = of_network(Truncating())
     view = View(source)
     assert view.truncates
     full, _ = view.samples("0", 4, None, 1.0)
@@ -54,7 +56,7 @@ def test_psi_truncates_a_generator_with_a_mean_style():
 
 
 def test_a_gat_is_shown_by_class_and_psi(tiny_gat):
-    source = trained.of_network(tiny_gat)
+    source = of_network(tiny_gat)
     view = View(source)
     assert view.truncates and view.classes == [0, 1, 2] and not view.heads
     z, labels = seeds.latents(range(4), 8), np.full(4, 2, np.int32)
@@ -91,7 +93,7 @@ def test_the_way_between_two_seeds_starts_and_ends_at_them(small):
         image = view.between("5", "2", position, None, 1.0)
         np.testing.assert_allclose(image[::13, ::13], expected(small, [seed])[0], atol=1)
     middle = view.between("5", "2", page_pictures.STEPS // 2, None, 1.0)[::13, ::13]
-    z = sampling.walk(seeds.latents([5, 2], 8), 2)[1:2]
+    z = walks.walk(seeds.latents([5, 2], 8), 2)[1:2]
     np.testing.assert_allclose(middle, pictures.to_uint8(small.generate(z))[0].astype(int), atol=1)
 
 

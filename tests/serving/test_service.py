@@ -18,7 +18,9 @@ import tensorflow as tf
 from PIL import Image
 
 from benchmarks import serving as load
-from ladagan_tf import pictures, seeds, trained
+from ladagan_tf import pictures
+from ladagan_tf.sampling import seeds
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import endpoints
 from ladagan_tf.serving.worker import Worker
 
@@ -153,7 +155,7 @@ def test_labels_are_used_and_checked(conditional, tmp_path):
 
 
 def test_requests_of_one_psi_are_computed_together(tiny_gat):
-    worker = Worker(trained.of_network(tiny_gat), max_batch=8)
+    worker = Worker(of_network(tiny_gat), max_batch=8)
     labels = np.int32([1, 2])
     with worker._changed:  # nothing is taken while all are put in
         futures = [worker.submit([3, 4], labels, psi) for psi in (0.5, 0.5, None, 0.5)]

@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.generators import Trained, of_network
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.reading import content_sha256
 
@@ -51,10 +51,10 @@ def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, gu
             the seed 0, as a baseline (this sets Keras's global seed).
         ema: bool, the averaged weights or those that were trained.
         precision: Keras dtype policy to compute in; the weights are float32 in each.
-        psi, guidance: see `generators.of_network`.
+        psi, guidance: see `of_network`.
 
     Returns:
-        Trained.
+        Sampler.
 
     Raises:
         InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder.
@@ -115,12 +115,12 @@ def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
     Args:
         path: a file ending in .keras, or a folder with a saved_model.pb.
         precision: Keras dtype policy; a SavedModel computes as it was exported.
-        psi, guidance: see `generators.of_network`; a SavedModel has no guidance.
+        psi, guidance: see `of_network`; a SavedModel has no guidance.
         vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
             `ladagan_tf.convert` writes it; None for all others.
 
     Returns:
-        Trained.
+        Sampler.
 
     Raises:
         InputError: if it is neither, or no generator, or `vae` is missing or one too many.
@@ -198,7 +198,7 @@ def _load_saved_model(path, psi, guidance):
     def truncated(psi, z, *labels):
         return _call(truncate, ("z", "labels", "psi"), (z, *labels, np.float32(psi)))
 
-    source = Trained(
+    source = Sampler(
         lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
         spec.shape[-1],
         image.shape[1],

@@ -21,17 +21,17 @@ ABOUT = "samples.json"  # in a folder of images: which generator made them
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archives
 
 
-def identity(trained):
+def identity(sampler):
     """What tells generators apart, a dict: a digest of the weights; of a SavedModel, its path.
 
     What they are truncated and guided by is a part of it.
     """
-    if trained.network is None:
-        return dict(trained.about)
+    if sampler.network is None:
+        return dict(sampler.about)
     digest = hashlib.sha256()
-    for array in trained.network.get_weights():
+    for array in sampler.network.get_weights():
         digest.update(np.ascontiguousarray(array).tobytes())
-    strength = {k: trained.about[k] for k in ("psi", "guidance") if k in trained.about}
+    strength = {k: sampler.about[k] for k in ("psi", "guidance") if k in sampler.about}
     return {"weights_sha256": digest.hexdigest(), **strength}
 
 

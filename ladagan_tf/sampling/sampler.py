@@ -13,7 +13,7 @@ PIXELS = 2**20  # of images computed at once: 64 of 128 px; 6 GB for the usual d
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class Sampler:
     """A generator and where it came from.
 
     Attributes:
@@ -64,12 +64,12 @@ def check_psi(psi):
 
 
 def of_network(network, about=None, psi=1.0, guidance=1.0):
-    """`Trained` for a Keras generator in memory.
+    """`Sampler` for a Keras generator in memory.
 
     Args:
         network: keras.Model with `noise_dim` and `resolution`, and `num_classes` if conditional.
             With a `mean_style`, its call takes psi and guidance, and `about` tells them.
-        about: dict, see `Trained`.
+        about: dict, see `Sampler`.
         psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
 
     Raises:
@@ -98,7 +98,7 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
     def truncated(psi, z, *labels):  # a tensor: a number would be compiled anew
         return compiled(tf.convert_to_tensor(psi, tf.float32), z, *labels)
 
-    source = Trained(
+    source = Sampler(
         generate,
         network.noise_dim,
         network.resolution,

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
-from ladagan_tf import pictures, seeds
+from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.sampling import seeds
 
 MOST_SEEDS = 10_000_000  # above, a typing error is likelier than a wish
 
@@ -83,11 +84,11 @@ def labels_in_turn(numbers, classes):
     return np.asarray([classes[number % len(classes)] for number in numbers], np.int32)
 
 
-def image_batches(trained, z, labels=None, batch_size=32):
+def image_batches(sampler, z, labels=None, batch_size=32):
     """Computes images, batch by batch.
 
     Args:
-        trained: Trained.
+        sampler: Sampler.
         z: float32 array (N, Z). An image depends on its latent only; the batch size changes no
             more than float rounding, by at most one of 255 grey levels.
         labels: int32 array (N,) for a conditional model, else None.
@@ -103,7 +104,7 @@ def image_batches(trained, z, labels=None, batch_size=32):
         count = len(parts[0])
         # A last, smaller batch would be compiled anew.
         padded = [np.concatenate([x, np.repeat(x[-1:], batch_size - count, 0)]) for x in parts]
-        yield pictures.to_uint8(trained.generate(*padded)[:count])
+        yield pictures.to_uint8(sampler.generate(*padded)[:count])
 
 
 def walk(z, frames, how="spherical"):

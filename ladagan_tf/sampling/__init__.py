@@ -1,0 +1,1 @@
+"""From a trained generator to images: opening it, seeds to latents, walks, and files."""
