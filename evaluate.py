@@ -10,18 +10,12 @@ import numpy as np
 from absl import app, flags, logging
 
 from ladagan_tf import devices
+from ladagan_tf.cost import decoded as decoded_cost
+from ladagan_tf.cost import paper as paper_costs
+from ladagan_tf.cost import speed
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.evaluation import (
-    collection,
-    decoded_cost,
-    features,
-    images,
-    measure,
-    paper_costs,
-    protocol,
-    speed,
-)  # fmt: skip
+from ladagan_tf.evaluation import collection, features, images, measure, protocol
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory

@@ -7,13 +7,15 @@ import keras
 from absl import app, flags, logging
 
 from ladagan_tf import devices
+from ladagan_tf.cost import gat as gat_cost
+from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.evaluation import cost, features, gat_cost
+from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
-from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import continue_run
 
@@ -100,7 +102,7 @@ def describe(gan, recorded):
         print(gat_cost.report(gan.generator, gan.discriminator, **step))
     else:
         step |= {"r1": FLAGS.r1_weight > 0, "bcr": FLAGS.bcr}
-        print(cost.report(gan.generator, gan.discriminator, **step))
+        print(lada_cost.report(gan.generator, gan.discriminator, **step))
 
 
 def train(gan, recorded, folder):
@@ -124,7 +126,7 @@ def train(gan, recorded, folder):
         grid=FLAGS.grid,
         metric=metric,
         metric_kimg=FLAGS.metric_kimg,
-        vae=gat_flags.autoencoder(folder) if FLAGS.system == "gat" else None,
+        vae=gat_system.autoencoder(folder) if FLAGS.system == "gat" else None,
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

@@ -59,8 +59,9 @@ def measure(arguments):
     from absl import flags
 
     import train
+    from ladagan_tf.cost import gat as gat_cost
+    from ladagan_tf.cost import lada as lada_cost
     from ladagan_tf.devices import use_jit
-    from ladagan_tf.evaluation import cost, gat_cost
     from ladagan_tf.flags import train as train_flags
 
     for set_threads in (
@@ -89,7 +90,7 @@ def measure(arguments):
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
-    counted = gat_cost if system == "gat" else cost
+    counted = gat_cost if system == "gat" else lada_cost
     macs = counted.training_multiply_adds(gan.generator, gan.discriminator)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)

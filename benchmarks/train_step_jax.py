@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from ladagan_tf.evaluation import cost
+from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.sizes import PRESETS
@@ -143,7 +143,7 @@ def measure(arguments, precision):
         jax.block_until_ready(metrics)
         seconds.append(time.perf_counter() - start)
     seconds = statistics.median(seconds[3:])
-    macs = cost.training_multiply_adds(parts[0], parts[1])
+    macs = lada_cost.training_multiply_adds(parts[0], parts[1])
     rate, matmul = macs * arguments.batch_size / seconds, matmul_rate()
     memory = jax.devices()[0].memory_stats() or {}
     return {

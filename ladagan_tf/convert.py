@@ -23,17 +23,12 @@ from ladagan_tf.data import records
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import convert as convert_flags
-from ladagan_tf.flags import gat as gat_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.official import gat as official_gat
+from ladagan_tf.official import gat_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.serving import (
-    official_fields,
-    official_folder,
-    official_gat,
-    official_gat_runs,
-    official_runs,
-)
+from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -63,7 +58,7 @@ def main(argv):
 def resolve_system():
     """Sets --system to what the source is; InputError for flags that are not that system's."""
     source = FLAGS.official or FLAGS.run_dir
-    is_gat = official_gat_runs.is_official if FLAGS.official else official_gat_runs.is_run
+    is_gat = gat_runs.is_official if FLAGS.official else gat_runs.is_run
     system = "gat" if is_gat(source) else "lada"
     if FLAGS["system"].present and FLAGS.system != system:
         raise InputError(f"--system={FLAGS.system}: {source} is of --system={system}")
@@ -78,10 +73,10 @@ def convert_back(as_keras):
             "and, of LadaGAN, their optimizers, which a .keras file does not"
         )
     if FLAGS.system == "gat":
-        count = official_gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        count = gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
         print(f"{FLAGS.out}: {count} tensors with the GAT authors' names, without the optimizers")
     else:
-        count = official_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        count = lada_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
         print(f"{FLAGS.out}: {count} values in the LadaGAN authors' format")
 
 
@@ -99,24 +94,24 @@ def convert_to_keras():
 
 def open_lada_part():
     if FLAGS.official:
-        return official_runs.open_official(official_folder.locate(FLAGS.official), FLAGS.part)
-    return official_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+        return lada_runs.open_official(lada_folder.locate(FLAGS.official), FLAGS.part)
+    return lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
 
 
 def open_gat_part():
     """The network of --part and its steps, if known; a generator with the autoencoder there is."""
     if FLAGS.official:
-        opened = official_gat_runs.open_official(FLAGS.official, FLAGS.part, FLAGS.official_quirks)
+        opened = gat_runs.open_official(FLAGS.official, FLAGS.part, FLAGS.official_quirks)
         network, steps = opened
         file = vae_weights.find(FLAGS.vae, FLAGS.cache_dir) if FLAGS.vae else None
     else:
         if FLAGS.vae:
             raise InputError(f"--vae={FLAGS.vae}: it is for --official; a run has its own")
-        network = official_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+        network = lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
         file, steps = RunDirectory(FLAGS.run_dir).vae_file, None
         if FLAGS.part == "discriminator" or not file.is_file():
             file = None
-    return official_gat_runs.with_autoencoder(network, file) if file else network, steps
+    return gat_runs.with_autoencoder(network, file) if file else network, steps
 
 
 def sizes_in_words(network):
@@ -133,9 +128,9 @@ def sizes_in_words(network):
 
 
 def convert_lada_to_run():
-    folder = official_folder.locate(FLAGS.official)
+    folder = lada_folder.locate(FLAGS.official)
     recorded = record(lada_flags(folder), folder)
-    found = official_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
+    found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
     report_run(found, f"{adam} the optimizers' state")
 
@@ -144,25 +139,25 @@ def convert_gat_to_run():
     vacant(FLAGS.out)
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
-    recorded = record(official_gat_runs.flags_of(checkpoint, path), path)
+    recorded = record(gat_runs.flags_of(checkpoint, path), path)
     vae = open_autoencoder()
-    found = official_gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
+    found = gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
     report_run(
         found, "without the optimizers' state, which does not name the parameters it belongs to"
     )
     features = checkpoint["discriminator"].teacher_dim
-    if recorded["teacher"] == "dinov2" and features != gat_flags.DINO_FEATURES:
+    if recorded["teacher"] == "dinov2" and features != gat_system.DINO_FEATURES:
         print(
             f"its discriminator learns {features} features of a teacher, DINOv2 has "
-            f"{gat_flags.DINO_FEATURES}: to train it further, convert it with the --teacher it had"
+            f"{gat_system.DINO_FEATURES}: to train it further, convert it with the --teacher it had"
         )
 
 
 def open_autoencoder():
     """What decodes a run's samples: that of --dataset, which is checked, or of --vae; or None."""
     if FLAGS.dataset:
-        gat_flags.check_set(records.load_info(FLAGS.dataset))
-        return gat_flags.autoencoder(FLAGS.dataset)
+        gat_system.check_set(records.load_info(FLAGS.dataset))
+        return gat_system.autoencoder(FLAGS.dataset)
     if FLAGS.vae:
         return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]
     return None
@@ -178,10 +173,10 @@ def report_run(found, optimizers):
 
 def lada_flags(folder):
     """What an official folder says as flags of `train.py`: dict of text."""
-    config = official_folder.read_config(folder)
-    implied = official_fields.flags_of(config, folder / official_folder.CONFIG)
-    implied |= official_runs.learning_rates(folder)
-    images = official_folder.read_arrays(folder, ("n_images",)).get("n_images", 0)
+    config = lada_folder.read_config(folder)
+    implied = lada_fields.flags_of(config, folder / lada_folder.CONFIG)
+    implied |= lada_runs.learning_rates(folder)
+    images = lada_folder.read_arrays(folder, ("n_images",)).get("n_images", 0)
     return implied | {"total_kimg": str(images / 1000)}
 
 

@@ -6,10 +6,10 @@ Writes a folder with the generator in each format, samples and a model card.
 from absl import app, flags, logging
 
 from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.exporting import formats, hub
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import exporting, hub
 
 FLAGS = flags.FLAGS
 
@@ -19,13 +19,13 @@ def main(argv):
     with one_line_errors():
         if len(argv) > 1:
             raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        exporting.check_formats(FLAGS.format)
+        formats.check_formats(FLAGS.format)
         target = hub.parse(FLAGS.push) if FLAGS.push else None
         generator = opening.open_source(
             FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
         )
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
-        exporting.export(generator, FLAGS.out, FLAGS.format, run)
+        formats.export(generator, FLAGS.out, FLAGS.format, run)
         print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
         if target:
             print(f"uploaded to {hub.upload(FLAGS.out, target)}")

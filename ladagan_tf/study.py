@@ -12,8 +12,8 @@ from absl import app, flags
 
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags import study as study_flags
-from ladagan_tf.flags.lists import integers
 from ladagan_tf.studies import plan, report, running
+from ladagan_tf.systems.lists import integers
 
 FLAGS = flags.FLAGS
 

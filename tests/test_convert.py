@@ -17,10 +17,10 @@ from tensorflow.core.protobuf import trackable_object_graph_pb2
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.official import lada_fields, lada_folder, lada_runs
+from ladagan_tf.official.lada_names import discriminator_names, generator_names
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import official_fields, official_folder, official_runs
-from ladagan_tf.serving.official import discriminator_names, generator_names
 
 RECORDED = (
     pathlib.Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "ladagan_checkpoint"
@@ -41,13 +41,13 @@ def copy(folder, tmp_path):
 
 
 def run_flags(folder, **more):
-    config = official_folder.read_config(folder)
-    flags = official_fields.flags_of(config, folder / "config.json")
-    return {**flags, **official_runs.learning_rates(folder), "precision": "float32", **more}
+    config = lada_folder.read_config(folder)
+    flags = lada_fields.flags_of(config, folder / "config.json")
+    return {**flags, **lada_runs.learning_rates(folder), "precision": "float32", **more}
 
 
 def converted(folder, out):
-    official_runs.write_run(folder, out, run_flags(folder))
+    lada_runs.write_run(folder, out, run_flags(folder))
     return out
 
 
@@ -55,8 +55,8 @@ def values(folder):
     """Every name TensorFlow sees in an official folder, but for the object graph, to its value."""
     reader = tf.train.load_checkpoint(str(folder / "best-training-checkpoints"))
     names = reader.get_variable_to_shape_map()
-    assert official_folder.GRAPH in names
-    return {name: reader.get_tensor(name) for name in names if name != official_folder.GRAPH}
+    assert lada_folder.GRAPH in names
+    return {name: reader.get_tensor(name) for name in names if name != lada_folder.GRAPH}
 
 
 def assert_close(actual, expected, what):
@@ -67,16 +67,16 @@ def assert_close(actual, expected, what):
 
 def test_networks_give_the_recorded_outputs(folder):
     expected = np.load(folder / "expected.npz")
-    averaged = official_runs.open_official(folder)
+    averaged = lada_runs.open_official(folder)
     images, maps = averaged.attention_maps(expected["z"])
     assert_close(images, expected["ema_image"], "averaged generator")
     assert_close(averaged(expected["z"]), expected["ema_image"], "averaged generator, call")
     for weights in maps:
         side = round(weights.shape[2] ** 0.5)
         assert_close(weights, expected[f"ema_attn_{side}"], f"attention {side}")
-    generator = official_runs.open_official(folder, "generator")
+    generator = lada_runs.open_official(folder, "generator")
     assert_close(generator(expected["z"]), expected["generator_image"], "trained generator")
-    discriminator = official_runs.open_official(folder, "discriminator")
+    discriminator = lada_runs.open_official(folder, "discriminator")
     logits = discriminator(expected["ema_image"])
     assert_close(logits, expected["d_logits_of_ema_image"], "discriminator")
 
@@ -87,7 +87,7 @@ def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
     for ema, name in ((True, "ema_image"), (False, "generator_image")):
         images = opening.open_run(run, ema=ema).generate(expected["z"])
         assert_close(images, expected[name], name)
-    discriminator = official_runs.open_run_part(run, "best", "discriminator")
+    discriminator = lada_runs.open_run_part(run, "best", "discriminator")
     assert_close(
         discriminator(expected["ema_image"]), expected["d_logits_of_ema_image"], "discriminator"
     )
@@ -96,7 +96,7 @@ def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
 def test_every_value_goes_there_and_back(folder, tmp_path):
     run = converted(folder, tmp_path / "run")
     back = tmp_path / "back"
-    count = official_runs.write_official(run, back)
+    count = lada_runs.write_official(run, back)
     ours, theirs = values(back), values(folder)
     assert ours.keys() == theirs.keys() and len(ours) == count
     for name, value in theirs.items():
@@ -118,14 +118,14 @@ def test_the_numbers_of_the_optimizers_follow_the_name_table(folder, part, names
     """The official graph names each optimizer variable after the weight it belongs to."""
     reader = tf.train.load_checkpoint(str(folder / "best-training-checkpoints"))
     graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
-        reader.get_tensor(official_folder.GRAPH)
+        reader.get_tensor(lada_folder.GRAPH)
     )
     full = {
-        a.checkpoint_key.removesuffix(official_folder.SUFFIX): a.full_name
+        a.checkpoint_key.removesuffix(lada_folder.SUFFIX): a.full_name
         for node in graph.nodes
         for a in node.attributes
     }
-    network = official_runs.open_official(folder, part)
+    network = lada_runs.open_official(folder, part)
     table = [name for name, variable in names(network) if variable.trainable]
     for i, name in enumerate(table):
         for number, kind in ((2 * i + 1, "m"), (2 * i + 2, "v")):
@@ -139,9 +139,9 @@ def test_a_convolutional_decoder_goes_there_and_back(tmp_path):
         "g_heads": [2, 2, 2], "g_mlp": [8, 8, 8], "dec_dim": [8], "d_enc_dim": [8, 8, 16],
         "d_out_dim": [16, 16], "d_heads": 2, "d_mlp": 16,
     }  # fmt: skip
-    sizes = official_fields.parse_config(config, "config.json")
-    generator = Generator(**official_fields.arguments(official_fields.GENERATOR, sizes))
-    discriminator = Discriminator(**official_fields.arguments(official_fields.DISCRIMINATOR, sizes))
+    sizes = lada_fields.parse_config(config, "config.json")
+    generator = Generator(**lada_fields.arguments(lada_fields.GENERATOR, sizes))
+    discriminator = Discriminator(**lada_fields.arguments(lada_fields.DISCRIMINATOR, sizes))
     names = [
         *generator_names(generator),
         *generator_names(generator, "ema_generator"),
@@ -150,12 +150,12 @@ def test_a_convolutional_decoder_goes_there_and_back(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {name: rng.normal(size=v.shape).astype(np.float32) for name, v in names}
     assert "generator/dec/layer_with_weights-1/moving_variance" in arrays
-    arrays |= {name: kind(800) for name, kind in official_folder.BOOKKEEPING.items()}
+    arrays |= {name: kind(800) for name, kind in lada_folder.BOOKKEEPING.items()}
     (tmp_path / "official").mkdir()
-    official_folder.write_folder(tmp_path / "official", config, arrays)
+    lada_folder.write_folder(tmp_path / "official", config, arrays)
     run = converted(tmp_path / "official", tmp_path / "run")
-    official_runs.write_official(run, tmp_path / "again")
-    back = official_folder.read_arrays(tmp_path / "again")
+    lada_runs.write_official(run, tmp_path / "again")
+    back = lada_folder.read_arrays(tmp_path / "again")
     slots = 2 * (len(generator.trainable_variables) + len(discriminator.trainable_variables))
     assert len(back) == len(arrays) + slots + 4  # each Adam's iteration and learning rate
     for name, array in arrays.items():
@@ -166,56 +166,56 @@ def test_a_convolutional_decoder_goes_there_and_back(tmp_path):
 def rewritten(copy, arrays, path):
     """A folder with the config of `copy` and other arrays."""
     path.mkdir()
-    official_folder.write_folder(path, official_folder.read_json(copy / "config.json"), arrays)
+    lada_folder.write_folder(path, lada_folder.read_json(copy / "config.json"), arrays)
     return path
 
 
 def test_a_checkpoint_without_optimizers_starts_them_anew(copy, tmp_path):
-    kept = [root for root in official_folder.ROOTS if "optimizer" not in root]
-    arrays = official_folder.read_arrays(copy, kept)
+    kept = [root for root in lada_folder.ROOTS if "optimizer" not in root]
+    arrays = lada_folder.read_arrays(copy, kept)
     without = rewritten(copy, arrays, tmp_path / "without")
-    found = official_runs.write_run(without, tmp_path / "run", run_flags(without))
+    found = lada_runs.write_run(without, tmp_path / "run", run_flags(without))
     assert not found["optimizers"]
     checkpoint, _ = find_checkpoint(tmp_path / "run" / "checkpoints", "latest")
     assert not any(np.any(array) for array in read_part(checkpoint, "g_optimizer"))
 
 
 def test_half_an_optimizer_is_taken_only_if_told_to_leave_it(copy, tmp_path):
-    arrays = official_folder.read_arrays(copy)
+    arrays = lada_folder.read_arrays(copy)
     del arrays["d_optimizer/_variables/2"]
     half = rewritten(copy, arrays, tmp_path / "half")
     with pytest.raises(InputError, match=r"1 missing \(d_optimizer/_variables/2\)"):
-        official_runs.write_run(half, tmp_path / "run", run_flags(half))
-    found = official_runs.write_run(half, tmp_path / "run", run_flags(half), optimizers=False)
+        lada_runs.write_run(half, tmp_path / "run", run_flags(half))
+    found = lada_runs.write_run(half, tmp_path / "run", run_flags(half), optimizers=False)
     assert not found["optimizers"]
 
 
 def test_config_and_variables_that_disagree_are_listed(copy, tmp_path):
-    config = official_folder.read_json(copy / "config.json")
+    config = lada_folder.read_json(copy / "config.json")
     config["g_mlp"] = [m + 8 for m in config["g_mlp"]]
     (copy / "config.json").write_text(json.dumps(config))
     message = r"do not agree: \d+ of another shape \(.*expected .*and \d+ more\)"
     with pytest.raises(InputError, match=message):
-        official_runs.open_official(copy)
+        lada_runs.open_official(copy)
     with pytest.raises(InputError, match=message):
-        official_runs.write_run(copy, tmp_path / "run", run_flags(copy))
+        lada_runs.write_run(copy, tmp_path / "run", run_flags(copy))
     config["g_heads"] = [3, 3, 3]
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=r"config\.json: num_heads=.* does not divide"):
-        official_runs.open_official(copy)
+        lada_runs.open_official(copy)
     assert not (tmp_path / "run").exists() and not list(tmp_path.glob(".*"))
 
 
 def test_missing_and_unknown_variables_are_listed(copy, tmp_path):
-    arrays = official_folder.read_arrays(copy)
+    arrays = lada_folder.read_arrays(copy)
     del arrays["ema_generator/ch_conv/bias"]
     arrays["ema_generator/extra/kernel"] = np.zeros(3, np.float32)
     changed = rewritten(copy, arrays, tmp_path / "changed")
     message = r"1 missing \(ema_generator/ch_conv/bias\), 1 unknown \(ema_generator/extra/kernel\)"
     with pytest.raises(InputError, match=message):
-        official_runs.open_official(changed)
+        lada_runs.open_official(changed)
     with pytest.raises(InputError, match=message):
-        official_runs.write_run(changed, tmp_path / "run", run_flags(changed))
+        lada_runs.write_run(changed, tmp_path / "run", run_flags(changed))
 
 
 def test_outputs_that_cannot_be_written_leave_nothing(folder, tmp_path):
@@ -227,7 +227,7 @@ def test_outputs_that_cannot_be_written_leave_nothing(folder, tmp_path):
         converted(folder, tmp_path / "file" / "run")
     run = converted(folder, tmp_path / "run")
     with pytest.raises(InputError, match="it exists already"):
-        official_runs.write_official(run, tmp_path / "there")
+        lada_runs.write_official(run, tmp_path / "there")
     assert {path.name for path in tmp_path.iterdir()} == {"there", "file", "run"}
 
 
@@ -238,5 +238,5 @@ def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
         network["config"]["score"] = "per_head"
     (run / "models.json").write_text(json.dumps(models))
     with pytest.raises(InputError, match="score is not full; the official format"):
-        official_runs.write_official(run, tmp_path / "back")
+        lada_runs.write_official(run, tmp_path / "back")
     assert not (tmp_path / "back").exists()

@@ -12,9 +12,9 @@ import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_m
 from ladagan_tf import convert
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.official import lada_folder, lada_runs
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import read_flags
-from ladagan_tf.serving import official_folder, official_runs
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +54,8 @@ def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
 
 
 def test_a_converted_run_is_trained_further(checkpoint_folder, main, tmp_path):
-    config = official_folder.read_config(checkpoint_folder)
-    arrays = official_folder.read_arrays(checkpoint_folder)
+    config = lada_folder.read_config(checkpoint_folder)
+    arrays = lada_folder.read_arrays(checkpoint_folder)
     batch, images = config["batch_size"], int(arrays["n_images"])
     dataset = tmp_path / "shapes"
     prepare("shapes", dataset, resolution=config["img_size"], num_images=16, workers=1)
@@ -77,10 +77,10 @@ def test_a_converted_run_is_trained_further(checkpoint_folder, main, tmp_path):
     iteration = read_part(checkpoint, "g_optimizer")[0]
     assert iteration == arrays["g_optimizer/_iterations"] + 3
 
-    official_runs.write_official(run, tmp_path / "back", "latest")
-    back = official_folder.read_arrays(tmp_path / "back")
+    lada_runs.write_official(run, tmp_path / "back", "latest")
+    back = lada_folder.read_arrays(tmp_path / "back")
     assert back.keys() == arrays.keys()
-    assert back["n_images"] == state["images"] and back["fid"] == official_runs.UNMEASURED
+    assert back["n_images"] == state["images"] and back["fid"] == lada_runs.UNMEASURED
     name = "ema_generator/ch_conv/kernel"
     moved = np.max(np.abs(back[name] - arrays[name]))
     assert 0 < moved < 1  # it went on from there, not from new weights

@@ -13,9 +13,10 @@ import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_m
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.networks import GatDiscriminator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+from ladagan_tf.official import gat as official_gat
+from ladagan_tf.official import gat_runs
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import official_gat, official_gat_runs
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.torch_file import read_torch
 
@@ -60,8 +61,8 @@ def vae_file(tmp_path_factory):
 def converted(path, out, vae=None, **changes):
     """A run of an official checkpoint, with the flags that it implies."""
     checkpoint = official_gat.read_checkpoint(path)
-    flags = ADAM | {"batch_size": "512"} | official_gat_runs.flags_of(checkpoint, path) | changes
-    found = official_gat_runs.write_run(checkpoint, out, flags, path, vae)
+    flags = ADAM | {"batch_size": "512"} | gat_runs.flags_of(checkpoint, path) | changes
+    found = gat_runs.write_run(checkpoint, out, flags, path, vae)
     return out, found
 
 
@@ -75,7 +76,7 @@ def run(recorded, vae_file, tmp_path_factory):
 def folder(run, tmp_path_factory):
     """The run's official folder."""
     out = tmp_path_factory.mktemp("back") / "official"
-    official_gat_runs.write_official(run[0], out)
+    gat_runs.write_official(run[0], out)
     return out
 
 
@@ -93,8 +94,8 @@ def assert_close(actual, expected):
 def test_a_file_of_each_part_gives_the_recorded_outputs(recorded, tmp_path):
     z, labels = recorded.inputs["z"], recorded.inputs["y"]
     networks = {}
-    for part in official_gat_runs.PARTS:
-        network, steps = official_gat_runs.open_official(recorded.path, part)
+    for part in gat_runs.PARTS:
+        network, steps = gat_runs.open_official(recorded.path, part)
         assert steps == recorded.about["steps"]
         network.save(tmp_path / f"{part}.keras")
         networks[part] = keras.saving.load_model(tmp_path / f"{part}.keras")
@@ -107,8 +108,8 @@ def test_a_file_of_each_part_gives_the_recorded_outputs(recorded, tmp_path):
 
 def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, tmp_path):
     z, labels = recorded.inputs["z"], recorded.inputs["y"]
-    generator, _ = official_gat_runs.open_official(recorded.path, "generator")
-    decoded = official_gat_runs.with_autoencoder(generator, vae_file)
+    generator, _ = gat_runs.open_official(recorded.path, "generator")
+    decoded = gat_runs.with_autoencoder(generator, vae_file)
     decoded.save(tmp_path / "decoded.keras")
     source = opening.open_model(tmp_path / "decoded.keras")
     vae, _ = vae_weights.load(vae_file)
@@ -120,12 +121,12 @@ def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, t
 def test_an_autoencoder_that_does_not_fit_is_refused(recorded, vae_file, tmp_path):
     other = tmp_path / "other.keras"
     AutoencoderKL(**VAE, latent_channels=3).save(other)
-    generator, _ = official_gat_runs.open_official(recorded.path)
+    generator, _ = gat_runs.open_official(recorded.path)
     with pytest.raises(InputError, match=r"vae=.*other\.keras: it does not fit .*3 channels"):
-        official_gat_runs.with_autoencoder(generator, other)
-    discriminator, _ = official_gat_runs.open_official(recorded.path, "discriminator")
+        gat_runs.with_autoencoder(generator, other)
+    discriminator, _ = gat_runs.open_official(recorded.path, "discriminator")
     with pytest.raises(InputError, match="it decodes what a generator makes"):
-        official_gat_runs.with_autoencoder(discriminator, vae_file)
+        gat_runs.with_autoencoder(discriminator, vae_file)
 
 
 # ----------------------------------------------------------------------------------------- runs
@@ -133,7 +134,7 @@ def test_an_autoencoder_that_does_not_fit_is_refused(recorded, vae_file, tmp_pat
 
 def test_flags_are_those_of_the_recorded_networks(recorded):
     checkpoint = official_gat.read_checkpoint(recorded.path)
-    flags = official_gat_runs.flags_of(checkpoint, "latest.pt")
+    flags = gat_runs.flags_of(checkpoint, "latest.pt")
     g, d = (recorded.about["config"][network] for network in "GD")
     for network, name in ((g, "g_shape"), (d, "d_shape")):
         sizes = (network[key] for key in ("hidden_size", "depth", "num_heads"))
@@ -189,7 +190,7 @@ def test_the_folder_makes_the_same_run(run, folder, tmp_path):
         assert len(ours) == len(expected) > 0
         for value, other in zip(ours, expected, strict=True):
             np.testing.assert_array_equal(value, other, err_msg=part)
-    network, steps = official_gat_runs.open_official(folder / "ema.safetensors")
+    network, steps = gat_runs.open_official(folder / "ema.safetensors")
     assert steps == 1234
     weights = opening.open_run(run[0]).network.generator.get_weights()
     for ours, expected in zip(network.get_weights(), weights, strict=True):
@@ -213,7 +214,7 @@ def test_files_that_are_no_such_network_are_refused_by_name(folder, tmp_path):
         (tmp_path, "averaged", r"ema\.safetensors: no such file"),
     ):
         with pytest.raises(InputError, match=message):
-            official_gat_runs.open_official(path, part)
+            gat_runs.open_official(path, part)
     with pytest.raises(InputError, match="it holds one network, not generator, ema"):
         official_gat.read_checkpoint(folder / "ema.safetensors")
 
@@ -245,20 +246,20 @@ def test_what_a_checkpoint_says_of_its_run_is_checked(recorded, changes, message
     sizes = checkpoint["discriminator"].get_config() | changes.pop("discriminator", {})
     checkpoint["discriminator"] = GatDiscriminator.from_config(sizes)
     with pytest.raises(InputError, match=message):
-        official_gat_runs.flags_of(checkpoint | changes, "x.pt")
+        gat_runs.flags_of(checkpoint | changes, "x.pt")
 
 
 def test_what_the_format_cannot_hold_is_refused(tiny_gat_run, tmp_path):
     with pytest.raises(InputError, match="levels=2; the official format has 4"):
-        official_gat_runs.write_official(tiny_gat_run, tmp_path / "back")
+        gat_runs.write_official(tiny_gat_run, tmp_path / "back")
     assert not list(tmp_path.iterdir())
 
 
 def test_files_and_runs_are_told_from_ladagans(recorded, run, folder, tmp_path):
-    assert official_gat_runs.is_official(recorded.path)
-    assert official_gat_runs.is_official(folder)
-    assert not official_gat_runs.is_official(tmp_path)
-    assert not official_gat_runs.is_official("hf:milmor/LadaGAN/ffhq_128")
-    assert official_gat_runs.is_run(run[0])
+    assert gat_runs.is_official(recorded.path)
+    assert gat_runs.is_official(folder)
+    assert not gat_runs.is_official(tmp_path)
+    assert not gat_runs.is_official("hf:milmor/LadaGAN/ffhq_128")
+    assert gat_runs.is_run(run[0])
     (tmp_path / "models.json").write_text('{"generator": {"class_name": "Generator"}}')
-    assert not official_gat_runs.is_run(tmp_path)
+    assert not gat_runs.is_run(tmp_path)

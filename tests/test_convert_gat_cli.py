@@ -15,9 +15,9 @@ from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+from ladagan_tf.official import gat as official_gat
 from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import official_gat
 from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights import vae_weights
 

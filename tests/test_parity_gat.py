@@ -17,8 +17,8 @@ from keras import ops
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.attention import rope_tables, rotate, sincos_table
-from ladagan_tf.serving import official_gat
-from ladagan_tf.serving.official_gat import (
+from ladagan_tf.official import gat as official_gat
+from ladagan_tf.official.gat import (
     load_state,
     network_of,
     official_names,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.serving.official_gat import network_of, official_names
+from ladagan_tf.official.gat import network_of, official_names
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.latent_augment import augment_stages, color_means

@@ -19,7 +19,7 @@ from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import DownBlock
 from ladagan_tf.models.lada.norms import SelfModulatedLayerNorm
-from ladagan_tf.serving.official import (
+from ladagan_tf.official.lada_names import (
     attention_names,
     discriminator_names,
     down_block_names,

@@ -7,11 +7,13 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
-from ladagan_tf.flags import gat, lada, measuring
+from ladagan_tf.flags import measuring
 from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.systems import gat as gat_system
+from ladagan_tf.systems import lada
 
 FLAGS = flags.FLAGS
-SYSTEMS = {"lada": lada, "gat": gat}
+SYSTEMS = {"lada": lada, "gat": gat_system}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {

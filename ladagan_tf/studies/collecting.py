@@ -6,8 +6,9 @@ import json
 import keras
 import numpy as np
 
+from ladagan_tf.cost import gat as gat_cost
+from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import cost, gat_cost
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import results
 from ladagan_tf.runs.directory import RunDirectory, read_flags
@@ -90,14 +91,14 @@ def sizes(models):
         for name, config in json.loads(models).items()
     }
     generator, discriminator = networks["generator"], networks["discriminator"]
-    formulas = gat_cost if isinstance(generator, GatGenerator) else cost
+    formulas = gat_cost if isinstance(generator, GatGenerator) else lada_cost
     return {
         "generator": {
-            "parameters": cost.parameter_counts(generator)[0],
+            "parameters": lada_cost.parameter_counts(generator)[0],
             "multiply_adds": formulas.generator_multiply_adds(generator),
         },
         "discriminator": {
-            "parameters": cost.parameter_counts(discriminator)[0],
+            "parameters": lada_cost.parameter_counts(discriminator)[0],
             "multiply_adds": formulas.discriminator_multiply_adds(discriminator),
         },
     }

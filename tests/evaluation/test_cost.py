@@ -9,7 +9,7 @@ import pytest
 from paper_sizes import DISCRIMINATOR, EVERY_ROW, zero_weights
 from traced_products import multiply_adds
 
-from ladagan_tf.evaluation.cost import (
+from ladagan_tf.cost.lada import (
     discriminator_activations,
     discriminator_multiply_adds,
     generator_activations,
@@ -119,7 +119,7 @@ def test_activation_counts_grow_with_the_resolution():
 
 def test_evaluation_does_not_import_training():
     script = (
-        "import sys, ladagan_tf.evaluation.cost\n"
+        "import sys, ladagan_tf.cost.lada\n"
         "sys.exit(any(name.startswith('ladagan_tf.training') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

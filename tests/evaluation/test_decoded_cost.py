@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from traced_products import multiply_adds
 
-from ladagan_tf.evaluation.decoded_cost import decoder_multiply_adds, report
+from ladagan_tf.cost.decoded import decoder_multiply_adds, report
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 
 

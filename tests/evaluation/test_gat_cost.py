@@ -13,7 +13,7 @@ from gat_paper_sizes import (
 )
 from traced_products import multiply_adds
 
-from ladagan_tf.evaluation.gat_cost import (
+from ladagan_tf.cost.gat import (
     discriminator_multiply_adds,
     generator_multiply_adds,
     memory_estimate,

@@ -1,6 +1,6 @@
 """Speed is reported per batch size, memory with what it is of."""
 
-from ladagan_tf.evaluation.speed import measure_speed, peak_memory, speed_report
+from ladagan_tf.cost.speed import measure_speed, peak_memory, speed_report
 
 
 def test_every_batch_size_is_timed(noise):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.serving.official import discriminator_names, generator_names, load_official
+from ladagan_tf.official.lada_names import discriminator_names, generator_names, load_official
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 

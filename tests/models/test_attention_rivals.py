@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from traced_products import multiply_adds
 
-from ladagan_tf.evaluation.layer_cost import attention_multiply_adds
+from ladagan_tf.cost.layers import attention_multiply_adds
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.models.attention.kinds import make_attention
 

@@ -14,7 +14,7 @@ from ladagan_networks import (
 )
 from traced_products import multiply_adds
 
-from ladagan_tf.evaluation.cost import discriminator_multiply_adds, generator_multiply_adds
+from ladagan_tf.cost.lada import discriminator_multiply_adds, generator_multiply_adds
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.models.lada.generator import GRID
 

@@ -8,12 +8,12 @@ import pytest
 from keras import ops
 
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.exporting import endpoints
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import of_network
-from ladagan_tf.serving import endpoints
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
 

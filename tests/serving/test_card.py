@@ -9,11 +9,11 @@ import types
 import pytest
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import card, formats, hub
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import card, exporting, hub
 
-FILES = {exporting.FORMATS[name].file: 1.5e-7 for name in exporting.FORMATS}
+FILES = {formats.FORMATS[name].file: 1.5e-7 for name in formats.FORMATS}
 
 
 def written(folder, source, files, run=None):

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf import pictures
+from ladagan_tf.exporting import endpoints
 from ladagan_tf.sampling import opening
-from ladagan_tf.serving import endpoints
 
 
 @pytest.fixture(scope="module")

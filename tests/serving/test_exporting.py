@@ -12,9 +12,9 @@ from in_process import command, error_line
 
 from ladagan_tf import export
 from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import formats
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.sampling import opening, seeds
-from ladagan_tf.serving import exporting
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -69,13 +69,13 @@ def test_an_exported_gat_opens_truncated(gat, saved_gat):
 
 def test_a_truncated_generator_is_not_exported(gat, tmp_path):
     with pytest.raises(InputError, match="what is exported has psi=1 and guidance=1"):
-        exporting.export(gat.at(0.5), tmp_path / "out", ["keras"])
+        formats.export(gat.at(0.5), tmp_path / "out", ["keras"])
 
 
 def test_large_images_are_compared_in_small_batches(small):
-    assert exporting.batches(small) == [1, 7, 64]
-    assert exporting.batches(dataclasses.replace(small, resolution=256)) == [1, 7, 16]
-    assert exporting.batches(dataclasses.replace(small, resolution=2048)) == [1]
+    assert formats.batches(small) == [1, 7, 64]
+    assert formats.batches(dataclasses.replace(small, resolution=256)) == [1, 7, 16]
+    assert formats.batches(dataclasses.replace(small, resolution=2048)) == [1]
 
 
 def test_an_export_opens_as_a_trained_generator(small, saved):
@@ -89,24 +89,24 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
     "kind", ["small", "conditional", pytest.param("gat", marks=pytest.mark.slow)]
 )
 def test_every_format_computes_the_same_images(kind, request, tmp_path):
-    needs = {name: form.packages for name, form in exporting.FORMATS.items()}
+    needs = {name: form.packages for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
     if kind == "gat":  # a SavedModel of it is compared in test_an_exported_gat_opens_truncated
         names.remove("saved_model")
     said = []
     generator = request.getfixturevalue(kind)
-    errors = exporting.export(generator, tmp_path / "out", names, say=said.append)
+    errors = formats.export(generator, tmp_path / "out", names, say=said.append)
     assert list(errors) == names and max(errors.values()) < 1e-5
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
-    assert files == {exporting.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
+    assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
     if missing:
         pytest.skip(f"{missing} are optional: their formats are not tested")
 
 
 def test_a_keras_file_needs_only_the_package(small, tmp_path):
-    exporting.export(small, tmp_path / "out", ["keras"])
+    formats.export(small, tmp_path / "out", ["keras"])
     np.savez(tmp_path / "known.npz", z=seeds.latents([0], 8))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
@@ -119,15 +119,15 @@ def test_a_keras_file_needs_only_the_package(small, tmp_path):
 
 @pytest.mark.parametrize("error", [1e-4, np.nan])
 def test_a_failing_comparison_leaves_nothing(small, tmp_path, monkeypatch, error):
-    right = exporting.FORMATS["keras"]
+    right = formats.FORMATS["keras"]
 
     def load(path):
         generate = right.load(path)
         return lambda z: generate(z) + error
 
-    monkeypatch.setitem(exporting.FORMATS, "keras", dataclasses.replace(right, load=load))
+    monkeypatch.setitem(formats.FORMATS, "keras", dataclasses.replace(right, load=load))
     with pytest.raises(InputError, match=r"format=keras: its images differ .* nothing was written"):
-        exporting.export(small, tmp_path / "out", ["keras"])
+        formats.export(small, tmp_path / "out", ["keras"])
     assert not list(tmp_path.iterdir())
 
 
@@ -136,21 +136,21 @@ def test_a_converter_that_fails_is_one_line(small, tmp_path, monkeypatch):
         path.write_text("half")
         raise RuntimeError("no such operator\nand much more")
 
-    broken = dataclasses.replace(exporting.FORMATS["keras"], write=write)
-    monkeypatch.setitem(exporting.FORMATS, "keras", broken)
+    broken = dataclasses.replace(formats.FORMATS["keras"], write=write)
+    monkeypatch.setitem(formats.FORMATS, "keras", broken)
     with pytest.raises(InputError, match=r"format=keras: .*\(no such operator\)$"):
-        exporting.export(small, tmp_path / "out", ["keras"])
+        formats.export(small, tmp_path / "out", ["keras"])
     assert not list(tmp_path.iterdir())
 
 
 def test_formats_are_checked_before_anything_is_written(small, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="format=coreml: give some of saved_model, onnx"):
-        exporting.export(small, tmp_path / "out", ["keras", "coreml"])
+        formats.export(small, tmp_path / "out", ["keras", "coreml"])
     with pytest.raises(InputError, match="format=: give some of"):
-        exporting.export(small, tmp_path / "out", [])
+        formats.export(small, tmp_path / "out", [])
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(InputError, match=r"format=onnx: .* pip install .*tf2onnx"):
-        exporting.export(small, tmp_path / "out", ["onnx"])
+        formats.export(small, tmp_path / "out", ["onnx"])
     assert not list(tmp_path.iterdir())
 
 
@@ -158,15 +158,15 @@ def test_outputs_are_never_replaced_and_need_a_folder(small, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="it exists already"):
-        exporting.export(small, tmp_path / "full", ["keras"])
+        formats.export(small, tmp_path / "full", ["keras"])
     with pytest.raises(InputError, match="cannot be written"):
-        exporting.export(small, tmp_path / "full" / "mine.txt" / "out", ["keras"])
+        formats.export(small, tmp_path / "full" / "mine.txt" / "out", ["keras"])
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "mine.txt"]
 
 
 def test_a_saved_model_cannot_be_exported_again(saved, tmp_path):
     with pytest.raises(InputError, match=r"export needs a run or a [.]keras file"):
-        exporting.export(opening.open_model(saved / "saved_model"), tmp_path / "o", ["keras"])
+        formats.export(opening.open_model(saved / "saved_model"), tmp_path / "o", ["keras"])
 
 
 @pytest.mark.slow

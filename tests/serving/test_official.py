@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.serving import official, official_fields, official_folder
-from ladagan_tf.serving.official import generator_names, optimizer_names
+from ladagan_tf.official import lada_fields, lada_folder, lada_names
+from ladagan_tf.official.lada_names import generator_names, optimizer_names
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
 CONFIG = {
@@ -50,10 +50,10 @@ def test_an_optimizer_is_numbered_momentum_then_velocity_per_trained_weight(gene
 def test_differences_are_counted_and_the_first_are_named(generator, arrays):
     renamed = {f"x{name}" if "block_8/" in name else name: a for name, a in arrays.items()}
     renamed["generator/ch_conv/bias"] = np.zeros(4, np.float32)
-    found = official.differences(list(generator_names(generator)), renamed)
+    found = lada_names.differences(list(generator_names(generator)), renamed)
     moved = sum("block_8/" in name for name in arrays)
     assert len(found["missing"]) == len(found["unknown"]) == moved
-    text = official.describe(found)
+    text = lada_names.describe(found)
     assert f"{moved} missing (generator/block_8/attn/wq/kernel; " in text
     assert f"; and {moved - 3} more), 1 of another shape (generator/ch_conv/bias is (4,), " in text
     assert "expected (3,)" in text and f"{moved} unknown (" in text and "\n" not in text
@@ -64,16 +64,16 @@ def test_nothing_is_assigned_if_something_is_missing(generator, arrays):
     changed = {name: a + 1.0 for name, a in arrays.items()}
     del changed["generator/init/layer_with_weights-0/kernel"]
     with pytest.raises(ValueError, match="1 missing"):
-        official.load_official(generator_names(generator), changed)
+        lada_names.load_official(generator_names(generator), changed)
     np.testing.assert_array_equal(generator.to_rgb.bias, before)
 
 
 def test_fields_become_flags_and_flags_fields():
-    config = official_fields.parse_config({**CONFIG, "dec_dim": False, "bcr": True}, "config.json")
-    flags = official_fields.flags_of(config, "config.json")
+    config = lada_fields.parse_config({**CONFIG, "dec_dim": False, "bcr": True}, "config.json")
+    flags = lada_fields.flags_of(config, "config.json")
     assert flags["g_widths"] == "16,16,16" and flags["g_decoder_widths"] == ""
     assert flags["bcr"] == "True" and flags["r1_weight"] == "0.0001" and flags["beta1"] == "0.5"
-    back = official_fields.config_of(flags, "flags.cfg")
+    back = lada_fields.config_of(flags, "flags.cfg")
     assert back["dec_dim"] is False and back["g_dim"] == [16, 16, 16] and back["bcr"] is True
     assert {**CONFIG, **back} == back
 
@@ -91,16 +91,16 @@ def test_fields_become_flags_and_flags_fields():
 )
 def test_unusable_fields_are_named(change, message):
     with pytest.raises(InputError, match=message):
-        official_fields.parse_config({**CONFIG, **change}, "config.json")
+        lada_fields.parse_config({**CONFIG, **change}, "config.json")
 
 
 def test_a_missing_field_and_two_that_are_one_here_are_named():
     with pytest.raises(InputError, match="no field 'd_mlp'"):
         fields = {k: v for k, v in CONFIG.items() if k != "d_mlp"}
-        official_fields.parse_config(fields, "config.json")
-    config = official_fields.parse_config({**CONFIG, "d_beta1": 0.0}, "config.json")
+        lada_fields.parse_config(fields, "config.json")
+    config = lada_fields.parse_config({**CONFIG, "d_beta1": 0.0}, "config.json")
     with pytest.raises(InputError, match=r"d_beta1=0\.0, but --beta1=0\.5"):
-        official_fields.flags_of(config, "config.json")
+        lada_fields.flags_of(config, "config.json")
 
 
 @pytest.fixture
@@ -120,18 +120,18 @@ def folder(tmp_path, arrays):
     }
     path = tmp_path / "official"
     path.mkdir()
-    official_folder.write_folder(path, CONFIG, values)
+    lada_folder.write_folder(path, CONFIG, values)
     return path, values
 
 
 def test_what_is_written_is_read(folder):
     path, values = folder
-    read = official_folder.read_arrays(path)
+    read = lada_folder.read_arrays(path)
     assert read.keys() == values.keys()
     for name, value in values.items():
         assert read[name].dtype == value.dtype
         np.testing.assert_array_equal(read[name], value, err_msg=name)
-    assert set(official_folder.read_arrays(path, ("n_images", "fid"))) == {"n_images", "fid"}
+    assert set(lada_folder.read_arrays(path, ("n_images", "fid"))) == {"n_images", "fid"}
 
 
 def test_objects_like_those_of_the_authors_restore_what_is_written(folder):
@@ -142,7 +142,7 @@ def test_objects_like_those_of_the_authors_restore_what_is_written(folder):
     adam._variables, adam._iterations = [iteration, *slots], iteration
     adam._momentums, adam._velocities = slots[:1], slots[1:]
     images = tf.Variable(0)
-    name = tf.train.latest_checkpoint(str(path / official_folder.CHECKPOINTS))
+    name = tf.train.latest_checkpoint(str(path / lada_folder.CHECKPOINTS))
     checkpoint = tf.train.Checkpoint(g_optimizer=adam, n_images=images)
     checkpoint.restore(name).assert_existing_objects_matched().expect_partial()
     assert (int(iteration), int(images)) == (3, 24)
@@ -152,37 +152,37 @@ def test_objects_like_those_of_the_authors_restore_what_is_written(folder):
 
 def test_damaged_folders_are_one_line(folder):
     path, _ = folder
-    checkpoints = path / official_folder.CHECKPOINTS
+    checkpoints = path / lada_folder.CHECKPOINTS
     data = checkpoints / "ckpt-24.data-00000-of-00001"
     content = data.read_bytes()
     for broken in (content[: len(content) // 2], content[:100] + b"\0" * (len(content) - 100)):
         data.write_bytes(broken)
         with pytest.raises(InputError, match="damaged"):
-            official_folder.read_arrays(path)
+            lada_folder.read_arrays(path)
     index = checkpoints / "ckpt-24.index"
     index.write_bytes(index.read_bytes()[:20])
     with pytest.raises(InputError, match="damaged"):
-        official_folder.read_arrays(path)
+        lada_folder.read_arrays(path)
     index.unlink()
     with pytest.raises(InputError, match="no checkpoint; it needs"):
-        official_folder.read_arrays(path)
+        lada_folder.read_arrays(path)
     (path / "config.json").write_text("{")
     with pytest.raises(InputError, match="it is not JSON"):
-        official_folder.read_config(path)
+        lada_folder.read_config(path)
     (path / "config.json").write_text("[]")
     with pytest.raises(InputError, match="give a JSON object, not list"):
-        official_folder.read_config(path)
+        lada_folder.read_config(path)
     (path / "config.json").unlink()
     with pytest.raises(InputError, match="it cannot be read"):
-        official_folder.read_config(path)
+        lada_folder.read_config(path)
 
 
 def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    (tmp_path / official_folder.CHECKPOINTS).mkdir()
+    (tmp_path / lada_folder.CHECKPOINTS).mkdir()
     other = tf.train.Checkpoint(model=tf.Variable(1.0))
-    other.save(str(tmp_path / official_folder.CHECKPOINTS / "ckpt"))
+    other.save(str(tmp_path / lada_folder.CHECKPOINTS / "ckpt"))
     with pytest.raises(InputError, match="no LadaGAN checkpoint: 1 unknown"):
-        official_folder.read_arrays(tmp_path)
+        lada_folder.read_arrays(tmp_path)
 
 
 class FakeHub:
@@ -201,10 +201,10 @@ class FakeHub:
 def test_a_folder_of_the_hub_is_downloaded(monkeypatch, tmp_path):
     hub = FakeHub(tmp_path)
     monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert official_folder.locate("hf:milmor/LadaGAN/ffhq_128") == tmp_path / "ffhq_128"
+    assert lada_folder.locate("hf:milmor/LadaGAN/ffhq_128") == tmp_path / "ffhq_128"
     patterns = ["ffhq_128/config.json", "ffhq_128/best-training-checkpoints/*"]
     assert hub.asked == [("milmor/LadaGAN", patterns)]
-    assert official_folder.locate("hf:milmor/LadaGAN") == tmp_path
+    assert lada_folder.locate("hf:milmor/LadaGAN") == tmp_path
     assert hub.asked[1][1] == ["config.json", "best-training-checkpoints/*"]
 
 
@@ -212,13 +212,13 @@ def test_no_hub_is_one_line(monkeypatch, tmp_path):
     modules = sys.modules
     monkeypatch.setitem(modules, "huggingface_hub", FakeHub(tmp_path, ConnectionError("off\nline")))
     with pytest.raises(InputError, match=r"^official=hf:a/b/c: the download failed [(]off[)]$"):
-        official_folder.locate("hf:a/b/c")
+        lada_folder.locate("hf:a/b/c")
     with pytest.raises(InputError, match="give hf:USER/REPO"):
-        official_folder.locate("hf:name")
+        lada_folder.locate("hf:name")
     monkeypatch.setitem(modules, "huggingface_hub", None)
     with pytest.raises(InputError, match="pip install huggingface_hub"):
-        official_folder.locate("hf:a/b/c")
-    assert official_folder.locate(tmp_path) == tmp_path
+        lada_folder.locate("hf:a/b/c")
+    assert lada_folder.locate(tmp_path) == tmp_path
 
 
 def test_config_written_is_json(folder):

@@ -17,10 +17,11 @@ from page_truth import INVALID, Truncating, expected
 from PIL import Image
 
 from ladagan_tf import demo, pictures
+from ladagan_tf.exporting import endpoints
 from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import of_network
-from ladagan_tf.serving import endpoints, page_pictures
+from ladagan_tf.serving import page_pictures
 from ladagan_tf.serving.page_pictures import View
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from PIL import Image
 
 from benchmarks import serving as load
 from ladagan_tf import pictures
+from ladagan_tf.exporting import endpoints
 from ladagan_tf.sampling import seeds
 from ladagan_tf.sampling.sampler import of_network
-from ladagan_tf.serving import endpoints
 from ladagan_tf.serving.worker import Worker
 
 pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")

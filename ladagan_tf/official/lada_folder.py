@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.serving.official_fields import parse_config
+from ladagan_tf.official.lada_fields import parse_config
 
 CONFIG = "config.json"
 CHECKPOINTS = "best-training-checkpoints"
@@ -80,7 +80,7 @@ def read_arrays(folder, roots=ROOTS):
         roots: names to read, or first parts of names.
 
     Returns:
-        Dict from official name, as in `serving.official`, to array.
+        Dict from official name, as in `official.lada_names`, to array.
 
     Raises:
         InputError: if there is no checkpoint, it is damaged, or it holds values under other names

@@ -3,10 +3,10 @@
 from absl import flags
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.flags.lists import integers
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.sizes import MODULATIONS, PRESETS
+from ladagan_tf.systems.lists import integers
 from ladagan_tf.training.lada import LadaObjective
 
 FLAGS = flags.FLAGS

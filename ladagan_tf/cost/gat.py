@@ -1,10 +1,10 @@
 """What GAT's networks cost: multiply-adds as closed forms of their sizes.
 
-Counted as in `evaluation.cost`, which also counts parameters: matrix products only. The paper's
+Counted as in `cost.lada`, which also counts parameters: matrix products only. The paper's
 "119 GFLOPs" of XL/2 are such multiply-adds.
 """
 
-from ladagan_tf.evaluation.cost import memory_parts, network_line
+from ladagan_tf.cost.lada import memory_parts, network_line
 from ladagan_tf.models.gat.layers import swiglu_width
 
 

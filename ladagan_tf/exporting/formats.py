@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
-from ladagan_tf.serving import card, endpoints
 
 LIMIT = 1e-5
 BATCHES = (1, 7, 64)

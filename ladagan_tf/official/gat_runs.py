@@ -15,11 +15,11 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.official import gat as official_gat
+from ladagan_tf.official import lada_fields
+from ladagan_tf.official.lada_runs import adversarial_model, open_run_part
 from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.serving import official_fields as fields
-from ladagan_tf.serving import official_gat
-from ladagan_tf.serving.official_runs import adversarial_model, open_run_part
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.teachers import StoredTeacher
 from ladagan_tf.weights import vae_weights
@@ -130,10 +130,10 @@ def flags_of(checkpoint, path):
         flags |= {"projector_dim": discriminator.projector_dim, "teacher": teacher}
     args = checkpoint["args"]
     if "learning_rate" in args:
-        rate = _number(args, "learning_rate", fields.number, path)
+        rate = _number(args, "learning_rate", lada_fields.number, path)
         flags |= {"g_lr": rate, "d_lr": rate}
     if "batch_size" in args:
-        flags["batch_size"] = _number(args, "batch_size", fields.count, path)
+        flags["batch_size"] = _number(args, "batch_size", lada_fields.count, path)
         if checkpoint["steps"]:
             flags["total_kimg"] = checkpoint["steps"] * flags["batch_size"] / 1000
     return {name: str(value) for name, value in flags.items()}
@@ -148,7 +148,7 @@ def _number(args, name, kind, path):
         return kind(args[name])
     except (ValueError, TypeError):
         raise InputError(
-            f"{path}: args.{name}={args[name]!r}; give {fields.ACCEPTED[kind]}"
+            f"{path}: args.{name}={args[name]!r}; give {lada_fields.ACCEPTED[kind]}"
         ) from None
 
 

@@ -1,6 +1,6 @@
 """What generators cost beside the numbers that the LadaGAN paper prints (Sec. IV), as text."""
 
-from ladagan_tf.evaluation.cost import generator_multiply_adds, parameter_counts
+from ladagan_tf.cost.lada import generator_multiply_adds, parameter_counts
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.sizes import PRESETS
 

@@ -4,10 +4,10 @@ from absl import flags
 
 from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
-from ladagan_tf.flags.lists import integers
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
+from ladagan_tf.systems.lists import integers
 from ladagan_tf.training.gat import GatObjective, width_aware_rate
 from ladagan_tf.training.teachers import open_teacher
 from ladagan_tf.weights import vae_weights

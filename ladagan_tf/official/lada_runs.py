@@ -10,12 +10,8 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
-from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.sampling.opening import load_part, read_network
-from ladagan_tf.serving import official_fields as fields
-from ladagan_tf.serving import official_folder as official
-from ladagan_tf.serving.official import (
+from ladagan_tf.official import lada_fields, lada_folder
+from ladagan_tf.official.lada_names import (
     describe,
     differences,
     discriminator_names,
@@ -23,6 +19,9 @@ from ladagan_tf.serving.official import (
     load_official,
     optimizer_names,
 )
+from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
+from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.sampling.opening import load_part, read_network
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 
@@ -60,8 +59,8 @@ def open_official(folder, part="averaged"):
         InputError: if the folder cannot be read, or config and variables do not agree.
     """
     root = PARTS[part]
-    network = _network(part, official.read_config(folder), folder)
-    _load(list(_names(network, part)), official.read_arrays(folder, (root,)), folder)
+    network = _network(part, lada_folder.read_config(folder), folder)
+    _load(list(_names(network, part)), lada_folder.read_arrays(folder, (root,)), folder)
     return network
 
 
@@ -80,10 +79,10 @@ def write_run(folder, out, flags, optimizers=True):
     Raises:
         InputError: as `open_official`; or if `out` exists.
     """
-    config = official.read_config(folder)
-    roots = [r for r in official.ROOTS if optimizers or r not in official.OPTIMIZERS]
-    arrays = official.read_arrays(folder, roots)
-    optimizers = any(name.split("/")[0] in official.OPTIMIZERS for name in arrays)
+    config = lada_folder.read_config(folder)
+    roots = [r for r in lada_folder.ROOTS if optimizers or r not in lada_folder.OPTIMIZERS]
+    arrays = lada_folder.read_arrays(folder, roots)
+    optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
     gan = _lada_model(
         *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
         flags,
@@ -93,8 +92,8 @@ def write_run(folder, out, flags, optimizers=True):
     images = int(arrays["n_images"])
     step = images // int(flags["batch_size"])
     gan.step.assign(step)
-    carried = {name: arrays[name].item() for name in official.BOOKKEEPING}
-    carried["config"] = official.read_json(pathlib.Path(folder) / official.CONFIG)
+    carried = {name: arrays[name].item() for name in lada_folder.BOOKKEEPING}
+    carried["config"] = lada_folder.read_json(pathlib.Path(folder) / lada_folder.CONFIG)
     with new_folder(out) as partial:
         run = RunDirectory(partial)
         run.start(flags, (gan.generator, gan.discriminator))
@@ -105,7 +104,7 @@ def write_run(folder, out, flags, optimizers=True):
 
 def learning_rates(folder):
     """Flags `g_lr` and `d_lr` as the checkpoint has them, which restoring would set; may be {}."""
-    arrays = official.read_arrays(folder, official.OPTIMIZERS)
+    arrays = lada_folder.read_arrays(folder, lada_folder.OPTIMIZERS)
     names = {"g_lr": "g_optimizer/_learning_rate", "d_lr": "d_optimizer/_learning_rate"}
     return {flag: str(arrays[name]) for flag, name in names.items() if name in arrays}
 
@@ -126,11 +125,11 @@ def write_official(path, out, checkpoint="best"):
     """
     run = RunDirectory(path)
     gan, images = _open_run(run, checkpoint)
-    config = fields.config_of(read_flags(run.flags_file), run.flags_file)
+    config = lada_fields.config_of(read_flags(run.flags_file), run.flags_file)
     carried = _carried(run)
     values = {name: variable.numpy() for name, variable in _all_names(gan)}
     for root, optimizer in zip(
-        official.OPTIMIZERS, (gan.g_optimizer, gan.d_optimizer), strict=True
+        lada_folder.OPTIMIZERS, (gan.g_optimizer, gan.d_optimizer), strict=True
     ):
         values[f"{root}/_learning_rate"] = np.float32(optimizer.learning_rate)
     counts = {"n_images": images, "save_counter": carried["save_counter"]}
@@ -139,9 +138,9 @@ def write_official(path, out, checkpoint="best"):
     counts |= {"fid": fid, "best_fid": carried["best_fid"]}
     if images > np.iinfo(np.int32).max:
         raise InputError(f"{path}: {images} images are more than the format can count")
-    values |= {name: kind(counts[name]) for name, kind in official.BOOKKEEPING.items()}
+    values |= {name: kind(counts[name]) for name, kind in lada_folder.BOOKKEEPING.items()}
     with new_folder(out) as partial:
-        official.write_folder(partial, {**carried["config"], **config}, values)
+        lada_folder.write_folder(partial, {**carried["config"], **config}, values)
     return len(values)
 
 
@@ -195,19 +194,19 @@ def _carried(run):
     """What `write_run` kept, or the official code's values at a start."""
     path = run.path / CARRIED
     if path.is_file():
-        return official.read_json(path)
+        return lada_folder.read_json(path)
     fresh = {"n_images": None, "fid": UNMEASURED, "best_fid": UNMEASURED, "save_counter": 1}
-    return {**fresh, "config": fields.THEIRS}
+    return {**fresh, "config": lada_fields.THEIRS}
 
 
 def _network(part, config, source):
     try:
         if part == "discriminator":
-            return Discriminator(**fields.arguments(fields.DISCRIMINATOR, config))
+            return Discriminator(**lada_fields.arguments(lada_fields.DISCRIMINATOR, config))
         name = "averaged_generator" if part == "averaged" else "generator"
-        return Generator(**fields.arguments(fields.GENERATOR, config), name=name)
+        return Generator(**lada_fields.arguments(lada_fields.GENERATOR, config), name=name)
     except ValueError as error:  # sizes that do not fit: the message names field and value
-        raise InputError(f"{pathlib.Path(source) / official.CONFIG}: {error}") from None
+        raise InputError(f"{pathlib.Path(source) / lada_folder.CONFIG}: {error}") from None
 
 
 def _lada_model(generator, discriminator, averaged, flags, source):
@@ -217,7 +216,7 @@ def _lada_model(generator, discriminator, averaged, flags, source):
             resolution=generator.resolution,
             loss=flags["loss"],
             policy=flags["policy"],
-            bcr=fields.switch(flags["bcr"]),  # decides which metrics the state has
+            bcr=lada_fields.switch(flags["bcr"]),  # decides which metrics the state has
         )
     except KeyError as error:
         raise InputError(f"{source}: no flag {error.args[0]!r}") from None
@@ -265,15 +264,15 @@ def _all_names(gan, optimizers=True):
     """Pairs (official name, variable) of everything that is a variable of ours."""
     pairs = [pair for part in PARTS for pair in _names(getattr(gan, part), part)]
     if optimizers:
-        g, d = official.OPTIMIZERS
+        g, d = lada_folder.OPTIMIZERS
         pairs += optimizer_names(gan.g_optimizer, generator_names, gan.generator, g)
         pairs += optimizer_names(gan.d_optimizer, discriminator_names, gan.discriminator, d)
     return pairs
 
 
 def _counters(optimizers):
-    rates = [f"{root}/_learning_rate" for root in official.OPTIMIZERS] if optimizers else []
-    return (*official.BOOKKEEPING, *rates)
+    rates = [f"{root}/_learning_rate" for root in lada_folder.OPTIMIZERS] if optimizers else []
+    return (*lada_folder.BOOKKEEPING, *rates)
 
 
 def _load(names, arrays, folder, counters=()):

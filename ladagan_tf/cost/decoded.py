@@ -1,10 +1,10 @@
 """What an image of a decoded generator costs: its latents, and decoding them.
 
-Counted as in `evaluation.cost`.
+Counted as in `cost.lada`.
 """
 
-from ladagan_tf.evaluation.cost import parameter_counts
-from ladagan_tf.evaluation.gat_cost import generator_multiply_adds
+from ladagan_tf.cost.gat import generator_multiply_adds
+from ladagan_tf.cost.lada import parameter_counts
 
 
 def decoder_multiply_adds(vae, latent_size):

@@ -1,6 +1,6 @@
 """Closed forms of what LadaGAN's layers cost: multiply-adds, and numbers kept for derivatives.
 
-N tokens of width D in H heads; see `evaluation.cost` for what is counted.
+N tokens of width D in H heads; see `cost.lada` for what is counted.
 """
 
 

@@ -8,7 +8,7 @@ elementwise products of additive attention are not.
 
 import math
 
-from ladagan_tf.evaluation.layer_cost import (
+from ladagan_tf.cost.layers import (
     attention_activations,
     attention_multiply_adds,
     conv_multiply_adds,

@@ -13,8 +13,8 @@ import safetensors
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.attention import rope_tables
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
-from ladagan_tf.serving.official import describe, differences, load_official
-from ladagan_tf.serving.official_gat_names import official_names
+from ladagan_tf.official.gat_names import official_names
+from ladagan_tf.official.lada_names import describe, differences, load_official
 from ladagan_tf.weights.damage import one_line_about
 from ladagan_tf.weights.reading import read_weights
 from ladagan_tf.weights.torch_file import read_torch

@@ -5,7 +5,7 @@ from absl import app, flags
 from ladagan_tf.data import pipeline
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.evaluation.classifier import default_path, train_classifier
-from ladagan_tf.flags import classifier as classifier_flags
+from ladagan_tf.flags import train_classifier as train_classifier_flags
 
 FLAGS = flags.FLAGS
 
@@ -26,6 +26,6 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    classifier_flags.define()
-    flags.adopt_module_key_flags(classifier_flags)
+    train_classifier_flags.define()
+    flags.adopt_module_key_flags(train_classifier_flags)
     app.run(main)
