@@ -3,20 +3,27 @@
 Prints a table and appends a JSON line per metric, each with its whole protocol.
 """
 
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import evaluate as evaluate_flags
+
+if __name__ == "__main__":
+    command.parse(evaluate_flags)  # before TensorFlow is imported
+
 import contextlib
 import pathlib
 
 import numpy as np
-from absl import app, flags, logging
 
 from ladagan_tf import devices
 from ladagan_tf.cost import decoded as decoded_cost
 from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import speed
 from ladagan_tf.data import pipeline, sources
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, measure, protocol
-from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory
 from ladagan_tf.sampling import image_files, opening
@@ -26,17 +33,13 @@ from ladagan_tf.weights import vae_weights
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
-        with place.scope():
-            if FLAGS.cost:
-                report_cost()
-            else:
-                evaluate(place)
+def main():
+    place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    with place.scope():
+        if FLAGS.cost:
+            report_cost()
+        else:
+            evaluate(place)
 
 
 def evaluate(place):
@@ -130,7 +133,7 @@ def open_reference(resolution):
         collected, about = collection.given_moments(name)
         if collected:
             return collected, about
-    if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
+    if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
     return images.open_images(name, FLAGS.num_real)
 
@@ -177,6 +180,4 @@ def output():
 
 
 if __name__ == "__main__":
-    evaluate_flags.define()
-    flags.adopt_module_key_flags(evaluate_flags)
-    app.run(main)
+    command.run(main)

@@ -3,40 +3,39 @@
 The same command again continues the run exactly where it stopped.
 """
 
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import train as train_flags
+
+if __name__ == "__main__":
+    command.parse(train_flags)  # before TensorFlow is imported
+
 import keras
-from absl import app, flags, logging
 
 from ladagan_tf import devices
-from ladagan_tf.cost import gat as gat_cost
-from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.data import pipeline, records
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
-from ladagan_tf.flags import train as train_flags
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import continue_run
 
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)  # TensorFlow's notes would cut through the progress bar
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        recorded = train_flags.resolve()
-        place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
-        folder = None if FLAGS.dry_run else open_dataset(recorded)
-        keras.utils.set_random_seed(FLAGS.seed)  # initial weights
-        with place.scope():
-            gan = build(folder)
-        if FLAGS.dry_run:
-            describe(gan, recorded)
-        else:
-            train(gan, recorded, folder)
+def main():
+    recorded = train_flags.resolve()
+    place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    folder = None if FLAGS.dry_run else open_dataset(recorded)
+    keras.utils.set_random_seed(FLAGS.seed)  # initial weights
+    with place.scope():
+        gan = build(folder)
+    if FLAGS.dry_run:
+        describe(gan, recorded)
+    else:
+        train(gan, recorded, folder)
 
 
 def open_dataset(recorded):
@@ -98,11 +97,8 @@ def describe(gan, recorded):
         "micro_batches": FLAGS.micro_batches,
         "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
     }
-    if FLAGS.system == "gat":
-        print(gat_cost.report(gan.generator, gan.discriminator, **step))
-    else:
-        step |= {"r1": FLAGS.r1_weight > 0, "bcr": FLAGS.bcr}
-        print(lada_cost.report(gan.generator, gan.discriminator, **step))
+    system = train_flags.SYSTEMS[FLAGS.system]
+    print(system.cost_report(gan.generator, gan.discriminator, **step))
 
 
 def train(gan, recorded, folder):
@@ -126,7 +122,7 @@ def train(gan, recorded, folder):
         grid=FLAGS.grid,
         metric=metric,
         metric_kimg=FLAGS.metric_kimg,
-        vae=gat_system.autoencoder(folder) if FLAGS.system == "gat" else None,
+        vae=train_flags.SYSTEMS[FLAGS.system].autoencoder(folder),
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"
@@ -148,6 +144,4 @@ def quick_metric(folder):
 
 
 if __name__ == "__main__":
-    train_flags.define()
-    flags.adopt_module_key_flags(train_flags)
-    app.run(main)
+    command.run(main)

@@ -15,14 +15,19 @@ A run directory records flags as train.py does: those that the authors' files im
 train.py's flags given here. It needs --dataset to be trained further.
 """
 
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import convert as convert_flags
+
+if __name__ == "__main__":
+    command.parse(convert_flags)  # before TensorFlow is imported
+
 import pathlib
 
-from absl import app, flags, logging
-
 from ladagan_tf.data import records
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
-from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
@@ -34,25 +39,21 @@ from ladagan_tf.weights import vae_weights
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)  # TensorFlow's notes on what it saves
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if bool(FLAGS.official) == bool(FLAGS.run_dir):
-            raise InputError("give either --official, to convert it, or --run_dir")
-        as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
-        resolve_system()
-        if FLAGS.to_official:
-            convert_back(as_keras)
-        elif as_keras:
-            convert_to_keras()
-        elif FLAGS.run_dir:
-            raise InputError(f"out={FLAGS.out}: from --run_dir give NAME.keras, or --to_official")
-        elif FLAGS.system == "gat":
-            convert_gat_to_run()
-        else:
-            convert_lada_to_run()
+def main():
+    if bool(FLAGS.official) == bool(FLAGS.run_dir):
+        raise InputError("give either --official, to convert it, or --run_dir")
+    as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
+    resolve_system()
+    if FLAGS.to_official:
+        convert_back(as_keras)
+    elif as_keras:
+        convert_to_keras()
+    elif FLAGS.run_dir:
+        raise InputError(f"out={FLAGS.out}: from --run_dir give NAME.keras, or --to_official")
+    elif FLAGS.system == "gat":
+        convert_gat_to_run()
+    else:
+        convert_lada_to_run()
 
 
 def resolve_system():
@@ -207,6 +208,4 @@ def record(implied, source):
 
 
 if __name__ == "__main__":
-    convert_flags.define()
-    flags.adopt_module_key_flags(convert_flags)
-    app.run(main)
+    command.run(main)

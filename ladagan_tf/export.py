@@ -3,35 +3,34 @@
 Writes a folder with the generator in each format, samples and a model card.
 """
 
-from absl import app, flags, logging
+from absl import flags
 
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.exporting import formats, hub
+from ladagan_tf import command
 from ladagan_tf.flags import export as export_flags
+
+if __name__ == "__main__":
+    command.parse(export_flags)  # before TensorFlow is imported
+
+
+from ladagan_tf.exporting import formats, hub
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
 
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)  # TensorFlow tells of every file it writes
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        formats.check_formats(FLAGS.format)
-        target = hub.parse(FLAGS.push) if FLAGS.push else None
-        generator = opening.open_source(
-            FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
-        )
-        run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
-        formats.export(generator, FLAGS.out, FLAGS.format, run)
-        print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
-        if target:
-            print(f"uploaded to {hub.upload(FLAGS.out, target)}")
+def main():
+    formats.check_formats(FLAGS.format)
+    target = hub.parse(FLAGS.push) if FLAGS.push else None
+    generator = opening.open_source(
+        FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
+    )
+    run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
+    formats.export(generator, FLAGS.out, FLAGS.format, run)
+    print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
+    if target:
+        print(f"uploaded to {hub.upload(FLAGS.out, target)}")
 
 
 if __name__ == "__main__":
-    export_flags.define()
-    flags.adopt_module_key_flags(export_flags)
-    app.run(main)
+    command.run(main)

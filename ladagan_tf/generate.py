@@ -10,16 +10,22 @@
 Image i of a model is always the same, whatever it is written to.
 """
 
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import generate as generate_flags
+
+if __name__ == "__main__":
+    command.parse(generate_flags)  # before TensorFlow is imported
+
 import math
 import pathlib
 
 import numpy as np
-from absl import app, flags, logging
 
 from ladagan_tf import pictures
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
-from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.sampling import image_files, opening, seeds, walks
 
 FLAGS = flags.FLAGS
@@ -34,22 +40,18 @@ ENDINGS = {
 }
 
 
-def main(argv):
-    logging.set_verbosity(logging.WARNING)
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        kind, out = kind_of_output()
-        source = open_source()
-        classes = walks.parse_classes(FLAGS.classes, source.num_classes)
-        numbers = chosen_seeds(kind)
-        write = {
-            "walk": write_walk,
-            "attention": write_attention,
-            "sweep": write_sweep,
-            "images": write_images,
-        }[kind]
-        print(f"{FLAGS.out}: {write(source, numbers, classes, out)}{strength_in_words(source)}")
+def main():
+    kind, out = kind_of_output()
+    source = open_source()
+    classes = walks.parse_classes(FLAGS.classes, source.num_classes)
+    numbers = chosen_seeds(kind)
+    write = {
+        "walk": write_walk,
+        "attention": write_attention,
+        "sweep": write_sweep,
+        "images": write_images,
+    }[kind]
+    print(f"{FLAGS.out}: {write(source, numbers, classes, out)}{strength_in_words(source)}")
 
 
 def kind_of_output():
@@ -193,6 +195,4 @@ def save(out, picture):
 
 
 if __name__ == "__main__":
-    generate_flags.define()
-    flags.adopt_module_key_flags(generate_flags)
-    app.run(main)
+    command.run(main)

@@ -4,11 +4,11 @@ import os
 import pathlib
 import platform
 
-import tensorflow as tf
-
 
 def hardware():
     """Dict of the processor's name, the cores this process may use, and the GPUs' names."""
+    import tensorflow as tf  # here, because counting cores needs none
+
     path = pathlib.Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

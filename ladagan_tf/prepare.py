@@ -4,37 +4,39 @@ Writes TFRecords of square RGB images and a `dataset.json` that says what they w
 `--latents --vae=...` the records hold the latents of the images, which is what GAT trains on.
 """
 
-import pathlib
+from absl import flags
 
-from absl import app, flags
+from ladagan_tf import command
+from ladagan_tf.flags import prepare as prepare_flags
+
+if __name__ == "__main__":
+    command.parse(prepare_flags)  # before TensorFlow is imported
+
+import pathlib
 
 from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import prepare
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags import prepare as prepare_flags
+from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
-            if value and not FLAGS.latents:
-                raise InputError(f"--{name}={value}: only for latents; add --latents")
-        if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
-            info = _prepare_set()
-        elif FLAGS.resolution is None:
-            raise InputError("--resolution is required: the side of the prepared images in pixels")
-        elif FLAGS.latents and official_latents.is_official(FLAGS.source):
-            encoding = _encoding(FLAGS.resolution)
-            info = official_latents.prepare_official(
-                FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
-            )
-        else:
-            info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
+def main():
+    for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
+        if value and not FLAGS.latents:
+            raise InputError(f"--{name}={value}: only for latents; add --latents")
+    if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
+        info = _prepare_set()
+    elif FLAGS.resolution is None:
+        raise InputError("--resolution is required: the side of the prepared images in pixels")
+    elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+        encoding = _encoding(FLAGS.resolution)
+        info = official_latents.prepare_official(
+            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
+        )
+    else:
+        info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
@@ -127,6 +129,4 @@ def _content(info):
 
 
 if __name__ == "__main__":
-    prepare_flags.define()
-    flags.adopt_module_key_flags(prepare_flags)
-    app.run(main)
+    command.run(main)

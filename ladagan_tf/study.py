@@ -4,34 +4,37 @@ Trains and measures every system with several seeds, each run in a directory of 
 results.jsonl, table.md and figures. The same command again continues where it stopped.
 """
 
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import study as study_flags
+
+if __name__ == "__main__":
+    command.parse(study_flags, study_flags.parse)  # before TensorFlow is imported
+
 import pathlib
 import sys
 
 import tensorflow as tf
-from absl import app, flags
 
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags import study as study_flags
+from ladagan_tf.errors import InputError
 from ladagan_tf.studies import plan, report, running
 from ladagan_tf.systems.lists import integers
 
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        study = make_study()
-        folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
-        if FLAGS.dry_run:
-            describe(study, folder)
-            return
-        runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
-        ending = runner.run()
-        write_report(study, runner.rows, pathlib.Path(FLAGS.out or folder))
-        if ending.failure:
-            raise InputError(ending.failure)
+def main():
+    study = make_study()
+    folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
+    if FLAGS.dry_run:
+        describe(study, folder)
+        return
+    runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
+    ending = runner.run()
+    write_report(study, runner.rows, pathlib.Path(FLAGS.out or folder))
+    if ending.failure:
+        raise InputError(ending.failure)
     if ending.stopped_by:
         print(f"stopped by {ending.stopped_by}; run the same command to continue {folder}")
 
@@ -75,6 +78,4 @@ def say(line):
 
 if __name__ == "__main__":
     tf.config.set_visible_devices([], "GPU")  # they are for the runs
-    study_flags.define()
-    flags.adopt_module_key_flags(study_flags)
-    app.run(main, flags_parser=study_flags.parse)
+    command.run(main)

@@ -6,36 +6,39 @@ Writes <prepared folder>.vae.keras and, beside it, a sheet of held-out images ab
 reconstructions.
 """
 
-from absl import app, flags
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import train_vae as train_vae_flags
+
+if __name__ == "__main__":
+    command.parse(train_vae_flags)  # before TensorFlow is imported
+
 
 from ladagan_tf.data import pipeline
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags import train_vae as train_vae_flags
+from ladagan_tf.errors import InputError
 from ladagan_tf.training.vae import train_vae
 from ladagan_tf.weights.vae_weights import default_path
 
 FLAGS = flags.FLAGS
 
 
-def main(argv):
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if not all(width.strip().isdecimal() for width in FLAGS.widths):
-            raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers")
-        folder = pipeline.open_dataset(
-            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-        )
-        out = FLAGS.out or default_path(folder)
-        network = train_vae(
-            folder,
-            out,
-            FLAGS.kimg,
-            FLAGS.seed,
-            tuple(int(width) for width in FLAGS.widths),
-            FLAGS.kl_weight,
-            FLAGS.precision,
-        )
+def main():
+    if not all(width.strip().isdecimal() for width in FLAGS.widths):
+        raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers")
+    folder = pipeline.open_dataset(
+        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
+    )
+    out = FLAGS.out or default_path(folder)
+    network = train_vae(
+        folder,
+        out,
+        FLAGS.kimg,
+        FLAGS.seed,
+        tuple(int(width) for width in FLAGS.widths),
+        FLAGS.kl_weight,
+        FLAGS.precision,
+    )
     about = network.about
     side = about["resolution"] // network.factor
     print(
@@ -46,6 +49,4 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    train_vae_flags.define()
-    flags.adopt_module_key_flags(train_vae_flags)
-    app.run(main)
+    command.run(main)

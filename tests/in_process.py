@@ -5,6 +5,8 @@ import contextlib
 import pytest
 from absl import flags
 
+from ladagan_tf.command import run
+
 
 @contextlib.contextmanager
 def command(module, define):
@@ -17,7 +19,8 @@ def command(module, define):
         values.unparse_flags()
         for name in set(values) - others:
             values[name].unparse()
-        module.main(values([module.__name__, *map(str, arguments)]))
+        assert values([module.__name__, *map(str, arguments)])[1:] == []
+        run(module.main)
 
     try:
         yield call

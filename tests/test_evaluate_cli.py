@@ -25,6 +25,7 @@ sys.path.append("tests")
 from absl import flags
 from absl.testing import flagsaver
 import evaluate
+from ladagan_tf.command import run
 from ladagan_tf.flags import evaluate as evaluate_flags
 from paper_sizes import zero_weights
 evaluate_flags.define()
@@ -36,7 +37,8 @@ for name, arguments in json.load(sys.stdin).items():
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(error),
     ):
         try:
-            evaluate.main(flags.FLAGS(["evaluate.py", *arguments]))
+            flags.FLAGS(["evaluate.py", *arguments])
+            run(evaluate.main)
         except SystemExit as stop:
             status = stop.code
     results[name] = [status, out.getvalue(), error.getvalue()]

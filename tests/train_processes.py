@@ -20,6 +20,7 @@ import keras
 from absl import flags
 from absl.testing import flagsaver
 import train
+from ladagan_tf.command import run
 from ladagan_tf.flags import train as train_flags
 starts = json.loads(sys.argv[1])
 train_flags.define()
@@ -27,7 +28,7 @@ for given in starts:
     with flagsaver.flagsaver():
         flags.FLAGS(["train.py", *given])
         try:
-            train.main(["train.py"])
+            run(train.main)
             print("code 0")
         except SystemExit as end:
             print("code", end.code)

@@ -1,0 +1,1 @@
+"""Images on a disk to batches on a device."""

@@ -13,10 +13,11 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import fields, records, sources
+from ladagan_tf.data import fields, records
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.pipeline import damage_as_input_error
 from ladagan_tf.data.preparation import absolute, prepare_from
+from ladagan_tf.data.source import Item, Source, open_encoded
 from ladagan_tf.errors import InputError
 
 
@@ -159,9 +160,9 @@ def prepare_set(source, out, encoding, workers=None, shards=None):
         with damage_as_input_error(info.folder):
             for part in dataset.as_numpy_iterator():
                 for name, label, png in zip(*(part[field] for field in fields_read), strict=True):
-                    yield sources.Item(name.decode(), None if label < 0 else int(label), png)
+                    yield Item(name.decode(), None if label < 0 else int(label), png)
 
-    images = sources.Source(info.count, info.classes, items, sources.open_encoded)
+    images = Source(info.count, info.classes, items, open_encoded)
     return prepare_from(
         lambda: images,
         out,

@@ -16,6 +16,7 @@ from ladagan_tf.data import records, sources
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import absolute, prepare_from
+from ladagan_tf.data.source import Source
 from ladagan_tf.errors import InputError
 
 IMAGES, LATENTS = "images", "vae-sd"
@@ -78,7 +79,7 @@ def prepare_official(source, out, encoding, resolution, workers=None, shards=Non
 
 
 def _paired(folder, resolution):
-    """The images with their labels, a `sources.Source`, and dict: image name -> latents' path."""
+    """The images with their labels, a `source.Source`, and dict: image name -> latents' path."""
     images = sources.open_source(str(folder / IMAGES), resolution=resolution)
     items = list(images.items())
     files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
@@ -97,7 +98,7 @@ def _paired(folder, resolution):
     names = {item.name: latents[_key(item.name)] for item in items}
     items = [dataclasses.replace(item, label=labels[names[item.name]]) for item in items]
     classes = tuple(str(label) for label in range(max(labels.values()) + 1))
-    source = sources.Source(len(items), classes, lambda: iter(items), images.read)
+    source = Source(len(items), classes, lambda: iter(items), images.read)
     return source, {name: folder / LATENTS / path for name, path in names.items()}
 
 

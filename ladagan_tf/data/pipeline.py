@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import fields, ordering, records, sources
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
@@ -41,7 +42,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
     Raises:
         InputError: if there is no such set, or its images have another size.
     """
-    if name == sources.SHAPES or name.startswith(sources.TFDS_PREFIX):
+    if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         if resolution is None:
             raise InputError(f"resolution is required with dataset={name}: the side in pixels")
         folder = pathlib.Path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
@@ -49,7 +50,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
     if not pathlib.Path(name).is_dir():
         raise InputError(
             f"dataset={name}: no such folder; it must be a folder made by ladagan_tf.prepare, "
-            f"{sources.SHAPES}, or {sources.TFDS_PREFIX}NAME"
+            f"{sources.SHAPES}, or {TFDS_PREFIX}NAME"
         )
     info = records.load_info(name)
     if resolution is not None and info.resolution != resolution:

@@ -10,13 +10,15 @@ import multiprocessing
 import os
 import pathlib
 import shutil
-import threading
+import sys
+import types
 
 import tqdm
 
 from ladagan_tf.data import records, sources
-from ladagan_tf.data.conversion import Conversion, convert_items
+from ladagan_tf.data.conversion import Conversion, convert_items, end_with_parent
 from ladagan_tf.data.shards import ShardWriter
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 from ladagan_tf.hardware import usable_cores
 
@@ -56,7 +58,7 @@ def prepare(
         skip_bad: whether to leave out, and list, images that are broken or too small; otherwise
             the first one stops the run.
         workers: number of processes; None is one per core, or this process alone for a small
-            source. A script that asks for more than one needs an `if __name__ == "__main__"`.
+            source.
         shards: number of files; None starts a new one every 64 MiB.
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
 
@@ -69,7 +71,7 @@ def prepare(
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
     drawn = source == sources.SHAPES
     preparation = records.Preparation(
-        source=source if drawn or source.startswith(sources.TFDS_PREFIX) else absolute(source),
+        source=source if drawn or source.startswith(TFDS_PREFIX) else absolute(source),
         crop=crop,
         resize_filter=resize_filter,
         background=conversion.background,
@@ -91,7 +93,7 @@ def prepare_from(open_images, out, conversion, preparation, encoding, workers=No
     """As `prepare`, of an already chosen source.
 
     Args:
-        open_images: function of no arguments that returns a `sources.Source`.
+        open_images: function of no arguments that returns a `source.Source`.
         out, encoding, workers, shards: see `prepare`.
         conversion: `conversion.Conversion`.
         preparation: `records.Preparation`, what is recorded of where the images are from.
@@ -259,13 +261,14 @@ def _converted(images, conversion, workers):
         return
     # Spawned, because TensorFlow's threads in this process do not survive a fork.
     pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent
+        workers, multiprocessing.get_context("spawn"), initializer=end_with_parent
     )
     try:
         # Only a few tasks ahead: a task may carry encoded images.
         pending = collections.deque()
         for task in tasks:
-            pending.append(pool.submit(convert_items, images.read, conversion, task))
+            with _no_main_module():
+                pending.append(pool.submit(convert_items, images.read, conversion, task))
             if len(pending) > 4 * workers:
                 yield from pending.popleft().result()
         while pending:
@@ -278,17 +281,21 @@ def _converted(images, conversion, workers):
         pool.shutdown(cancel_futures=True)
 
 
+@contextlib.contextmanager
+def _no_main_module():
+    """Processes that are spawned within it do not import this process's main module.
+
+    They need nothing from it, and a command's imports TensorFlow: 3 s of each worker's time.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def _batched(items, size):
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
         yield batch
-
-
-def _end_with_parent():
-    """Lets a worker end when its parent is killed, which would leave it waiting for ever."""
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -4,55 +4,24 @@ A source lists its items cheaply in this process; its `read` opens one image and
 worker process.
 """
 
-import collections.abc
-import dataclasses
 import functools
-import io
 import pathlib
 import zipfile
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
+from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
 from ladagan_tf.errors import InputError
 
 SHAPES = "shapes"
-TFDS_PREFIX = "tfds:"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
 _ORDER_SEED = 20240607
-
-
-@dataclasses.dataclass(frozen=True)
-class Item:
-    """One image of a source: its name, its label (None without classes) and what `read` needs."""
-
-    name: str
-    label: int | None
-    payload: object
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """Images with names and labels.
-
-    Attributes:
-        count: number of items.
-        classes: tuple of class names that labels index; empty for a source without labels.
-        items: function of no arguments that returns an iterator of `Item`, in the fixed order in
-            which records are written.
-        read: picklable function from an item's payload to a Pillow image. It may raise anything
-            for a broken image.
-    """
-
-    count: int
-    classes: tuple[str, ...]
-    items: collections.abc.Callable
-    read: collections.abc.Callable
 
 
 def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
@@ -92,18 +61,6 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
         f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
         f"{TFDS_PREFIX}NAME or {SHAPES}"
     )
-
-
-def open_encoded(data):
-    """Opens an encoded image held in bytes as a Pillow image.
-
-    Raises:
-        UnusableImageError: if it is in no format that Pillow reads.
-    """
-    try:
-        return Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:  # its message is the address of the buffer
-        raise UnusableImageError("not an image in a format that Pillow reads") from None
 
 
 def _shapes_source(resolution, seed, num_images):

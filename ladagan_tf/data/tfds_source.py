@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from ladagan_tf.data.sources import TFDS_PREFIX, Item, Source, open_encoded
+from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
 from ladagan_tf.errors import InputError
 
 
@@ -19,7 +19,7 @@ def tfds_source(spec, data_dir=None):
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
 
     Returns:
-        `sources.Source`; its labels are the feature `label` where that is a class label.
+        `source.Source`; its labels are the feature `label` where that is a class label.
 
     Raises:
         InputError: if the dataset or split does not exist, has no 8- or 16-bit image feature, or

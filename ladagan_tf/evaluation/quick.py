@@ -8,14 +8,12 @@ from ladagan_tf.data import records
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
 
-METRICS = ("fid", "fcd", "fd", "swd")  # each is lower for better images
-
 
 class QuickMetric:
     """Measures generators against the first images of a prepared set.
 
     Args:
-        metric: one of `METRICS`.
+        metric: one of `evaluation.QUICK_METRICS`.
         count: int, images of each side; at most as many as the set has.
         folder: a prepared set.
         extractor: features.Extractor; None for swd.

@@ -2,17 +2,15 @@
 
 from absl import flags
 
+from ladagan_tf.flags import common
+
 
 def define():
     """Defines them."""
     flags.DEFINE_string("run_dir", None, "Run to show: its best averaged weights. This or --model.")
     flags.DEFINE_string("model", None, "Generator to show: a .keras file or SavedModel folder.")
-    flags.DEFINE_string(
-        "vae",
-        None,
-        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
-        "them, sd15, sd-mse or a file.",
-    )
+    common.define_vae()
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
     flags.DEFINE_integer(
         "port",

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from ladagan_tf.flags import measuring, truncation
+from ladagan_tf.flags import common
 from ladagan_tf.models.lada.sizes import PRESETS
 from ladagan_tf.sampling import seeds
 
@@ -12,8 +12,8 @@ def define():
     _define_generated()
     _define_reference()
     _define_protocol()
-    measuring.define()
-    flags.adopt_module_key_flags(measuring)
+    common.define_measuring()
+    flags.adopt_module_key_flags(common)
 
 
 def _define_generated():
@@ -32,14 +32,9 @@ def _define_generated():
         "untrained, as a baseline.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
-    flags.DEFINE_string(
-        "vae",
-        None,
-        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
-        "them, sd15, sd-mse or a file.",
-    )
-    truncation.define()
-    flags.adopt_module_key_flags(truncation)
+    common.define_vae()
+    common.define_truncation()
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_enum(
         "precision",
         "float32",

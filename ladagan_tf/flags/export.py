@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from ladagan_tf.flags import common
+
 FORMATS = ("saved_model", "onnx", "litert", "keras")
 
 
@@ -20,12 +22,8 @@ def define():
     flags.DEFINE_boolean(
         "ema", True, "Export the averaged weights of --run_dir (default), or those trained."
     )
-    flags.DEFINE_string(
-        "vae",
-        None,
-        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
-        "them, sd15, sd-mse or a file.",
-    )
+    common.define_vae()
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_list(
         "format", "saved_model", f"Formats among {', '.join(FORMATS)}; saved_model by default."
     )

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from ladagan_tf.flags import truncation
+from ladagan_tf.flags import common
 
 
 def define():
@@ -21,12 +21,8 @@ def _define_source():
         "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
-    flags.DEFINE_string(
-        "vae",
-        None,
-        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
-        "them, sd15, sd-mse or a file.",
-    )
+    common.define_vae()
+    flags.adopt_module_key_flags(common)
 
 
 def _define_images():
@@ -43,8 +39,8 @@ def _define_images():
         "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
         "number), all by default; a .png then has one row per class, with the same seeds in each.",
     )
-    truncation.define()
-    flags.adopt_module_key_flags(truncation)
+    common.define_truncation()
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "batch_size",
         None,

@@ -6,8 +6,8 @@ import sys
 from absl import flags
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import quick
-from ladagan_tf.flags import measuring
+from ladagan_tf.evaluation import QUICK_METRICS
+from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.systems import lada
@@ -38,8 +38,8 @@ def define():
         system.define()
         flags.adopt_module_key_flags(system)
     _define_metric_flags()
-    measuring.define()
-    flags.adopt_module_key_flags(measuring)
+    common.define_measuring()
+    flags.adopt_module_key_flags(common)
 
 
 def _define_data_flags():
@@ -163,7 +163,7 @@ def _define_metric_flags():
     flags.DEFINE_enum(
         "metric",
         "none",
-        ["none", *quick.METRICS],
+        ["none", *QUICK_METRICS],
         "Quick metric during training, which chooses the best checkpoint: fid (with Inception), "
         "fcd (with a classifier), swd (without a network); none by default.",
     )

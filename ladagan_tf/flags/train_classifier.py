@@ -1,14 +1,14 @@
-"""Flags of `python -m ladagan_tf.evaluation.classifier`."""
+"""Flags of `python -m ladagan_tf.train_classifier`."""
 
 from absl import flags
 
-from ladagan_tf.flags import learned_set
+from ladagan_tf.flags import common
 
 
 def define():
     """Defines them."""
-    learned_set.define("Labelled images")
-    flags.adopt_module_key_flags(learned_set)
+    common.define_learned_set("Labelled images")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_string(
         "out",
         None,

@@ -2,13 +2,13 @@
 
 from absl import flags
 
-from ladagan_tf.flags import learned_set
+from ladagan_tf.flags import common
 
 
 def define():
     """Defines them."""
-    learned_set.define("Images")
-    flags.adopt_module_key_flags(learned_set)
+    common.define_learned_set("Images")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_string(
         "out",
         None,

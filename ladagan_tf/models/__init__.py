@@ -1,0 +1,1 @@
+"""Networks only: keras.ops, no training, no files, no flags."""

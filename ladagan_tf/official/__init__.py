@@ -1,0 +1,1 @@
+"""The authors' checkpoints of both papers, read into ours and written back."""

@@ -1,0 +1,1 @@
+"""A trained generator over HTTP, for programs and for people."""

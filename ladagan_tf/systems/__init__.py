@@ -1,0 +1,16 @@
+"""What `--system` can be, a module each: the flags of a paper and what they describe.
+
+A system's module has
+
+    DEFAULTS         dict, flag -> what it is here unless given, of flags that all systems have
+    define()         defines the flags that only this system has
+    implied()        dict, flag -> what other flags (a preset, a size) say of it
+    check_set(info)  InputError unless a `data.records.DatasetInfo` is a set that it can learn
+    build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
+                     the prepared set `folder`; None describes a run without its set
+    learning_rate(base, network)                     a network's rate, from what its flag says
+    cost_report(generator, discriminator, **step)    what a step costs, as text
+    autoencoder(folder)                              what decodes G's output; None for images
+
+`flags.train.SYSTEMS` lists them: a third system is one file here and one line there.
+"""

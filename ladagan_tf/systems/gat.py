@@ -1,16 +1,10 @@
-"""Flags of `train.py --system=gat`, and the networks and objective they describe."""
+"""GAT: its flags of `train.py`, and the networks and objective they describe."""
 
 from absl import flags
 
-from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
 from ladagan_tf.systems.lists import integers
-from ladagan_tf.training.gat import GatObjective, width_aware_rate
-from ladagan_tf.training.teachers import open_teacher
-from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -135,6 +129,10 @@ def check_set(info):
 
 def autoencoder(folder):
     """The autoencoder that decodes samples, of the encoder that the set was made with."""
+    # Here and below, because flags are parsed before TensorFlow and Keras are imported.
+    from ladagan_tf.data import records
+    from ladagan_tf.weights import vae_weights
+
     latents = records.load_info(folder).latents
     path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir)
     vae, _ = vae_weights.load(path)
@@ -158,6 +156,10 @@ def build(folder):
     Raises:
         ValueError: for what does not fit, naming the field and the value.
     """
+    from ladagan_tf.data import records
+    from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
+    from ladagan_tf.training.gat import GatObjective
+
     latents = records.load_info(folder).latents if folder else None
     teacher = _teacher(latents) if latents else None
     features = teacher.features if teacher else None
@@ -183,6 +185,8 @@ def build(folder):
 
 
 def _teacher(latents):
+    from ladagan_tf.training.teachers import open_teacher
+
     return open_teacher(
         FLAGS.teacher,
         FLAGS.latent_size // FLAGS.patch,
@@ -193,6 +197,8 @@ def _teacher(latents):
 
 
 def _networks(features):
+    from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+
     sizes = {
         "latent_size": FLAGS.latent_size,
         "patch": FLAGS.patch,
@@ -232,4 +238,13 @@ def _shape(name):
 
 def learning_rate(base, network):
     """The paper's rule: base * 768 / width, for each network by its own width."""
+    from ladagan_tf.training.gat import width_aware_rate
+
     return width_aware_rate(base, network.width) if FLAGS.width_aware_lr else base
+
+
+def cost_report(generator, discriminator, **step):
+    """What a step costs, see `cost.gat.report`, as text."""
+    from ladagan_tf.cost import gat
+
+    return gat.report(generator, discriminator, **step)

@@ -1,13 +1,11 @@
-"""Flags of `train.py --system=lada`, and the networks and objective they describe."""
+"""LadaGAN: its flags of `train.py`, and the networks and objective they describe."""
 
 from absl import flags
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.lada.discriminator import Discriminator
-from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.lada.sizes import MODULATIONS, PRESETS
 from ladagan_tf.systems.lists import integers
-from ladagan_tf.training.lada import LadaObjective
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -59,7 +57,7 @@ def _define_size_flags():
     flags.DEFINE_enum(
         "score",
         "full",
-        ["full", "per_head"],
+        list(SCORES),
         "Attention scores from the whole query (official code; default) or from each head's part "
         "of it (paper).",
     )
@@ -82,7 +80,7 @@ def _define_switches():
     flags.DEFINE_enum(
         "g_modulation",
         "sln",
-        MODULATIONS,
+        list(MODULATIONS),
         "Generator: where the blocks' norms get the latent from: sln, through an MLP of each "
         "(default); vitgan_sln, through one mapping network; layer_norm, nowhere.",
     )
@@ -134,6 +132,11 @@ def build(folder):
     Raises:
         ValueError: for what does not fit, naming the field and the value.
     """
+    # Here, because flags are parsed before Keras is imported.
+    from ladagan_tf.models.lada.discriminator import Discriminator
+    from ladagan_tf.models.lada.generator import Generator
+    from ladagan_tf.training.lada import LadaObjective
+
     sizes = {
         "resolution": FLAGS.resolution,
         "noise_dim": FLAGS.noise_dim,
@@ -177,3 +180,15 @@ def build(folder):
 def learning_rate(base, network):
     """The rate of a network: what its flag says."""
     return base
+
+
+def cost_report(generator, discriminator, **step):
+    """What a step costs, see `cost.lada.report`, as text."""
+    from ladagan_tf.cost import lada
+
+    return lada.report(generator, discriminator, r1=FLAGS.r1_weight > 0, bcr=FLAGS.bcr, **step)
+
+
+def autoencoder(folder):
+    """None: the generator makes images."""
+    return

@@ -1,1 +1,1 @@
-"""Reading other people's weight files without executing anything in them."""
+"""Other people's weight files, read without executing anything."""

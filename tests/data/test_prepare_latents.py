@@ -13,6 +13,7 @@ import pytest
 from latent_sets import encode, encoding
 
 from ladagan_tf import prepare as command
+from ladagan_tf.command import run
 from ladagan_tf.data import latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
@@ -166,7 +167,7 @@ def test_the_command_refuses_a_mistake_in_one_line(
     }
     monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given | flags))
     with pytest.raises(SystemExit):
-        command.main(["prepare"])
+        run(command.main)
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(message, line)
 

@@ -18,7 +18,8 @@ from ladagan_tf.data.conversion import (
     to_rgb,
 )
 from ladagan_tf.data.shapes import CLASSES, shapes_image
-from ladagan_tf.data.sources import Item, open_encoded, open_source
+from ladagan_tf.data.source import Item, open_encoded
+from ladagan_tf.data.sources import open_source
 from ladagan_tf.errors import InputError
 
 _RAMP = np.arange(24 * 16 * 3, dtype=np.uint8).reshape(16, 24, 3)

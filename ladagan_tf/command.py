@@ -1,0 +1,34 @@
+"""The prologue and the end that all commands share.
+
+A command's file parses its flags before it imports what computes: `--help` and a mistyped flag are
+answered at once, and the worker processes that `prepare` starts import no TensorFlow.
+"""
+
+import sys
+
+from absl import app, flags, logging
+
+from ladagan_tf.errors import InputError, one_line_errors
+
+
+def parse(verb, parser=app.parse_flags_with_usage):
+    """Defines a command's flags and sets them from the command line; `--help` ends here.
+
+    Args:
+        verb: module of `ladagan_tf.flags` with `define`.
+        parser: function from sys.argv to what is no flag, the program's name first.
+    """
+    verb.define()
+    for flag in flags.FLAGS.get_key_flags_for_module(verb):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # --help shows them
+    app.define_help_flags()
+    with one_line_errors():
+        if extra := parser(sys.argv)[1:]:
+            raise InputError(f"unexpected argument {extra[0]!r}; only --flags are accepted")
+
+
+def run(main):
+    """Runs a command whose flags are set; an `InputError` is one line and its exit status."""
+    logging.set_verbosity(logging.WARNING)  # TensorFlow's notes would cut through progress bars
+    with one_line_errors():
+        main()

@@ -1,0 +1,67 @@
+"""Flags that several commands have, defined once."""
+
+from absl import flags
+
+
+def define_learned_set(what):
+    """Of commands that train a small network of one prepared set; `what`: which, for the help."""
+    flags.DEFINE_string(
+        "dataset",
+        None,
+        f"{what} to learn: a folder made by ladagan_tf.prepare, tfds:NAME[@SPLIT], or shapes. "
+        "Required.",
+        required=True,
+    )
+    flags.DEFINE_integer(
+        "resolution", None, "Side in pixels; the prepared folder's by default, else required."
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+
+
+def define_measuring():
+    """Of measuring: `evaluate.py` and `train.py`."""
+    flags.DEFINE_string(
+        "features",
+        "auto",
+        "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared set, "
+        "trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or folder of "
+        "KerasHub, none; auto (default): classifier for --dataset=shapes, else inception.",
+    )
+    flags.DEFINE_string(
+        "inception_weights",
+        None,
+        "File of Inception-2015 weights: the public .pth, the frozen .pb, .safetensors or .npz; by "
+        "default the cached one, else it is downloaded.",
+    )
+    flags.DEFINE_string(
+        "cache_dir",
+        None,
+        "Folder of downloaded weights and of reference statistics; ~/.cache/ladagan_tf by default.",
+    )
+
+
+def define_truncation():
+    """Of commands that sample a GAT."""
+    flags.DEFINE_float(
+        "psi",
+        1.0,
+        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
+        "count the other way: their 0.3 is 0.7 here.",
+    )
+    flags.DEFINE_float(
+        "guidance",
+        1.0,
+        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
+    )
+
+
+def define_vae():
+    """Of commands that open a generator."""
+    flags.DEFINE_string(
+        "vae",
+        None,
+        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
+        "them, sd15, sd-mse or a file.",
+    )
