@@ -34,15 +34,15 @@ FLAGS = flags.FLAGS
 
 
 def main():
-    place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
-    with place.scope():
+    strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    with strategy.scope():
         if FLAGS.cost:
             report_cost()
         else:
-            evaluate(place)
+            evaluate(strategy)
 
 
-def evaluate(place):
+def evaluate(strategy):
     """Measures what the flags name and reports it."""
     names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
     if len(names_of) != 1:
@@ -62,7 +62,7 @@ def evaluate(place):
         FLAGS.metrics, extractor and extractor.name, isinstance(real, images.Images)
     )
     jit = devices.use_jit(FLAGS.jit)
-    sets = [given] if given else generated_sets(generator, real, extractor, place, jit)
+    sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
     with saved_samples(sets[0]) as archive:
         found = protocol.evaluate(
             sets,
@@ -72,7 +72,7 @@ def evaluate(place):
             engine=FLAGS.engine,
             by_class=FLAGS.by_class,
             batch_size=FLAGS.batch_size or (generator.affordable(64) if generator else 64),
-            strategy=place,
+            strategy=strategy,
             jit=jit,
             cache_dir=FLAGS.cache_dir,
             archive=archive,
@@ -138,7 +138,7 @@ def open_reference(resolution):
     return images.open_images(name, FLAGS.num_real)
 
 
-def generated_sets(generator, real, extractor, place, jit):
+def generated_sets(generator, real, extractor, strategy, jit):
     """Images of each of the --repeats seeds."""
     count = FLAGS.num_samples
     if count is None:
@@ -155,7 +155,7 @@ def generated_sets(generator, real, extractor, place, jit):
             )
         counts = np.bincount(real.labels(), minlength=generator.num_classes)
     return [
-        images.generated(generator, count, seed, FLAGS.labels, place, jit, counts)
+        images.generated(generator, count, seed, FLAGS.labels, strategy, jit, counts)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.repeats)
     ]
 

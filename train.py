@@ -27,10 +27,10 @@ FLAGS = flags.FLAGS
 
 def main():
     recorded = train_flags.resolve()
-    place = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     folder = None if FLAGS.dry_run else open_dataset(recorded)
     keras.utils.set_random_seed(FLAGS.seed)  # initial weights
-    with place.scope():
+    with strategy.scope():
         gan = build(folder)
     if FLAGS.dry_run:
         describe(gan, recorded)
@@ -75,7 +75,7 @@ def build(folder=None):
         ),
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
-        ema_rampup_ratio=FLAGS.ema_rampup,
+        ema_rampup=FLAGS.ema_rampup,
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
         jit=devices.use_jit(FLAGS.jit),

@@ -96,7 +96,7 @@ def make_step(generator, discriminator, averaged, d_optimizer, g_optimizer, obje
 
     def step(values, images, key, number):
         keys = jax.random.split(jax.random.fold_in(key, number))
-        batch = {"images": images.astype(jnp.float32) / 127.5 - 1.0}
+        batch = {"real": images.astype(jnp.float32) / 127.5 - 1.0}
         with keras.StatelessScope(list(zip(state, values, strict=True))) as scope:
             draws = sample(objective.discriminator_draws(), len(images), keys[0])
             gradients, metrics = discriminator_gradients(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 
 def make_strategy(name, virtual_cpus=1):
@@ -48,7 +48,7 @@ def make_strategy(name, virtual_cpus=1):
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, tf.errors.OpError) as error:
-        raise InputError(f"strategy=tpu: no TPU was found ({error})".splitlines()[0]) from None
+        raise InputError(f"strategy=tpu: no TPU was found ({reason(error)})") from None
     return tf.distribute.TPUStrategy(resolver)
 
 
@@ -103,21 +103,23 @@ def replicated(function, strategy=None, jit=False):
         nonlocal share
         rows = len(arrays[0])
         share = share or -(-rows // replicas)
-        missing = share * replicas - rows
-        if missing < 0:
+        if share * replicas < rows:
             raise ValueError(f"a batch of {rows} after a first one of {share * replicas}")
-        padded = [np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for a in arrays]
-
         values = [
             strategy.experimental_distribute_values_from_function(
                 lambda context, a=a: tf.constant(
                     a[context.replica_id_in_sync_group * share :][:share]
                 )
             )
-            for a in padded
+            for a in (padded(array, share * replicas) for array in arrays)
         ]
         results = step(*values)
         flat = [strategy.experimental_local_results(v) for v in keras.tree.flatten(results)]
         return keras.tree.pack_sequence_as(results, [np.concatenate(v)[:rows] for v in flat])
 
     return call
+
+
+def padded(array, rows):
+    """An array (n, ...) with its last row repeated to (rows, ...): a batch of the usual size."""
+    return np.concatenate([array, np.repeat(array[-1:], rows - len(array), axis=0)])

@@ -22,6 +22,19 @@ class DivergenceError(InputError):
     status = 3
 
 
+def reason(error):
+    """What an exception says, for a message of one line.
+
+    Args:
+        error: Exception.
+
+    Returns:
+        str: the first line of its message that is not empty; the name of its type if there is none.
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 @contextlib.contextmanager
 def one_line_errors():
     """Turns an `InputError` into `error: <message>` on stderr and its exit status."""

@@ -84,7 +84,7 @@ def _encoding(resolution):
     # Here, because images alone need no network.
     import tensorflow as tf
 
-    from ladagan_tf.training.batches import scale_images
+    from ladagan_tf.models.pixels import scale_images
     from ladagan_tf.training.teachers import open_teacher
     from ladagan_tf.weights import vae_weights
 

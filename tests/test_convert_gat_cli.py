@@ -14,11 +14,11 @@ from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.sampling import opening
-from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights import vae_weights
 
 SIZES = {"latent_size": 8, "width": 16, "num_heads": 2, "num_classes": 30}

@@ -142,7 +142,7 @@ def arrays(folder, recorded):
 def batch(recorded):
     latents = ops.convert_to_tensor(channels_last(recorded["real"]))
     labels = ops.convert_to_tensor(recorded["y"], "int32")
-    return {"images": latents, "labels": labels, "raw": recorded["raw"]}
+    return {"real": latents, "labels": labels, "raw": recorded["raw"]}
 
 
 def assert_gradients(network, gradients, expected):
@@ -233,7 +233,7 @@ def test_two_iterations_of_the_official_loop(arrays, recorded, folder, positions
     prefix = "" if positions == "trained" else "frozenpe_"
     for i in range(2):
         given = {
-            "images": ops.convert_to_tensor(channels_last(loop["real"][i])),
+            "real": ops.convert_to_tensor(channels_last(loop["real"][i])),
             "labels": ops.convert_to_tensor(loop["y"][i], "int32"),
             "raw": recorded["raw"],
         }

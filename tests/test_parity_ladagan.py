@@ -257,7 +257,7 @@ def test_gradients_of_both_losses(recorded, resolution, jit):
     generator = recorded.generator(name, resolution)
     discriminator = recorded.discriminator(name, resolution)
     objective = objective_of(recorded, resolution)
-    batch = {"images": tf.constant(arrays["in/images"])}
+    batch = {"real": tf.constant(arrays["in/images"])}
     draws = {"z": tf.constant(arrays["in/z"]), "fake": {}, "real": {}}
     networks = (objective, generator, discriminator, batch, draws)
     d_gradients, d = tf.function(lambda: discriminator_gradients(*networks), jit_compile=jit)()
@@ -399,7 +399,7 @@ def test_training_steps(recorded, name):
     # compared strictly.
     for number in range(1, len(arrays["in/real_images"]) + 1):
         tolerance, share = (1e-4, 0.005) if number == 1 else (1e-3, 0.1)
-        real = {"images": tf.constant(arrays["in/real_images"][number - 1])}
+        real = {"real": tf.constant(arrays["in/real_images"][number - 1])}
         metrics = compiled_step(real, *recorded_draws(arrays, number, objective))
         for ours, official in OFFICIAL_METRICS.items():
             expected = arrays[f"step{number}/metric/{official}"]
@@ -432,7 +432,7 @@ def assert_first_gradients(recorded, arrays, objective):
     """Gradients of the first step: D's on the initial weights, G's through the updated D."""
     gan = training_model(recorded, objective)
     d_draws, g_draws = recorded_draws(arrays, 1, objective)
-    batch = {"images": tf.constant(arrays["in/real_images"][0])}
+    batch = {"real": tf.constant(arrays["in/real_images"][0])}
     networks = (objective, gan.generator, gan.discriminator, batch)
     d_gradients, _ = discriminator_gradients(*networks, d_draws)
     gan.d_optimizer.apply(d_gradients, gan.discriminator.trainable_variables)

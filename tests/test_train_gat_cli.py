@@ -11,8 +11,8 @@ from train_processes import assert_identical, finish, start, start_each, stats, 
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
-from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights import vae_weights
 
 STEPS = 6

@@ -40,7 +40,7 @@ def require_latents(info):
         raise InputError(f"{info.folder}: it holds images, not latents; prepare it with --latents")
 
 
-def decode(record, info):
+def content(record, info):
     """What one record, as `records.parse` returns it, gives a batch, but for its label.
 
     Returns:
@@ -49,11 +49,11 @@ def decode(record, info):
     """
     if not info.latents:
         return records.decode_image(record["image"], info.resolution)
-    content = {"moments": records.decode_moments(record["moments"], info.latents)}
+    found = {"moments": records.decode_moments(record["moments"], info.latents)}
     if "image" in record:
-        content["images"] = records.decode_image(record["image"], info.resolution)
+        found["images"] = records.decode_image(record["image"], info.resolution)
     if "teacher_cls" in record:
-        content["teacher_cls"], content["teacher_patches"] = records.decode_teacher(
+        found["teacher_cls"], found["teacher_patches"] = records.decode_teacher(
             record["teacher_cls"], record["teacher_patches"], info.latents
         )
-    return content
+    return found

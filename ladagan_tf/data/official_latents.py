@@ -17,7 +17,7 @@ from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import absolute, prepare_from
 from ladagan_tf.data.source import Source
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 IMAGES, LATENTS = "images", "vae-sd"
 LABELS_NAME = "dataset.json"
@@ -118,7 +118,7 @@ def _read_labels(path, files):
         labels = {name: label for name, label in entries}  # noqa: C416 - checks that they are pairs
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f'{path}: it must hold {{"labels": [[file, class], ...]}} ({error})'
+            f'{path}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
         ) from None
     for name in files:
         label = labels.get(name)
@@ -132,7 +132,7 @@ def _read_moments(path, latents):
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({error})") from None
+        raise InputError(f"{path}: not a readable .npy file ({reason(error)})") from None
     found = f"{array.dtype} {array.shape}"
     if array.ndim == 4 and len(array) == 1:
         array = array[0]

@@ -132,8 +132,8 @@ def make_dataset(
             info, wanted, chosen, batch_size, rows, seed, start_step, memory_limit_bytes
         )
 
-    def decode(record, position):
-        content = fields.decode(record, info)
+    def example(record, position):
+        content = fields.content(record, info)
         if flip:
             # Negative, so that no flip shares its seeds with a permutation.
             draw = tf.random.stateless_uniform([], [seed, -1 - position], alg="philox")
@@ -141,7 +141,7 @@ def make_dataset(
         return content, tf.cast(record["label"], tf.int32)
 
     dataset = steps.unbatch()
-    dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.batch(batch_size // (num_workers * replicas), drop_remainder=True)
     options = tf.data.Options()
     options.deterministic = True
@@ -168,10 +168,10 @@ def iterate_images(folder, batch_size, first=0, count=None):
     info = records.load_info(folder)
     fields.require_images(info)
 
-    def decode(record):
+    def image(record):
         return records.decode_image(record["image"], info.resolution)
 
-    yield from _iterate(info, "image", decode, batch_size, first, count)
+    yield from _iterate(info, "image", image, batch_size, first, count)
 
 
 def iterate_moments(folder, batch_size, first=0, count=None):
@@ -179,19 +179,19 @@ def iterate_moments(folder, batch_size, first=0, count=None):
     info = records.load_info(folder)
     fields.require_latents(info)
 
-    def decode(record):
+    def moments(record):
         return records.decode_moments(record["moments"], info.latents)
 
-    yield from _iterate(info, "moments", decode, batch_size, first, count)
+    yield from _iterate(info, "moments", moments, batch_size, first, count)
 
 
-def _iterate(info, field, decode, batch_size, first, count):
+def _iterate(info, field, read, batch_size, first, count):
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
     def parse(serialised):
         record = records.parse(serialised, (field, "label"))
-        return decode(record), tf.cast(record["label"], tf.int32)
+        return read(record), tf.cast(record["label"], tf.int32)
 
     dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
     dataset = dataset.take(-1 if count is None else count)

@@ -10,7 +10,7 @@ import pathlib
 import tensorflow as tf
 
 from ladagan_tf import files
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 FORMAT_VERSION = 1
 INFO_NAME = "dataset.json"
@@ -241,7 +241,7 @@ def load_info(folder):
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("format_version")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a readable {INFO_NAME} ({error})") from None
+        raise InputError(f"{path}: not a readable {INFO_NAME} ({reason(error)})") from None
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path}: format_version {version!r}; this code reads {FORMAT_VERSION}, prepare again"
@@ -249,7 +249,7 @@ def load_info(folder):
     try:
         info = _info_from(folder, content)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: a field is missing or malformed ({error})") from None
+        raise InputError(f"{path}: a field is missing or malformed ({reason(error)})") from None
     _check_shards(info)
     return info
 

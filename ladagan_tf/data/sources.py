@@ -14,7 +14,7 @@ from PIL import Image
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
 from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 SHAPES = "shapes"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
@@ -102,7 +102,7 @@ def _zip(path):
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"source={path}: not a readable zip ({error})") from None
+        raise InputError(f"source={path}: not a readable zip ({reason(error)})") from None
 
 
 def _read_member(path, name):
@@ -152,7 +152,7 @@ def _npz_source(path):
                 if key in arrays
             }
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"source={path}: not a readable npz ({error})") from None
+        raise InputError(f"source={path}: not a readable npz ({reason(error)})") from None
     if "images" not in contents or not len(contents["images"]):
         raise InputError(f"source={path}: it must hold a non-empty array `images` (N, H, W, C)")
     images, labels = contents["images"], contents.get("labels")

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 
 def tfds_source(spec, data_dir=None):
@@ -53,8 +53,7 @@ def _prepared_builder(name, spec, data_dir):
     except Exception as error:
         # TFDS raises AssertionError for manual downloads, its own types for unknown names, and
         # whatever the network raises for a failed download; the first line says which.
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"source={spec}: TFDS cannot provide it ({reason[0]})") from error
+        raise InputError(f"source={spec}: TFDS cannot provide it ({reason(error)})") from error
     return builder
 
 

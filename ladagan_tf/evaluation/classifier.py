@@ -1,6 +1,6 @@
 """Trains a small classifier on a labelled set, so that generators can be measured offline.
 
-    python -m ladagan_tf.evaluation.classifier --dataset=data/emoji-64
+    python -m ladagan_tf.train_classifier --dataset=data/emoji-64
 
 Features and classes of `models.features.classifier.Classifier` take the place of Inception's.
 """
@@ -16,6 +16,7 @@ from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.weights.keras_file import load_network
 
 KIMG = 80.0
 BATCH_SIZE = 64
@@ -133,16 +134,12 @@ def load_classifier(path):
     if not path.is_file():
         raise InputError(
             f"features=classifier:{path}: no such file; make one with "
-            f"python -m ladagan_tf.evaluation.classifier --dataset=... --out={path}"
+            f"python -m ladagan_tf.train_classifier --dataset=... --out={path}"
         )
-    try:
-        network = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"features=classifier:{path}: Keras cannot load it ({reason})") from None
+    network = load_network(path, f"features=classifier:{path}")
     if not isinstance(network, Classifier):
         raise InputError(
             f"features=classifier:{path}: it holds a {type(network).__name__}, not a classifier "
-            "of ladagan_tf.evaluation.classifier"
+            "of ladagan_tf.train_classifier"
         )
     return network

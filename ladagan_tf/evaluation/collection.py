@@ -12,7 +12,7 @@ import tensorflow as tf
 import tqdm
 
 from ladagan_tf.devices import replicated
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder
@@ -224,7 +224,7 @@ def given_moments(path):
                 return None, None
             mean, covariance = (np.float64(arrays[name]) for name in ("mu", "sigma"))
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"dataset={path}: not a readable npz ({error})") from None
+        raise InputError(f"dataset={path}: not a readable npz ({reason(error)})") from None
     if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
         raise InputError(
             f"dataset={path}: mu {mean.shape} and sigma {covariance.shape} do not fit; they must "

@@ -1,14 +1,13 @@
 """Feature networks: uint8 images to the features and class logits that metrics are made of."""
 
 import dataclasses
-import hashlib
-
-import keras
+import pathlib
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
 from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.weights import dinov2_weights, inception_weights
+from ladagan_tf.weights.keras_file import network_sha256
 
 INCEPTION, CLASSIFIER, DINOV2 = "inception", "classifier", "dinov2"
 NONE, AUTO = "none", "auto"
@@ -70,7 +69,7 @@ def classifier(path):
     about = {
         "network": "ladagan_tf classifier",
         "file": str(path),
-        "sha256": weights_sha256(network),
+        "sha256": network_sha256(network),
         "resize": "none",
         **network.about,
     }
@@ -110,6 +109,43 @@ def dinov2(preset=dinov2_weights.LARGE):
     return Extractor(DINOV2, features, network.features, None, about)
 
 
+@dataclasses.dataclass(frozen=True)
+class Surroundings:
+    """What a feature network may be found by, beside its name.
+
+    Attributes:
+        dataset: what `--dataset=` named, or None.
+        folder: the prepared set, or None.
+        inception_path, cache_dir: see `inception`.
+    """
+
+    dataset: str | None = None
+    folder: pathlib.Path | None = None
+    inception_path: str | None = None
+    cache_dir: str | None = None
+
+
+def _classifier_of_set(path, at):
+    if not path:
+        if at.folder is None:
+            raise InputError("features=classifier: there is no prepared set; give classifier:FILE")
+        path = default_path(at.folder)
+        if not path.exists():
+            print(f"{path}: training the classifier of this set, once")
+            train_classifier(at.folder, path)
+    return classifier(path)
+
+
+# A feature network is one entry: what `--features=KIND` or `KIND:PATH` opens, from the path (or "")
+# and the surroundings.
+NETWORKS = {
+    NONE: lambda path, at: None,
+    INCEPTION: lambda path, at: inception(at.inception_path, at.cache_dir),
+    CLASSIFIER: _classifier_of_set,
+    DINOV2: lambda path, at: dinov2(path or dinov2_weights.LARGE),
+}
+
+
 def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cache_dir=None):
     """Opens what `--features=` names.
 
@@ -127,34 +163,12 @@ def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cach
     Raises:
         InputError: for another spec, or if the network cannot be had.
     """
-    kind, _, path = spec.partition(":")
     if spec == AUTO:
-        kind = CLASSIFIER if dataset == "shapes" else INCEPTION
-    if kind == NONE:
-        return None
-    if kind == INCEPTION and not path:
-        return inception(inception_path, cache_dir)
-    if kind == DINOV2:
-        return dinov2(path or dinov2_weights.LARGE)
-    if kind != CLASSIFIER:
+        spec = CLASSIFIER if dataset == "shapes" else INCEPTION
+    kind, _, path = spec.partition(":")
+    if kind not in NETWORKS or (path and kind in (NONE, INCEPTION)):
         raise InputError(
             f"features={spec}: give inception, classifier, classifier:FILE.keras, dinov2, "
             "dinov2:PRESET, none or auto"
         )
-    if not path:
-        if folder is None:
-            raise InputError(f"features={spec}: there is no prepared set; give classifier:FILE")
-        path = default_path(folder)
-        if not path.exists():
-            print(f"{path}: training the classifier of this set, once")
-            train_classifier(folder, path)
-    return classifier(path)
-
-
-def weights_sha256(network):
-    """SHA-256 (hex) over paths, shapes and values of a Keras model's weights."""
-    digest = hashlib.sha256()
-    for weight in network.weights:
-        digest.update(f"{weight.path} {tuple(weight.shape)}\n".encode())
-        digest.update(keras.ops.convert_to_numpy(weight).tobytes())
-    return digest.hexdigest()
+    return NETWORKS[kind](path, Surroundings(dataset, folder, inception_path, cache_dir))

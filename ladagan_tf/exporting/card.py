@@ -72,7 +72,7 @@ def write(folder, sampler, files, batches, run=None):
 def _heading(sampler):
     side, about = sampler.resolution, sampler.about
     generator = _generator(sampler.network)
-    title = f"{type(generator).__module__.rsplit('.', 1)[-1]} {side} x {side}"
+    title = f"{getattr(generator, 'paper', type(generator).__name__)} {side} x {side}"
     classes = f", for each of {sampler.num_classes} classes" if sampler.num_classes else ""
     facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
     return f"""\

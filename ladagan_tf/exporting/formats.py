@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import pictures
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
@@ -104,8 +104,9 @@ def _write_and_compare(name, sampler, folder):
     except OSError:
         raise  # a full disk, not a format's fault
     except Exception as failure:  # each converter and runtime has exceptions of its own
-        reason = (str(failure).splitlines() or [type(failure).__name__])[0]
-        raise InputError(f"format={name}: it cannot be written or loaded ({reason})") from failure
+        raise InputError(
+            f"format={name}: it cannot be written or loaded ({reason(failure)})"
+        ) from failure
     if not error <= LIMIT:  # also when it is not a number
         raise InputError(
             f"format={name}: its images differ from the live model's by {error:.1e}, more than "

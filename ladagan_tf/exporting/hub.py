@@ -2,7 +2,7 @@
 
 import re
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 
 def parse(push):
@@ -36,9 +36,8 @@ def upload(folder, repository):
         api.create_repo(repository, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
     except Exception as error:  # the hub's client changes its family of exceptions by version
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"push=hf:{repository}: the upload failed ({reason}); {folder} is complete"
+            f"push=hf:{repository}: the upload failed ({reason(error)}); {folder} is complete"
         ) from error
 
 

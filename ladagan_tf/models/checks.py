@@ -1,4 +1,6 @@
-"""Sizes that do not fit, refused in words that name the field and the value."""
+"""Sizes and tensors that do not fit, in words that name the field and the value."""
+
+SHOWN = 3  # names of each kind of problem
 
 
 def check(condition, message):
@@ -13,3 +15,32 @@ def check_widths(field, widths, count, why):
         len(widths) == count and all(isinstance(w, int) and w > 0 for w in widths),
         f"{field}={list(widths)}: give {count} positive integers {why}",
     )
+
+
+def tensor_problems(given, shapes, unknown=True):
+    """How tensors differ from those that a network needs.
+
+    Args:
+        given: mapping, name -> array.
+        shapes: mapping, name -> tuple, the tensors there should be.
+        unknown: bool, whether names that the network does not have are a problem.
+
+    Returns:
+        str, one line with the first few of each kind: missing, of another shape, unknown; "" if
+        there are none.
+    """
+    found = {"missing": [], "of another shape": [], "unknown": []}
+    if unknown:
+        found["unknown"] = sorted(given.keys() - shapes.keys())
+    for name, shape in shapes.items():
+        if name not in given:
+            found["missing"].append(name)
+        elif tuple(given[name].shape) != tuple(shape):
+            theirs = tuple(given[name].shape)
+            found["of another shape"].append(f"{name} is {theirs}, expected {tuple(shape)}")
+    parts = []
+    for kind, entries in found.items():
+        if entries:
+            more = f"; and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
+            parts.append(f"{len(entries)} {kind} ({'; '.join(entries[:SHOWN])}{more})")
+    return ", ".join(parts)

@@ -14,12 +14,12 @@ def computing_in(network, dtype):
 
     Args:
         network: keras.Model.
-        dtype: str, e.g. "float32".
+        dtype: str, e.g. "float32"; None leaves them as they are.
     """
     half = [
         (layer, layer.dtype_policy)
         for layer in network._flatten_layers()
-        if keras.backend.standardize_dtype(layer.compute_dtype) in ("bfloat16", "float16")
+        if dtype and keras.backend.standardize_dtype(layer.compute_dtype) in ("bfloat16", "float16")
     ]
     try:
         for layer, _ in half:

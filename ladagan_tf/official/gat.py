@@ -11,10 +11,11 @@ import numpy as np
 import safetensors
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.gat.attention import rope_tables
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.official.gat_names import official_names
-from ladagan_tf.official.lada_names import describe, differences, load_official
+from ladagan_tf.official.lada_names import load_official
 from ladagan_tf.weights.damage import one_line_about
 from ladagan_tf.weights.reading import read_weights
 from ladagan_tf.weights.torch_file import read_torch
@@ -51,8 +52,7 @@ def load_state(network, state):
     """
     names, ignored = official_names(network), constants(network)
     weights = {name: array for name, array in state.items() if name not in ignored}
-    problems = describe(differences(names.items(), weights))
-    if problems:
+    if problems := tensor_problems(weights, {name: v.shape for name, v in names.items()}):
         raise ValueError(problems)
     load_official(names.items(), weights)
 

@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 from safetensors.numpy import save_file
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import new_folder
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
@@ -94,7 +94,7 @@ def with_autoencoder(generator, vae):
     except InputError:
         raise
     except ValueError as error:
-        raise InputError(f"vae={vae}: it does not fit ({error})") from None
+        raise InputError(f"vae={vae}: it does not fit ({reason(error)})") from None
 
 
 def flags_of(checkpoint, path):

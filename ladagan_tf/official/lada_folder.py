@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.official.lada_fields import parse_config
 
 CONFIG = "config.json"
@@ -49,8 +49,7 @@ def locate(source):
             f"{user}/{repo}", allow_patterns=[f"{inside}{CONFIG}", f"{inside}{CHECKPOINTS}/*"]
         )
     except Exception as error:  # of whichever HTTP library the hub's client uses
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"official={source}: the download failed ({reason})") from None
+        raise InputError(f"official={source}: the download failed ({reason(error)})") from None
     return pathlib.Path(local) / subfolder
 
 
@@ -66,7 +65,7 @@ def read_json(path):
     except OSError as error:
         raise InputError(f"{path}: it cannot be read ({error.strerror})") from None
     except ValueError as error:
-        raise InputError(f"{path}: it is not JSON ({error})") from None
+        raise InputError(f"{path}: it is not JSON ({reason(error)})") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: give a JSON object, not {type(content).__name__}")
     return content
@@ -105,8 +104,7 @@ def read_arrays(folder, roots=ROOTS):
         wanted = [name for name in names if name.split("/")[0] in roots]
         return {name: np.asarray(reader.get_tensor(name + SUFFIX)) for name in wanted}
     except (tf.errors.OpError, RuntimeError, IndexError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: this checkpoint is damaged ({reason})") from None
+        raise InputError(f"{path}: this checkpoint is damaged ({reason(error)})") from None
 
 
 def write_folder(folder, config, arrays):

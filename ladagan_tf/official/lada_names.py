@@ -4,6 +4,7 @@ The official names are `tf.train.Checkpoint` object paths, e.g.
 `generator/block_8/attn/wq/kernel`; kernels have the same layout as ours, so converting is renaming.
 """
 
+from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.lada.generator import GRID
 
 ATTENTION = {
@@ -13,7 +14,6 @@ ATTENTION = {
     "q_attn": "score",
     "to_out": "output",
 }
-SHOWN = 3  # names of a list that errors print
 BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 
 
@@ -117,36 +117,6 @@ def optimizer_names(optimizer, names, network, prefix):
             yield f"{prefix}/_variables/{2 * i + part + 1}", slot
 
 
-def differences(names, arrays):
-    """How official arrays differ from what our variables need.
-
-    Args:
-        names: list of (official name, variable).
-        arrays: mapping from official name to array.
-
-    Returns:
-        Dict of three lists of texts: "missing", "of another shape" and "unknown".
-    """
-    found = {"missing": [], "of another shape": [], "unknown": sorted(arrays.keys() - dict(names))}
-    for name, variable in names:
-        if name not in arrays:
-            found["missing"].append(name)
-        elif tuple(arrays[name].shape) != tuple(variable.shape):
-            ours, theirs = tuple(variable.shape), tuple(arrays[name].shape)
-            found["of another shape"].append(f"{name} is {theirs}, expected {ours}")
-    return found
-
-
-def describe(found):
-    """`differences` in one line, each list cut after its first few; "" if there are none."""
-    parts = []
-    for kind, entries in found.items():
-        if entries:
-            more = f"; and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
-            parts.append(f"{len(entries)} {kind} ({'; '.join(entries[:SHOWN])}{more})")
-    return ", ".join(parts)
-
-
 def load_official(names, arrays):
     """Assigns official arrays to our variables.
 
@@ -158,8 +128,8 @@ def load_official(names, arrays):
         ValueError: listing names that are missing or have another shape; nothing is assigned.
     """
     pairs = list(names)
-    problems = describe({**differences(pairs, arrays), "unknown": []})
-    if problems:
+    shapes = {name: variable.shape for name, variable in pairs}
+    if problems := tensor_problems(arrays, shapes, unknown=False):
         raise ValueError(problems)
     for name, variable in pairs:
         variable.assign(arrays[name])

@@ -6,14 +6,13 @@ import pathlib
 import numpy as np
 
 from ladagan_tf import devices
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.official import lada_fields, lada_folder
 from ladagan_tf.official.lada_names import (
-    describe,
-    differences,
     discriminator_names,
     generator_names,
     load_official,
@@ -185,8 +184,7 @@ def _open_run(run, checkpoint):
             for variable, value in zip(variables, saved, strict=True):
                 variable.assign(value)
         except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{found}: {part} does not fit flags.cfg ({reason})") from None
+            raise InputError(f"{found}: {part} does not fit flags.cfg ({reason(error)})") from None
     return gan, state["images"]
 
 
@@ -277,9 +275,8 @@ def _counters(optimizers):
 
 def _load(names, arrays, folder, counters=()):
     """Assigns `arrays`, of which `counters` have no variable; InputError if they do not fit."""
-    found = differences(names, {n: a for n, a in arrays.items() if n not in counters})
-    found["missing"] += [name for name in counters if name not in arrays]
-    problems = describe(found)
-    if problems:
+    shapes = {name: variable.shape for name, variable in names}
+    shapes |= {name: np.shape(arrays.get(name)) for name in counters}  # of any shape
+    if problems := tensor_problems(arrays, shapes):
         raise InputError(f"{folder}: config.json and the variables do not agree: {problems}")
     load_official(names, arrays)

@@ -8,7 +8,7 @@ import shutil
 
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import write_text
 
 STATE = "state.json"
@@ -105,8 +105,7 @@ class Checkpoints:
         try:
             self.checkpoint.read(str(path / "ckpt")).assert_consumed()
         except (AssertionError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{path} does not fit this model: {reason}") from None
+            raise InputError(f"{path} does not fit this model: {reason(error)}") from None
 
 
 def checkpoint_paths(folder):

@@ -16,6 +16,7 @@ from PIL import Image
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
+from ladagan_tf.weights.keras_file import network_sha256
 
 ABOUT = "samples.json"  # in a folder of images: which generator made them
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archives
@@ -28,11 +29,8 @@ def identity(sampler):
     """
     if sampler.network is None:
         return dict(sampler.about)
-    digest = hashlib.sha256()
-    for array in sampler.network.get_weights():
-        digest.update(np.ascontiguousarray(array).tobytes())
     strength = {k: sampler.about[k] for k in ("psi", "guidance") if k in sampler.about}
-    return {"weights_sha256": digest.hexdigest(), **strength}
+    return {"weights_sha256": network_sha256(sampler.network), **strength}
 
 
 def write_folder(path, seeds, produce, about):

@@ -7,13 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.weights import vae_weights
+from ladagan_tf.weights.keras_file import load_network
 from ladagan_tf.weights.reading import content_sha256
 
 
@@ -84,7 +85,7 @@ def _decoded(generator, file, source, about):
     try:
         return DecodedGenerator(generator, vae)
     except ValueError as error:
-        raise InputError(f"{source}: {file} does not fit ({error})") from None
+        raise InputError(f"{source}: {file} does not fit ({reason(error)})") from None
 
 
 def read_network(run, name, precision=None):
@@ -95,8 +96,7 @@ def read_network(run, name, precision=None):
             saved["config"]["dtype"] = precision
         return keras.saving.deserialize_keras_object(saved)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{run.models_file}: {name} cannot be read ({reason})") from None
+        raise InputError(f"{run.models_file}: {name} cannot be read ({reason(error)})") from None
 
 
 def load_part(network, checkpoint, part):
@@ -105,8 +105,9 @@ def load_part(network, checkpoint, part):
     try:
         network.set_weights(arrays)
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{checkpoint}: {part} does not fit models.json ({reason})") from None
+        raise InputError(
+            f"{checkpoint}: {part} does not fit models.json ({reason(error)})"
+        ) from None
 
 
 def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
@@ -155,11 +156,7 @@ def _has_none_to_take(vae, path):
 
 
 def _load_keras(path, precision):
-    try:
-        network = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"model={path}: Keras cannot load it ({reason})") from None
+    network = load_network(path, f"model={path}")
     return _in_precision(network, precision) if hasattr(network, "noise_dim") else network
 
 

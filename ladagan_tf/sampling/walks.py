@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from ladagan_tf import pictures
+from ladagan_tf.devices import padded
 from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds
 
@@ -103,8 +104,8 @@ def image_batches(sampler, z, labels=None, batch_size=32):
         parts = [x[start : start + batch_size] for x in inputs]
         count = len(parts[0])
         # A last, smaller batch would be compiled anew.
-        padded = [np.concatenate([x, np.repeat(x[-1:], batch_size - count, 0)]) for x in parts]
-        yield pictures.to_uint8(sampler.generate(*padded)[:count])
+        full = [padded(x, batch_size) for x in parts]
+        yield pictures.to_uint8(sampler.generate(*full)[:count])
 
 
 def walk(z, frames, how="spherical"):

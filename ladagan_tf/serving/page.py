@@ -3,12 +3,9 @@
 Every image is that of its seed, as `ladagan_tf.generate` makes it. The page needs no internet.
 """
 
-import contextlib
 import os
 import pathlib
 import random
-import signal
-import socket
 import tempfile
 
 from ladagan_tf import pictures
@@ -26,7 +23,8 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
 try:
     import fastapi
     import gradio as gr
-    import uvicorn
+
+    from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
     raise InputError("demo: it needs a package that is not here: pip install gradio") from None
 
@@ -263,10 +261,7 @@ def serve(sampler, host, port, say=print):
     Raises:
         InputError: if the port cannot be listened on.
     """
-    try:
-        listener = socket.create_server((host, port))
-    except OSError as error:
-        raise InputError(f"port={port}: {host} cannot be listened on ({error.strerror})") from None
+    listener = listen(host, port)
     # The browser's own fonts: nothing to load.
     theme = gr.themes.Default(
         primary_hue="indigo",
@@ -274,8 +269,6 @@ def serve(sampler, host, port, say=print):
         font=["system-ui", "sans-serif"],
         font_mono=["monospace"],
     )
-    # Uvicorn raises the signal again when everything is finished: that is success, not a death.
-    signal.signal(signal.SIGTERM, lambda *_: None)
     with tempfile.TemporaryDirectory(prefix="ladagan_tf_demo_") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # so that nothing is left in the end
         application = gr.mount_gradio_app(
@@ -287,8 +280,6 @@ def serve(sampler, host, port, say=print):
             theme=theme,
             ssr_mode=False,
         )
+        say(f"page on {address(listener)}")
         # A page that is open keeps a connection open: it is not waited for.
-        config = uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1)
-        say(f"page on http://{host}:{listener.getsockname()[1]}")
-        with contextlib.suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        serve_until_stopped(application, listener, timeout_graceful_shutdown=1)

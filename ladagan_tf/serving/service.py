@@ -9,8 +9,6 @@ import base64
 import contextlib
 import io
 import math
-import signal
-import socket
 import time
 from typing import Annotated, Literal
 
@@ -25,7 +23,8 @@ from ladagan_tf.serving.worker import QueueFullError, Worker
 try:
     import fastapi
     import pydantic
-    import uvicorn
+
+    from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
     raise InputError(
         "serve: it needs packages that are not here: pip install fastapi uvicorn"
@@ -50,24 +49,14 @@ def serve(sampler, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, sa
     Raises:
         InputError: if the port cannot be listened on.
     """
-    try:
-        listener = socket.create_server((host, port), backlog=2048)
-    except OSError as error:
-        raise InputError(f"port={port}: {host} cannot be listened on ({error.strerror})") from None
+    listener = listen(host, port)
     worker = Worker(sampler, max_batch, max_queue)
     # The first run is slow, and the largest takes the memory: both before the first request.
     worker.submit(range(max_batch)).result()
-    config = uvicorn.Config(
-        make_app(worker, timeout_s),
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=math.ceil(timeout_s) + 1,
-    )
-    # Uvicorn raises the signal again when everything is finished: that is success, not a death.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    say(f"serving on http://{host}:{listener.getsockname()[1]}")
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    application = make_app(worker, timeout_s)
+    say(f"serving on {address(listener)}")
+    grace = math.ceil(timeout_s) + 1
+    serve_until_stopped(application, listener, access_log=False, timeout_graceful_shutdown=grace)
 
 
 def make_app(worker, timeout_s):

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 FINISHED, DIVERGED = "finished", "diverged"
 
@@ -65,7 +65,7 @@ def read_results(path):
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no results of a study can be read ({error})") from None
+        raise InputError(f"{path}: no results of a study can be read ({reason(error)})") from None
 
 
 def read_result(run_dir):
@@ -74,7 +74,7 @@ def read_result(run_dir):
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     except ValueError as error:
-        raise InputError(f"{path}: it cannot be read ({error}); delete it") from None
+        raise InputError(f"{path}: it cannot be read ({reason(error)}); delete it") from None
 
 
 def by_setting(rows, scales=True):

@@ -3,12 +3,10 @@
 A run is done when its result.json is there. Until then the same study continues it.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +14,7 @@ import time
 from ladagan_tf.errors import DivergenceError, InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.hardware import usable_cores
+from ladagan_tf.stopping import StopRequest
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, read_result
@@ -122,7 +121,7 @@ class Runner:
         self.rows = known_results(study, folder)
         self.children = []
         self.minutes = []  # of the runs that this process finished
-        self.stopped_by = None
+        self.request = StopRequest()
 
     def run(self):
         """Runs until nothing is left, a run fails, or a signal comes.
@@ -130,16 +129,16 @@ class Runner:
         Returns:
             Ending.
         """
-        with self._signals():
+        with self.request:
             while True:
                 self._begin_next()
                 if not self.children:
                     return Ending()
-                while not self.stopped_by and all(c.poll() is None for c in self.children):
+                while not self.request.received and all(c.poll() is None for c in self.children):
                     time.sleep(POLL_SECONDS)
-                if self.stopped_by:
+                if self.request.received:
                     self._stop_children()
-                    return Ending(stopped_by=self.stopped_by)
+                    return Ending(stopped_by=self.request.received)
                 try:
                     self._follow_up()
                 except InputError as error:
@@ -207,25 +206,6 @@ class Runner:
         for child in self.children:
             child.process.wait()
         self.children = []
-
-    @contextlib.contextmanager
-    def _signals(self):
-        previous = {}
-
-        def restore():
-            while previous:
-                signal.signal(*previous.popitem())
-
-        def stop(number, frame):
-            self.stopped_by = signal.Signals(number).name
-            restore()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, stop)
-        try:
-            yield
-        finally:
-            restore()
 
 
 class Child:

@@ -8,8 +8,8 @@ import tensorflow as tf
 from ladagan_tf.training.gradient_norms import BlockNorms, SpikeCounter, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
+    decay_of_halflife,
     discriminator_gradients,
-    ema_decay,
     generator_gradients,
     update_average,
 )
@@ -98,7 +98,7 @@ class AdversarialModel(keras.Model):
         d_optimizer,
         ema_decay=0.999,
         ema_halflife_kimg=0.0,
-        ema_rampup_ratio=0.05,
+        ema_rampup=0.05,
         micro_batches=1,
         clip_norm=0.0,
         jit=False,
@@ -109,7 +109,7 @@ class AdversarialModel(keras.Model):
             g_optimizer, d_optimizer: keras optimizers; built here.
             ema_decay: float in [0, 1), constant EMA decay per step.
             ema_halflife_kimg: float, if not 0 replaces `ema_decay` by this half-life in kimg.
-            ema_rampup_ratio: float, see `training.step.ema_decay`.
+            ema_rampup: float, see `step.decay_of_halflife`.
             micro_batches: int, parts a replica's batch is computed in, one after the other.
             clip_norm: float, largest joint gradient norm of each network; 0 for none.
             jit: bool, compile the gradient functions with XLA.
@@ -121,14 +121,15 @@ class AdversarialModel(keras.Model):
         d_optimizer.build(self.discriminator.trainable_variables)
         self.ema_decay = ema_decay
         self.ema_halflife_kimg = ema_halflife_kimg
-        self.ema_rampup_ratio = ema_rampup_ratio
+        self.ema_rampup = ema_rampup
         self.micro_batches = micro_batches
         self.clip_norm = clip_norm
-        # Without AutoGraph here and elsewhere: no code of ours branches on tensors, and converting
-        # it is a fifth of the time that a tiny run takes.
         compiled = functools.partial(tf.function, autograph=False, jit_compile=jit)
-        self._d_gradients = compiled(self._discriminator_gradients)
-        self._g_gradients = compiled(self._generator_gradients)
+        given = self.objective, self.generator, self.discriminator
+        self._d_gradients, self._g_gradients = (
+            compiled(functools.partial(gradients, *given, micro_batches=micro_batches))
+            for gradients in (discriminator_gradients, generator_gradients)
+        )
 
     def state(self):
         """Every variable that training changes, by a unique name: what a checkpoint holds.
@@ -168,20 +169,20 @@ class AdversarialModel(keras.Model):
         replicas, index = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
         local = labels.shape[0] or tf.shape(labels)[0]
 
-        def draws(specification, phase):
+        def drawn(specification, phase):
             # The whole batch's draws on every replica, then its part: they do not depend on
             # how many replicas there are, and cost next to nothing.
             step = tf.convert_to_tensor(self.step)
-            drawn = sample_draws(specification, local * replicas, self.seed, step, phase)
+            whole = sample_draws(specification, local * replicas, self.seed, step, phase)
             if replicas == 1:
-                return drawn
-            return keras.tree.map_structure(lambda x: x[index * local :][:local], drawn)
+                return whole
+            return keras.tree.map_structure(lambda x: x[index * local :][:local], whole)
 
         objective = self.objective
         return self.adversarial_step(
-            objective.batch(x, labels, draws(objective.batch_draws(), BATCH_PHASE)),
-            draws(objective.discriminator_draws(), DISCRIMINATOR_PHASE),
-            draws(objective.generator_draws(), GENERATOR_PHASE),
+            objective.batch(x, labels, drawn(objective.batch_draws(), BATCH_PHASE)),
+            drawn(objective.discriminator_draws(), DISCRIMINATOR_PHASE),
+            drawn(objective.generator_draws(), GENERATOR_PHASE),
         )
 
     def adversarial_step(self, batch, discriminator_draws, generator_draws):
@@ -194,50 +195,34 @@ class AdversarialModel(keras.Model):
         Returns:
             Dict of scalar metrics of this step, also added to the window.
         """
-        d = self.discriminator, self.d_optimizer, self._d_gradients, self.d_norms
-        g = self.generator, self.g_optimizer, self._g_gradients, self.g_norms
-        metrics = {}
-        for network, optimizer, compute, block_norms, draws in (
-            (*d, discriminator_draws),
-            (*g, generator_draws),
-        ):
-            gradients, parts = compute(batch, draws, optimizer.scale_loss(1.0))
-            gradients, parts = self._over_replicas(gradients, parts)
-            metrics |= parts
-            if network is self.generator:
-                self.objective.update_statistics(network, batch, draws, _sum_over_replicas)
-            metrics |= block_norms(self._apply(optimizer, network, gradients))
+        scale = self.d_optimizer.scale_loss(1.0)
+        gradients, d_metrics = _over_replicas(
+            self._d_gradients(batch, discriminator_draws, scale=scale)
+        )
+        d_norms = self._apply(self.d_optimizer, self.discriminator, gradients)
+
+        scale = self.g_optimizer.scale_loss(1.0)  # from here on D is the updated one
+        gradients, g_metrics = _over_replicas(
+            self._g_gradients(batch, generator_draws, scale=scale)
+        )
+        self.objective.update_statistics(self.generator, batch, generator_draws, _sum_over_replicas)
+        g_norms = self._apply(self.g_optimizer, self.generator, gradients)
+
         self._average_replica_statistics()
-        images = tf.shape(batch["images"])[0] * _replicas()
+        images = tf.shape(batch["real"])[0] * _replicas()
         update_average(
             self.averaged,
             self.generator,
             self._decay(images),
             self.objective.averages_statistics,
         )
+        metrics = {**d_metrics, **self.d_norms(d_norms), **g_metrics, **self.g_norms(g_norms)}
         self._note_non_finite(metrics)
         norms = [metrics[name] for name in ("d_grad_norm", "g_grad_norm")]
         self.spikes.count(tf.stack(norms), self.step)
         self.step.assign_add(1)
         self.window.add(metrics)
         return metrics
-
-    def _discriminator_gradients(self, batch, draws, scale):
-        networks = self.objective, self.generator, self.discriminator
-        return discriminator_gradients(*networks, batch, draws, self.micro_batches, scale)
-
-    def _generator_gradients(self, batch, draws, scale):
-        networks = self.objective, self.generator, self.discriminator
-        return generator_gradients(*networks, batch, draws, self.micro_batches, scale)
-
-    def _over_replicas(self, gradients, metrics):
-        """Means over the replicas: each has the same number of images."""
-        if _replicas() == 1:
-            return gradients, metrics
-        # Outputs of a compiled function have no device, which reducing over workers needs.
-        placed = keras.tree.map_structure(tf.identity, (gradients, metrics))
-        replica = tf.distribute.get_replica_context()
-        return replica.all_reduce(tf.distribute.ReduceOp.MEAN, placed)
 
     def _apply(self, optimizer, network, gradients):
         """Clips and applies `gradients`; returns their norms before clipping."""
@@ -269,7 +254,7 @@ class AdversarialModel(keras.Model):
             return self.ema_decay
         images = tf.cast(images, tf.float32)
         seen = tf.cast(self.step, tf.float32) * images
-        return ema_decay(images, seen, self.ema_halflife_kimg, self.ema_rampup_ratio)
+        return decay_of_halflife(images, seen, self.ema_halflife_kimg, self.ema_rampup)
 
     def _note_non_finite(self, metrics):
         """Remembers the first step with a NaN or infinite loss or gradient norm."""
@@ -286,6 +271,16 @@ class AdversarialModel(keras.Model):
 
 def _replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _over_replicas(tree):
+    """Means over the replicas: each has the same number of images."""
+    if _replicas() == 1:
+        return tree
+    # Outputs of a compiled function have no device, which reducing over workers needs.
+    placed = keras.tree.map_structure(tf.identity, tree)
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.MEAN, placed)
 
 
 def _sum_over_replicas(tree):

@@ -5,12 +5,11 @@ multiple of it, and at the last step. In the order of this file nothing is writt
 went wrong, and a checkpoint comes last, so that it holds the state of what was written.
 """
 
-import signal
-
 import keras
 import numpy as np
 
 from ladagan_tf.errors import DivergenceError
+from ladagan_tf.stopping import StopRequest
 
 
 class Schedule:
@@ -115,24 +114,18 @@ class Checkpointing(StepCallback):
         self.kimg = kimg
         self.writes = writes
         self.measuring = measuring
-        self.stopped_by = None
-        self.previous = {}
+        self.request = StopRequest()
+
+    @property
+    def stopped_by(self):
+        """Name of the signal that ended the loop, or None."""
+        return self.request.received
 
     def on_train_begin(self, logs=None):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self.previous[number] = signal.signal(number, self._stop)
+        self.request.begin()
 
     def on_train_end(self, logs=None):
-        self._restore_handlers()
-
-    def _stop(self, number, frame):
-        self.stopped_by = signal.Signals(number).name
-        self._restore_handlers()
-
-    def _restore_handlers(self):
-        for number, handler in self.previous.items():
-            signal.signal(number, handler)
-        self.previous = {}
+        self.request.end()
 
     def after_step(self, step):
         measured = self.measuring is not None and self.measuring.measured_step == step

@@ -5,7 +5,6 @@ first, or K copies of a real latent. D sees the stages of a sample side by side 
 """
 
 import collections.abc
-import contextlib
 import dataclasses
 
 from keras import ops
@@ -13,7 +12,6 @@ from keras import ops
 from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import losses
 from ladagan_tf.training.autodiff import input_gradient
-from ladagan_tf.training.batches import sample_posterior
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_augment import (
     augment_stages,
@@ -29,6 +27,21 @@ BASE_WIDTH = 768  # at which learning rates are given
 def width_aware_rate(base, width):
     """Learning rate of a network of `width` channels: base * 768 / width (official train.py)."""
     return base * BASE_WIDTH / width
+
+
+def sample_posterior(moments, noise, scaling_factor):
+    """Latents drawn from what an autoencoder says of images: (mean + std * noise) * factor.
+
+    Args:
+        moments: float tensor (B, S, S, 2C): mean, then standard deviation.
+        noise: float32 tensor (B, S, S, C), standard normal.
+        scaling_factor: float, see `AutoencoderKL`.
+
+    Returns:
+        float32 tensor (B, S, S, C).
+    """
+    mean, std = ops.split(ops.cast(moments, "float32"), 2, axis=-1)
+    return (mean + std * noise) * scaling_factor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,12 +119,12 @@ class GatObjective:
             draws: as `batch_draws` describes.
 
         Returns:
-            Dict of "images", scaled latents (B, S, S, C), "labels", "raw" for x's "images", and
+            Dict of "real", scaled latents (B, S, S, C), "labels", "raw" for x's "images", and
             the rest.
         """
         rest = {name: value for name, value in x.items() if name not in ("moments", "images")}
         latents = sample_posterior(x["moments"], draws["posterior"], self.scaling_factor)
-        batch = {"images": latents, "labels": ops.maximum(labels, 0), **rest}
+        batch = {"real": latents, "labels": ops.maximum(labels, 0), **rest}
         batch |= {"raw": x["images"]} if "images" in x else {}
         return batch | ({"z": draws["z"]} if self.reuse_z else {})
 
@@ -170,52 +183,47 @@ class GatObjective:
             Scalar loss and a dict of scalars.
         """
         precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
-        with computing_in(discriminator, "float32") if precise else contextlib.nullcontext():
-            return self._discriminator_loss(discriminator, batch, fake, draws)
+        with computing_in(discriminator, "float32" if precise else None):
+            labels, latents = batch["labels"], batch["real"]
+            real = self._copies(latents)  # (B, S, S, K, C)
+            real_means, fake_means = color_means(latents), color_means(fake[:, :, :, -1])
 
-    def _discriminator_loss(self, discriminator, batch, fake, draws):
-        labels = batch["labels"]
-        real = self._copies(batch["images"])  # (B, S, S, K, C)
-        views = {"fake": (fake, color_means(fake[:, :, :, -1]))}
-        views["real"] = real, color_means(batch["images"])
+            def on_real(stages, **asked):
+                return discriminator(self._seen(stages, draws["real"], real_means), labels, **asked)
 
-        def judge(kind, stages, **asked):
-            seen = self._seen(stages, draws[kind], views[kind][1])
-            return discriminator(seen, labels, **asked)
+            def on_fake(stages):
+                return discriminator(self._seen(stages, draws["fake"], fake_means), labels)
 
-        parts, total = {}, 0.0
-        if self.teacher:
-            real_logits, *features = judge("real", real, return_features=True)
-            parts["alignment"] = self._alignment(features, batch, draws["real"])
-            total = total + self.alignment_weight * parts["alignment"]
-        else:
-            real_logits = judge("real", real)
-        fake_logits = judge("fake", fake)
-        weights = {"r1": ("real", self.r1_weight), "r2": ("fake", self.r2_weight)}
-        logits = {"real": real_logits, "fake": fake_logits}
-        for name, (kind, weight) in weights.items():
-            parts[name] = ops.zeros(())
-            if weight:
-                stages = views[kind][0]
-                parts[name] = weight * (
-                    self._exact(discriminator, judge, kind, batch["images"], fake)
-                    if self.exact_penalties
-                    else losses.finite_difference_penalty(
-                        logits[kind], judge(kind, stages + SIGMA * draws[name]), SIGMA
-                    )
+            parts, total = {}, 0.0
+            if self.teacher:
+                real_logits, *features = on_real(real, return_features=True)  # (B, 1)
+                parts["alignment"] = self._alignment(features, batch, draws["real"])
+                total = total + self.alignment_weight * parts["alignment"]
+            else:
+                real_logits = on_real(real)  # (B, 1)
+            fake_logits = on_fake(fake)  # (B, 1)
+            loss = losses.relativistic(real_logits, fake_logits)
+
+            r1 = r2 = ops.zeros(())
+            if self.r1_weight and self.exact_penalties:  # the copies of a latent are one input
+                _, gradient = input_gradient(
+                    lambda x: on_real(self._copies(x)), latents, discriminator
                 )
-        parts["d_loss"] = losses.relativistic(real_logits, fake_logits)
-        parts["margin"] = ops.mean(real_logits - fake_logits)
-        total = total + parts["d_loss"] + parts["r1"] + parts["r2"]
-        return total, {**parts, "d_total": total}
+                r1 = self.r1_weight * losses.r1_penalty(gradient)
+            elif self.r1_weight:
+                moved = on_real(real + SIGMA * draws["r1"])
+                r1 = self.r1_weight * losses.finite_difference_penalty(real_logits, moved, SIGMA)
+            if self.r2_weight and self.exact_penalties:
+                _, gradient = input_gradient(on_fake, fake, discriminator)
+                r2 = self.r2_weight * losses.r1_penalty(gradient)
+            elif self.r2_weight:
+                moved = on_fake(fake + SIGMA * draws["r2"])
+                r2 = self.r2_weight * losses.finite_difference_penalty(fake_logits, moved, SIGMA)
 
-    def _exact(self, discriminator, judge, kind, latents, fake):
-        """Mean squared norm of the input gradient; the copies of a real latent are one input."""
-        if kind == "real":
-            logits, x = (lambda given: judge("real", self._copies(given))), latents
-        else:
-            logits, x = (lambda given: judge("fake", given)), fake
-        return losses.r1_penalty(input_gradient(logits, x, discriminator)[1])
+            total = total + loss + r1 + r2
+            margin = ops.mean(real_logits - fake_logits)
+            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": margin, "d_total": total}
+            return total, parts
 
     def _alignment(self, features, batch, draws):
         """Whole image and mean over patches count alike (official; spec 4, REPA)."""
@@ -230,7 +238,7 @@ class GatObjective:
         Returns:
             Scalar loss and a dict of scalars.
         """
-        labels, latents = batch["labels"], batch["images"]
+        labels, latents = batch["labels"], batch["real"]
         fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
         seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]))
         fake_logits = discriminator(seen, labels)

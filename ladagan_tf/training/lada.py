@@ -5,10 +5,10 @@ import typing
 
 from keras import ops
 
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.training import losses
 from ladagan_tf.training.augment import augmentation_draws, diff_augment, parse_policy
 from ladagan_tf.training.autodiff import input_gradient
-from ladagan_tf.training.batches import scale_images
 from ladagan_tf.training.draws import Draw
 
 LOSSES = ("nsl", "hinge")
@@ -71,7 +71,7 @@ class LadaObjective:
 
     def batch(self, images, labels, draws):
         """What a step learns from: uint8 images (B, S, S, 3) scaled to [-1, 1], and labels (B,)."""
-        return {"images": scale_images(images), "labels": labels}
+        return {"real": scale_images(images), "labels": labels}
 
     def discriminator_draws(self):
         """Draws of the D phase: the latent, and one augmentation for fakes and one for reals."""
@@ -93,21 +93,20 @@ class LadaObjective:
 
     def update_statistics(self, generator, batch, draws, total):
         """Nothing: batch norms update their statistics while they run."""
-        return  # AutoGraph cannot read a function that is a docstring only
 
     def discriminator_loss(self, discriminator, batch, fake, draws):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.
 
         Args:
             discriminator: keras.Model, images to logits.
-            batch: dict with "images" (B, S, S, 3) in [-1, 1].
+            batch: dict with "real" (B, S, S, 3) in [-1, 1].
             fake: generated images (B, S, S, 3), constants here.
             draws: as `discriminator_draws` describes.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
-        real = batch["images"]
+        real = batch["real"]
         if not self.bcr:
             fake = diff_augment(fake, draws["fake"], self.steps)
             real = diff_augment(real, draws["real"], self.steps)

@@ -16,8 +16,6 @@ def discriminator_gradients(
 ):
     """Gradients of `scale` times D's loss, and its metrics.
 
-    The generator runs outside the differentiated function: nothing of it is recorded.
-
     Args:
         objective: see the module.
         generator, discriminator: keras.Models.
@@ -30,55 +28,56 @@ def discriminator_gradients(
     Returns:
         List of gradients in the order of `discriminator.trainable_variables`, dict of scalars.
     """
+    sums = None
+    for index in range(micro_batches):
+        part, drawn = _part((batch, draws), index, micro_batches, sums)
+        # Outside the differentiated function: nothing of the generator is recorded.
+        fake = ops.stop_gradient(objective.generate(generator, part, drawn))
 
-    def one(batch, draws):
-        fake = ops.stop_gradient(objective.generate(generator, batch, draws))
-
-        def scaled_loss():
-            loss, metrics = objective.discriminator_loss(discriminator, batch, fake, draws)
+        def scaled_loss(part=part, drawn=drawn, fake=fake):
+            loss, metrics = objective.discriminator_loss(discriminator, part, fake, drawn)
             return loss * scale, metrics
 
-        return value_and_grad(scaled_loss, discriminator)
-
-    return _mean_over_parts(one, batch, draws, micro_batches)
+        (_, metrics), gradients = value_and_grad(scaled_loss, discriminator)
+        sums = _sum(sums, (gradients, metrics))
+    return keras.tree.map_structure(lambda x: x / micro_batches, sums)
 
 
 def generator_gradients(
     objective, generator, discriminator, batch, draws, micro_batches=1, scale=1.0
 ):
     """Gradients of `scale` times G's loss, and its metrics; see `discriminator_gradients`."""
+    sums = None
+    for index in range(micro_batches):
+        part, drawn = _part((batch, draws), index, micro_batches, sums)
 
-    def one(batch, draws):
-        def scaled_loss():
-            loss, metrics = objective.generator_loss(generator, discriminator, batch, draws)
+        def scaled_loss(part=part, drawn=drawn):
+            loss, metrics = objective.generator_loss(generator, discriminator, part, drawn)
             return loss * scale, metrics
 
-        return value_and_grad(scaled_loss, generator, also_calls=(discriminator,))
-
-    return _mean_over_parts(one, batch, draws, micro_batches)
-
-
-def _mean_over_parts(one, batch, draws, parts):
-    gradients, metrics = None, None
-    for i in range(parts):
-        inputs = keras.tree.map_structure(lambda x, i=i: _part(x, i, parts), (batch, draws))
-        if gradients is not None:
-            inputs = after(gradients, inputs)  # or all parts would be in memory at once
-        (_, m), g = one(*inputs)
-        if gradients is None:
-            gradients, metrics = g, m
-        else:
-            gradients, metrics = keras.tree.map_structure(
-                lambda a, b: a + b, (gradients, metrics), (g, m)
-            )
-    return keras.tree.map_structure(lambda x: x / parts, (gradients, metrics))
+        (_, metrics), gradients = value_and_grad(
+            scaled_loss, generator, also_calls=(discriminator,)
+        )
+        sums = _sum(sums, (gradients, metrics))
+    return keras.tree.map_structure(lambda x: x / micro_batches, sums)
 
 
-def _part(x, index, parts):
+def _part(tree, index, parts, before):
+    """Part `index` of tensors (B, ...), not available until what comes `before` is computed."""
     if parts == 1:
-        return x
-    size = ops.shape(x)[0] // parts
-    return x[index * size : (index + 1) * size]
+        return tree
+
+    def rows(x):
+        size = ops.shape(x)[0] // parts
+        return x[index * size : (index + 1) * size]
+
+    tree = keras.tree.map_structure(rows, tree)
+    # Or all parts would be in memory at once.
+    return tree if before is None else after(before[0], tree)
+
+
+def _sum(sums, values):
+    return values if sums is None else keras.tree.map_structure(lambda a, b: a + b, sums, values)
 
 
 def clip_by_global_norm(gradients, limit):
@@ -103,21 +102,21 @@ def update_average(averaged, network, decay, statistics=True):
         average.assign(value)
 
 
-def ema_decay(batch_size, images_seen, halflife_kimg, rampup_ratio):
+def decay_of_halflife(batch_size, images_seen, halflife_kimg, ema_rampup):
     """EMA decay for one step from a half-life in thousands of images (Karras et al. 2020).
 
     Args:
         batch_size: int, images per step.
         images_seen: images trained on before the step.
         halflife_kimg: float, kimg after which a weight's influence has halved.
-        rampup_ratio: float, the half-life is at most this share of the images seen, so that the
+        ema_rampup: float, the half-life is at most this share of the images seen, so that the
             average forgets the start early on; 0 for no ramp-up.
 
     Returns:
         Scalar decay in [0, 1).
     """
     halflife = ops.cast(halflife_kimg * 1000.0, "float32")
-    if rampup_ratio:
-        seen = ops.cast(images_seen, "float32") * rampup_ratio
+    if ema_rampup:
+        seen = ops.cast(images_seen, "float32") * ema_rampup
         halflife = ops.minimum(halflife, ops.maximum(seen, 1e-8))
     return ops.power(0.5, batch_size / halflife)

@@ -9,13 +9,14 @@ from keras import ops
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import load_classifier
-from ladagan_tf.evaluation.features import weights_sha256
 from ladagan_tf.models.features.bicubic import resize, resize_tokens
 from ladagan_tf.models.features.classifier import LAST_SIDE
 from ladagan_tf.models.features.dinov2 import DinoV2
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.training.augment import translation
 from ladagan_tf.training.latent_augment import FLIP_RATE
 from ladagan_tf.weights import dinov2_weights
+from ladagan_tf.weights.keras_file import network_sha256
 
 NONE, DINOV2, CLASSIFIER, STORED = "none", "dinov2", "classifier", "stored"
 
@@ -92,7 +93,7 @@ class ClassifierMaps:
 
     def prepared(self, images):
         """Images (B, R, R, 3) in [-1, 1], so that 0 is grey, at the classifier's resolution."""
-        return resize(ops.cast(images, "float32") / 127.5 - 1.0, self.side, antialias=True)
+        return resize(scale_images(images), self.side, antialias=True)
 
     def __call__(self, x):
         maps = self.network.last_map((x + 1.0) * 127.5)  # (B, g, g, F)
@@ -192,7 +193,7 @@ def open_teacher(spec, grid=None, *, official_quirks=False, stored=None, dtype="
         return ImageTeacher(network, grid, official_quirks, about)
     if kind == CLASSIFIER and path:
         network = _classifier(path)
-        about = {"teacher": CLASSIFIER, "file": path, "sha256": weights_sha256(network)}
+        about = {"teacher": CLASSIFIER, "file": path, "sha256": network_sha256(network)}
         return ImageTeacher(ClassifierMaps(network), grid, official_quirks, about)
     raise InputError(
         f"teacher={spec}: give none, dinov2, dinov2:PRESET, classifier:FILE.keras or stored"

@@ -19,8 +19,8 @@ from ladagan_tf import pictures
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
-from ladagan_tf.training.batches import scale_images
 from ladagan_tf.weights.vae_weights import default_path
 
 KIMG = 16.0

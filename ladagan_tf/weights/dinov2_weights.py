@@ -7,7 +7,7 @@ import pathlib
 
 import keras
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.models.features.dinov2 import SIDE
 from ladagan_tf.weights.reading import content_sha256
 
@@ -44,10 +44,9 @@ def load(preset, flag, dtype="float32"):
             preset, image_shape=shape, dtype=dtype
         )
     except Exception as error:  # each place that presets come from has its own family
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{flag}: DINOv2 cannot be loaded from {preset} ({reason}); give {flag}:FOLDER, a "
-            "KerasHub preset of DINOv2 on this machine"
+            f"{flag}: DINOv2 cannot be loaded from {preset} ({reason(error)}); give "
+            f"{flag}:FOLDER, a KerasHub preset of DINOv2 on this machine"
         ) from error
     return backbone, content_sha256(tensors(backbone))
 

@@ -2,6 +2,7 @@
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.features.inception import STAGES, Conv, Inception, Pool, module_name
+from ladagan_tf.models.torch_layout import TO_TORCH
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
@@ -18,8 +19,6 @@ GRAPH_PARTS = {
     "bn.running_mean": "batchnorm/moving_mean",
     "bn.running_var": "batchnorm/moving_variance",
 }
-# The graph's kernels are HWIO and IO; by number of dimensions.
-TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 def find(path=None, cache_dir=None, download=True):

@@ -2,12 +2,11 @@
 
 import pathlib
 
-import keras
-
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
+from ladagan_tf.weights.keras_file import load_network
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
 FLAG = "--vae"
@@ -99,10 +98,7 @@ def encoder_sha256(vae):
 
 def _load_keras(path, dtype):
     existing_file(path, FLAG)
-    try:
-        vae = keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        raise InputError(f"{path}: Keras cannot load it ({str(error).splitlines()[0]})") from None
+    vae = load_network(path, path)
     if not isinstance(vae, AutoencoderKL):
         raise InputError(f"{path}: it holds a {type(vae).__name__}, not an AutoencoderKL")
     if dtype is None:

@@ -176,9 +176,9 @@ def test_a_file_of_other_weights_is_named_and_its_names_listed(tmp_path):
     np.savez(tmp_path / "w.npz", **{"conv.weight": np.zeros(3)})
     message = refusal(load, tmp_path / "w.npz")
     assert message.startswith(f"{tmp_path / 'w.npz'}: ")
-    assert "472 missing" in message and "1 unexpected (conv.weight)" in message
+    assert "472 missing" in message and "1 unknown (conv.weight)" in message
 
 
 def test_a_graph_that_lacks_constants_is_refused(oracle_dir):
     message = refusal(load, oracle_dir / "formats" / "tiny_inception_like.pb")
-    assert "missing" in message and "misshapen" in message and "unexpected" not in message
+    assert "missing" in message and "of another shape" in message and "unknown" not in message

@@ -62,7 +62,7 @@ def main(folder):
         config["noise_dim"], loss=step["loss"], r1_weight=step["gp_weight"], policy=""
     )
     z = keras.ops.convert_to_tensor(arrays["in/z"])
-    batch = {"images": keras.ops.convert_to_tensor(arrays["in/images"])}
+    batch = {"real": keras.ops.convert_to_tensor(arrays["in/images"])}
     networks = (objective, generator, discriminator, batch, {"z": z, "fake": {}, "real": {}})
     gradients, metrics = discriminator_gradients(*networks)
     for name in ("d_loss", "d_total"):

@@ -151,7 +151,7 @@ def test_loading_ignores_batch_counts(network, tensors):
     np.testing.assert_allclose(first, 1 / np.sqrt(1 + EPSILON), rtol=1e-6)
 
 
-def test_loading_lists_missing_unexpected_and_misshapen_names(network, tensors):
+def test_loading_lists_missing_misshapen_and_unknown_names(network, tensors):
     wrong = dict(tensors)
     for name in [n for n in wrong if n.startswith("Mixed_7c.branch1x1")]:
         del wrong[name]
@@ -160,9 +160,9 @@ def test_loading_lists_missing_unexpected_and_misshapen_names(network, tensors):
     with pytest.raises(ValueError, match="5 missing") as caught:
         network.load_tensors(wrong)
     message = str(caught.value)
-    assert "Mixed_7c.branch1x1.bn.bias" in message and ", ...)" in message
-    assert "1 unexpected (AuxLogits.fc.bias)" in message
-    assert "1 misshapen (fc.bias)" in message
+    assert "Mixed_7c.branch1x1.bn.bias" in message and "; and 2 more)" in message
+    assert "1 unknown (AuxLogits.fc.bias)" in message
+    assert "1 of another shape (fc.bias is (1000,), expected (1008,))" in message
 
 
 @pytest.mark.parametrize("value", [np.nan, -1.0])

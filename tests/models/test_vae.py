@@ -218,7 +218,7 @@ def test_all_problems_are_listed_at_once(vae):
     tensors["encoder.conv_in.bias"] = np.ones(9)
     with pytest.raises(ValueError) as refused:
         vae.load_tensors(tensors)
-    for part in ("1 missing (quant_conv.bias)", "1 unexpected (extra)", "1 misshapen (encoder"):
+    for part in ("1 missing (quant_conv.bias)", "1 unknown (extra)", "1 of another shape (encoder"):
         assert part in str(refused.value)
 
 

@@ -59,7 +59,7 @@ def tiny_discriminator():
 def batch(rng):
     """Four real images in [-1, 1]."""
     images = rng.uniform(-1, 1, (4, SIZE, SIZE, 3)).astype("float32")
-    return {"images": keras.ops.convert_to_tensor(images)}
+    return {"real": keras.ops.convert_to_tensor(images)}
 
 
 @pytest.fixture

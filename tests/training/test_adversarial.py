@@ -6,7 +6,7 @@ import pytest
 
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.training.batches import scale_images
+from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.training.lada import LadaObjective
 
 tf = pytest.importorskip("tensorflow")
@@ -102,7 +102,7 @@ def test_the_first_adam_step_moves_every_weight_by_the_learning_rate(gan, data):
 def test_a_step_counts_itself_and_its_metrics(gan, data):
     model = gan()
     step = tf.function(model.adversarial_step)
-    batch = {"images": scale_images(data[0]), "labels": data[1]}
+    batch = {"real": scale_images(data[0]), "labels": data[1]}
     every = []
     for i in range(3):
         draws = [
@@ -160,7 +160,7 @@ def test_the_average_after_n_steps_is_the_closed_form(gan, data):
 
 
 def test_a_half_life_in_kimg_replaces_the_constant_decay(gan, data):
-    model = gan(ema_decay=0.0, ema_halflife_kimg=0.004, ema_rampup_ratio=0.0)  # 4 images: one step
+    model = gan(ema_decay=0.0, ema_halflife_kimg=0.004, ema_rampup=0.0)  # 4 images: one step
     start = copies(model.generator)
     run(model, data, 1)
     expected = [(a + b) / 2 for a, b in zip(start, copies(model.generator), strict=True)]

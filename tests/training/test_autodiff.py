@@ -35,8 +35,8 @@ def test_a_variable_the_loss_does_not_use_has_a_zero_gradient(tiny_discriminator
 
 def test_input_gradient_is_of_the_sum_of_the_outputs(tiny_discriminator, batch):
     network = tiny_discriminator()
-    value, gradient = input_gradient(lambda x: x**3, batch["images"], network)
-    images = ops.convert_to_numpy(batch["images"])
+    value, gradient = input_gradient(lambda x: x**3, batch["real"], network)
+    images = ops.convert_to_numpy(batch["real"])
     np.testing.assert_allclose(value, images**3, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(gradient, 3 * images**2, rtol=1e-5, atol=1e-6)
 
@@ -44,11 +44,11 @@ def test_input_gradient_is_of_the_sum_of_the_outputs(tiny_discriminator, batch):
 def test_moving_statistics_are_updated_inside_both_derivatives(batch):
     norm = keras.layers.BatchNormalization(momentum=0.5)
     network = keras.Sequential([keras.Input((8, 8, 3)), norm])
-    mean = ops.convert_to_numpy(batch["images"]).mean(axis=(0, 1, 2))
+    mean = ops.convert_to_numpy(batch["real"]).mean(axis=(0, 1, 2))
 
     def loss():
-        logits, _ = input_gradient(lambda x: network(x, training=True), batch["images"], network)
-        network(batch["images"], training=True)
+        logits, _ = input_gradient(lambda x: network(x, training=True), batch["real"], network)
+        network(batch["real"], training=True)
         return ops.mean(logits), ()
 
     value_and_grad(loss, network)
@@ -56,7 +56,7 @@ def test_moving_statistics_are_updated_inside_both_derivatives(batch):
 
 
 def test_after_changes_nothing(batch):
-    same = after([ops.ones(3)], {"x": batch["images"], "none": {}})
+    same = after([ops.ones(3)], {"x": batch["real"], "none": {}})
     np.testing.assert_array_equal(
-        ops.convert_to_numpy(same["x"]), ops.convert_to_numpy(batch["images"])
+        ops.convert_to_numpy(same["x"]), ops.convert_to_numpy(batch["real"])
     )

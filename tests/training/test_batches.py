@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.training.batches import sample_posterior, scale_images
-from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.models.pixels import scale_images
+from ladagan_tf.training.gat import GatObjective, sample_posterior
 
 B, SIZE = 4, 8
 
@@ -23,5 +23,5 @@ def test_latents_are_mean_plus_std_times_noise_on_the_scale_of_the_autoencoder(r
     draws = draw(objective.batch_draws(), B)
     batch = objective.batch({"moments": moments}, np.array([-1, 0, 1, 2]), draws)
     expected = (mean + std * np.asarray(draws["posterior"])) * 0.5
-    np.testing.assert_allclose(batch["images"], expected, atol=2e-3)
+    np.testing.assert_allclose(batch["real"], expected, atol=2e-3)
     np.testing.assert_array_equal(batch["labels"], [0, 0, 1, 2])  # a set without classes has one

@@ -55,7 +55,7 @@ def networks():
 def batch(rng):
     latents = rng.standard_normal((B, SIZE, SIZE, 4)).astype("float32")
     return {
-        "images": ops.convert_to_tensor(latents),
+        "real": ops.convert_to_tensor(latents),
         "labels": ops.convert_to_tensor(np.array([0, 2, 2, 1], "int32")),
     }
 
@@ -75,7 +75,7 @@ def test_d_of_real_and_fake_is_g_of_fake_and_real(batch, fake):
     plain = objective_of(augment=False, noise_guidance=False, r1_weight=0.0, r2_weight=0.0)
     discriminator, labels = LinearDiscriminator(), batch["labels"]
     _, parts = plain.discriminator_loss(discriminator, batch, fake, {"real": {}, "fake": {}})
-    real = discriminator(np.tile(batch["images"], (1, 1, 1, LEVELS)), labels)
+    real = discriminator(np.tile(batch["real"], (1, 1, 1, LEVELS)), labels)
     of_fake = discriminator(np.reshape(fake, (B, SIZE, SIZE, -1)), labels)
     margin = np.asarray(real - of_fake, np.float64)
     np.testing.assert_allclose(parts["d_loss"], np.mean(np.log1p(np.exp(-margin))), rtol=1e-5)

@@ -64,7 +64,7 @@ def assert_gradient(fn, weights, gradients, rng):
 
 
 def test_second_order_gradient_of_r1_agrees_with_finite_differences(tiny_discriminator, batch, rng):
-    discriminator, images = tiny_discriminator(), batch["images"]
+    discriminator, images = tiny_discriminator(), batch["real"]
 
     def penalty():
         logits, gradient = input_gradient(discriminator, images, discriminator)
@@ -88,7 +88,7 @@ def test_discriminator_loss_and_gradient_are_those_of_the_formula(
         return lada.discriminator_loss(discriminator, batch, fake, plain_draws)
 
     (value, metrics), gradients = value_and_grad(loss, discriminator)
-    weights, images = numbers(discriminator.get_weights()), numbers([batch["images"], fake])
+    weights, images = numbers(discriminator.get_weights()), numbers([batch["real"], fake])
 
     def formula(w):
         return total_in_numpy(w, *images, 0.3)
@@ -103,8 +103,8 @@ def test_r1_is_taken_at_the_augmented_reals(tiny_discriminator, batch, plain_dra
     draws = {**plain_draws, **draw({k: lada.discriminator_draws()[k] for k in ("real", "fake")})}
     draws["real"] = {**draws["real"], "contrast": ops.full((4,), 0.0)}
     draws["real"] |= {"brightness": ops.full((4,), 1.0), "saturation": ops.full((4,), 0.5)}
-    _, metrics = lada.discriminator_loss(discriminator, batch, batch["images"], draws)
-    (images,) = numbers([batch["images"]])
+    _, metrics = lada.discriminator_loss(discriminator, batch, batch["real"], draws)
+    (images,) = numbers([batch["real"]])
     mean = images.mean(axis=(1, 2, 3), keepdims=True)
     augmented = 0.5 * (images - mean) + mean + 0.5
     expected = 1e-4 * r1_in_numpy(numbers(discriminator.get_weights()), augmented)
@@ -113,7 +113,7 @@ def test_r1_is_taken_at_the_augmented_reals(tiny_discriminator, batch, plain_dra
 
 def test_a_zero_r1_weight_leaves_the_adversarial_loss(tiny_discriminator, batch, plain_draws):
     total, metrics = objective(r1_weight=0.0).discriminator_loss(
-        tiny_discriminator(), batch, batch["images"], plain_draws
+        tiny_discriminator(), batch, batch["real"], plain_draws
     )
     assert float(metrics["r1"]) == 0.0 and float(total) == float(metrics["d_loss"])
 
@@ -138,7 +138,7 @@ def test_hinge_discriminator_loss_is_the_formula(
     discriminator, fake = tiny_discriminator(), tiny_generator()(plain_draws["z"])
     _, metrics = objective(loss="hinge").discriminator_loss(discriminator, batch, fake, plain_draws)
     weights = numbers(discriminator.get_weights())
-    real, fake = (logits_in_numpy(weights, x) for x in numbers([batch["images"], fake]))
+    real, fake = (logits_in_numpy(weights, x) for x in numbers([batch["real"], fake]))
     expected = np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
     np.testing.assert_allclose(metrics["d_loss"], expected, rtol=1e-5)
 
@@ -160,7 +160,7 @@ def test_consistency_is_zero_for_an_augmentation_that_changes_nothing(
     tiny_discriminator, batch, plain_draws
 ):
     lada, draws = bcr_case(plain_draws)
-    _, metrics = lada.discriminator_loss(tiny_discriminator(), batch, batch["images"], draws)
+    _, metrics = lada.discriminator_loss(tiny_discriminator(), batch, batch["real"], draws)
     assert float(metrics["bcr"]) < 1e-10
 
 
@@ -173,7 +173,7 @@ def test_consistency_is_the_weighted_squared_change_of_the_logits(
     weights = numbers(discriminator.get_weights())
     expected = 0.1 * sum(
         np.mean((logits_in_numpy(weights, x) - logits_in_numpy(weights, x + 0.3)) ** 2)
-        for x in numbers([batch["images"], fake])
+        for x in numbers([batch["real"], fake])
     )
     np.testing.assert_allclose(metrics["bcr"], expected, rtol=1e-4)
     parts = float(metrics["d_loss"] + metrics["r1"] + metrics["bcr"])
@@ -198,10 +198,10 @@ def test_under_bcr_the_adversarial_terms_and_r1_see_clean_images(
 def test_no_gradient_flows_through_the_augmented_images(tf, tiny_discriminator, batch, plain_draws):
     lada, draws = bcr_case(plain_draws, brightness=ops.full((4,), 0.8))
     lada = objective(policy="color", bcr=True, r1_weight=0.0, bcr_weight=1.0)
-    discriminator, images = tiny_discriminator(), batch["images"]
+    discriminator, images = tiny_discriminator(), batch["real"]
     with tf.GradientTape() as tape:
         tape.watch(images)
-        _, metrics = lada.discriminator_loss(discriminator, {"images": images}, images, draws)
+        _, metrics = lada.discriminator_loss(discriminator, {"real": images}, images, draws)
     (gradient,) = numbers([tape.gradient(metrics["bcr"], images)])
     weights, (x,) = numbers(discriminator.get_weights()), numbers([images])
     augmented = logits_in_numpy(weights, x + 0.3)  # a constant
@@ -227,14 +227,14 @@ def normed_discriminator():
 def test_real_and_generated_images_have_batch_statistics_of_their_own(batch, plain_draws):
     # Fakes are reals moved by a constant: own statistics hide that, shared ones would not.
     _, metrics = objective(r1_weight=0.0).discriminator_loss(
-        normed_discriminator(), batch, batch["images"] + 5.0, plain_draws
+        normed_discriminator(), batch, batch["real"] + 5.0, plain_draws
     )
     np.testing.assert_allclose(metrics["real_logits"], 0.0, atol=1e-3)
     np.testing.assert_allclose(metrics["d_loss"], numbers_of_own_statistics(batch), rtol=1e-3)
 
 
 def numbers_of_own_statistics(batch):
-    (x,) = numbers([batch["images"]])
+    (x,) = numbers([batch["real"]])
     normed = (x - x.mean((0, 1, 2))) / np.sqrt(x.var((0, 1, 2)) + 1e-5)
     logits = normed.sum(axis=(1, 2, 3))
     return softplus(-logits).mean() + softplus(logits).mean()
@@ -242,9 +242,9 @@ def numbers_of_own_statistics(batch):
 
 def test_discriminator_sees_fakes_first_and_reals_last(batch, plain_draws):
     discriminator = normed_discriminator()
-    objective().discriminator_loss(discriminator, batch, batch["images"] + 5.0, plain_draws)
+    objective().discriminator_loss(discriminator, batch, batch["real"] + 5.0, plain_draws)
     moving_mean = ops.convert_to_numpy(discriminator.layers[0].moving_mean)  # momentum 0
-    expected = numbers([batch["images"]])[0].mean(axis=(0, 1, 2))
+    expected = numbers([batch["real"]])[0].mean(axis=(0, 1, 2))
     np.testing.assert_allclose(moving_mean, expected, atol=1e-5)
 
 
@@ -255,7 +255,7 @@ def test_metrics_are_the_reported_names(tiny_generator, tiny_discriminator, batc
     for bcr in (False, True):
         lada, draws = bcr_case(plain_draws) if bcr else (objective(), plain_draws)
         networks = tiny_generator(), tiny_discriminator()
-        _, d = lada.discriminator_loss(networks[1], batch, batch["images"], draws)
+        _, d = lada.discriminator_loss(networks[1], batch, batch["real"], draws)
         _, g = lada.generator_loss(*networks, batch, draws)
         assert sorted([*d, *g]) == sorted(lada.metrics)
 

@@ -8,8 +8,8 @@ from keras import ops
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.step import (
     clip_by_global_norm,
+    decay_of_halflife,
     discriminator_gradients,
-    ema_decay,
     generator_gradients,
     update_average,
 )
@@ -140,13 +140,13 @@ def test_average_covers_moving_statistics():
 
 
 def test_decay_halves_a_weights_influence_after_the_half_life():
-    decay = float(ema_decay(64, 10**9, halflife_kimg=6.4, rampup_ratio=0.05))
+    decay = float(decay_of_halflife(64, 10**9, halflife_kimg=6.4, ema_rampup=0.05))
     assert decay == pytest.approx(0.5 ** (64 / 6400))
     assert decay**100 == pytest.approx(0.5, rel=1e-4)  # 100 steps of 64 images are 6.4 kimg
 
 
 def test_ramp_up_limits_the_half_life_to_a_share_of_the_images_seen():
-    decay = float(ema_decay(64, 12800, halflife_kimg=500.0, rampup_ratio=0.05))
+    decay = float(decay_of_halflife(64, 12800, halflife_kimg=500.0, ema_rampup=0.05))
     assert decay == pytest.approx(0.5 ** (64 / 640))
-    assert float(ema_decay(64, 0, 500.0, 0.05)) == 0.0
-    assert float(ema_decay(64, 0, 6.4, 0)) == pytest.approx(0.5 ** (64 / 6400))
+    assert float(decay_of_halflife(64, 0, 500.0, 0.05)) == 0.0
+    assert float(decay_of_halflife(64, 0, 6.4, 0)) == pytest.approx(0.5 ** (64 / 6400))

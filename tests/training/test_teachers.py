@@ -209,7 +209,7 @@ def alignment(stored):
             return (logits, *features) if return_features else logits
 
         latents = ops.ones((B, 8, 8, 4))
-        batch = {**stored, "images": latents, "labels": ops.zeros((B,), "int32")}
+        batch = {**stored, "real": latents, "labels": ops.zeros((B,), "int32")}
         fake = ops.ones((B, 8, 8, 4, 4))
         given = {"fake": {}, "real": {}, "r1": 0.0, "r2": 0.0}
         _, parts = objective.discriminator_loss(discriminator, batch, fake, given)

@@ -4,6 +4,7 @@ import keras
 from keras import layers, ops
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.pixels import scale_images
 
 WIDTHS = (32, 64, 128, 128, 128, 128)
 LAST_SIDE = 4  # pixels; strided convolutions halve the side down to this
@@ -66,7 +67,7 @@ class Classifier(keras.Model):
 
     def last_map(self, images, training=False):
         """What `call` takes the maximum of: (B, 4, 4, F)."""
-        x = ops.cast(images, self.compute_dtype) / 127.5 - 1.0  # (B, S, S, 3)
+        x = scale_images(images, self.compute_dtype)  # (B, S, S, 3)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = ops.relu(norm(conv(x), training=training))  # (B, S/2, S/2, W)
         return x

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ladagan_tf.models.checks import tensor_problems
+
 SIDE = 299
 CLASSES = 1008
 EPSILON = 1e-3
@@ -268,20 +270,12 @@ class Inception(keras.Model):
                 of the shape in `tensor_shapes()`. `*.num_batches_tracked` is ignored.
 
         Raises:
-            ValueError: listing the missing, the unexpected and the misshapen names, or naming a
+            ValueError: listing the missing, the misshapen and the unknown names, or naming a
                 convolution whose weights are not finite.
         """
-        shapes = self.tensor_shapes()
         given = {n: t for n, t in tensors.items() if not n.endswith(".num_batches_tracked")}
-        both = shapes.keys() & given.keys()
-        problems = {
-            "missing": shapes.keys() - given.keys(),
-            "unexpected": given.keys() - shapes.keys(),
-            "misshapen": [n for n in both if given[n].shape != shapes[n]],
-        }
-        if any(problems.values()):
-            lists = [f"{len(p)} {kind} ({_some(p)})" for kind, p in problems.items() if p]
-            raise ValueError(f"not the tensors of FID's Inception: {', '.join(lists)}")
+        if problems := tensor_problems(given, self.tensor_shapes()):
+            raise ValueError(f"not the tensors of FID's Inception: {problems}")
         folded = {self.head: (given["fc.weight"].T.astype("float32"), given["fc.bias"])}
         for name, layer in self.convolutions.items():
             norm = [given[f"{name}.bn.{part}"] for part in BATCH_NORM]
@@ -291,8 +285,3 @@ class Inception(keras.Model):
                 raise ValueError(f"the weights of {layer.name} are not finite")
             layer.kernel.assign(kernel)
             layer.bias.assign(bias)
-
-
-def _some(names, count=3):
-    names = sorted(names)
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

@@ -59,6 +59,8 @@ class GatGenerator(GatTransformer):
         ValueError: for sizes that do not fit, naming the field, the value and what is accepted.
     """
 
+    paper = "GAT"
+
     def __init__(
         self,
         latent_size=32,

@@ -54,6 +54,8 @@ class Generator(keras.Model):
         ValueError: for sizes that do not fit, naming the field, the value and what is accepted.
     """
 
+    paper = "LadaGAN"
+
     def __init__(
         self,
         resolution=32,

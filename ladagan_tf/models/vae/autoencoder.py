@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from ladagan_tf.models.checks import tensor_problems
+from ladagan_tf.models.torch_layout import FROM_TORCH, TO_TORCH
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.coders import Decoder, Encoder
 from ladagan_tf.models.vae.layers import conv
@@ -130,14 +132,14 @@ class AutoencoderKL(keras.Model):
     def tensor_shapes(self):
         """Dict: canonical name -> shape, in PyTorch's layout, of the tensors to load."""
         return {
-            names.variable_name(v): tuple(v.shape[axis] for axis in names.TO_TORCH[len(v.shape)])
+            names.variable_name(v): tuple(v.shape[axis] for axis in TO_TORCH[len(v.shape)])
             for v in self.weights
         }
 
     def tensors(self):
         """Dict: canonical name -> float32 array, as `load_tensors` takes them."""
         return {
-            names.variable_name(v): ops.convert_to_numpy(v).transpose(names.TO_TORCH[len(v.shape)])
+            names.variable_name(v): ops.convert_to_numpy(v).transpose(TO_TORCH[len(v.shape)])
             for v in self.weights
         }
 
@@ -145,20 +147,21 @@ class AutoencoderKL(keras.Model):
         """Takes weights of diffusers, in both spellings of the attention, or of LDM.
 
         Args:
-            tensors: dict, name -> float array in PyTorch's layout; see `vae_names.canonical`.
+            tensors: dict, name -> float array in PyTorch's layout; see `names.canonical`.
 
         Raises:
-            ValueError: listing the missing, the unexpected and the misshapen names, or naming one
+            ValueError: listing the missing, the misshapen and the unknown names, or naming one
                 whose values are not finite. Nothing is loaded then.
         """
         given = names.canonical(tensors, len(self.widths))
-        names.check(given, self.tensor_shapes())
+        if problems := tensor_problems(given, self.tensor_shapes()):
+            raise ValueError(f"not the tensors of this autoencoder: {problems}")
         for name, array in given.items():
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} is not finite")
         for v in self.weights:
             array = given[names.variable_name(v)]
-            v.assign(array.astype("float32").transpose(names.FROM_TORCH[array.ndim]))
+            v.assign(array.astype("float32").transpose(FROM_TORCH[array.ndim]))
 
     def get_config(self):
         return {

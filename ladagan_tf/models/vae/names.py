@@ -9,8 +9,6 @@ import re
 LDM_PREFIX = "first_stage_model."  # of the autoencoder within a whole latent diffusion checkpoint
 LDM_TRAINING = "loss."  # LPIPS and a discriminator, in checkpoints of an autoencoder alone
 WEIGHT = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
-TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}  # transposition from Keras, by rank
-FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # In this order; `{up}` counts the decoder's levels from the other end.
 RENAMINGS = [
@@ -105,26 +103,3 @@ def sizes(tensors):
         "resnets": resnets,
         "latent_channels": len(latent),
     }
-
-
-def check(given, shapes):
-    """Raises ValueError that lists missing, unexpected and misshapen names.
-
-    Args:
-        given: dict, name -> array.
-        shapes: dict, name -> tuple, the tensors there should be.
-    """
-    both = shapes.keys() & given.keys()
-    problems = {
-        "missing": shapes.keys() - given.keys(),
-        "unexpected": given.keys() - shapes.keys(),
-        "misshapen": [name for name in both if tuple(given[name].shape) != shapes[name]],
-    }
-    if any(problems.values()):
-        lists = [f"{len(p)} {kind} ({_some(p)})" for kind, p in problems.items() if p]
-        raise ValueError(f"not the tensors of this autoencoder: {', '.join(lists)}")
-
-
-def _some(names, count=3):
-    names = sorted(names)
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")
