@@ -11,7 +11,7 @@ SYSTEMS = ["Lada:", "Swin, windows of 8: --attention=swin --window=8"]
 
 @pytest.fixture
 def base(tmp_path):
-    path = tmp_path / "lada_base.cfg"
+    path = tmp_path / "base.cfg"
     path.write_text("# what all share\n--batch_size=16\n\n--g_lr=4e-4\n")
     return path
 

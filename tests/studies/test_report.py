@@ -88,11 +88,9 @@ def test_the_stress_table_names_the_largest_stable_rates():
 
 @pytest.fixture
 def study(tmp_path):
-    (tmp_path / "lada_base.cfg").write_text("--batch_size=16\n")
+    (tmp_path / "base.cfg").write_text("--batch_size=16\n")
     systems = [f"{name}:" for name in FCDS]
-    return plan.make_study(
-        "attention", "A title", tmp_path / "lada_base.cfg", systems, seeds=(0, 1, 2)
-    )
+    return plan.make_study("attention", "A title", tmp_path / "base.cfg", systems, seeds=(0, 1, 2))
 
 
 def test_what_is_written_says_how_it_was_made(rows, study, tmp_path):

@@ -37,7 +37,7 @@ def template(tmp_path_factory):
 @pytest.fixture
 def study(template, tmp_path):
     """`study(*systems)` with one seed."""
-    base = tmp_path / "lada_base.cfg"
+    base = tmp_path / "base.cfg"
     base.write_text(f"--template={template}\n")
 
     def make(*systems, **changes):

@@ -35,10 +35,10 @@ def call():
 @pytest.fixture
 def file(tmp_path):
     """A study of one system with one seed."""
-    (tmp_path / "lada_base.cfg").write_text(f"--dataset={tmp_path / 'shapes'}\n{TINY}")
+    (tmp_path / "base.cfg").write_text(f"--dataset={tmp_path / 'shapes'}\n{TINY}")
     path = tmp_path / "small.cfg"
     path.write_text(
-        f"--title=A small study\n--base={tmp_path / 'lada_base.cfg'}\n--seeds=3\n"
+        f"--title=A small study\n--base={tmp_path / 'base.cfg'}\n--seeds=3\n"
         "--system=Lada: --policy=\n"
         "--evaluate=--features=none --metrics=swd --num_samples=16 --num_real=16\n"
     )
