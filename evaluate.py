@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 
 from ladagan_tf import devices
-from ladagan_tf.cost import decoded as decoded_cost
+from ladagan_tf.cost import gat as gat_cost
 from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import speed
 from ladagan_tf.data import pipeline, sources
@@ -34,6 +34,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Measures what the flags name, or reports its cost."""
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     with strategy.scope():
         if FLAGS.cost:
@@ -92,7 +93,7 @@ def report_cost():
     else:
         generator = open_generator()
         if isinstance(generator.network, DecodedGenerator):
-            print(decoded_cost.report(generator.network))
+            print(gat_cost.decoded_report(generator.network))
         elif generator.network:
             print(paper_costs.comparison([]))
             print(paper_costs.generator_row("this one", generator.network))

@@ -26,6 +26,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     folder = None if FLAGS.dry_run else open_dataset(recorded)

@@ -40,6 +40,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Converts in the direction that the flags say."""
     if bool(FLAGS.official) == bool(FLAGS.run_dir):
         raise InputError("give either --official, to convert it, or --run_dir")
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
@@ -68,6 +69,7 @@ def resolve_system():
 
 
 def convert_back(as_keras):
+    """A run in the authors' format; `as_keras`: whether --out is a .keras file, which it cannot be."""
     if as_keras or FLAGS.official:
         raise InputError(
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
@@ -82,6 +84,7 @@ def convert_back(as_keras):
 
 
 def convert_to_keras():
+    """One network of the source as a .keras file."""
     vacant(FLAGS.out)
     network, steps = open_gat_part() if FLAGS.system == "gat" else (open_lada_part(), None)
     with new_file(FLAGS.out) as temporary:
@@ -94,6 +97,7 @@ def convert_to_keras():
 
 
 def open_lada_part():
+    """LadaGAN's network of --part, a keras.Model."""
     if FLAGS.official:
         return lada_runs.open_official(lada_folder.locate(FLAGS.official), FLAGS.part)
     return lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
@@ -116,6 +120,7 @@ def open_gat_part():
 
 
 def sizes_in_words(network):
+    """What a network makes and how large it is, for the summary: str."""
     if FLAGS.system == "lada":
         return f"{network.resolution} px"
     gat, pixels = network, ""
@@ -129,6 +134,7 @@ def sizes_in_words(network):
 
 
 def convert_lada_to_run():
+    """A folder of LadaGAN's authors as a run directory."""
     folder = lada_folder.locate(FLAGS.official)
     recorded = record(lada_flags(folder), folder)
     found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
@@ -137,6 +143,7 @@ def convert_lada_to_run():
 
 
 def convert_gat_to_run():
+    """A checkpoint of GAT's authors as a run directory."""
     vacant(FLAGS.out)
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
@@ -165,6 +172,7 @@ def open_autoencoder():
 
 
 def report_run(found, optimizers):
+    """Says what was written; `found`: what it holds, `optimizers`: what became of their state."""
     kimg = f"{found['images'] / 1000:g} kimg"
     print(f"{FLAGS.out}: {FLAGS.system}, {kimg}, step {found['step']}, {optimizers}")
     command = f"python train.py --flagfile={FLAGS.out}/flags.cfg --total_kimg=KIMG"

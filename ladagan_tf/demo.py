@@ -16,6 +16,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Serves the page of the generator that the flags name."""
     from ladagan_tf.serving import page  # its package is optional
 
     source = opening.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)

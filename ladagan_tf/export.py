@@ -20,6 +20,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Exports what the flags name, and uploads it with --push."""
     formats.check_formats(FLAGS.format)
     target = hub.parse(FLAGS.push) if FLAGS.push else None
     generator = opening.open_source(

@@ -41,6 +41,7 @@ ENDINGS = {
 
 
 def main():
+    """Writes the kind of picture that the flags ask for."""
     kind, out = kind_of_output()
     source = open_source()
     classes = walks.parse_classes(FLAGS.classes, source.num_classes)
@@ -98,6 +99,7 @@ def strength_in_words(source):
 
 
 def chosen_seeds(kind):
+    """The seeds of the flags, or as many from 0 on as a `kind` of picture has: list of ints."""
     rows, columns = walks.parse_grid(FLAGS.grid) if FLAGS.grid else (1, DEFAULT_COUNT)
     if FLAGS.seeds is None:
         by_class = 8 if FLAGS.classes and FLAGS.out.endswith(".png") else rows * columns
@@ -118,10 +120,12 @@ def compute(source, numbers, classes):
 
 
 def batch_size(source):
+    """Images computed at once by a Sampler: int."""
     return FLAGS.batch_size or source.affordable(BATCH_SIZE)
 
 
 def write_images(source, numbers, classes, out):
+    """Images of seeds to the path `out`, in the form of its ending; returns a summary, str."""
     about = image_files.identity(source) | ({"classes": classes} if classes else {})
 
     def produce(some):
@@ -138,6 +142,7 @@ def write_images(source, numbers, classes, out):
 
 
 def write_grid(source, numbers, classes, out):
+    """Images of seeds as one .png; arguments and result as of `write_images`."""
     columns = walks.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
     if FLAGS.classes:
         columns = len(numbers)
@@ -151,6 +156,7 @@ def write_grid(source, numbers, classes, out):
 
 
 def write_walk(source, numbers, classes, out):
+    """A walk through the seeds; arguments and result as of `write_images`."""
     if len(numbers) < 2:
         raise InputError(f"seeds={FLAGS.seeds}: --interpolate needs at least two")
     if len(classes) > 1:
@@ -167,6 +173,7 @@ def write_walk(source, numbers, classes, out):
 
 
 def write_sweep(source, numbers, classes, out):
+    """A row of images per psi; arguments and result as of `write_images`."""
     if FLAGS["psi"].present:
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
     strengths = walks.parse_psi(FLAGS.sweep_psi)
@@ -176,6 +183,7 @@ def write_sweep(source, numbers, classes, out):
 
 
 def write_attention(source, numbers, classes, out):
+    """Images beside where the heads look; arguments and result as of `write_images`."""
     if not getattr(source.network, "has_attention_maps", False):
         raise InputError(
             "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "
@@ -190,6 +198,7 @@ def write_attention(source, numbers, classes, out):
 
 
 def save(out, picture):
+    """Writes a uint8 picture (H, W, 3) to the path `out`, or says why not."""
     with writing(out):
         pictures.save_png(out, picture)
 

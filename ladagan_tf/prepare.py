@@ -23,6 +23,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Prepares what the flags name and sums it up."""
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")

@@ -16,6 +16,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Answers requests with the generator that the flags name."""
     from ladagan_tf.serving import service  # its packages are optional
 
     source = opening.open_model(FLAGS.model)

@@ -19,12 +19,13 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.studies import plan, report, running
-from ladagan_tf.systems.lists import integers
+from ladagan_tf.systems import integers
 
 FLAGS = flags.FLAGS
 
 
 def main():
+    """Runs, measures and reports the study of the flags, or says how far it is."""
     study = make_study()
     folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
     if FLAGS.dry_run:
@@ -73,6 +74,7 @@ def write_report(study, rows, out):
 
 
 def say(line):
+    """Prints a line at once, also into a pipe."""
     print(line, flush=True)
 
 

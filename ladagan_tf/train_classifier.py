@@ -19,6 +19,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Trains, saves and tells how good it is."""
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )

@@ -24,6 +24,7 @@ FLAGS = flags.FLAGS
 
 
 def main():
+    """Trains, saves and tells how good reconstructions are."""
     if not all(width.strip().isdecimal() for width in FLAGS.widths):
         raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers")
     folder = pipeline.open_dataset(

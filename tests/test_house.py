@@ -142,6 +142,6 @@ def public_functions():
                 yield pytest.param(node, id=f"{module}.{node.name}")
 
 
-@pytest.mark.parametrize("node", public_functions())
+@pytest.mark.parametrize("node", list(public_functions()))
 def test_what_is_public_says_what_it_is(node):
     assert ast.get_docstring(node)

@@ -14,8 +14,7 @@ from keras import ops
 from ladagan_tf.official.gat import network_of, official_names
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
-from ladagan_tf.training.latent_augment import augment_stages, color_means
-from ladagan_tf.training.noise_guidance import add_noise, noise_levels
+from ladagan_tf.training.latent_views import add_noise, augment_stages, color_means, noise_levels
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
 AUGMENTATION = {  # ours: theirs

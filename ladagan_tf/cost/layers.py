@@ -45,6 +45,7 @@ def attention_activations(kind, tokens, width, heads, *, rank, window):
 
 
 def mlp_multiply_adds(tokens, width, hidden):
+    """Of two dense layers, D to `hidden` units and back, on N tokens."""
     return 2 * tokens * width * hidden
 
 

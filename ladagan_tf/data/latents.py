@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import fields, records
+from ladagan_tf.data import records
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.pipeline import damage_as_input_error
 from ladagan_tf.data.preparation import absolute, prepare_from
@@ -148,7 +148,7 @@ def prepare_set(source, out, encoding, workers=None, shards=None):
         InputError: if the set holds no images or others than it says, or `out` something else.
     """
     info = records.load_info(pathlib.Path(source).expanduser())
-    fields.require_images(info)
+    records.require_images(info)
     images_sha256 = info.latents.images_sha256 if info.latents else info.content_sha256
     latents = dataclasses.replace(encoding.latents, images_sha256=images_sha256)
 

@@ -13,7 +13,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import fields, ordering, records, sources
+from ladagan_tf.data import ordering, records, sources
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
@@ -113,7 +113,7 @@ def make_dataset(
             see `damage_as_input_error`).
     """
     info = records.load_info(folder)
-    wanted = fields.choose(info, flip, with_images, with_teacher)
+    wanted = records.choose(info, flip, with_images, with_teacher)
     rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
     if start_step < 0:
         raise InputError(f"start_step={start_step}: it must be at least 0")
@@ -133,7 +133,7 @@ def make_dataset(
         )
 
     def example(record, position):
-        content = fields.content(record, info)
+        content = records.batch_content(record, info)
         if flip:
             # Negative, so that no flip shares its seeds with a permutation.
             draw = tf.random.stateless_uniform([], [seed, -1 - position], alg="philox")
@@ -166,7 +166,7 @@ def iterate_images(folder, batch_size, first=0, count=None):
             iterating).
     """
     info = records.load_info(folder)
-    fields.require_images(info)
+    records.require_images(info)
 
     def image(record):
         return records.decode_image(record["image"], info.resolution)
@@ -177,7 +177,7 @@ def iterate_images(folder, batch_size, first=0, count=None):
 def iterate_moments(folder, batch_size, first=0, count=None):
     """As `iterate_images`, for the moments float32 (b, S, S, 2C) of a set of latents."""
     info = records.load_info(folder)
-    fields.require_latents(info)
+    records.require_latents(info)
 
     def moments(record):
         return records.decode_moments(record["moments"], info.latents)

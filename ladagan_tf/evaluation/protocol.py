@@ -4,13 +4,14 @@ import dataclasses
 import json
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure
-from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import collect, reference
 from ladagan_tf.evaluation.images import Images
+from ladagan_tf.files import atomic_path
 from ladagan_tf.runs.environment import environment
 
 PUBLISHABLE_IMAGES = 50_000
@@ -200,3 +201,29 @@ def write(records, path, classes=()):
 
 def _plain(value):
     return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def class_chart(path, classes, real_counts, generated_counts):
+    """Draws the share of every class among real and generated images, as a PNG.
+
+    Args:
+        path: file to write, atomically.
+        classes: sequence of C names.
+        real_counts, generated_counts: (C,) images per class.
+    """
+    rows = np.arange(len(classes))
+    figure = Figure(figsize=(7, 1 + 0.22 * len(classes)), layout="constrained")
+    axes = figure.subplots()
+    for offset, counts, label, colour in (
+        (-0.2, real_counts, "real", "#7a8aa0"),
+        (0.2, generated_counts, "generated", "#d1603d"),
+    ):
+        share = 100 * np.asarray(counts) / np.sum(counts)
+        axes.barh(rows + offset, share, 0.4, label=label, color=colour)
+    axes.set_yticks(rows, classes, fontsize=7)
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.set_xlabel("share of images, % (class by the classifier)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)

@@ -167,11 +167,13 @@ def signature(network):
 
 
 def load_saved_model(path):
+    """The SavedModel at a path as a function of arrays."""
     loaded = tf.saved_model.load(str(path))
     return lambda *inputs: loaded.serve(*(tf.convert_to_tensor(array) for array in inputs))
 
 
 def write_onnx(network, path):
+    """Writes a generator to a path as ONNX."""
     _teach_tf2onnx_erfc()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object in its patch
@@ -196,6 +198,7 @@ def _teach_tf2onnx_erfc():
 
 
 def load_onnx(path):
+    """The ONNX file at a path as a function of arrays, by onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -204,6 +207,7 @@ def load_onnx(path):
 
 
 def write_litert(network, path):
+    """Writes a generator to a path for LiteRT, with its built-in operators only."""
     network.export(
         str(path),
         format="litert",
@@ -215,6 +219,7 @@ def write_litert(network, path):
 
 
 def load_litert(path):
+    """The LiteRT file at a path as a function of arrays."""
     from ai_edge_litert.interpreter import Interpreter
 
     # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
@@ -224,6 +229,7 @@ def load_litert(path):
 
 
 def load_keras(path):
+    """The .keras file at a path as a function of arrays."""
     network = keras.saving.load_model(path, compile=False)
     return lambda *inputs: network(*inputs, training=False)
 

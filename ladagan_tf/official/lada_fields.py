@@ -17,12 +17,14 @@ def counts(value):
 
 
 def number(value):
+    """A float."""
     if isinstance(value, bool):
         raise ValueError(value)
     return float(value)
 
 
 def switch(value):
+    """A bool, as JSON or flags write it."""
     if str(value) not in ("True", "False"):
         raise ValueError(value)
     return str(value) == "True"

@@ -32,17 +32,20 @@ def dense_names(layer, prefix):
 
 
 def batch_norm_names(norm, prefix):
+    """Pairs of a `BatchNormalization`."""
     for part in BATCH_NORM:
         yield f"{prefix}/{part}", getattr(norm, part)
 
 
 def sln_names(norm, prefix):
+    """Pairs of a `SelfModulatedLayerNorm`."""
     yield from dense_names(norm.hidden, f"{prefix}/h")
     yield from dense_names(norm.scale, f"{prefix}/gamma")
     yield from dense_names(norm.shift, f"{prefix}/beta")
 
 
 def ladaformer_names(block, prefix):
+    """Pairs of a `Ladaformer`."""
     yield from attention_names(block.attention, f"{prefix}/attn")
     yield from dense_names(block.expand, f"{prefix}/mlp/layer_with_weights-0")
     yield from dense_names(block.contract, f"{prefix}/mlp/layer_with_weights-1")
@@ -55,6 +58,7 @@ def ladaformer_names(block, prefix):
 
 
 def down_block_names(block, prefix):
+    """Pairs of a `DownBlock`."""
     main, direct = f"{prefix}/main/layer_with_weights", f"{prefix}/direct/layer_with_weights"
     yield from dense_names(block.main_conv_1, f"{main}-0")
     yield from batch_norm_names(block.main_norm_1, f"{main}-1")

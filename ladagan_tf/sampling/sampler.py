@@ -59,6 +59,7 @@ class Sampler:
 
 
 def check_psi(psi):
+    """Raises InputError unless a truncation is from 0 to 1."""
     if not 0.0 <= psi <= 1.0:
         raise InputError(f"psi={psi:g}: give 0 (each class's mean) to 1 (no truncation)")
 

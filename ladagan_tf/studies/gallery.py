@@ -9,7 +9,7 @@ from ladagan_tf.pictures import MARGIN
 from ladagan_tf.runs import results
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.studies import outcome
-from ladagan_tf.studies.panels import small_multiples
+from ladagan_tf.studies.figures import small_multiples
 
 LINES = 4  # shown of a sample grid
 

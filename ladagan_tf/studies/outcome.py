@@ -142,6 +142,7 @@ def _diverged(row, metric, best, factor):
 
 
 def all_diverged(rung):
+    """Whether every run of a rung diverged: bool."""
     return all(rung.diverged)
 
 

@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems.lists import integers
+from ladagan_tf.systems import integers
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.

@@ -5,7 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
-from ladagan_tf.training.gradient_norms import BlockNorms, SpikeCounter, tensor_norms
+from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
     decay_of_halflife,
@@ -13,7 +13,6 @@ from ladagan_tf.training.step import (
     generator_gradients,
     update_average,
 )
-from ladagan_tf.training.window import Window
 
 # Streams of random numbers within one step. Evaluation and sampling use seeds of their own.
 DISCRIMINATOR_PHASE, GENERATOR_PHASE, BATCH_PHASE = 0, 1, 2
@@ -64,7 +63,7 @@ class AdversarialModel(keras.Model):
         averaged: a generator of the same sizes; its weights are set to `generator`'s.
         objective: what to minimise, e.g. `LadaObjective`.
         seed: int, all randomness of the steps derives from (seed, step).
-        spike_factor: float, see `gradient_norms.SpikeCounter`.
+        spike_factor: float, see `statistics.SpikeCounter`.
 
     `train_step` takes (what `data.pipeline` yields for the objective's `batch`, int32 labels (B,)).
     """

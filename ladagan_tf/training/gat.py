@@ -13,12 +13,12 @@ from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import losses
 from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.draws import Draw
-from ladagan_tf.training.latent_augment import (
+from ladagan_tf.training.latent_views import (
+    add_noise,
     augment_stages,
     color_means,
     latent_augmentation_draws,
 )
-from ladagan_tf.training.noise_guidance import add_noise
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
 BASE_WIDTH = 768  # at which learning rates are given

@@ -14,7 +14,7 @@ from ladagan_tf.models.features.classifier import LAST_SIDE
 from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.training.augment import translation
-from ladagan_tf.training.latent_augment import FLIP_RATE
+from ladagan_tf.training.latent_views import FLIP_RATE
 from ladagan_tf.weights import dinov2_weights
 from ladagan_tf.weights.keras_file import network_sha256
 

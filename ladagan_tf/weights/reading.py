@@ -1,17 +1,17 @@
 """Weight files of five formats as one dict of arrays; the content decides, not the suffix."""
 
 import hashlib
+import math
 import pathlib
 import zipfile
 
 import ml_dtypes  # noqa: F401 - names bfloat16 to NumPy, which safetensors needs
 import numpy as np
+import tensorflow as tf
 from safetensors.numpy import load_file
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.weights import torch_file
-from ladagan_tf.weights.damage import one_line_about
-from ladagan_tf.weights.frozen_graph import read_graph
 
 FORMATS = "PyTorch .pth/.pt, .safetensors, .npz or a frozen TensorFlow graph (.pb)"
 NPZ_EXPANSION = 100  # weights hardly compress; deflate could blow a file up a thousand times
@@ -118,3 +118,38 @@ def content_sha256(tensors):
         digest.update(f"{name}{array.shape}".encode())
         digest.update(array.tobytes())  # C order, whatever the strides
     return digest.hexdigest()
+
+
+# A Const may spell out one value for its whole shape, so it may be larger than the file says; but
+# not without bound.
+EXPANSION = 10
+
+
+def read_graph(path):
+    """Numeric `Const` nodes by name; the graph is only parsed, never imported.
+
+    Args:
+        path: pathlib.Path of a binary GraphDef.
+
+    Returns:
+        dict: node name -> array in the graph's layout (kernels HWIO); bfloat16 as float32.
+
+    Raises:
+        ValueError, TypeError or protobuf's DecodeError: for damaged files.
+    """
+    data = path.read_bytes()
+    budget = EXPANSION * len(data)  # bytes
+    arrays = {}
+    for node in tf.compat.v1.GraphDef.FromString(data).node:
+        if node.op != "Const":
+            continue
+        value = node.attr["value"].tensor
+        dtype = tf.dtypes.as_dtype(value.dtype)
+        if not (dtype.is_floating or dtype.is_integer or dtype.is_bool):
+            continue
+        budget -= dtype.size * math.prod(max(0, side.size) for side in value.tensor_shape.dim)
+        if budget < 0:
+            raise ValueError(f"constants up to {node.name} are far larger than the file")
+        array = tf.make_ndarray(value)
+        arrays[node.name] = array.astype("float32") if dtype == tf.bfloat16 else array
+    return arrays

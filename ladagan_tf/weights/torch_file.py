@@ -15,7 +15,7 @@ import zipfile
 
 import numpy as np
 
-from ladagan_tf.weights.damage import one_line_about
+from ladagan_tf.errors import one_line_about
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # a pickled magic number
@@ -168,10 +168,12 @@ def decode(raw, name):
 
 
 def byte_length(name, count):
+    """Bytes of a storage: its type's name and its number of values give an int."""
     return np.dtype(STORAGES[name]).itemsize * operator.index(count)
 
 
 def read_zip(path):
+    """The object in a file of PyTorch 1.6 or later, a zip."""
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         if any(member.compress_type != zipfile.ZIP_STORED for member in members):
@@ -199,6 +201,7 @@ def read_zip(path):
 
 
 def read_legacy(path):
+    """The object in a file of PyTorch before 1.6, a sequence of pickles."""
     stream = io.BytesIO(path.read_bytes())
     for _ in range(2):
         interpret(stream, None)  # magic number and protocol version

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import records, shards
+from ladagan_tf.data import preparation, records
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -59,7 +59,7 @@ def test_info_describes_the_set(fifty):
 
 @pytest.mark.parametrize(("count", "number"), [(10, 1), (10, 6), (7, 7)])
 def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, number):
-    writer = shards.ShardWriter(tmp_path, count, number)
+    writer = preparation.ShardWriter(tmp_path, count, number)
     for index in range(count):
         writer.write(b"%d" % index)
     written = writer.close()
@@ -70,8 +70,8 @@ def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, numb
 
 
 def test_shards_are_split_by_size_unless_a_number_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "_AUTO_SHARD_BYTES", 250)
-    writer = shards.ShardWriter(tmp_path, 10)
+    monkeypatch.setattr(preparation, "_AUTO_SHARD_BYTES", 250)
+    writer = preparation.ShardWriter(tmp_path, 10)
     for _ in range(10):
         writer.write(bytes(100))
     assert [shard.records for shard in writer.close()] == [3, 3, 3, 1]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from traced_products import multiply_adds
 
-from ladagan_tf.cost.decoded import decoder_multiply_adds, report
+from ladagan_tf.cost.gat import decoded_report, decoder_multiply_adds
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 
 
@@ -15,7 +15,7 @@ def test_multiply_adds_are_those_of_the_traced_decoder(widths, resnets):
 
 
 def test_the_report_counts_generator_decoder_and_encoder_apart(tiny_gat):
-    text = report(tiny_gat)
+    text = decoded_report(tiny_gat)
     vae = tiny_gat.vae
     decoder = [w for w in vae.weights if "decoder" in w.path or "post_quant" in w.path]
     counts = [sum(int(np.prod(w.shape)) for w in part) for part in (vae.weights, decoder)]

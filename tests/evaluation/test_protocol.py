@@ -8,9 +8,9 @@ import pytest
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import images, protocol
-from ladagan_tf.evaluation.charts import class_chart
 from ladagan_tf.evaluation.collection import Collected
 from ladagan_tf.evaluation.features import classifier
+from ladagan_tf.evaluation.protocol import class_chart
 from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.sampling.image_files import sample_archive
 

@@ -5,7 +5,7 @@ import pytest
 from study_rows import LAYERS, row
 
 from ladagan_tf import pictures
-from ladagan_tf.studies import figures, gallery, gradient_figures
+from ladagan_tf.studies import figures, gallery
 
 SYSTEMS = ("Lada", "Lada without convolutions, ViTGAN modulation", "Swin")
 
@@ -79,7 +79,7 @@ def test_a_layer_that_a_system_lacks_is_left_blank(rows):
 
 
 def test_layers_of_all_systems_come_in_the_order_of_their_networks():
-    merged = gradient_figures._merged([["a", "c", "e"], ["a", "b", "c"], ["c", "d", "e", "f"]])
+    merged = figures._merged([["a", "c", "e"], ["a", "b", "c"], ["c", "d", "e", "f"]])
     assert merged == ["a", "b", "c", "d", "e", "f"]
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.training.gradient_norms import SPIKE_WINDOW, BlockNorms, SpikeCounter, tensor_norms
+from ladagan_tf.training.statistics import SPIKE_WINDOW, BlockNorms, SpikeCounter, tensor_norms
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ladagan_tf.training.latent_augment import (
+from ladagan_tf.training.latent_views import (
     augment_stages,
     color_means,
     latent_augmentation_draws,

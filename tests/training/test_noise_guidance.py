@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ladagan_tf.training.noise_guidance import add_noise, noise_levels
+from ladagan_tf.training.latent_views import add_noise, noise_levels
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ladagan_tf.training.window import Window
+from ladagan_tf.training.statistics import Window
 
 
 @pytest.fixture

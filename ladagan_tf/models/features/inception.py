@@ -44,6 +44,7 @@ DOWN = Pool(ops.max_pool, 2, "valid")
 
 
 def conv(name, filters, height=1, width=None):
+    """A convolution of stride 1, `height` x `width`, square unless told otherwise."""
     return Conv(name, filters, (height, width or height))
 
 
@@ -56,6 +57,7 @@ def down(name, filters):
 
 
 def block_35(pool_filters):
+    """A block on the 35 x 35 grid."""
     return (
         conv("branch1x1", 64),
         [conv("branch5x5_1", 48), conv("branch5x5_2", 64, 5)],
@@ -65,6 +67,7 @@ def block_35(pool_filters):
 
 
 def block_17(n):
+    """A block on the 17 x 17 grid, `n` channels inside its chains."""
     return (
         conv("branch1x1", 192),
         [conv("branch7x7_1", n), conv("branch7x7_2", n, 1, 7), conv("branch7x7_3", 192, 7, 1)],
@@ -80,6 +83,8 @@ def block_17(n):
 
 
 def block_8(pool):
+    """A block on the 8 x 8 grid with this kind of pool."""
+
     def split(name):
         return conv(f"{name}a", 384, 1, 3), conv(f"{name}b", 384, 3, 1)
 

@@ -13,6 +13,7 @@ EQUAL_MULTIPLIER = 0.01
 
 
 def at_least_float32(dtype):
+    """The name of a dtype, or float32 if it has fewer bits."""
     return keras.backend.result_type(dtype, "float32")
 
 

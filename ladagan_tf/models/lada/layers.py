@@ -10,6 +10,7 @@ LEAKY_SLOPE = 0.2
 
 
 def leaky_relu(x):
+    """max(x, 0.2 x), of any shape."""
     return ops.leaky_relu(x, LEAKY_SLOPE)
 
 

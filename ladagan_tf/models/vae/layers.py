@@ -11,6 +11,7 @@ EPSILON = 1e-6
 
 
 def conv(filters, size, dtype, name, strides=1, padding="same"):
+    """A square convolution with bias, in Keras's own initialisation: weights are loaded."""
     return keras.layers.Conv2D(
         filters, size, strides=strides, padding=padding, dtype=dtype, name=name
     )
