@@ -69,7 +69,7 @@ def resolve_system():
 
 
 def convert_back(as_keras):
-    """A run in the authors' format; `as_keras`: whether --out is a .keras file, which is refused."""
+    """A run in the authors' format; `as_keras`: whether --out ends in .keras."""
     if as_keras or FLAGS.official:
         raise InputError(
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
