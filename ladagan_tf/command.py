@@ -23,8 +23,13 @@ def parse(verb, parser=app.parse_flags_with_usage):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # --help shows them
     app.define_help_flags()
     with one_line_errors():
-        if extra := parser(sys.argv)[1:]:
-            raise InputError(f"unexpected argument {extra[0]!r}; only --flags are accepted")
+        refuse_arguments(parser(sys.argv)[1:])
+
+
+def refuse_arguments(rest):
+    """Raises InputError if `rest`, a list of what is no flag, holds anything."""
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}; only --flags are accepted")
 
 
 def run(main):

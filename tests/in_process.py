@@ -5,7 +5,8 @@ import contextlib
 import pytest
 from absl import flags
 
-from ladagan_tf.command import run
+from ladagan_tf.command import refuse_arguments, run
+from ladagan_tf.errors import one_line_errors
 
 
 @contextlib.contextmanager
@@ -19,7 +20,9 @@ def command(module, define):
         values.unparse_flags()
         for name in set(values) - others:
             values[name].unparse()
-        assert values([module.__name__, *map(str, arguments)])[1:] == []
+        rest = values([module.__name__, *map(str, arguments)])[1:]
+        with one_line_errors():
+            refuse_arguments(rest)
         run(module.main)
 
     try:

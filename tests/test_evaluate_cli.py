@@ -25,7 +25,8 @@ sys.path.append("tests")
 from absl import flags
 from absl.testing import flagsaver
 import evaluate
-from ladagan_tf.command import run
+from ladagan_tf.command import refuse_arguments, run
+from ladagan_tf.errors import one_line_errors
 from ladagan_tf.flags import evaluate as evaluate_flags
 from paper_sizes import zero_weights
 evaluate_flags.define()
@@ -37,7 +38,9 @@ for name, arguments in json.load(sys.stdin).items():
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(error),
     ):
         try:
-            flags.FLAGS(["evaluate.py", *arguments])
+            rest = flags.FLAGS(["evaluate.py", *arguments])[1:]
+            with one_line_errors():
+                refuse_arguments(rest)
             run(evaluate.main)
         except SystemExit as stop:
             status = stop.code

@@ -33,10 +33,9 @@ NEUTRAL = [
 # repetitions too, and micro-batches for their 15 seconds.
 LEFT_OUT = "micro_batches or start or config or refuse or 4-True or float64-1e-06"
 STEP = (
-    "autodiff", "losses", "augment", "draws", "lada", "latent_augment", "noise_guidance", "gat",
-    "step",
+    "autodiff", "losses", "augment", "draws", "lada", "latent_views", "gat", "step",
 )  # fmt: skip
-NETWORKS_AND_STEP = ["models.ladagan", "models.gat", "models.vae"]
+NETWORKS_AND_STEP = ["models.registered"]
 NETWORKS_AND_STEP += [f"training.{name}" for name in STEP]
 
 pytestmark = pytest.mark.skipif(

@@ -74,7 +74,7 @@ def test_the_card_of_a_gat_tells_its_autoencoder_and_how_psi_counts(tiny_gat_run
     source = opening.open_run(tiny_gat_run)
     text = written(tmp_path, source, FILES, RunDirectory(tiny_gat_run))
     for part in (
-        "# gat 16 x 16",
+        "# GAT 16 x 16",
         "for each of 3 classes",
         "latent_size: 4",
         "widths: 8, 8",
