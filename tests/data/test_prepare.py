@@ -1,6 +1,7 @@
 """Preparing a set: from the function, and from the command line."""
 
 import concurrent.futures
+import io
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -79,23 +81,44 @@ def test_the_content_hash_depends_on_pixels_and_labels(tmp_path):
     assert len(hashes) == 4
 
 
-def test_real_artwork_is_prepared_with_its_class_counts(shared, tmp_path):
-    info = prepare(str(shared("data/emoji64.zip")), tmp_path / "emoji", resolution=32, workers=2)
-    assert info.count == 3781 and not info.skipped
+def _artwork(mode):
+    """16 x 16: transparent above; below on the left 20 % opaque, on the right opaque."""
+    colours = {"RGBA": (200, 0, 100), "LA": (100,)}
+    if mode == "P":
+        image = Image.new("P", (16, 16), 5)
+        image.putpalette([0, 50, 200] * 8)  # only their opacity tells entries 5, 6 and 7 apart
+        image.paste(6, (0, 8, 8, 16))
+        image.paste(7, (8, 8, 16, 16))
+        options = {"transparency": bytes([255] * 5 + [0, 51, 255])}
+    else:
+        image, options = Image.new(mode, (16, 16), (*colours[mode], 0)), {}
+        image.paste((*colours[mode], 51), (0, 8, 8, 16))
+        image.paste((*colours[mode], 255), (8, 8, 16, 16))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def test_artwork_in_a_zip_is_prepared_with_its_class_counts(tmp_path):
+    with zipfile.ZipFile(tmp_path / "art.zip", "w") as art:
+        for label, mode, count in (("faces", "RGBA", 40), ("flags", "LA", 6), ("signs", "P", 4)):
+            for i in range(count):
+                art.writestr(f"{label}/{i}.png", _artwork(mode))
+    info = prepare(
+        str(tmp_path / "art.zip"), tmp_path / "art", resolution=8, resize_filter="box", workers=2
+    )
+    assert info.count == 50 and not info.skipped
     assert dict(zip(info.classes, info.class_counts, strict=True)) == {
-        "activities": 85,
-        "animals-nature": 159,
-        "flags": 270,
-        "food-drink": 131,
-        "objects": 264,
-        "people-body": 2261,
-        "smileys-emotion": 169,
-        "symbols": 224,
-        "travel-places": 218,
-    }
-    images, labels = next(pipeline.iterate_images(info.folder, 512))
-    assert np.mean(images[:, 0, 0] == 255) > 0.8, "transparent corners are white"
-    assert len(set(labels)) == 9, "the first images on disk are a sample of every class"
+        "faces": 40, "flags": 6, "signs": 4
+    }  # fmt: skip
+    images, labels = next(pipeline.iterate_images(info.folder, 50))
+    assert (images[:, :4] == 255).all(), "the background, white, shows where nothing is"
+    fifths = [(244, 204, 224), (224, 224, 224), (204, 214, 244)]  # 0.2 colour + 0.8 white
+    opaque = [(200, 0, 100), (100, 100, 100), (0, 50, 200)]
+    for label in range(3):
+        assert (images[labels == label, 4:, :4] == fifths[label]).all()
+        assert (images[labels == label, 4:, 4:] == opaque[label]).all()
+    assert len(set(labels[:25])) == 3, "the first images on disk are a sample of every class"
 
 
 def test_images_without_classes_have_label_minus_one(tmp_path):
