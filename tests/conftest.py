@@ -1,42 +1,38 @@
-"""Options and the one place that knows where recorded fixtures and sample data live."""
+"""Options, and the recorded sets as fixtures."""
 
-import pathlib
-
+import golden_sets
 import pytest
-
-SHARED = pathlib.Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_addoption(parser):
     # Not `--fixtures`: pytest has a flag of that name, which takes no value and cannot be replaced.
-    parser.addoption("--fixtures-dir", default=None, help="folder of recorded parity arrays")
+    parser.addoption("--fixtures-dir", default=None, help="folder of another recorded set")
 
 
 @pytest.fixture(scope="session")
-def shared():
-    """`shared("fixtures/ladagan")` is a path beside the project, or the test is skipped."""
-
-    def find(relative):
-        path = SHARED / relative
-        if not path.exists():
-            pytest.skip(f"{path} is not here: this test reads data kept beside the project")
-        return path
-
-    return find
+def fixtures_dir(pytestconfig):
+    """Folder of LadaGAN's recorded arrays: `--fixtures-dir=DIR`, else tests/golden/ladagan."""
+    return golden_sets.find(pytestconfig, "ladagan")
 
 
 @pytest.fixture(scope="session")
-def fixtures_dir(request, shared):
-    """Folder of LadaGAN parity arrays: `--fixtures-dir=DIR`, else the recorded set."""
-    option = request.config.getoption("--fixtures-dir")
-    return pathlib.Path(option) if option else shared("fixtures/ladagan")
+def gat_dir(pytestconfig):
+    """Folder of GAT's recorded arrays: `--fixtures-dir=DIR`, else tests/golden/gat."""
+    return golden_sets.find(pytestconfig, "gat")
 
 
 @pytest.fixture(scope="session")
-def oracle_dir(request, shared):
-    """Folder of the numerical oracle: `--fixtures-dir=DIR`, else the recorded set."""
-    option = request.config.getoption("--fixtures-dir")
-    return pathlib.Path(option) if option else shared("fixtures/oracle")
+def oracle_dir(pytestconfig):
+    """Folder of the numerical oracle: `--fixtures-dir=DIR`, else tests/golden/oracle."""
+    return golden_sets.find(pytestconfig, "oracle")
+
+
+@pytest.fixture(scope="session")
+def gat_checkpoint(tmp_path_factory):
+    """An official training checkpoint of GAT, with the weights of tests/golden/gat."""
+    path = tmp_path_factory.mktemp("official") / "latest.pt"
+    golden_sets.fill_checkpoint(path)
+    return path
 
 
 @pytest.fixture(scope="session")

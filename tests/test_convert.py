@@ -9,6 +9,7 @@ import json
 import pathlib
 import shutil
 
+import golden_sets
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,16 +23,12 @@ from ladagan_tf.official.lada_names import discriminator_names, generator_names
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.sampling import opening
 
-RECORDED = (
-    pathlib.Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "ladagan_checkpoint"
-)
 TOLERANCE = 1e-5
 
 
 def pytest_generate_tests(metafunc):
-    option = metafunc.config.getoption("--fixtures-dir")
-    folders = sorted(pathlib.Path(option or RECORDED).glob("ckpt_*"))
     if "folder" in metafunc.fixturenames:
+        folders = sorted(golden_sets.find(metafunc.config, "ladagan_checkpoint").glob("ckpt_*"))
         metafunc.parametrize("folder", folders, ids=lambda path: path.name)
 
 
@@ -91,6 +88,35 @@ def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
     assert_close(
         discriminator(expected["ema_image"]), expected["d_logits_of_ema_image"], "discriminator"
     )
+
+
+def test_networks_of_64_pixels_give_the_recorded_outputs(tmp_path):
+    """From a folder made of recorded weights: G's go to the averaged generator, half to G."""
+    recorded = golden_sets.GOLDEN / "ladagan"
+    meta = json.loads((recorded / "meta.json").read_text())
+    weights = {}
+    for name in ("models_32", "models_64"):  # the second holds what differs from the first
+        with np.load(recorded / f"{name}.npz") as file:
+            weights |= dict(file)
+    arrays = {"n_images": np.int32(800)}
+    for name in meta["variables"]["models_64"]:
+        arrays[name] = weights[name]
+        if name.startswith("generator/"):
+            arrays |= {f"ema_{name}": weights[name], name: 0.5 * weights[name]}
+    config = {"img_size": 64, "batch_size": 2, **meta["config"]}
+    config["d_enc_dim"] = meta["d_enc_dim"]["64"]
+    official_folder.write_folder(tmp_path, config, arrays)
+    z, images = weights["in/z"], weights["out/g_image"]
+    averaged, maps = official_runs.open_official(tmp_path).attention_maps(z)
+    assert_close(averaged, images, "averaged generator")
+    for side, attention in zip((8, 16, 32), maps, strict=True):
+        assert_close(attention, weights[f"out/g_attn_{side}"], f"attention {side}")
+    generator = official_runs.open_official(tmp_path, "generator")
+    assert np.max(np.abs(generator(z) - images)) > 0.01
+    discriminator = official_runs.open_official(tmp_path, "discriminator")
+    for kind, given in (("real", weights["in/images"]), ("fake", images)):
+        logits = weights[f"out/d_logits_{kind}_inference"]  # up to 10
+        np.testing.assert_allclose(discriminator(given), logits, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_every_value_goes_there_and_back(folder, tmp_path):

@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+from golden_sets import GOLDEN
 from in_process import command, error_line
 from train_processes import start_each
 
@@ -20,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def checkpoint_folder(shared):
-    return shared("fixtures/ladagan_checkpoint") / "ckpt_32"
+def checkpoint_folder():
+    return GOLDEN / "ladagan_checkpoint" / "ckpt_32"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from golden_sets import GOLDEN
 from safetensors.numpy import load_file, save_file
 from train_processes import PARTS
 
@@ -20,7 +21,7 @@ from ladagan_tf.sampling import opening
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.torch_file import read_torch
 
-TOLERANCE = 1e-4  # of the fixture's README
+TOLERANCE = 1e-4  # of tests/golden/README.md
 ADAM = {"beta1": "0.0", "beta2": "0.99", "epsilon": "1e-08", "g_lr": "0.0002", "d_lr": "0.0002"}
 VAE = {"widths": (8, 8), "resnets": 1, "groups": 4}
 
@@ -44,10 +45,10 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def recorded(shared):
-    arrays = [dict(np.load(shared(f"fixtures/gat/A_{name}.npz"))) for name in ("inputs", "outputs")]
-    folder = shared("fixtures/gat_checkpoint")
-    return Recorded(folder / "latest.pt", json.loads((folder / "about.json").read_text()), *arrays)
+def recorded(gat_checkpoint):
+    about = json.loads((GOLDEN / "gat_checkpoint" / "about.json").read_text())
+    arrays = [dict(np.load(GOLDEN / "gat" / f"A_{name}.npz")) for name in ("inputs", "outputs")]
+    return Recorded(gat_checkpoint, about, *arrays)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Numbers against an oracle computed by other people's libraries (fixtures/oracle/README.md).
+"""Numbers against an oracle computed by other people's libraries (tests/golden/README.md).
 
 One file, because one command checks another set of the same layout:
 pytest tests/test_oracle.py --fixtures-dir=DIR
@@ -69,12 +69,6 @@ def test_inception_features_are_the_oracles(features, stored, tap, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("tap", ["2048", "logits"])
-def test_inception_features_are_those_of_float64(features, stored, tap, size):
-    close(features[size][tap], stored[f"feat_{tap}_f64_{size}"], atol=1e-5)
-
-
-@pytest.mark.parametrize("size", SIZES)
 def test_the_half_pixel_resize_of_pytorch_fid_shows(features, stored, size):
     difference = np.abs(features[size]["2048"] - stored[f"pytorchfid_2048_{size}"])
     assert 1e-3 < np.max(difference) < 2e-2
@@ -102,7 +96,6 @@ def test_resized_images_have_the_oracles_bits(stored, size):
     image = tf.cast(stored[f"images_{size}"][:1], tf.float32)
     resized = resize_bilinear_tf1(image, 299, 299)[0].numpy()
     same = np.testing.assert_array_equal
-    same(resized[..., 0], stored[f"resize299_{size}_0_c0"])
     same(resized[::7, ::7], stored[f"resize299_{size}_0_stride7"])
     same(resized[-16:, -16:], stored[f"resize299_{size}_0_corner"])
     scaled = (resized - 128) * np.float32(0.0078125)

@@ -1,4 +1,4 @@
-"""The SD-1.x autoencoder against diffusers' numbers (fixtures/oracle/README.md, section 3).
+"""The SD-1.x autoencoder against diffusers' numbers (tests/golden/README.md).
 
 pytest tests/test_oracle_vae.py --fixtures-dir=DIR checks another set of the same layout.
 """

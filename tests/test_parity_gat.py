@@ -1,4 +1,5 @@
-"""Every recorded array of the official GAT networks is reproduced (tolerances: fixtures' README).
+"""Every recorded array of the official GAT networks is reproduced (tolerances:
+tests/golden/README.md).
 
     python -m pytest tests/test_parity_gat.py --fixtures-dir=DIR
 
@@ -8,11 +9,11 @@ ours are NHWC.
 
 import functools
 import json
-import pathlib
 import re
 
 import numpy as np
 import pytest
+from golden_sets import GOLDEN
 from keras import ops
 
 from ladagan_tf.errors import InputError
@@ -55,9 +56,8 @@ class Recorded:
 
 
 @pytest.fixture(scope="module")
-def recorded(request, shared):
-    option = request.config.getoption("--fixtures-dir")
-    return Recorded(pathlib.Path(option) if option else shared("fixtures/gat"))
+def recorded(gat_dir):
+    return Recorded(gat_dir)
 
 
 def number(tensor):
@@ -265,16 +265,10 @@ def test_rotation_leaves_the_cls_token_alone(recorded):
 # -------------------------------------------------------------------------- official checkpoint
 
 
-@pytest.fixture(scope="module")
-def checkpoint_file(shared):
-    return shared("fixtures/gat_checkpoint/latest.pt")
-
-
-def test_official_checkpoint_gives_the_recorded_outputs(recorded, checkpoint_file):
-    about = json.loads((checkpoint_file.parent / "about.json").read_text())
-    if about["config"]["G"] != recorded.meta["config"]["A"]["G"]:
-        pytest.skip("the checkpoint holds the weights of another set")
-    found = read_checkpoint(checkpoint_file)
+def test_official_checkpoint_gives_the_recorded_outputs(gat_checkpoint):
+    about = json.loads((GOLDEN / "gat_checkpoint" / "about.json").read_text())
+    recorded = Recorded(GOLDEN / "gat")  # whose weights it holds, whatever set is tested beside
+    found = read_checkpoint(gat_checkpoint)
     assert found["steps"] == about["steps"]
     assert isinstance(found["args"], dict) and "model" in found["args"]
     arrays, inputs = recorded.arrays("A_outputs"), recorded.arrays("A_inputs")

@@ -1,10 +1,8 @@
-"""GAT's step against arrays recorded from the official code (fixtures/gat/README.md).
+"""GAT's step against arrays recorded from the official code (tests/golden/README.md).
 
 Sizes come from config.json, so another set of the same layout passes unchanged:
 pytest tests/test_parity_gat_step.py --fixtures-dir=DIR
 """
-
-import pathlib
 
 import keras
 import numpy as np
@@ -31,17 +29,11 @@ AUGMENTATION = {  # ours: theirs
 
 
 @pytest.fixture(scope="module")
-def folder(request, shared):
-    option = request.config.getoption("--fixtures-dir")
-    return pathlib.Path(option) if option else shared("fixtures/gat")
-
-
-@pytest.fixture(scope="module")
-def recorded(folder):
+def recorded(gat_dir):
     """Inputs and outputs of set A in one dict."""
     found = {}
     for name in ("A_inputs", "A_outputs"):
-        with np.load(folder / f"{name}.npz") as arrays:
+        with np.load(gat_dir / f"{name}.npz") as arrays:
             found |= dict(arrays)
     return found
 
@@ -64,8 +56,8 @@ def noise(recorded, name):
     return stages_of(recorded[name][::-1])  # recorded in draw order, the cleanest level first
 
 
-def test_noise_levels(folder):
-    with np.load(folder / "units.npz") as units:
+def test_noise_levels(gat_dir):
+    with np.load(gat_dir / "units.npz") as units:
         np.testing.assert_allclose(noise_levels(len(units["mng_t"])), units["mng_t"], atol=1e-7)
 
 
@@ -102,11 +94,11 @@ def test_perturbed_copies_share_augmentation_means_and_noise(recorded, penalty, 
 class Arrays:
     """The networks of set A with their recorded weights, and draws by their recorded names."""
 
-    def __init__(self, folder, recorded):
-        self.folder, self.recorded = folder, recorded
+    def __init__(self, gat_dir, recorded):
+        self.gat_dir, self.recorded = gat_dir, recorded
 
     def network(self, which, **options):
-        with np.load(self.folder / f"A_weights_{which}.npz") as weights:
+        with np.load(self.gat_dir / f"A_weights_{which}.npz") as weights:
             return network_of(dict(weights), **options)
 
     def objective(self, generator, **changes):
@@ -133,8 +125,8 @@ class Arrays:
 
 
 @pytest.fixture(scope="module")
-def arrays(folder, recorded):
-    return Arrays(folder, recorded)
+def arrays(gat_dir, recorded):
+    return Arrays(gat_dir, recorded)
 
 
 @pytest.fixture(scope="module")
@@ -182,18 +174,18 @@ def test_the_discriminators_loss_and_its_parts(arrays, batch, recorded, teacher)
         np.testing.assert_allclose(parts["alignment"], expected, atol=1e-4)
 
 
-def test_the_discriminators_gradients(arrays, batch, recorded, folder):
+def test_the_discriminators_gradients(arrays, batch, recorded, gat_dir):
     generator, discriminator = arrays.network("G"), arrays.network("D", trainable_positions=True)
     gradients, _ = discriminator_gradients(
         arrays.objective(generator), generator, discriminator, batch, arrays.draws("D", recorded)
     )
     norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
     np.testing.assert_allclose(norm, recorded["Dstep_grad_norm"], rtol=1e-3)
-    with np.load(folder / "A_grads_D.npz") as expected:
+    with np.load(gat_dir / "A_grads_D.npz") as expected:
         assert_gradients(discriminator, gradients, dict(expected))
 
 
-def test_the_generators_loss_gradients_and_mean_styles(arrays, batch, recorded, folder):
+def test_the_generators_loss_gradients_and_mean_styles(arrays, batch, recorded, gat_dir):
     generator, discriminator = arrays.network("G", trainable_positions=True), arrays.network("D")
     np.testing.assert_allclose(generator.mean_style, recorded["w_avg_before"], atol=1e-6)
     objective, draws = arrays.objective(generator), arrays.draws("G", recorded)
@@ -203,7 +195,7 @@ def test_the_generators_loss_gradients_and_mean_styles(arrays, batch, recorded, 
     np.testing.assert_allclose(generator.mean_style, recorded["w_avg_after"], atol=1e-5)
     norm = np.sqrt(sum(np.sum(np.square(g)) for g in gradients))
     np.testing.assert_allclose(norm, recorded["Gstep_grad_norm"], rtol=1e-3)
-    with np.load(folder / "A_grads_G.npz") as expected:
+    with np.load(gat_dir / "A_grads_G.npz") as expected:
         assert_gradients(generator, gradients, dict(expected))
 
 
@@ -218,8 +210,8 @@ def test_the_exact_penalties_are_the_recorded_squared_norms(arrays, batch, recor
 
 
 @pytest.mark.parametrize("positions", ["trained", "frozen"])
-def test_two_iterations_of_the_official_loop(arrays, recorded, folder, positions):
-    with np.load(folder / "A_loop.npz") as stored:
+def test_two_iterations_of_the_official_loop(arrays, recorded, gat_dir, positions):
+    with np.load(gat_dir / "A_loop.npz") as stored:
         loop = dict(stored)
     trained = {"trainable_positions": positions == "trained"}
     generator, averaged = (arrays.network("G", **trained) for _ in range(2))

@@ -3,8 +3,6 @@
 python -m pytest tests/test_parity_gat_units.py --fixtures-dir=DIR reads another set of the layout.
 """
 
-import pathlib
-
 import keras
 import numpy as np
 import pytest
@@ -21,14 +19,8 @@ SHOWN = 16  # every 16th pixel of what the teacher saw is recorded
 
 
 @pytest.fixture(scope="module")
-def folder(request, shared):
-    option = request.config.getoption("--fixtures-dir")
-    return pathlib.Path(option) if option else shared("fixtures/gat")
-
-
-@pytest.fixture(scope="module")
-def units(folder):
-    with np.load(folder / "units.npz") as arrays:
+def units(gat_dir):
+    with np.load(gat_dir / "units.npz") as arrays:
         return dict(arrays)
 
 
@@ -50,14 +42,14 @@ def test_the_teachers_preprocessing(units):
     np.testing.assert_allclose(shown, nhwc(units["dino_out_stride8"]), atol=TOLERANCE)
 
 
-def test_the_teachers_view_of_augmented_samples(folder):
+def test_the_teachers_view_of_augmented_samples(gat_dir):
     """Shifted as the official code has it, by latent / image, and mirrored with the latent."""
 
     class Network:
         features, grid, side = 1, 16, dinov2.SIDE
         prepared = staticmethod(dinov2.prepared)
 
-    with np.load(folder / "A_inputs.npz") as given, np.load(folder / "A_outputs.npz") as expected:
+    with np.load(gat_dir / "A_inputs.npz") as given, np.load(gat_dir / "A_outputs.npz") as expected:
         names = {"shift_rows": "tx", "shift_columns": "ty", "flipped": "flip_u"}
         draws = {ours: given[f"D_aug_real_{theirs}"] for ours, theirs in names.items()}
         raw, size = nhwc(given["raw"]), given["real"].shape[-1]

@@ -1,4 +1,5 @@
-"""Every recorded array of the official LadaGAN code is reproduced (tolerances: fixtures' README).
+"""Every recorded array of the official LadaGAN code is reproduced (tolerances:
+tests/golden/README.md).
 
     python -m pytest tests/test_parity_ladagan.py --fixtures-dir=DIR
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from golden_sets import GOLDEN
 from handmade import one_tensor, torch_zip
 
 from ladagan_tf.weights.reading import read_weights
@@ -38,14 +39,13 @@ def test_bfloat16_storages_become_float32(tmp_path):
     np.testing.assert_array_equal(tensor, [1.0, -2.5, 3.140625, 0.0])
 
 
-def test_a_gat_training_checkpoint_is_read_whole(shared):
-    folder = shared("fixtures/gat_checkpoint")
-    about = json.loads((folder / "about.json").read_text())
-    tree = read_torch(folder / "latest.pt")
+def test_a_gat_training_checkpoint_is_read_whole(gat_checkpoint):
+    about = json.loads((GOLDEN / "gat_checkpoint" / "about.json").read_text())
+    tree = read_torch(gat_checkpoint)
     assert tree["steps"] == about["steps"]
     assert isinstance(tree["args"], dict) and tree["args"]
     assert tree["generator"].keys() == tree["ema"].keys()
-    tensors = read_weights(folder / "latest.pt")
+    tensors = read_weights(gat_checkpoint)
     name = "generator.x_embedder.proj.weight"
     np.testing.assert_array_equal(tensors[name], tree["generator"]["x_embedder.proj.weight"])
     average = tensors[name.replace("generator", "ema")]
