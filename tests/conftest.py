@@ -1,12 +1,46 @@
-"""Options, and the recorded sets as fixtures."""
+"""Options, the recorded sets as fixtures, and the guard that no proof is skipped unnoticed."""
+
+import re
 
 import golden_sets
 import pytest
+
+# What a complete environment may lack: a machine's abilities, and a browser.
+EXPECTED_SKIPS = re.compile("no Chromium|Linux limits cores by process")
+unexpected_skips = {}  # node to reason; with pytest-xdist every worker collects, and reports it
 
 
 def pytest_addoption(parser):
     # Not `--fixtures`: pytest has a flag of that name, which takes no value and cannot be replaced.
     parser.addoption("--fixtures-dir", default=None, help="folder of another recorded set")
+    parser.addoption(
+        "--strict-skips",
+        action="store_true",
+        help="fail if anything is skipped for another reason than hardware or Chromium",
+    )
+
+
+# With pytest-xdist, workers send both kinds of reports to the process that decides and prints.
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2]
+        if not EXPECTED_SKIPS.search(reason):
+            unexpected_skips[report.nodeid] = reason
+
+
+pytest_collectreport = pytest_runtest_logreport  # a whole file may be skipped
+
+
+def pytest_sessionfinish(session):
+    if unexpected_skips and session.config.getoption("--strict-skips") and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if unexpected_skips and config.getoption("--strict-skips"):
+        terminalreporter.section("skipped, but neither for hardware nor for Chromium")
+        for node, reason in unexpected_skips.items():
+            terminalreporter.write_line(f"{node}: {reason}")
 
 
 @pytest.fixture(scope="session")
