@@ -18,13 +18,14 @@ import sys
 import tarfile
 import zlib
 
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.outputs import new_folder
+from ladagan_tf import command
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.files import new_folder
 
 FLAGS = flags.FLAGS
 NAME, VERSION = "emoji-datasource-google", "16.0.0"
@@ -88,25 +89,24 @@ def content_sha256(images):
     return digest.hexdigest()
 
 
-def main(argv):
-    with one_line_errors():
-        if len(argv) > 1:
-            raise InputError(f"unexpected argument {argv[1]!r}; only --flags are accepted")
-        if FLAGS.size not in (*SHEETS, 64):
-            raise InputError(f"--size={FLAGS.size}: give 16, 20, 32 or 64")
-        try:
-            images = build_images(read_members(FLAGS.tarball, FLAGS.size), FLAGS.size)
-        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"--tarball={FLAGS.tarball}: it cannot be read ({reason})") from None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"--tarball={FLAGS.tarball}: not what `npm pack {NAME}@{VERSION}` writes ({error})"
-            ) from None
-        with new_folder(FLAGS.out) as folder:
-            for path, data in images.items():
-                (folder / path).parent.mkdir(exist_ok=True)
-                (folder / path).write_bytes(data)
+def main():
+    """Builds what the flags name."""
+    if FLAGS.size not in (*SHEETS, 64):
+        raise InputError(f"--size={FLAGS.size}: give 16, 20, 32 or 64")
+    try:
+        images = build_images(read_members(FLAGS.tarball, FLAGS.size), FLAGS.size)
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        why = getattr(error, "strerror", None) or reason(error)
+        raise InputError(f"--tarball={FLAGS.tarball}: it cannot be read ({why})") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"--tarball={FLAGS.tarball}: not what `npm pack {NAME}@{VERSION}` writes "
+            f"({reason(error)})"
+        ) from None
+    with new_folder(FLAGS.out) as folder:
+        for path, data in images.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(data)
     counts = collections.Counter(path.split("/")[0] for path in images)
     print(f"{FLAGS.out}: {len(images)} images of {FLAGS.size} pixels in {len(counts)} classes")
     print(", ".join(f"{label} {count}" for label, count in counts.most_common()))
@@ -116,5 +116,5 @@ def main(argv):
 
 
 if __name__ == "__main__":
-    define()
-    app.run(main)
+    command.parse(sys.modules[__name__])
+    command.run(main)

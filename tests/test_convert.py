@@ -105,15 +105,15 @@ def test_networks_of_64_pixels_give_the_recorded_outputs(tmp_path):
             arrays |= {f"ema_{name}": weights[name], name: 0.5 * weights[name]}
     config = {"img_size": 64, "batch_size": 2, **meta["config"]}
     config["d_enc_dim"] = meta["d_enc_dim"]["64"]
-    official_folder.write_folder(tmp_path, config, arrays)
+    lada_folder.write_folder(tmp_path, config, arrays)
     z, images = weights["in/z"], weights["out/g_image"]
-    averaged, maps = official_runs.open_official(tmp_path).attention_maps(z)
+    averaged, maps = lada_runs.open_official(tmp_path).attention_maps(z)
     assert_close(averaged, images, "averaged generator")
     for side, attention in zip((8, 16, 32), maps, strict=True):
         assert_close(attention, weights[f"out/g_attn_{side}"], f"attention {side}")
-    generator = official_runs.open_official(tmp_path, "generator")
+    generator = lada_runs.open_official(tmp_path, "generator")
     assert np.max(np.abs(generator(z) - images)) > 0.01
-    discriminator = official_runs.open_official(tmp_path, "discriminator")
+    discriminator = lada_runs.open_official(tmp_path, "discriminator")
     for kind, given in (("real", weights["in/images"]), ("fake", images)):
         logits = weights[f"out/d_logits_{kind}_inference"]  # up to 10
         np.testing.assert_allclose(discriminator(given), logits, rtol=TOLERANCE, atol=TOLERANCE)
