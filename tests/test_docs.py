@@ -1,0 +1,331 @@
+"""README and docs say what is there: command lines, configs, links and the saved help.
+
+Nothing of what they name is run. `python tests/test_docs.py` writes docs/commands/ and
+docs/commands.md anew, from the verbs' own `--help`.
+"""
+
+import ast
+import contextlib
+import io
+import os
+import pathlib
+import re
+import runpy
+import shlex
+import sys
+import unittest.mock
+
+import pytest
+from absl import app, flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+COMMANDS = ROOT / "docs" / "commands"
+INDEX = ROOT / "docs" / "commands.md"
+# Not what the site's build copies or writes there.
+DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdisjoint(p.parts))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+# ------------------------------------------------------------------------------------- verbs
+
+
+def verbs():
+    """Dict from a verb's name to its file, relative to the root: what is run as a command."""
+    found = {}
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("ladagan_tf/**/*.py")]:
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[-1] != "__main__" and parts[0] == "ladagan_tf" and len(parts) > 2:
+            continue
+        if '__name__ == "__main__"' in path.read_text():
+            name = ".".join(part for part in parts if part not in ("ladagan_tf", "__main__"))
+            found[name] = relative(path)
+    return dict(sorted(found.items()))
+
+
+VERBS = verbs()
+
+
+def with_flags_of(verb, act):
+    """What `act()` returns when the verb has defined its flags and is about to run."""
+    file, before, found = VERBS[verb], set(flags.FLAGS), []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.chdir(ROOT))
+        # Whatever a verb does at its end, it hands over to absl.
+        patched = unittest.mock.patch.object(app, "run", lambda *_, **__: found.append(act()))
+        stack.enter_context(patched)
+        if "set_visible_devices" in (ROOT / file).read_text():  # they are for all tests
+            stack.enter_context(unittest.mock.patch("tensorflow.config.set_visible_devices"))
+        try:
+            runpy.run_path(file, run_name="__main__")
+        finally:
+            flags.FLAGS.unparse_flags()
+            for name in set(flags.FLAGS) - before:
+                delattr(flags.FLAGS, name)
+    assert len(found) == 1, f"{file} does not end in absl's app.run"
+    return found[0]
+
+
+def help_of(verb):
+    """What `--help` prints, 80 columns wide as for a pipe, with the file's path from the root."""
+
+    def usage():
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            app.usage(shorthelp=True, writeto_stdout=True)
+        return printed.getvalue().strip("\n") + "\n"
+
+    return with_flags_of(verb, usage)
+
+
+def problems_of(verb, commands):
+    """Those (page, arguments) whose flags the verb does not accept, with what it says."""
+
+    def parse():
+        problems = []
+        for page, given in commands:
+            if not given or "--help" in given:  # named, not called
+                continue
+            # A study's file is a flagfile, which its command reads first.
+            studies = [a.replace("study=", "flagfile=", 1) for a in given if "-study=" in a]
+            flags.FLAGS.unparse_flags()
+            for name in flags.FLAGS:
+                flags.FLAGS[name].unparse()
+            try:
+                rest = flags.FLAGS([VERBS[verb], *studies, *given])[1:]
+                if rest:
+                    problems.append(f"{page}: {rest} is no flag")
+            except flags.Error as error:
+                problems.append(f"{page}: {shlex.join(given)}: {error}")
+        return problems
+
+    return with_flags_of(verb, parse)
+
+
+# -------------------------------------------------------------------------- commands of pages
+
+
+def blocks(text):
+    """Lines of fenced and indented blocks, and inline code that is a command."""
+    fenced = False
+    for line in text.splitlines():
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif fenced or line.startswith("    "):
+            yield line
+        else:
+            yield from re.findall(r"`(python [^`]+|pytest [^`]+)`", line)
+
+
+def commands_in(text):
+    """Every command of Python or pytest in a page, as a list of words."""
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(blocks(text)))
+    for line in joined.splitlines():
+        for part in line.split(" && "):
+            match = re.search(r"(?:^|\s)((?:python3?|pytest)(?: .*|$))", part)
+            if not match:
+                continue
+            try:
+                words = shlex.split(match[1], comments=True)
+            except ValueError:  # the last line of a quoted script
+                words = shlex.split(match[1].rstrip().removesuffix("'"), comments=True)
+            yield words
+
+
+COMMAND_LINES = [(relative(p), words) for p in PAGES for words in commands_in(p.read_text())]
+
+
+def target(words):
+    """(what it runs, its arguments): a verb, a file, "pytest", or None for what is not ours."""
+    if words[0] == "pytest":
+        return "pytest", words[1:]
+    if words[1:2] == ["-m"]:
+        module = words[2]
+        if module.split(".")[0] != "ladagan_tf":
+            return None, []
+        return module.removeprefix("ladagan_tf."), words[3:]
+    if words[1:2] in ([], ["-c"], ["-"]):
+        return None, []
+    return words[1], words[2:]
+
+
+def test_pages_have_commands_of_every_kind():
+    """Guards the search itself: a page's form may change so that nothing is found any more."""
+    kinds = [target(words)[0] for _, words in COMMAND_LINES]
+    for kind in ("train.py", "evaluate.py", "generate", "prepare", "study", "pytest"):
+        assert kinds.count(kind) >= 2, kind
+    assert len(kinds) > 60
+
+
+def test_commands_run_what_exists():
+    missing = []
+    for page, words in COMMAND_LINES:
+        what, _ = target(words)
+        if what and what != "pytest" and what not in VERBS and not (ROOT / what).is_file():
+            missing.append(f"{page}: {shlex.join(words)}")
+    assert not missing, "\n".join(missing)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_commands_have_flags_that_exist(verb):
+    ours = []
+    for page, words in COMMAND_LINES:
+        what, given = target(words)
+        if what in (verb, f"{verb}.py"):
+            ours.append((page, given))
+    problems = problems_of(verb, ours)
+    assert not problems, "\n".join(problems)
+
+
+def test_commands_of_scripts_have_flags_that_exist():
+    problems = []
+    for page, words in COMMAND_LINES:
+        what, given = target(words)
+        if not what or not what.startswith(("benchmarks/", "examples/")):
+            continue
+        known = flags_in(ROOT / what) if (ROOT / what).is_file() else ()
+        names = [re.match(r"--?(\w+)", word) for word in given]
+        problems += [f"{page}: {what} {n[0]}" for n in names if n and n[1] not in known]
+    assert not problems, "\n".join(problems)
+
+
+def flags_in(script):
+    """Names of the flags that a script defines itself, read without importing it."""
+    names = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func).rsplit(".", 1)[-1]
+            if called == "add_argument" or called.startswith("DEFINE_"):
+                names.add(str(node.args[0].value).lstrip("-"))
+    return names
+
+
+def test_commands_of_pytest_name_tests_and_options_that_exist(pytestconfig):
+    problems = []
+    for page, words in COMMAND_LINES:
+        what, given = target(words)
+        for word in given if what == "pytest" else ():
+            option = word.removeprefix("--").split("=")[0].replace("-", "_")
+            if word.startswith("--"):
+                known = hasattr(pytestconfig.option, option)
+            elif word.startswith("tests"):
+                known = any(ROOT.glob(word))
+            else:
+                known = True
+            problems += [] if known else [f"{page}: pytest {word}"]
+    assert not problems, "\n".join(problems)
+
+
+def test_configs_that_pages_name_exist():
+    missing = []
+    for page in PAGES:
+        for name in re.findall(r"configs/[\w/]+\.cfg", page.read_text()):
+            missing += [] if (ROOT / name).is_file() else [f"{relative(page)}: {name}"]
+    assert not missing, "\n".join(missing)
+
+
+# ------------------------------------------------------------------------------- links, pages
+
+
+def links(page):
+    """Relative links of a page outside its code blocks: (path or empty, anchor or empty)."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+    for link in LINK.findall(text):
+        if not re.match(r"[a-z]+:", link):
+            path, _, anchor = link.partition("#")
+            yield path, anchor
+
+
+def anchors(page):
+    """Anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.M)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_relative_links_resolve(page):
+    broken = []
+    for path, anchor in links(page):
+        linked = page.parent / path if path else page
+        if not linked.exists() or (anchor and anchor not in anchors(linked)):
+            broken.append(f"{path}#{anchor}" if anchor else path)
+    assert not broken, f"{relative(page)}: {broken}"
+
+
+def test_every_page_is_linked_from_the_readme_or_the_index():
+    entries = [ROOT / "README.md", ROOT / "docs" / "index.md"]
+    linked = {(page.parent / path).resolve() for page in entries for path, _ in links(page) if path}
+    missing = [p for p in DOCS if p not in linked and p.parent.parent != ROOT / "docs" / "studies"]
+    assert not [relative(p) for p in missing if p.name != "index.md"]
+
+
+def test_every_page_is_part_of_the_site():
+    index = ROOT / "docs" / "index.md"
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", index.read_text(), flags=re.S | re.M)
+    listed = {line for tree in trees for line in tree.splitlines()}
+    named = {str(p.relative_to(ROOT / "docs").with_suffix("")) for p in DOCS} - {"index"}
+    named |= {f"notebooks/{p.stem}" for p in ROOT.glob("notebooks/*.ipynb")}
+    assert not named - listed
+
+
+def test_the_readme_is_a_page_long():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+# --------------------------------------------------------------------------------- saved help
+
+
+def index_of_commands():
+    """docs/commands.md: every verb, what it does, and what its --help prints."""
+    lines = [
+        "# Commands",
+        "",
+        "What `--help` prints, saved; `python tests/test_docs.py` writes this page and the files",
+        "anew, and a test compares. Every verb also takes absl's own flags, such as `--flagfile`;",
+        "`--helpfull` lists them.",
+        "",
+    ]
+    for verb, file in VERBS.items():
+        command = file if "/" not in file else f"-m ladagan_tf.{verb}"
+        lines += [
+            f"## {verb}",
+            "",
+            f"`python {command} --help` ([{verb}.txt](commands/{verb}.txt))",
+            "",
+            f"```{{literalinclude}} commands/{verb}.txt",
+            ":language: text",
+            "```",
+            "",
+        ]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_saved_help_is_what_the_verb_says(verb):
+    again = "write it again: python tests/test_docs.py"
+    assert (COMMANDS / f"{verb}.txt").read_text() == help_of(verb), again
+
+
+def test_help_is_saved_of_every_verb_and_of_nothing_else():
+    again = "write it again: python tests/test_docs.py"
+    assert {p.name for p in COMMANDS.iterdir()} == {f"{verb}.txt" for verb in VERBS}, again
+    assert INDEX.read_text() == index_of_commands(), again
+
+
+def rewrite():
+    COMMANDS.mkdir(exist_ok=True)
+    for stale in COMMANDS.glob("*.txt"):
+        stale.unlink()
+    for verb in VERBS:
+        (COMMANDS / f"{verb}.txt").write_text(help_of(verb))
+    INDEX.write_text(index_of_commands())
+    print(f"{relative(COMMANDS)}: {', '.join(VERBS)}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.path.insert(0, str(ROOT))
+    rewrite()
