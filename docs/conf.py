@@ -5,6 +5,7 @@ is not imported.
 """
 
 import pathlib
+import re
 import shutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -21,6 +22,9 @@ shutil.copytree(ROOT / "notebooks", ROOT / "docs" / "notebooks", dirs_exist_ok=T
 nb_execution_mode = "off"  # a test executes them
 myst_heading_anchors = 3
 
+# "Returns:" says what, without a type before a colon.
+napoleon_custom_sections = [("Call arguments", "params_style"), "Returns"]
+
 autoapi_dirs = [str(ROOT / "ladagan_tf")]
 autoapi_root = "api"
 autoapi_add_toctree_entry = False  # index.md has it
@@ -29,3 +33,42 @@ autoapi_python_class_content = "both"
 autoapi_options = ["members", "show-inheritance", "show-module-summary"]
 # Names assigned several at a time, or inside an `if`, exist, but autoapi does not see them.
 suppress_warnings = ["autoapi.python_import_resolution"]
+
+
+def setup(app):
+    app.connect("autoapi-skip-member", keep_rooms)
+    app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon
+
+
+def keep_rooms(app, what, name, obj, skip, options):
+    """Packages stay, though some have no docstring: what is in them would go with them."""
+    private = name.rsplit(".", 1)[-1].startswith("_")
+    return False if what in ("package", "module") and not private else skip
+
+
+def as_written(app, what, name, obj, options, lines):
+    """Docstrings are plain text with `code`: no sign but the backtick means anything in them.
+
+    An indented block between blank lines is shown as it is.
+    """
+    names = r"^(    [\w, ]+,)\n +"  # of one item, on two lines
+    text = re.sub(names, r"\1 ", "\n".join(lines), flags=re.M)
+    written, literal, before = [], False, ""  # before: the last line with text
+    for line in text.split("\n"):
+        if line.strip():
+            opens = line.startswith(" ") and not before.startswith(" ") and written[-1:] == [""]
+            literal = line.startswith(" ") and (literal or opens)
+            written += ["::", ""] if opens else []
+            before = line
+        written.append(line if literal else escaped(line))
+    lines[:] = written
+
+
+def escaped(line):
+    """A line in which code is literal and everything else is text."""
+    parts = line.split("`")
+    for i in range(0, len(parts), 2):  # every second part is code
+        parts[i] = re.sub(r"([*|\\]|(?<=\w)_(?!\w))", r"\\\1", parts[i])
+        if i and parts[i][:1].isalnum():  # `code`s
+            parts[i] = "\\ " + parts[i]
+    return "``".join(parts)

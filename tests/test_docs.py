@@ -136,6 +136,11 @@ def commands_in(text):
 
 
 COMMAND_LINES = [(relative(p), words) for p in PAGES for words in commands_in(p.read_text())]
+COMMAND_LINES += [  # of comments, which are indented by three
+    (relative(p), words)
+    for p in sorted(ROOT.glob("configs/**/*.cfg"))
+    for words in commands_in(re.sub("^#", "  ", p.read_text(), flags=re.M))
+]
 
 
 def target(words):
