@@ -232,6 +232,46 @@ def test_configs_that_pages_name_exist():
     assert not missing, "\n".join(missing)
 
 
+# ------------------------------------------------------------------------------- code, named
+
+
+def defined_in(file):
+    """Names of the functions, classes and methods of a file, and of what it assigns or imports."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_files_and_functions_that_pages_name_exist():
+    """As `data/records.py` or `training/lada.py: discriminator_loss`."""
+    missing = []
+    for page in PAGES:
+        for path, name in re.findall(r"`((?:\w+/)+\w+\.py)(?:: ([\w.]+))?`", page.read_text()):
+            files = [folder / path for folder in (ROOT / "ladagan_tf", ROOT)]
+            file = next((file for file in files if file.is_file()), None)
+            if not file or (name and not set(name.split(".")) <= defined_in(file)):
+                missing.append(f"{relative(page)}: {path} {name}")
+    assert not missing, "\n".join(missing)
+
+
+def test_imports_that_pages_show_exist():
+    missing = []
+    for page in PAGES:
+        for module, name in re.findall(
+            r"from (ladagan_tf[\w.]*) import (\w+)", "\n".join(blocks(page.read_text()))
+        ):
+            file = ROOT / f"{module.replace('.', '/')}.py"
+            if not file.is_file() or name not in defined_in(file):
+                missing.append(f"{relative(page)}: {module} {name}")
+    assert not missing, "\n".join(missing)
+
+
 # ------------------------------------------------------------------------------- links, pages
 
 
