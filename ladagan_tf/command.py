@@ -11,16 +11,21 @@ from absl import app, flags, logging
 from ladagan_tf.errors import InputError, one_line_errors
 
 
+def define(verb):
+    """Defines the flags of `verb`, a module of `ladagan_tf.flags`, as those that --help shows."""
+    verb.define()
+    for flag in flags.FLAGS.get_key_flags_for_module(verb):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def parse(verb, parser=app.parse_flags_with_usage):
     """Defines a command's flags and sets them from the command line; `--help` ends here.
 
     Args:
-        verb: module of `ladagan_tf.flags` with `define`.
+        verb: module of `ladagan_tf.flags`.
         parser: function from sys.argv to what is no flag, the program's name first.
     """
-    verb.define()
-    for flag in flags.FLAGS.get_key_flags_for_module(verb):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)  # --help shows them
+    define(verb)
     app.define_help_flags()
     with one_line_errors():
         refuse_arguments(parser(sys.argv)[1:])

@@ -7,7 +7,6 @@ docs/commands.md anew, from the verbs' own `--help`.
 import ast
 import contextlib
 import io
-import os
 import pathlib
 import re
 import runpy
@@ -19,6 +18,10 @@ import pytest
 from absl import app, flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # as a script, too
+
+from ladagan_tf import command  # noqa: E402
+
 COMMANDS = ROOT / "docs" / "commands"
 INDEX = ROOT / "docs" / "commands.md"
 # Not what the site's build copies or writes there.
@@ -50,24 +53,29 @@ def verbs():
 VERBS = verbs()
 
 
+class ParsedError(Exception):
+    """A verb has come to where it parses its command line, before it imports what computes."""
+
+
 def with_flags_of(verb, act):
-    """What `act()` returns when the verb has defined its flags and is about to run."""
+    """What `act()` returns when the verb has defined its flags and is about to parse them."""
     file, before, found = VERBS[verb], set(flags.FLAGS), []
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(contextlib.chdir(ROOT))
-        # Whatever a verb does at its end, it hands over to absl.
-        patched = unittest.mock.patch.object(app, "run", lambda *_, **__: found.append(act()))
-        stack.enter_context(patched)
-        if "set_visible_devices" in (ROOT / file).read_text():  # they are for all tests
-            stack.enter_context(unittest.mock.patch("tensorflow.config.set_visible_devices"))
+
+    def parse(module, parser=None):
+        command.define(module)
+        found.append(act())
+        raise ParsedError
+
+    with contextlib.chdir(ROOT), unittest.mock.patch.object(command, "parse", parse):
         try:
             runpy.run_path(file, run_name="__main__")
+        except ParsedError:
+            return found[0]
         finally:
             flags.FLAGS.unparse_flags()
             for name in set(flags.FLAGS) - before:
                 delattr(flags.FLAGS, name)
-    assert len(found) == 1, f"{file} does not end in absl's app.run"
-    return found[0]
+    raise AssertionError(f"{file} does not call command.parse")
 
 
 def help_of(verb):
@@ -334,11 +342,11 @@ def index_of_commands():
         "",
     ]
     for verb, file in VERBS.items():
-        command = file if "/" not in file else f"-m ladagan_tf.{verb}"
+        called = file if "/" not in file else f"-m ladagan_tf.{verb}"
         lines += [
             f"## {verb}",
             "",
-            f"`python {command} --help` ([{verb}.txt](commands/{verb}.txt))",
+            f"`python {called} --help` ([{verb}.txt](commands/{verb}.txt))",
             "",
             f"```{{literalinclude}} commands/{verb}.txt",
             ":language: text",
@@ -371,6 +379,4 @@ def rewrite():
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.path.insert(0, str(ROOT))
     rewrite()
