@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from small_generators import noise  # noqa: F401
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.evaluation.features import Extractor
-from ladagan_tf.sampling.sampler import Sampler
 
 
 @pytest.fixture(scope="session")
@@ -46,16 +46,3 @@ def means():
 
     about = {"network": "channel means", "sha256": "0" * 64, "resize": "none"}
     return Extractor("classifier", Features(), 3, None, about, ("dark", "bright"))
-
-
-@pytest.fixture
-def noise():
-    """Trained generator: uniform noise of 16 px from the latent, in [-1, 1]."""
-
-    def generate(z, *labels):
-        z = keras.ops.convert_to_tensor(z)  # (B, 3)
-        pixels = keras.ops.arange(16 * 16 * 3, dtype="float32")
-        images = keras.ops.sin(keras.ops.sum(z, axis=1, keepdims=True) * 50.0 + pixels * 12.9)
-        return keras.ops.reshape(images, (-1, 16, 16, 3))
-
-    return Sampler(generate, 3, 16, 0, None, {"model": "noise"})
