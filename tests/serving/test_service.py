@@ -2,33 +2,35 @@
 
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
 import os
-import pathlib
 import signal
-import subprocess
-import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from in_process import command, error_line
 from PIL import Image
 
 from benchmarks import serving as load
-from ladagan_tf import pictures
+from ladagan_tf import pictures, serve
 from ladagan_tf.exporting import endpoints
-from ladagan_tf.sampling import seeds
-from ladagan_tf.sampling.sampler import of_network
+from ladagan_tf.flags import serve as serve_flags
+from ladagan_tf.sampling import opening, seeds
+from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.serving.worker import Worker
 
 pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")
-pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
+uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SLOW_S = 2.0
+from ladagan_tf.serving import listening, service  # noqa: E402
+
+SLOW_S = 1.0
 
 
 class Slow(tf.Module):
@@ -40,6 +42,34 @@ class Slow(tf.Module):
         now = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])
         late = tf.cast(now[0] > 0, tf.float32)
         return {"images": tf.ones((tf.shape(z)[0], 32, 32, 3)) * late}
+
+
+@pytest.fixture
+def slow():
+    """`Sampler` as `Slow`, for a server in this process."""
+
+    def generate(z):
+        time.sleep(SLOW_S)
+        return np.ones((len(z), 32, 32, 3), np.float32)
+
+    return Sampler(generate, 8, 32, 0, None, {})
+
+
+@contextlib.contextmanager
+def serving(sampler, max_batch=8, max_queue=64, timeout_s=30.0):
+    """host:port of the service in a thread of this process, which saves the start of another."""
+    listener = listening.listen("127.0.0.1", 0)
+    application = service.make_app(Worker(sampler, max_batch, max_queue), timeout_s)
+    server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.address(listener).removeprefix("http://")
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def get(address, path, method="GET", body=None):
@@ -140,7 +170,7 @@ def test_health_and_metrics(address):
 @pytest.mark.slow
 def test_labels_are_used_and_checked(conditional, tmp_path):
     endpoints.write_saved_model(conditional.network, tmp_path / "saved_model")
-    with load.server(tmp_path / "saved_model") as (_, address):
+    with serving(opening.open_model(tmp_path / "saved_model")) as address:
         z = seeds.latents([4], 8)
         for label, query in ((2, "&labels=2"), (4 % 3, "")):
             expected = pictures.to_uint8(conditional.generate(z, np.asarray([label], np.int32)))
@@ -169,7 +199,7 @@ def test_requests_of_one_psi_are_computed_together(tiny_gat):
 
 @pytest.mark.slow
 def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
-    with load.server(saved_gat, "--max_batch=4") as (_, address):
+    with serving(opening.open_model(saved_gat)) as address:
         assert json.loads(get(address, "/healthz")[2])["truncates"] is True
         for query, psi in (("", 1.0), ("&psi=0.25", 0.25)):
             expected = tiny_gat(seeds.latents([4], 8), np.int32([2]), psi=psi)
@@ -179,8 +209,8 @@ def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
 
 
 @pytest.mark.slow
-def test_requests_that_wait_are_computed_together(slow_model):
-    with load.server(slow_model) as (_, address), concurrent.futures.ThreadPoolExecutor(8) as pool:
+def test_requests_that_wait_are_computed_together(slow):
+    with serving(slow) as address, concurrent.futures.ThreadPoolExecutor(8) as pool:
         before = counters(address)["ladagan_batches_total"]
         answers = list(pool.map(lambda _: get(address, "/v1/generate")[0], range(8)))
         assert answers == [200] * 8
@@ -188,10 +218,9 @@ def test_requests_that_wait_are_computed_together(slow_model):
 
 
 @pytest.mark.slow
-def test_a_full_queue_is_refused_at_once(slow_model):
-    arguments = ["--max_batch=1", "--max_queue=1"]
+def test_a_full_queue_is_refused_at_once(slow):
     with (
-        load.server(slow_model, *arguments) as (_, address),
+        serving(slow, max_batch=1, max_queue=1) as address,
         concurrent.futures.ThreadPoolExecutor(2) as pool,
     ):
         running = pool.submit(get, address, "/v1/generate")
@@ -206,10 +235,9 @@ def test_a_full_queue_is_refused_at_once(slow_model):
 
 
 @pytest.mark.slow
-def test_a_late_answer_is_given_up_and_what_waited_is_not_computed(slow_model):
-    arguments = ["--max_batch=1", f"--timeout_s={SLOW_S / 2}"]
+def test_a_late_answer_is_given_up_and_what_waited_is_not_computed(slow):
     with (
-        load.server(slow_model, *arguments) as (_, address),
+        serving(slow, max_batch=1, timeout_s=SLOW_S / 2) as address,
         concurrent.futures.ThreadPoolExecutor(3) as pool,
     ):
         before = counters(address)["ladagan_batches_total"]
@@ -236,16 +264,14 @@ def test_a_signal_lets_running_requests_finish(slow_model, number):
 
 
 @pytest.mark.slow
-def test_a_port_in_use_and_a_missing_model_are_one_line(address, slow_model, tmp_path):
+def test_a_port_in_use_and_a_missing_model_are_one_line(address, slow_model, tmp_path, capsys):
     port = address.rsplit(":", 1)[1]
-    for arguments, message in (
-        ([f"--model={slow_model}", f"--port={port}"], f"error: port={port}: 127.0.0.1 cannot"),
-        ([f"--model={tmp_path}"], f"error: model={tmp_path}: give a .keras file or a SavedModel"),
-    ):
-        command = [sys.executable, "-m", "ladagan_tf.serve", *arguments]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2 and message in done.stderr
-        assert "Traceback" not in done.stderr
+    with command(serve, serve_flags.define) as call:
+        for arguments, message in (
+            ([f"--model={slow_model}", f"--port={port}"], f"port={port}: 127.0.0.1 cannot be"),
+            ([f"--model={tmp_path}"], f"model={tmp_path}: give a .keras file or a SavedModel"),
+        ):
+            assert message in error_line(call, arguments, capsys)
 
 
 @pytest.mark.slow
