@@ -1,6 +1,7 @@
 """Commands in this process, which save the import of TensorFlow."""
 
 import contextlib
+import io
 
 import pytest
 from absl import flags
@@ -40,3 +41,14 @@ def error_line(call, arguments, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert stopped.value.code == 2 and len(lines) == 1 and lines[0].startswith("error: ")
     return lines[0]
+
+
+def outcome(call, arguments):
+    """(exit status, standard output, standard error) of a call."""
+    out, error, status = io.StringIO(), io.StringIO(), 0
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
+        try:
+            call(*arguments)
+        except SystemExit as stop:
+            status = stop.code
+    return status, out.getvalue(), error.getvalue()

@@ -1,5 +1,6 @@
 """`python -m ladagan_tf.convert` of LadaGAN: to a file, and to a run that is trained further."""
 
+import contextlib
 import pathlib
 
 import keras
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from golden_sets import GOLDEN
 from in_process import command, error_line
-from train_processes import start_each
+from train_processes import run_each
 
 import ladagan_tf  # noqa: F401 - registers the classes that keras.saving.load_model needs
 from ladagan_tf import convert
@@ -27,6 +28,12 @@ def checkpoint_folder():
 
 @pytest.fixture
 def main():
+    with converting() as call:
+        yield call
+
+
+@contextlib.contextmanager
+def converting():
     keras.utils.clear_session()  # as in a process of its own, whose first layers have no numbers
     with command(convert, convert_flags.define) as call:
         yield call
@@ -54,7 +61,7 @@ def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
     assert not pathlib.Path("x.keras").exists()
 
 
-def test_a_converted_run_is_trained_further(checkpoint_folder, main, tmp_path):
+def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):
     config = lada_folder.read_config(checkpoint_folder)
     arrays = lada_folder.read_arrays(checkpoint_folder)
     batch, images = config["batch_size"], int(arrays["n_images"])
@@ -62,13 +69,14 @@ def test_a_converted_run_is_trained_further(checkpoint_folder, main, tmp_path):
     prepare("shapes", dataset, resolution=config["img_size"], num_images=16, workers=1)
     run = tmp_path / "run"
     options = [f"--dataset={dataset}", "--log_kimg=0.001", "--grid=2"]
-    main(f"--official={checkpoint_folder}", f"--out={run}", *options)
+    with converting() as main:
+        main(f"--official={checkpoint_folder}", f"--out={run}", *options)
     before = read_flags(run / "flags.cfg")
 
     flagfile = f"--flagfile={run}/flags.cfg"
     recorded = (run / "flags.cfg").read_text().splitlines()
     longer = f"--total_kimg={(images + 3 * batch) / 1000}"
-    outputs = start_each([[flagfile, "--dry_run"], [flagfile, longer]])
+    outputs = run_each([[flagfile, "--dry_run"], [flagfile, longer]])
     assert all(output.endswith("code 0\n") for output in outputs), outputs
     assert [line for line in outputs[0].splitlines() if line.startswith("--")] == recorded
     after = read_flags(run / "flags.cfg")

@@ -1,13 +1,13 @@
 """`python -m ladagan_tf.convert` of GAT: to a run that is trained further."""
 
-import sys
+import contextlib
 
 import keras
 import numpy as np
 import pytest
 from in_process import command, error_line
 from safetensors.numpy import save_file
-from train_processes import finish, start, stats
+from train_processes import run_each, stats
 
 from ladagan_tf import convert
 from ladagan_tf.data import latents, records
@@ -27,7 +27,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def main():
-    keras.utils.clear_session()  # as in a process of its own, whose first layers have no numbers
+    with converting() as call:
+        yield call
+
+
+@contextlib.contextmanager
+def converting():
+    keras.utils.clear_session()
     with command(convert, convert_flags.define) as call:
         yield call
 
@@ -64,21 +70,23 @@ def small(tmp_path_factory):
     return path
 
 
-def test_a_converted_run_is_trained_further(small, main, tmp_path, capsys):
+def test_a_converted_run_is_trained_further(small, tmp_path, capsys):
     out = tmp_path / "run"
     options = [f"--dataset={small / 'latents'}", "--batch_size=4", "--log_kimg=0.004", "--grid=2"]
-    main(f"--official={small / 'official'}", f"--out={out}", *options)
+    with converting() as main:
+        main(f"--official={small / 'official'}", f"--out={out}", *options)
     assert "gat, 0.012 kimg, step 3, without the optimizers" in capsys.readouterr().out
     before = read_flags(out / "flags.cfg")
     assert opening.open_run(out).resolution == 16
 
     flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.02"]
-    code, output = finish(start([sys.executable, "train.py", *flags]))
-    assert code == 0, output
+    (output,) = run_each([flags])
+    assert output.endswith("code 0\n"), output
     after = read_flags(out / "flags.cfg")
     assert {k for k, v in after.items() if before.get(k) != v} == {"total_kimg"}
     assert [line["step"] for line in stats(out)] == [4, 5]
-    main(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
+    with converting() as main:
+        main(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
     assert "averaged, 16 px from latents of 8 x 8 x 4" in capsys.readouterr().out
 
 

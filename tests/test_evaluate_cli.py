@@ -1,52 +1,22 @@
 """`evaluate.py` as users run it: what is measured, what is printed and written, what is refused."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from in_process import command, outcome
+from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
+import evaluate
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
+from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-# Starting TensorFlow takes seconds: one process runs many command lines, each with fresh flags.
-# What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
-DRIVER = """
-import contextlib, io, json, sys
-sys.path.append("tests")
-from absl import flags
-from absl.testing import flagsaver
-import evaluate
-from ladagan_tf.command import refuse_arguments, run
-from ladagan_tf.errors import one_line_errors
-from ladagan_tf.flags import evaluate as evaluate_flags
-from paper_sizes import zero_weights
-evaluate_flags.define()
-results = {}
-for name, arguments in json.load(sys.stdin).items():
-    out, error, status = io.StringIO(), io.StringIO(), 0
-    with (
-        zero_weights(), flagsaver.flagsaver(),
-        contextlib.redirect_stdout(out), contextlib.redirect_stderr(error),
-    ):
-        try:
-            rest = flags.FLAGS(["evaluate.py", *arguments])[1:]
-            with one_line_errors():
-                refuse_arguments(rest)
-            run(evaluate.main)
-        except SystemExit as stop:
-            status = stop.code
-    results[name] = [status, out.getvalue(), error.getvalue()]
-print("RESULTS" + json.dumps(results))
-"""
 pytestmark = pytest.mark.slow
 
 
@@ -114,16 +84,9 @@ def results(place, tiny_gat, tiny_gat_run):
         "archive": [keras_file, shapes, classifier, "--save_samples=x.png"],
         "extra": [keras_file, "more"],
     }
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER],
-        input=json.dumps(commands),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout.split("RESULTS")[1])
+    # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
+    with zero_weights(), command(evaluate, evaluate_flags.define) as call:
+        return {name: outcome(call, arguments) for name, arguments in commands.items()}
 
 
 def lines(path):

@@ -6,7 +6,7 @@ import sys
 
 import keras
 import pytest
-from train_processes import assert_identical, finish, start, start_each, stats, variables
+from train_processes import assert_identical, finish, run_each, start, stats, variables
 
 from ladagan_tf.data import latents, records
 from ladagan_tf.data.preparation import prepare
@@ -105,7 +105,7 @@ def outputs(folder):
         **{flag: flags("refused", flag) for flag in REFUSALS},
         "dry_run": flags("dry_run", "--dry_run", "--dataset=none", "--teacher=dinov2"),
     }
-    return dict(zip(starts, start_each(list(starts.values())), strict=True))
+    return dict(zip(starts, run_each(list(starts.values())), strict=True))
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):

@@ -1,40 +1,22 @@
-"""Real processes of `train.py`, and what two runs are compared by."""
+"""Starts of `train.py`, in processes and in this one, and what two runs are compared by."""
 
 import json
 import os
 import pathlib
 import subprocess
-import sys
 import time
 
+import keras
 import numpy as np
 import tensorflow as tf
+from in_process import command, outcome
+
+import train
+from ladagan_tf.flags import train as train_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARTS = {"generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"}
 PARTS |= {"window", "counters"}
-# Several starts in one process, which save the import of TensorFlow.
-STARTS = """
-import json, sys
-import keras
-from absl import flags
-from absl.testing import flagsaver
-import train
-from ladagan_tf.command import run
-from ladagan_tf.flags import train as train_flags
-starts = json.loads(sys.argv[1])
-train_flags.define()
-for given in starts:
-    with flagsaver.flagsaver():
-        flags.FLAGS(["train.py", *given])
-        try:
-            run(train.main)
-            print("code 0")
-        except SystemExit as end:
-            print("code", end.code)
-    print("END OF START", flush=True)
-    keras.utils.clear_session()  # or layers of the next start would be counted on, dense_1 ...
-"""
 
 
 def start(arguments, **environment):
@@ -48,12 +30,19 @@ def start(arguments, **environment):
     )
 
 
-def start_each(starts):
-    """Runs `train.py` with each list of flags; returns what each printed, then "code N"."""
-    process = start([sys.executable, "-c", STARTS, json.dumps(starts)])
-    code, output = finish(process, timeout=480)
-    assert code == 0, output
-    return output.split("END OF START\n")[:-1]
+def run_each(starts):
+    """Runs `train.py` in this process with each list of flags.
+
+    Returns:
+        List of what each printed, ending in "code N".
+    """
+    outputs = []
+    with command(train, train_flags.define) as call:
+        for given in starts:
+            keras.utils.clear_session()  # or layers would be counted on, dense_1 ...
+            status, out, error = outcome(call, given)
+            outputs.append(f"{error}{out}code {status}\n")
+    return outputs
 
 
 def finish(process, timeout=240):
