@@ -10,6 +10,16 @@ EXPECTED_SKIPS = re.compile("no Chromium|Linux limits cores by process")
 unexpected_skips = {}  # node to reason; with pytest-xdist every worker collects, and reports it
 
 
+def pytest_configure(config):
+    config.option.loadscopereorder = False  # of pytest-xdist, which would start long files last
+
+
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: short ones fill what is left of the time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_addoption(parser):
     # Not `--fixtures`: pytest has a flag of that name, which takes no value and cannot be replaced.
     parser.addoption("--fixtures-dir", default=None, help="folder of another recorded set")

@@ -18,8 +18,8 @@ def computing_in(network, dtype):
     """
     half = [
         (layer, layer.dtype_policy)
-        for layer in network._flatten_layers()
-        if dtype and keras.backend.standardize_dtype(layer.compute_dtype) in ("bfloat16", "float16")
+        for layer in (network._flatten_layers() if dtype else ())
+        if keras.backend.standardize_dtype(layer.compute_dtype) in ("bfloat16", "float16")
     ]
     try:
         for layer, _ in half:

@@ -37,6 +37,17 @@ def compare(gradients, network, names, arrays, prefix):
     assert compared == sum(k.startswith(prefix) and DEAD_BIAS not in k for k in arrays) > 0
 
 
+def compiled(gradients, arguments, networks):
+    """What `gradients` returns, as one program: by single operations it takes three times as long."""
+    state = [variable for network in networks for variable in network.variables]
+
+    def program(values):
+        with keras.StatelessScope(list(zip(state, values, strict=True))):
+            return gradients(*arguments)
+
+    return jax.jit(program)([variable.value for variable in state])
+
+
 def main(folder):
     assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
     jax.config.update("jax_default_matmul_precision", "highest")
@@ -63,12 +74,13 @@ def main(folder):
     )
     z = keras.ops.convert_to_tensor(arrays["in/z"])
     batch = {"real": keras.ops.convert_to_tensor(arrays["in/images"])}
-    networks = (objective, generator, discriminator, batch, {"z": z, "fake": {}, "real": {}})
-    gradients, metrics = discriminator_gradients(*networks)
+    arguments = (objective, generator, discriminator, batch, {"z": z, "fake": {}, "real": {}})
+    networks = (generator, discriminator)
+    gradients, metrics = compiled(discriminator_gradients, arguments, networks)
     for name in ("d_loss", "d_total"):
         assert_close(metrics[name], arrays[f"loss/{name}"], name)
     compare(gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    gradients, metrics = generator_gradients(*networks)
+    gradients, metrics = compiled(generator_gradients, arguments, networks)
     assert_close(metrics["g_loss"], arrays["loss/g_loss"], "g_loss")
     compare(gradients, generator, generator_names, arrays, "grad_g_loss")
 

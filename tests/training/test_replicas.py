@@ -11,6 +11,7 @@ SETUP = """
 import json, sys
 import numpy as np, keras, tensorflow as tf
 from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.loop import run_steps
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -58,10 +59,11 @@ def make():
 """
 RUN = """
 for count, strategy in enumerate(strategies, 1):
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(4, drop_remainder=True)
     with strategy.scope():
         model = make()
-    batches = tf.data.Dataset.from_tensor_slices(data).batch(4, drop_remainder=True)
-    model.fit(batches, epochs=1, verbose=0)
+        batches = strategy.experimental_distribute_dataset(batches)
+    run_steps(model, batches, 3, [])
     networks = model.generator, model.discriminator, model.averaged
     weights = [w for network in networks for w in network.get_weights()]
     np.savez(f"{sys.argv[1]}/{count}.npz", *weights, step=model.step.numpy())
