@@ -140,7 +140,14 @@ def open_reference(resolution):
 
 
 def generated_sets(generator, real, extractor, strategy, jit):
-    """Images of each of the --repeats seeds."""
+    """Images of each of the --repeats seeds: a list of images.Images.
+
+    Args:
+        generator: Sampler.
+        real: what `open_reference` returned.
+        extractor: features.Extractor or None.
+        strategy, jit: see `images.generated`.
+    """
     count = FLAGS.num_samples
     if count is None:
         inception = extractor and extractor.name == features.INCEPTION

@@ -103,7 +103,13 @@ def describe(gan, recorded):
 
 
 def train(gan, recorded, folder):
-    """Trains from the latest checkpoint, or from the start, to --total_kimg."""
+    """Trains from the latest checkpoint, or from the start, to --total_kimg.
+
+    Args:
+        gan: AdversarialModel.
+        recorded: dict of text, the flags that a run records.
+        folder: the prepared set.
+    """
     run = RunDirectory(FLAGS.run_dir)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     finished = continue_run(

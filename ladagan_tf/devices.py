@@ -61,8 +61,11 @@ def worker(strategy):
 
 
 def use_jit(choice):
-    """Whether to compile with XLA: "auto" is yes on GPUs and TPUs and no on CPUs, where XLA is
-    slower than op-by-op execution for these networks (spec 8)."""
+    """Whether to compile with XLA, of `choice`: "on", "off" or "auto".
+
+    "auto" is yes on GPUs and TPUs and no on CPUs, where XLA is slower than op-by-op execution for
+    these networks (docs/speed.md).
+    """
     if choice == "auto":
         return any(d.device_type in ("GPU", "TPU") for d in tf.config.list_logical_devices())
     return choice == "on"
@@ -70,6 +73,13 @@ def use_jit(choice):
 
 def make_optimizer(learning_rate, beta1, beta2, precision, epsilon=1e-7):
     """Adam as Keras defines it; with dynamic loss scaling under mixed_float16.
+
+    Args:
+        learning_rate, beta1, beta2, epsilon: floats, of Adam.
+        precision: str, Keras dtype policy of the networks.
+
+    Returns:
+        keras.optimizers.Optimizer, not built.
 
     It is GAT's AdamW too, whose weight decay is 0. Keras adds epsilon before the bias correction,
     PyTorch after it: with beta 2 of 0.99 the two are one after some hundred steps.

@@ -113,7 +113,7 @@ def chosen_seeds(kind):
 
 
 def compute(source, numbers, classes):
-    """Iterator over the images of seeds, in uint8 batches."""
+    """Iterator over images in uint8 batches: of a `source`, for seed `numbers` and `classes`."""
     labels = walks.labels_in_turn(numbers, classes) if classes else None
     z = seeds.latents(numbers, source.noise_dim)
     return walks.image_batches(source, z, labels, batch_size(source))
@@ -125,7 +125,17 @@ def batch_size(source):
 
 
 def write_images(source, numbers, classes, out):
-    """Images of seeds to the path `out`, in the form of its ending; returns a summary, str."""
+    """Writes images in the form that the path's ending says.
+
+    Args:
+        source: Sampler.
+        numbers: list of ints, seeds.
+        classes: list of ints; empty for an unconditional model.
+        out: pathlib.Path.
+
+    Returns:
+        str, a summary.
+    """
     about = image_files.identity(source) | ({"classes": classes} if classes else {})
 
     def produce(some):
@@ -142,7 +152,7 @@ def write_images(source, numbers, classes, out):
 
 
 def write_grid(source, numbers, classes, out):
-    """Images of seeds as one .png; arguments and result as of `write_images`."""
+    """Images of seeds as one .png; see `write_images`."""
     columns = walks.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
     if FLAGS.classes:
         columns = len(numbers)
@@ -156,7 +166,7 @@ def write_grid(source, numbers, classes, out):
 
 
 def write_walk(source, numbers, classes, out):
-    """A walk through the seeds; arguments and result as of `write_images`."""
+    """A walk through the seeds; see `write_images`."""
     if len(numbers) < 2:
         raise InputError(f"seeds={FLAGS.seeds}: --interpolate needs at least two")
     if len(classes) > 1:
@@ -173,7 +183,7 @@ def write_walk(source, numbers, classes, out):
 
 
 def write_sweep(source, numbers, classes, out):
-    """A row of images per psi; arguments and result as of `write_images`."""
+    """A row of images per psi; see `write_images`."""
     if FLAGS["psi"].present:
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
     strengths = walks.parse_psi(FLAGS.sweep_psi)
@@ -183,7 +193,7 @@ def write_sweep(source, numbers, classes, out):
 
 
 def write_attention(source, numbers, classes, out):
-    """Images beside where the heads look; arguments and result as of `write_images`."""
+    """Images beside where the heads look; see `write_images`."""
     if not getattr(source.network, "has_attention_maps", False):
         raise InputError(
             "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "

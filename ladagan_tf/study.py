@@ -65,7 +65,7 @@ def describe(study, folder):
 
 
 def write_report(study, rows, out):
-    """Writes what is known so far, in the order of the study."""
+    """Writes the `rows` that are known so far to the folder `out`, in the order of the study."""
     known = [rows[run.name] for run in study.runs if run.name in rows]
     if not known:
         return

@@ -1,4 +1,4 @@
-"""Sizes, parameters and multiply-adds of the official GAT networks (counted on them, spec 2)."""
+"""Sizes, parameters and multiply-adds of the official GAT networks (counted on them)."""
 
 import contextlib
 import dataclasses

@@ -5,6 +5,7 @@ Read from the source with `ast`; nothing of the package is imported.
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -133,6 +134,14 @@ def test_it_is_imported_without_tensorflow_and_keras(module):
     assert without_keras(module, set()).isdisjoint({"tensorflow", "keras", "tensorflow_datasets"})
 
 
+def parameters(node):
+    """Names of what a function takes; none of a class, whose fields its docstring lists."""
+    if isinstance(node, ast.ClassDef):
+        return []
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return [a.arg for a in arguments if a.arg not in ("self", "cls")]
+
+
 def public_functions():
     for module, tree in TREES.items():
         for node in tree.body:
@@ -145,3 +154,13 @@ def public_functions():
 @pytest.mark.parametrize("node", list(public_functions()))
 def test_what_is_public_says_what_it_is(node):
     assert ast.get_docstring(node)
+
+
+@pytest.mark.parametrize(
+    "node", [p for p in public_functions() if len(parameters(p.values[0])) >= 3]
+)
+def test_what_takes_much_names_it(node):
+    """Each of three parameters or more, or where they are explained: "see `another`"."""
+    text = ast.get_docstring(node)
+    unnamed = [name for name in parameters(node) if not re.search(rf"\b{name}\b", text)]
+    assert not unnamed or re.search(r"\b([Ss]ee|[Aa]s|of) `", text), unnamed

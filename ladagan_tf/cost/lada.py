@@ -212,7 +212,16 @@ def memory_estimate(
 
 
 def memory_parts(generator, discriminator, activations, micro_batches):
-    """`memory_estimate` for any system, from what its activations take in bytes."""
+    """`memory_estimate` for any system.
+
+    Args:
+        generator, discriminator: keras.Models.
+        activations: int, bytes that they take.
+        micro_batches: int, parts of a device's batch.
+
+    Returns:
+        Dict of bytes by part, and their "total".
+    """
     g_total, g_trained = parameter_counts(generator)
     d_total, d_trained = parameter_counts(discriminator)
     parts = {

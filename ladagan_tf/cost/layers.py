@@ -31,7 +31,14 @@ def attention_multiply_adds(kind, tokens, width, heads, *, score, rank, window):
 
 
 def attention_activations(kind, tokens, width, heads, *, rank, window):
-    """Numbers of an attention layer that one image keeps: q, k, v, their product, and the maps."""
+    """Numbers of an attention layer that one image keeps: q, k, v, their product, and the maps.
+
+    Args:
+        kind, tokens, width, heads, rank, window: see `attention_multiply_adds`.
+
+    Returns:
+        int.
+    """
     seen = min(window**2, tokens)
     per_token = {
         "additive": 4 * width + 2 * heads,
@@ -45,12 +52,20 @@ def attention_activations(kind, tokens, width, heads, *, rank, window):
 
 
 def mlp_multiply_adds(tokens, width, hidden):
-    """Of two dense layers, D to `hidden` units and back, on N tokens."""
+    """Of two dense layers, `width` to `hidden` units and back, on so many `tokens`."""
     return 2 * tokens * width * hidden
 
 
 def norm_multiply_adds(modulation, noise_dim, width):
-    """Of one image's scale and shift: an SLN of its own, ViTGAN's, or none."""
+    """Of one image's scale and shift.
+
+    Args:
+        modulation: "sln", "vitgan_sln" or "layer_norm".
+        noise_dim, width: ints, Z and D.
+
+    Returns:
+        int.
+    """
     return {
         "sln": noise_dim * width + 2 * width**2,
         "vitgan_sln": 2 * noise_dim * width,
@@ -59,5 +74,5 @@ def norm_multiply_adds(modulation, noise_dim, width):
 
 
 def conv_multiply_adds(side, size, inputs, outputs):
-    """Of a convolution with side x side outputs."""
+    """Of a `size` x `size` convolution of `inputs` channels to side x side x `outputs`."""
     return side**2 * size**2 * inputs * outputs

@@ -82,7 +82,16 @@ def check_metrics(names, extractor, real_has_images=True):
 
 
 def needs(names, real, engine="ours"):
-    """What `collection.collect` has to keep for these metrics, of the real or generated images."""
+    """What `collection.collect` has to keep for these metrics, of the real or generated images.
+
+    Args:
+        names: of metrics.
+        real: bool, of the real images.
+        engine: "ours" or "tfgan".
+
+    Returns:
+        Needs.
+    """
     banked = {"kid", "prdc"} | ({"fid", "fcd", "fd"} if engine == "tfgan" else set())
     return Needs(
         features=bool(banked & set(names)),

@@ -201,6 +201,11 @@ def _squared_distances(x, y):
 def squared_radii(features, k, block=2048):
     """Squared distance (N,) of each row of (N, D) to the k-th nearest other row.
 
+    Args:
+        features: float array (N, D).
+        k: int.
+        block: int, rows that are compared with all at a time.
+
     Raises:
         InputError: unless 1 <= k < N; N = k + 1 is allowed.
     """

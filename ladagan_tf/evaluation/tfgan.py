@@ -67,7 +67,7 @@ def frechet_distance(real, fake):
 
 
 def kernel_distance(real, fake, max_block_size=8192):
-    """KID of feature banks (M, D) and (N, D), in float64; a float.
+    """KID of feature banks `real` (M, D) and `fake` (N, D), in float64; a float.
 
     Sets of up to `max_block_size` rows give the unbiased estimate over all pairs. Larger ones are
     cut into consecutive blocks, whose estimates are averaged: less precise, and it needs rows in

@@ -11,7 +11,12 @@ ORTHOGONAL = "orthogonal"  # of Keras: Q of a QR decomposition of normal draws, 
 
 
 def dense(units, dtype, name, activation=None, use_bias=True):
-    """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias."""
+    """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias.
+
+    Args:
+        units: int, outputs.
+        dtype, name, activation, use_bias: see `keras.layers.Dense`.
+    """
     return keras.layers.Dense(
         units,
         activation=activation,
@@ -23,7 +28,13 @@ def dense(units, dtype, name, activation=None, use_bias=True):
 
 
 def square_conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
-    """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias."""
+    """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias.
+
+    Args:
+        filters: int, output channels.
+        size: int, side of the kernel.
+        dtype, name, strides, padding, use_bias: see `keras.layers.Conv2D`.
+    """
     return keras.layers.Conv2D(
         filters,
         size,

@@ -144,7 +144,16 @@ def write_official(path, out, checkpoint="best"):
 
 
 def open_run_part(path, checkpoint, part):
-    """Loads one network of a run, one of `PARTS`, in float32."""
+    """Loads one network of a run in float32.
+
+    Args:
+        path: a run directory.
+        checkpoint: see `runs.checkpoints.find_checkpoint`.
+        part: one of `PARTS`.
+
+    Returns:
+        keras.Model.
+    """
     run = RunDirectory(path)
     found, _ = find_checkpoint(run.checkpoints, checkpoint)
     network = _architecture(run, part)

@@ -31,6 +31,13 @@ def open_source(
 ):
     """`open_run` or `open_model`, whichever the flags of these names give.
 
+    Args:
+        run_dir, model: the two flags, one of them empty or None.
+        checkpoint, ema, precision, psi, guidance, vae: see both functions.
+
+    Returns:
+        Sampler.
+
     Raises:
         InputError: see both; or unless exactly one of them is given, and `vae` only with a model.
     """
@@ -89,7 +96,16 @@ def _decoded(generator, file, source, about):
 
 
 def read_network(run, name, precision=None):
-    """Builds a network of a run with new weights, in another dtype policy if one is given."""
+    """Builds a network of a run with new weights.
+
+    Args:
+        run: RunDirectory.
+        name: str, the network's in the run's models.json.
+        precision: Keras dtype policy; None is that of the run.
+
+    Returns:
+        keras.Model.
+    """
     try:
         saved = json.loads(run.models_file.read_text())[name]
         if precision:

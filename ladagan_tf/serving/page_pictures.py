@@ -33,7 +33,14 @@ class View:
             self.heads = {_side(weights): len(weights) for weights in maps}
 
     def samples(self, seed, count, chosen_class, psi):
-        """Images of `count` seeds in a row, uint8 (count, S, S, 3), and the first of them."""
+        """Images of `count` seeds in a row, uint8 (count, S, S, 3), and the first of them.
+
+        Args:
+            seed: text or int, the first seed.
+            count: int.
+            chosen_class: int, `IN_TURN` or None.
+            psi: float.
+        """
         first = parse_seed(seed, count)
         numbers = range(first, first + count)
         z = seeds.latents(numbers, self.sampler.noise_dim)
@@ -60,7 +67,13 @@ class View:
         return sheet[pictures.HEADER :]
 
     def between(self, start, end, position, chosen_class, psi):
-        """The image at a position from 0 to `STEPS` on the great circle between two seeds."""
+        """The image at a `position` from 0 to `STEPS` on the great circle from `start` to `end`.
+
+        Args:
+            start, end: texts or ints, seeds.
+            position: int.
+            chosen_class, psi: see `samples`.
+        """
         ends = [parse_seed(start), parse_seed(end)]
         path = walks.walk(seeds.latents(ends, self.sampler.noise_dim), STEPS)
         z = path[position : position + 1]
@@ -138,7 +151,7 @@ def framed_grid(images, chosen):
 
 
 def index_at(x, y, images):
-    """Which image of a `framed_grid` is at a pixel."""
+    """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid."""
     columns, side = columns_of(len(images)), images.shape[1]
     pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
     factor = max(1, WIDE // (columns * pitch + pictures.MARGIN))

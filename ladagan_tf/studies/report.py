@@ -55,7 +55,13 @@ def write(folder, study, rows, arguments):
 
 
 def page(study, rows, arguments):
-    """The table with its title, and what one has to know to read it, as Markdown."""
+    """The table with its title, and what one has to know to read it, as Markdown.
+
+    Args:
+        study: plan.Study.
+        rows: list of its results, dicts.
+        arguments: list of str, of the command.
+    """
     parts = [
         f"# {study.title}",
         f"`{shlex.join(['python', '-m', 'ladagan_tf.study', *arguments])}`",

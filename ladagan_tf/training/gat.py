@@ -1,4 +1,4 @@
-"""GAT's objective (arXiv 2509.24935; official order of operations, spec 4).
+"""GAT's objective (arXiv 2509.24935; order of operations of the official train.py).
 
 Stages are float tensors (B, S, S, K, C): the generator's K cumulative outputs, the noisiest level
 first, or K copies of a real latent. D sees the stages of a sample side by side in the channels.
@@ -226,7 +226,7 @@ class GatObjective:
             return total, parts
 
     def _alignment(self, features, batch, draws):
-        """Whole image and mean over patches count alike (official; spec 4, REPA)."""
+        """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; official code)."""
         cls, patches = self.teacher(batch, draws, self.latent_size)
         return losses.cosine_alignment(
             ops.expand_dims(features[0], 1), ops.expand_dims(cls, 1)
@@ -234,6 +234,12 @@ class GatObjective:
 
     def generator_loss(self, generator, discriminator, batch, draws):
         """G's loss through the updated D.
+
+        Args:
+            generator: models.gat.networks.GatGenerator.
+            discriminator: models.gat.networks.GatDiscriminator.
+            batch: what `batch` returned.
+            draws: as `generator_draws` describes.
 
         Returns:
             Scalar loss and a dict of scalars.

@@ -1,4 +1,4 @@
-"""LadaGAN's objective (arXiv 2401.09596, Sec. III-D; official order of operations, spec 2)."""
+"""LadaGAN's objective (arXiv 2401.09596, Sec. III-D; order of steps: official trainer.py)."""
 
 import dataclasses
 import typing
@@ -92,7 +92,7 @@ class LadaObjective:
         return generator(draws["z"], training=True)  # (B, S, S, 3)
 
     def update_statistics(self, generator, batch, draws, total):
-        """Nothing: batch norms update their statistics while they run."""
+        """Nothing: batch norms update their statistics while they run. See `GatObjective`."""
 
     def discriminator_loss(self, discriminator, batch, fake, draws):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.
@@ -148,6 +148,11 @@ class LadaObjective:
 
     def generator_loss(self, generator, discriminator, batch, draws):
         """G's loss through the updated D, in training mode.
+
+        Args:
+            generator, discriminator: keras.Models.
+            batch: what `batch` returned.
+            draws: as `generator_draws` describes.
 
         Returns:
             Scalar loss and a dict of scalars.

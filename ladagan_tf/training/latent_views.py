@@ -2,8 +2,8 @@
 
 Stages are float tensors (B, S, S, K, C): the K cumulative outputs of the generator, noisiest level
 first, or K copies of a real latent. All stages of one sample get the same augmentation, with
-parameters that can be replayed (spec 4; official diffaug.py); multi-level noise guidance judges
-each under noise of its own level (spec 4).
+parameters that can be replayed (official diffaug.py); multi-level noise guidance, the paper's MNG,
+judges each under noise of its own level.
 """
 
 import math

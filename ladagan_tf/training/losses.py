@@ -60,6 +60,10 @@ def finite_difference_penalty(logits, perturbed_logits, sigma):
 
     Its expectation over e is the squared norm of the input gradient, up to O(sigma^2), without a
     second derivative. In float32: logits in half precision are coarser than their difference.
+
+    Args:
+        logits, perturbed_logits: float tensors (B, K), D(x) and D(x + sigma e).
+        sigma: float.
     """
     difference = ops.cast(logits, "float32") - ops.cast(perturbed_logits, "float32")
     return ops.mean(ops.square(difference / sigma))

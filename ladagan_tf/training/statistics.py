@@ -10,7 +10,7 @@ SPIKE_WINDOW = 50  # steps that a running median is taken over
 def tensor_norms(gradients):
     """Each parameter tensor's gradient L2 norm, a tensor (T,).
 
-    Their mean is the norm that the LadaGAN authors plot (spec 4), of a network or of a block.
+    Their mean, of a network or of a block, is what the LadaGAN authors plot (pytorch/train.py).
     """
     return ops.stack([ops.sqrt(ops.sum(ops.square(g))) for g in gradients])
 

@@ -1,4 +1,4 @@
-"""Frozen networks whose features GAT's discriminator is aligned with (REPA; spec 4).
+"""Frozen networks whose features GAT's discriminator is aligned with (REPA, arXiv 2410.06940).
 
 A teacher is called with (batch, draws, S): the batch of real samples, the draws they are augmented
 with, and the side of their latents. It returns features of the same view, without colour and

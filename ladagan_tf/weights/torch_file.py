@@ -41,6 +41,11 @@ class Namespace(dict):
 def tensor(storage, offset, size, stride, *_):
     """A read-only view of a storage, or None where the storage is not known yet.
 
+    Args:
+        storage: array (n,), or None.
+        offset: int, of the first element.
+        size, stride: sequences of ints, in elements.
+
     Raises:
         ValueError: if the view leaves its storage, repeats elements or has a negative number.
     """

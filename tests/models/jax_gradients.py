@@ -38,7 +38,7 @@ def compare(gradients, network, names, arrays, prefix):
 
 
 def compiled(gradients, arguments, networks):
-    """What `gradients` returns, as one program: by single operations it takes three times as long."""
+    """What `gradients` returns, as one program: operation by operation takes thrice as long."""
     state = [variable for network in networks for variable in network.variables]
 
     def program(values):

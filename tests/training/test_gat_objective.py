@@ -1,4 +1,4 @@
-"""GAT's objective: closed forms of its losses, and what a step of it leaves alone (spec 8)."""
+"""GAT's objective: closed forms of its losses, and what a step of it leaves alone."""
 
 import math
 

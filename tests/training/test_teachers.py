@@ -1,4 +1,4 @@
-"""Teachers see the real samples as the discriminator does: shifted and mirrored alike (spec 8)."""
+"""Teachers see the real samples as the discriminator does: shifted and mirrored alike."""
 
 import keras
 import numpy as np

@@ -44,7 +44,7 @@ DOWN = Pool(ops.max_pool, 2, "valid")
 
 
 def conv(name, filters, height=1, width=None):
-    """A convolution of stride 1, `height` x `width`, square unless told otherwise."""
+    """A convolution `name` of stride 1 with so many `filters`, `height` x `width` or square."""
     return Conv(name, filters, (height, width or height))
 
 
@@ -168,6 +168,10 @@ def fold_batch_norm(kernel, weight, bias, mean, variance):
     """Kernel (HWIO) and bias of the convolution that equals `kernel` (OIHW) and its batch norm.
 
     Computed in float64 and rounded once, which costs less accuracy than a batch norm in float32.
+
+    Args:
+        kernel: array (O, I, h, w) of the convolution.
+        weight, bias, mean, variance: arrays (O,) of the batch norm.
     """
     with np.errstate(all="ignore"):  # the caller checks that the result is finite
         factor = weight.astype("float64") / np.sqrt(variance.astype("float64") + EPSILON)

@@ -12,7 +12,13 @@ def xavier(gain=1.0):
 
 
 def linear(units, dtype, name, gain=1.0):
-    """A dense layer as GAT initialises it: Xavier uniform kernel, zero bias."""
+    """A dense layer as GAT initialises it: Xavier uniform kernel, zero bias.
+
+    Args:
+        units: int, outputs.
+        dtype, name: see `keras.layers.Dense`.
+        gain: float, of `xavier`.
+    """
     return keras.layers.Dense(units, kernel_initializer=xavier(gain), dtype=dtype, name=name)
 
 

@@ -133,7 +133,7 @@ class GatGenerator(GatTransformer):
         return levels if return_levels else levels[-1]
 
     def style(self, z, labels, psi=1.0, guidance=1.0):
-        """Styles (B, C), what the call makes first; its arguments."""
+        """Styles (B, C), what the call makes first, from its z, labels, psi and guidance."""
         return self.mapping(z, labels, psi=psi, guidance=guidance)
 
     @property

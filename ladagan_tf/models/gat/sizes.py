@@ -66,7 +66,7 @@ def evenly_spaced_taps(depth, levels):
 
 
 def check_taps(taps, depth, levels):
-    """Raises ValueError unless `taps` are `levels` rising block indices that end at the last."""
+    """Raises ValueError unless `taps` are `levels` rising indices that end at block `depth` - 1."""
     check(
         len(taps) == levels
         and all(isinstance(t, int) and t >= 0 for t in taps)

@@ -15,7 +15,7 @@ LOGITS = 25
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class Discriminator(keras.Model):
-    """LadaGAN discriminator: images to 25 patch logits (Sec. III-C, spec 1.5).
+    """LadaGAN discriminator: images to 25 patch logits (Sec. III-C).
 
     A convolution, residual down blocks to 16x16, one Ladaformer block, pixel unshuffle to 8x8 and a
     convolutional head that ends in a 5x5 grid of logits.

@@ -15,7 +15,7 @@ MAPPING_LAYERS = 2
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class Generator(keras.Model):
-    """LadaGAN generator: latents to images in one pass (Sec. III-B, spec 1.4).
+    """LadaGAN generator: latents to images in one pass (Sec. III-B).
 
     Three modulated Ladaformer blocks on 8x8, 16x16 and 32x32 tokens, joined by pixel shuffle and a
     3x3 convolution; then a head: for `decoder_widths=()` pixel shuffle straight to the resolution

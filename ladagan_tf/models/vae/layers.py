@@ -11,7 +11,13 @@ EPSILON = 1e-6
 
 
 def conv(filters, size, dtype, name, strides=1, padding="same"):
-    """A square convolution with bias, in Keras's own initialisation: weights are loaded."""
+    """A square convolution with bias, in Keras's own initialisation.
+
+    Args:
+        filters: int, output channels.
+        size: int, side of the kernel.
+        dtype, name, strides, padding: see `keras.layers.Conv2D`.
+    """
     return keras.layers.Conv2D(
         filters, size, strides=strides, padding=padding, dtype=dtype, name=name
     )
