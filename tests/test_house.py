@@ -156,9 +156,10 @@ def test_what_is_public_says_what_it_is(node):
     assert ast.get_docstring(node)
 
 
-@pytest.mark.parametrize(
-    "node", [p for p in public_functions() if len(parameters(p.values[0])) >= 3]
-)
+TAKE_MUCH = [case for case in public_functions() if len(parameters(case.values[0])) >= 3]
+
+
+@pytest.mark.parametrize("node", TAKE_MUCH)
 def test_what_takes_much_names_it(node):
     """Each of three parameters or more, or where they are explained: "see `another`"."""
     text = ast.get_docstring(node)
