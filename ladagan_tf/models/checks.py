@@ -10,7 +10,7 @@ def check(condition, message):
 
 
 def check_widths(field, widths, count, why):
-    """Raises ValueError, naming `field` and `why`, unless `widths` are `count` positive integers."""
+    """Raises ValueError, naming `field` and `why`, unless `widths` are `count` positive ints."""
     check(
         len(widths) == count and all(isinstance(w, int) and w > 0 for w in widths),
         f"{field}={list(widths)}: give {count} positive integers {why}",
