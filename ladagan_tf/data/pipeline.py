@@ -167,31 +167,13 @@ def iterate_images(folder, batch_size, first=0, count=None):
     """
     info = records.load_info(folder)
     records.require_images(info)
-
-    def image(record):
-        return records.decode_image(record["image"], info.resolution)
-
-    yield from _iterate(info, "image", image, batch_size, first, count)
-
-
-def iterate_moments(folder, batch_size, first=0, count=None):
-    """As `iterate_images`, for the moments float32 (b, S, S, 2C) of a set of latents."""
-    info = records.load_info(folder)
-    records.require_latents(info)
-
-    def moments(record):
-        return records.decode_moments(record["moments"], info.latents)
-
-    yield from _iterate(info, "moments", moments, batch_size, first, count)
-
-
-def _iterate(info, field, read, batch_size, first, count):
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
     def parse(serialised):
-        record = records.parse(serialised, (field, "label"))
-        return read(record), tf.cast(record["label"], tf.int32)
+        record = records.parse(serialised, ("image", "label"))
+        image = records.decode_image(record["image"], info.resolution)
+        return image, tf.cast(record["label"], tf.int32)
 
     dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
     dataset = dataset.take(-1 if count is None else count)

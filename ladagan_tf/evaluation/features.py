@@ -52,8 +52,8 @@ def inception(path=None, cache_dir=None):
     network, sha256 = inception_weights.load(inception_weights.find(path, cache_dir))
 
     def features(images):
-        taps = network(images)
-        return {"features": taps["2048"], "logits": taps["logits_unbiased"]}
+        outputs = network(images)
+        return {"features": outputs["2048"], "logits": outputs["logits_unbiased"]}
 
     about = {
         "network": "Inception-2015-12-05, pool_3",

@@ -71,7 +71,6 @@ def better(lower_is_better):
     return "lower is better" if lower_is_better else "higher is better"
 
 
-__all__ = ["blocks", "gradients", "metrics", "stress"]
 SEED, BEST = "#9aa7b8", "#d55e00"
 
 

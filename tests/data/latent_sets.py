@@ -1,7 +1,9 @@
 """A stand-in for an autoencoder, in NumPy, and sets of its latents."""
 
 import numpy as np
+import tensorflow as tf
 
+from ladagan_tf.data import records
 from ladagan_tf.data.latents import Encoding
 from ladagan_tf.data.records import Latents
 
@@ -37,3 +39,14 @@ def encoding(**changes):
     own = {name: changes.pop(name) for name in ("teacher_features",) if name in changes}
     function = changes.pop("encode", encode)
     return Encoding(function, Latents(**vars(DESCRIPTION) | changes), BATCH, **own)
+
+
+def read_moments(folder):
+    """The moments (N, S, S, 2C) and labels (N,) of a set, in record order."""
+    info = records.load_info(folder)
+    found = [
+        records.parse(serialised, ("moments", "label"))
+        for serialised in tf.data.TFRecordDataset(info.shard_paths)
+    ]
+    moments = [records.decode_moments(record["moments"], info.latents) for record in found]
+    return np.stack(moments), np.asarray([record["label"] for record in found])

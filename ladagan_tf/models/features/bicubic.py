@@ -26,10 +26,10 @@ def bicubic_matrix(size, new_size, antialias=False, step=None):
     if antialias:
         matrix = _cubic((np.arange(size) - centres) / max(step, 1.0), SMOOTH)
         return matrix / matrix.sum(axis=1, keepdims=True)
-    taps = np.floor(centres).astype(int) + np.arange(-1, 3)  # (new_size, 4)
+    sources = np.floor(centres).astype(int) + np.arange(-1, 3)  # (new_size, 4)
     matrix = np.zeros((new_size, size))
     rows = np.arange(new_size)[:, None]
-    np.add.at(matrix, (rows, np.clip(taps, 0, size - 1)), _cubic(taps - centres, SHARP))
+    np.add.at(matrix, (rows, np.clip(sources, 0, size - 1)), _cubic(sources - centres, SHARP))
     return matrix
 
 

@@ -18,7 +18,7 @@ CLASSES = 1008
 EPSILON = 1e-3
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 # Stage -> the name of its spatial mean among the features.
-TAPS = {"MaxPool_1": "64", "MaxPool_2": "192", "Mixed_6e": "768", "Mixed_7c": "2048"}
+MEANS_BEHIND = {"MaxPool_1": "64", "MaxPool_2": "192", "Mixed_6e": "768", "Mixed_7c": "2048"}
 
 
 class Conv(NamedTuple):
@@ -257,8 +257,8 @@ class Inception(keras.Model):
     def call(self, images):
         features = {}
         for stage, x in self.stages(images):
-            if stage in TAPS:
-                features[TAPS[stage]] = ops.mean(x, axis=(1, 2))  # (B, D)
+            if stage in MEANS_BEHIND:
+                features[MEANS_BEHIND[stage]] = ops.mean(x, axis=(1, 2))  # (B, D)
         unbiased = ops.matmul(features["2048"], self.head.kernel)  # (B, 1008)
         return {**features, "logits_unbiased": unbiased, "logits": unbiased + self.head.bias}
 
