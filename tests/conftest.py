@@ -1,9 +1,12 @@
 """Options, the recorded sets as fixtures, and the guard that no proof is skipped unnoticed."""
 
+import gc
 import re
 
 import golden_sets
 import pytest
+
+gc.set_threshold(50_000)  # tracing makes millions of objects that stay: a twentieth of the time
 
 # What a complete environment may lack: a machine's abilities, and a browser.
 EXPECTED_SKIPS = re.compile("no Chromium|Linux limits cores by process")

@@ -76,7 +76,7 @@ def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):
     flagfile = f"--flagfile={run}/flags.cfg"
     recorded = (run / "flags.cfg").read_text().splitlines()
     longer = f"--total_kimg={(images + 3 * batch) / 1000}"
-    outputs = run_each([[flagfile, "--dry_run"], [flagfile, longer]])
+    outputs = run_each([[flagfile, "--dry_run"], [flagfile, longer]], eagerly=True)
     assert all(output.endswith("code 0\n") for output in outputs), outputs
     assert [line for line in outputs[0].splitlines() if line.startswith("--")] == recorded
     after = read_flags(run / "flags.cfg")

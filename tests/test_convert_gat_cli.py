@@ -80,7 +80,7 @@ def test_a_converted_run_is_trained_further(small, tmp_path, capsys):
     assert opening.open_run(out).resolution == 16
 
     flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.02"]
-    (output,) = run_each([flags])
+    (output,) = run_each([flags], eagerly=True)
     assert output.endswith("code 0\n"), output
     after = read_flags(out / "flags.cfg")
     assert {k for k, v in after.items() if before.get(k) != v} == {"total_kimg"}

@@ -99,13 +99,13 @@ def outputs(folder):
         return command(folder, folder / name, *more)[2:]
 
     short = ["--total_kimg=0.008", "--metric=none"]
-    starts = {
-        "whole": flags("whole"),
+    eager = {
         **{i: flags(f"ablation {i}", *ABLATIONS[i].split(), *short) for i in range(len(ABLATIONS))},
         **{flag: flags("refused", flag) for flag in REFUSALS},
         "dry_run": flags("dry_run", "--dry_run", "--dataset=none", "--teacher=dinov2"),
     }
-    return dict(zip(starts, run_each(list(starts.values())), strict=True))
+    found = run_each([flags("whole")]) + run_each([*eager.values()], eagerly=True)
+    return dict(zip(["whole", *eager], found, strict=True))
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):

@@ -10,8 +10,8 @@ from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 
 GENERATOR = {
-    "latent_size": 4,
-    "patch": 2,
+    "latent_size": 8,
+    "patch": 4,
     "width": 24,
     "depth": 2,
     "levels": 2,
@@ -19,7 +19,7 @@ GENERATOR = {
     "num_classes": 3,
     "noise_dim": 8,
 }
-VAE = {"widths": (8, 8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
+VAE = {"widths": (8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
 
 
 def make_network():

@@ -30,18 +30,26 @@ def start(arguments, **environment):
     )
 
 
-def run_each(starts):
+def run_each(starts, eagerly=False):
     """Runs `train.py` in this process with each list of flags.
+
+    Args:
+        starts: list of lists of flags.
+        eagerly: bool, without graphs: tracing two steps takes longer than running them.
 
     Returns:
         List of what each printed, ending in "code N".
     """
     outputs = []
-    with command(train, train_flags.define) as call:
-        for given in starts:
-            keras.utils.clear_session()  # or layers would be counted on, dense_1 ...
-            status, out, error = outcome(call, given)
-            outputs.append(f"{error}{out}code {status}\n")
+    tf.config.run_functions_eagerly(eagerly)
+    try:
+        with command(train, train_flags.define) as call:
+            for given in starts:
+                keras.utils.clear_session()  # or layers would be counted on, dense_1 ...
+                status, out, error = outcome(call, given)
+                outputs.append(f"{error}{out}code {status}\n")
+    finally:
+        tf.config.run_functions_eagerly(False)
     return outputs
 
 

@@ -31,7 +31,10 @@ NEUTRAL = [
 ]
 # JAX compiles every operation of every shape anew: what does not depend on the backend is left out,
 # repetitions too, and micro-batches for their 15 seconds.
-LEFT_OUT = "micro_batches or start or config or refuse or 4-True or float64-1e-06"
+LEFT_OUT = (
+    "micro_batches or start or config or refuse or 4-True or float64-1e-06 or half_precision or "
+    "1-full or same_draws or token_has_all or explicit_one or one_score_per_block"
+)
 STEP = (
     "autodiff", "losses", "augment", "draws", "lada", "latent_views", "gat", "step",
 )  # fmt: skip

@@ -58,8 +58,8 @@ def assert_xla_agrees(tf, network, x):
         np.testing.assert_allclose(number(actual), number(wanted), rtol=1e-3, atol=1e-5)
 
 
-# Compiling takes seconds: one patch head, and the shortest and the longest decoder.
-COMPILED = ["64_patch", "64_conv", pytest.param("256_conv", marks=pytest.mark.slow)]
+# Compiling takes seconds: one head of each kind. Larger ones repeat their layers.
+COMPILED = ["64_patch", "64_conv"]
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -67,9 +67,8 @@ def test_xla_compiles_forward_and_backward_of_every_kind_of_head(tf, rng, name):
     assert_xla_agrees(tf, tiny_generator(*HEADS[name]), latents(rng))
 
 
-@pytest.mark.parametrize("resolution", [32, pytest.param(256, marks=pytest.mark.slow)])
-def test_xla_compiles_forward_and_backward_of_the_discriminator(tf, rng, resolution):
-    assert_xla_agrees(tf, tiny_discriminator(resolution), pictures(rng, resolution))
+def test_xla_compiles_forward_and_backward_of_the_discriminator(tf, rng):
+    assert_xla_agrees(tf, tiny_discriminator(32), pictures(rng, 32))
 
 
 @pytest.mark.parametrize("make", [lambda: tiny_generator(64, (4,)), tiny_discriminator])
