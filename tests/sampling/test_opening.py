@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from golden_sets import GOLDEN
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
@@ -177,3 +178,12 @@ def test_what_is_no_generator_is_one_line(tmp_path, run):
     run.models_file.write_text(json.dumps(classes))
     with pytest.raises(InputError, match="does not fit"):
         opening.open_run(run.path)
+
+
+@pytest.mark.parametrize("name", ["lada", "gat"])
+def test_files_written_before_modules_moved_open_as_they_were(name):
+    with np.load(GOLDEN / "moved" / "expected.npz") as expected:
+        labels = [expected["labels"]] if name == "gat" else []
+        opened = opening.open_model(GOLDEN / "moved" / f"{name}.keras")
+        images = opened.generate(expected["z"], *labels)
+        np.testing.assert_allclose(images, expected[name], rtol=0, atol=1e-5)
