@@ -5,8 +5,6 @@ pytest tests/test_oracle.py --fixtures-dir=DIR
 """
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -121,40 +119,6 @@ def test_the_small_graphs_constants_get_pytorchs_names_and_layout(oracle_dir):
     np.testing.assert_array_equal(kernel, hwio.transpose(3, 2, 0, 1))
     np.testing.assert_array_equal(tensors["fc.weight"], constants["softmax/weights"].T)
     assert tensors.keys() <= set(graph_names().values())
-
-
-REPLICAS = """
-import sys
-import numpy as np, tensorflow as tf
-sys.path[:0] = ["tests"]
-from rule_weights import rule_weights
-from ladagan_tf.models.features.inception import Inception
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-with strategy.scope():
-    network = Inception()
-network.load_tensors(rule_weights(network.tensor_shapes(), gain=2.0))
-images = np.load(sys.argv[1])["images_32"]
-halves = strategy.experimental_distribute_values_from_function(
-    lambda context: tf.constant(images[context.replica_id_in_sync_group :: 2]))
-step = tf.function(lambda x: strategy.run(network, (x,)))
-features = strategy.experimental_local_results(step(halves)["2048"])
-np.savez(sys.argv[2], *features)
-"""
-
-
-@pytest.mark.slow
-def test_inception_on_two_replicas_agrees(oracle_dir, stored, tmp_path, request):
-    arguments = [str(oracle_dir / "inception.npz"), str(tmp_path / "features.npz")]
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, *arguments],
-        cwd=request.config.rootpath, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    with np.load(arguments[1]) as halves:
-        for replica in range(2):
-            close(halves[f"arr_{replica}"], stored["feat_2048_32"][replica::2], atol=1e-5)
 
 
 # ----------------------------------------------------------------------------------- metrics

@@ -76,7 +76,7 @@ def test_the_card_of_a_gat_tells_its_autoencoder_and_how_psi_counts(tiny_gat_run
     for part in (
         "# GAT 16 x 16",
         "for each of 3 classes",
-        "latent_size: 4",
+        "latent_size: 8",
         "widths: 8, 8",
         "images_from: noise",
         source.about["vae_sha256"],

@@ -105,18 +105,6 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
         pytest.skip(f"{missing} are optional: their formats are not tested")
 
 
-def test_a_keras_file_needs_only_the_package(small, tmp_path):
-    formats.export(small, tmp_path / "out", ["keras"])
-    np.savez(tmp_path / "known.npz", z=seeds.latents([0], 8))
-    code = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "import keras, ladagan_tf\n"
-        "network = keras.saving.load_model('out/generator.keras')\n"
-        "print(network(keras.ops.ones((1, 8))).shape)"
-    )
-    assert python(code, tmp_path) == "(1, 32, 32, 3)"
-
-
 @pytest.mark.parametrize("error", [1e-4, np.nan])
 def test_a_failing_comparison_leaves_nothing(small, tmp_path, monkeypatch, error):
     right = formats.FORMATS["keras"]
