@@ -4,11 +4,17 @@ A command's file parses its flags before it imports what computes: `--help` and 
 answered at once, and the worker processes that `prepare` starts import no TensorFlow.
 """
 
+import contextlib
+import os
 import sys
+import tempfile
 
 from absl import app, flags, logging
 
 from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.flags.common import flagfiles, read_flags
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
 
 def define(verb):
@@ -18,23 +24,75 @@ def define(verb):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def parse(verb, parser=app.parse_flags_with_usage):
+def parse(verb, parser=read_flags):
     """Defines a command's flags and sets them from the command line; `--help` ends here.
 
     Args:
         verb: module of `ladagan_tf.flags`.
-        parser: function from sys.argv to what is no flag, the program's name first.
+        parser: function as `flags.common.read_flags`.
     """
     define(verb)
     app.define_help_flags()
     with one_line_errors():
         refuse_arguments(parser(sys.argv)[1:])
+    for line in overridden(sys.argv):
+        print(f"warning: {line}", file=sys.stderr)
+    _import_tensorflow()
 
 
 def refuse_arguments(rest):
     """Raises InputError if `rest`, a list of what is no flag, holds anything."""
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}; only --flags are accepted")
+
+
+def overridden(argv):
+    """What a flagfile took back of the flags before it, a line for each.
+
+    Args:
+        argv: list of str that was parsed, the program's name first.
+    """
+    lines, values = [], flags.FLAGS
+    names = [word.lstrip("-").partition("=")[0] if word[:1] == "-" else "" for word in argv]
+    for i, name in enumerate(names):
+        _, equals, text = argv[i].partition("=")
+        files = flagfiles([argv[0], *argv[i + 1 :]])
+        if not equals or not files or name not in values or name in names[i + 1 :]:
+            continue
+        flag = values[name]
+        if not isinstance(flag.value, list) and flag.value != flag.parser.parse(text):
+            lines.append(
+                f"{argv[i]} has no effect: --{name}={flag.value} of --flagfile={files[-1]} comes "
+                "later; give it behind the file"
+            )
+    return lines
+
+
+def _import_tensorflow():
+    """Imports TensorFlow without the lines that it writes before anybody can silence them."""
+    if LOG_LEVEL in os.environ:
+        return
+    os.environ[LOG_LEVEL] = "3"
+    with _held_stderr():
+        import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _held_stderr():
+    """Keeps what libraries write to the file of standard error; shown only if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def run(main):

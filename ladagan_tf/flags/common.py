@@ -1,6 +1,10 @@
-"""Flags that several commands have, defined once."""
+"""Flags that several commands have, defined once, and how command lines are read."""
+
+import re
 
 from absl import flags
+
+from ladagan_tf.errors import InputError, reason
 
 
 def define_learned_set(what):
@@ -65,3 +69,41 @@ def define_vae():
         "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
         "them, sd15, sd-mse or a file.",
     )
+
+
+def read_flags(argv):
+    """Sets the flags from a command line.
+
+    Args:
+        argv: list of str, the program's name first.
+
+    Returns:
+        List of str, what is no flag, the program's name first.
+
+    Raises:
+        InputError: for what is no flag, or a value that a flag does not take.
+    """
+    try:
+        return flags.FLAGS(argv)
+    except flags.UnrecognizedFlagError as error:
+        similar = re.search(r"Did you mean: (.+?) \?", str(error))
+        hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
+        raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
+    except flags.CantOpenFlagFileError as error:
+        raise InputError(f"--flagfile: {reason(error).partition('flagfile: ')[2]}") from None
+    except flags.Error as error:
+        raise InputError(reason(error).removeprefix("flag ")) from None
+
+
+def _dashed(names):
+    return " or ".join(f"--{name}" for name in re.split(r", or |, | or ", names))
+
+
+def flagfiles(argv):
+    """The flagfiles that a command line names, as --flagfile=FILE or --flagfile FILE, in order."""
+    found, following = [], [*argv[1:], ""]
+    for i, word in enumerate(argv[1:], 1):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == "flagfile":
+            found.append(value if equals else following[i])
+    return found

@@ -2,9 +2,10 @@
 
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError
+from ladagan_tf.flags import common
 
 
 def define():
@@ -74,12 +75,11 @@ def parse(argv):
     Returns:
         List of str, what is no flag.
     """
-    with one_line_errors():
-        files = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
-        for file in files:
-            if not pathlib.Path(file).is_file():
-                raise InputError(f"--study={file}: there is no such file")
-    return app.parse_flags_with_usage([argv[0], *(f"--flagfile={f}" for f in files), *argv[1:]])
+    files = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
+    for file in files:
+        if not pathlib.Path(file).is_file():
+            raise InputError(f"--study={file}: there is no such file")
+    return common.read_flags([argv[0], *(f"--flagfile={f}" for f in files), *argv[1:]])
 
 
 def scales():

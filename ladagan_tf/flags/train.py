@@ -197,9 +197,7 @@ def resolve():
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
         )
     if FLAGS.run_dir is None:
-        configs = [
-            a.split("=", 1)[1] for a in sys.argv if a.startswith(("--flagfile=", "-flagfile="))
-        ]
+        configs = common.flagfiles(sys.argv)
         FLAGS.run_dir = str(pathlib.Path("runs") / pathlib.Path((configs or ["run"])[-1]).stem)
     return {
         flag.name: _text(flag.value)

@@ -6,6 +6,7 @@ from in_process import command, error_line
 
 from ladagan_tf import study
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
 from ladagan_tf.flags import study as study_flags
 from ladagan_tf.studies import outcome
 
@@ -56,9 +57,9 @@ def test_flags_beside_the_file_count_more_than_those_in_it(call, file):
     assert (flags.FLAGS.jobs, flags.FLAGS.title) == (2, "A small study")
 
 
-def test_a_study_file_that_is_not_there_is_one_line(call, capsys):
-    line = error_line(lambda: study_flags.parse(["study", "--study=none.cfg"]), (), capsys)
-    assert line == "error: --study=none.cfg: there is no such file"
+def test_a_study_file_that_is_not_there_is_one_line(call):
+    with pytest.raises(InputError, match=r"^--study=none\.cfg: there is no such file$"):
+        study_flags.parse(["study", "--study=none.cfg"])
 
 
 def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):

@@ -1,0 +1,54 @@
+"""Command lines: what is wrong with them in one line, and what a flagfile takes back."""
+
+import pytest
+from absl import flags
+from in_process import command
+
+from ladagan_tf import command as prologue
+from ladagan_tf import generate
+from ladagan_tf.errors import InputError
+from ladagan_tf.flags import common
+from ladagan_tf.flags import generate as generate_flags
+
+
+@pytest.fixture(autouse=True)
+def defined():
+    """The flags of `generate`."""
+    with command(generate, generate_flags.define):
+        flags.FLAGS.unparse_flags()
+        yield
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--batch_sise=3", "--batch_sise: there is no such flag; did you mean --batch_size?"),
+        ("--zzz", "--zzz: there is no such flag; --help lists all flags"),
+        ("--batch_size=x", "--batch_size=x: "),
+        ("--batch_size=0", "--batch_size=0: "),
+        ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
+        ("--flagfile=none.cfg", "--flagfile: [Errno 2] No such file or directory: 'none.cfg'"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_flag(word, message):
+    with pytest.raises(InputError) as refused:
+        common.read_flags(["generate", word])
+    assert str(refused.value).startswith(message) and "\n" not in str(refused.value)
+
+
+def test_flagfiles_are_found_in_both_spellings():
+    argv = ["train.py", "--flagfile=a.cfg", "--seed=1", "-flagfile", "b.cfg", "--flagfile", "c.cfg"]
+    assert common.flagfiles(argv) == ["a.cfg", "b.cfg", "c.cfg"]
+    assert common.flagfiles(["train.py", "--flagfile"]) == [""]
+
+
+@pytest.mark.parametrize("given", ["--flagfile=FILE", "--flagfile FILE"])
+def test_what_a_later_flagfile_takes_back_is_named(tmp_path, given):
+    file = tmp_path / "some.cfg"
+    file.write_text("--batch_size=8\n--fps=20\n")
+    words = given.replace("FILE", str(file)).split()
+    argv = ["generate", "--batch_size=4", "--fps=20.0", "--seeds=3", *words, "--fps=10"]
+    common.read_flags(argv)
+    (line,) = prologue.overridden(argv)  # not fps: it is what was asked for last
+    assert line.startswith("--batch_size=4 has no effect: --batch_size=8 of --flagfile=")
+    assert prologue.overridden(["generate", *words, "--batch_size=4"]) == []
