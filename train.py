@@ -11,6 +11,8 @@ from ladagan_tf.flags import train as train_flags
 if __name__ == "__main__":
     command.parse(train_flags)  # before TensorFlow is imported
 
+import sys
+
 import keras
 
 from ladagan_tf import devices
@@ -29,14 +31,25 @@ def main():
     """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    check_split(strategy)
     folder = None if FLAGS.dry_run else open_dataset(recorded)
-    keras.utils.set_random_seed(FLAGS.seed)  # initial weights
+    keras.utils.set_random_seed(FLAGS.seed % 2**32)  # initial weights
     with strategy.scope():
         gan = build(folder)
     if FLAGS.dry_run:
         describe(gan, recorded)
     else:
         train(gan, recorded, folder)
+
+
+def check_split(strategy):
+    """Raises InputError unless every part of every replica's batch has as many images."""
+    parts = strategy.num_replicas_in_sync * FLAGS.micro_batches
+    if FLAGS.batch_size % parts:
+        raise InputError(
+            f"--batch_size={FLAGS.batch_size}: it must be a multiple of {parts}, "
+            f"{strategy.num_replicas_in_sync} replicas x --micro_batches={FLAGS.micro_batches}"
+        )
 
 
 def open_dataset(recorded):
@@ -110,6 +123,9 @@ def train(gan, recorded, folder):
         recorded: dict of text, the flags that a run records.
         folder: the prepared set.
     """
+    print(devices.in_words(FLAGS.precision, devices.use_jit(FLAGS.jit)))
+    if warning := devices.unseen_gpu():
+        print(f"warning: {warning}", file=sys.stderr)
     run = RunDirectory(FLAGS.run_dir)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     finished = continue_run(

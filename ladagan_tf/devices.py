@@ -1,13 +1,16 @@
 """Where a run computes: strategy, precision and XLA, from the names users type."""
 
+import collections
 import json
 import os
+import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.hardware import hardware
 
 
 def make_strategy(name, virtual_cpus=1):
@@ -50,6 +53,37 @@ def make_strategy(name, virtual_cpus=1):
     except (ValueError, tf.errors.OpError) as error:
         raise InputError(f"strategy=tpu: no TPU was found ({reason(error)})") from None
     return tf.distribute.TPUStrategy(resolver)
+
+
+def in_words(precision, jit):
+    """What this process computes on, as one line.
+
+    Args:
+        precision: str, Keras dtype policy.
+        jit: bool, whether XLA compiles.
+    """
+    about = hardware()
+    if about["gpus"]:
+        names = collections.Counter(about["gpus"])
+        where = ", ".join(f"{count} x {name}" for name, count in names.items())
+    else:
+        where = f"no GPU found, on the CPU: {about['cores']} cores of {about['cpu']}"
+    return f"{where}; {precision}, XLA {'on' if jit else 'off'}"
+
+
+def unseen_gpu(folder="/proc/driver/nvidia/gpus"):
+    """What to do about a GPU that is in this machine and that TensorFlow does not see; or None.
+
+    Args:
+        folder: where NVIDIA's driver lists them.
+    """
+    listed = pathlib.Path(folder)
+    if tf.config.list_physical_devices("GPU") or not listed.is_dir() or not any(listed.iterdir()):
+        return None
+    return (
+        "an NVIDIA GPU is in this machine, but TensorFlow does not see it: "
+        "pip install 'tensorflow[and-cuda]>=2.21,<2.22', and look at CUDA_VISIBLE_DEVICES"
+    )
 
 
 def worker(strategy):

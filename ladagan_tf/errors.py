@@ -1,6 +1,7 @@
 """Exceptions for what a user can correct, and their one-line presentation."""
 
 import contextlib
+import signal
 import sys
 
 
@@ -22,6 +23,16 @@ class DivergenceError(InputError):
     status = 3
 
 
+class StoppedError(Exception):
+    """Work that a signal ended after all was saved: the same command continues it.
+
+    Attributes:
+        status: int, the exit status that it ends a command with, unlike that of a finished one.
+    """
+
+    status = 4
+
+
 def reason(error):
     """What an exception says, for a message of one line.
 
@@ -37,12 +48,28 @@ def reason(error):
 
 @contextlib.contextmanager
 def one_line_errors():
-    """Turns an `InputError` into `error: <message>` on stderr and its exit status."""
+    """Ends a command in one line instead of a traceback, where it is not a mistake of ours.
+
+    An `InputError`, or an error of the file system, becomes `error: <message>` on stderr and exit
+    status 2 (or the error's own); a `StoppedError` its message and status 4; Ctrl-C, where nothing
+    saves before it ends, status 130.
+    """
     try:
         yield
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.status) from None
+        _end(f"error: {error}", error.status)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _end(f"error: {where}{error.strerror or reason(error)}", InputError.status)
+    except StoppedError as error:
+        _end(str(error), error.status)
+    except KeyboardInterrupt:
+        _end("stopped by SIGINT", 128 + signal.SIGINT)
+
+
+def _end(line, status):
+    print(line, file=sys.stderr)
+    raise SystemExit(status) from None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from absl import flags
 
 from ladagan_tf.command import refuse_arguments, run
 from ladagan_tf.errors import one_line_errors
+from ladagan_tf.flags.common import read_flags
 
 
 @contextlib.contextmanager
@@ -21,9 +22,8 @@ def command(module, define):
         values.unparse_flags()
         for name in set(values) - others:
             values[name].unparse()
-        rest = values([module.__name__, *map(str, arguments)])[1:]
         with one_line_errors():
-            refuse_arguments(rest)
+            refuse_arguments(read_flags([module.__name__, *map(str, arguments)])[1:])
         run(module.main)
 
     try:

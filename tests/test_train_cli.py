@@ -5,6 +5,8 @@ import shutil
 import signal
 import socket
 import sys
+import types
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from train_processes import (
     wait_for_checkpoint,
 )
 
+import train
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
 from ladagan_tf.runs.checkpoints import best_checkpoint
 
 STEPS = 12
@@ -50,8 +54,15 @@ REFUSALS = {
     "--g_heads=2,3,2": "num_heads=[2, 3, 2]: 3 does not divide the width 16",
     "--policy=colour": "policy='colour': 'colour' is not one of color",
     "--resolution=64": "prepared with resolution=32",
-    "--g_lr=0": "--g_lr=0.0: it must be greater than 0",
+    "--g_lr=0": "--g_lr=0.0: it must be a finite number greater than 0",
     "--micro_batches=3": "--micro_batches=3 does not divide",
+    "--seed=-1": "--seed=-1: ",
+    f"--seed={2**63}": f"--seed={2**63}: ",
+    "--total_kimg=inf": "--total_kimg=inf: it must be a finite number greater than 0",
+    "--total_kimg=nan": "--total_kimg=nan: it must be a finite number greater than 0",
+    "--beta1=1.5": "--beta1=1.5: it must be from 0 to below 1",
+    "--ema_decay=2": "--ema_decay=2.0: it must be from 0 to below 1",
+    "--r1_weight=-1": "--r1_weight=-1.0: it must be a finite number from 0 on",
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
 pytestmark = pytest.mark.slow
@@ -155,7 +166,7 @@ def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(referenc
     wait_for_checkpoint(run_dir, process, 1)
     process.send_signal(signal.SIGTERM)
     code, output = finish(process)
-    assert code == 0, output
+    assert code == 4, output
     assert "stopped by SIGTERM; run the same command to continue" in output
     stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
     process = start(again)
@@ -214,16 +225,27 @@ def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(outputs, pla
     assert not (place / "dry_run").exists()
 
 
-def test_two_workers_equal_two_replicas(dataset, tmp_path):
+@pytest.mark.parametrize(("batch", "parts", "replicas"), [(6, 2, 2), (4, 4, 4), (8, 1, 3)])
+def test_parts_of_several_devices_leave_no_image_out(batch, parts, replicas):
+    """6 images are 3 for each of 2 devices, which 2 parts do not divide."""
+    strategy = types.SimpleNamespace(num_replicas_in_sync=replicas)
+    flags = types.SimpleNamespace(batch_size=batch, micro_batches=parts)
+    with (
+        unittest.mock.patch.object(train, "FLAGS", flags),
+        pytest.raises(InputError, match=f"--batch_size={batch}: it must be a multiple of "),
+    ):
+        train.check_split(strategy)
+
+
+def test_two_workers_equal_two_parts_of_one_batch(dataset, tmp_path):
     """Both normalise batches of four with their own statistics, so the weights agree."""
-    replicas = tmp_path / "replicas"
+    parts = tmp_path / "parts"
     # Four steps, fast to trace.
     flags = ["--total_kimg=0.032", "--policy=", "--r1_weight=0", "--metric=none"]
     flags += ["--g_modulation=layer_norm", "--sample_kimg=9"]
-    mirrored = ["--strategy=mirrored", "--virtual_cpus=2"]
-    code, output = finish(start(command(dataset, replicas, *flags, *mirrored)))
-    assert code == 0, output
-    assert "1 worker(s) x 2 replica(s)" in output
+    in_parts = command(dataset, parts, *flags, "--micro_batches=2")[2:]
+    (output,) = run_each([in_parts], eagerly=True)
+    assert output.endswith("code 0\n"), output
 
     run_dir = tmp_path / "workers"
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
@@ -235,7 +257,7 @@ def test_two_workers_equal_two_replicas(dataset, tmp_path):
     for process in processes:
         code, output = finish(process)
         assert code == 0, output
-    ours, expected = variables(run_dir, 4), variables(replicas, 4)
+    ours, expected = variables(run_dir, 4), variables(parts, 4)
     moved = 0
     for name, value in expected.items():
         if "generator" in name and "optimizer" not in name:

@@ -17,6 +17,7 @@ from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
 from ladagan_tf.errors import InputError, reason
 
 SHAPES = "shapes"
+LMDB_FILE = "data.mdb"
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
@@ -28,7 +29,8 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
     """Opens the source that `--source=` names.
 
     Args:
-        spec: a folder or a .zip of images (one subfolder per class, or no subfolders), an .npz
+        spec: a folder or a .zip of images (one subfolder per class, or no subfolders), a folder of
+            an LMDB of encoded images (data.mdb, as LSUN is published, without classes), an .npz
             with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with
             `arr_0` and `arr_1` in their place (the sample archives of ADM's evaluation),
             `tfds:NAME[@SPLIT]` (the split is `train` unless given), or `shapes`.
@@ -50,6 +52,8 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
         from ladagan_tf.data.tfds_source import tfds_source
 
         return tfds_source(spec, data_dir)
+    if (path / LMDB_FILE).is_file():
+        return _lmdb_source(path)
     if path.is_dir():
         return _folder_source(path)
     if path.is_file() and path.suffix.lower() == ".zip":
@@ -89,6 +93,39 @@ def _folder_source(folder):
 
 def _read_file(folder, name):
     return open_encoded((folder / name).read_bytes())
+
+
+def _lmdb_source(folder):
+    with _lmdb(folder).begin() as transaction:
+        count = transaction.stat()["entries"]
+    if not count:
+        raise InputError(f"source={folder}: {LMDB_FILE} holds no images")
+
+    def items():
+        # LSUN's keys are digests: in their order the images are shuffled already.
+        with _lmdb(folder).begin() as transaction:
+            for key in transaction.cursor().iternext(values=False):
+                yield Item(key.decode(errors="backslashreplace"), None, key)
+
+    return Source(count, (), items, functools.partial(_read_entry, folder))
+
+
+@functools.lru_cache(maxsize=1)
+def _lmdb(folder):
+    """The open database in a folder, one per process."""
+    try:
+        import lmdb
+    except ImportError:
+        raise InputError(f"source={folder}: an LMDB needs a package: pip install lmdb") from None
+    try:
+        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+    except lmdb.Error as error:
+        raise InputError(f"source={folder}: not a readable LMDB ({reason(error)})") from None
+
+
+def _read_entry(folder, key):
+    with _lmdb(folder).begin() as transaction:
+        return open_encoded(transaction.get(key))
 
 
 def _zip_source(path):

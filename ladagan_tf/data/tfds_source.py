@@ -14,7 +14,7 @@ def tfds_source(spec, data_dir=None):
     it stores, so its own order is kept.
 
     Args:
-        spec: for example `tfds:cifar10`, `tfds:lsun/bedroom` or `tfds:cifar10@test`; the split is
+        spec: for example `tfds:cifar10`, `tfds:celeb_a` or `tfds:cifar10@test`; the split is
             `train` unless given.
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
 
@@ -27,6 +27,11 @@ def tfds_source(spec, data_dir=None):
     """
     name, _, split = spec.removeprefix(TFDS_PREFIX).partition("@")
     split = split or "train"
+    if name.split("/")[0] == "lsun":
+        raise InputError(
+            f"source={spec}: TFDS reads LSUN by tensorflow_io, which has no build for this "
+            "TensorFlow; prepare the LMDB folder that LSUN publishes: --source=bedroom_train_lmdb"
+        )
     builder = _prepared_builder(name, spec, data_dir)
     image_key, label_key = _image_and_label(builder.info.features, spec)
     if builder.info.splits and split not in builder.info.splits:

@@ -63,7 +63,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     steps = round(kimg * 1000 / BATCH_SIZE)
     if steps < 1:
         raise InputError(f"kimg={kimg}: it must be at least {BATCH_SIZE / 1000}, one batch")
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed % 2**32)
     try:
         network = Classifier(info.resolution, info.classes)
     except ValueError as error:

@@ -6,6 +6,8 @@ from absl import flags
 
 from ladagan_tf.errors import InputError, reason
 
+MOST_SEED = 2**63 - 1
+
 
 def define_learned_set(what):
     """Of commands that train a small network of one prepared set; `what`: which, for the help."""
@@ -59,6 +61,11 @@ def define_truncation():
         1.0,
         "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
     )
+
+
+def define_seed(words):
+    """Of everything random; `words` say of what, for the help."""
+    flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MOST_SEED)
 
 
 def define_vae():

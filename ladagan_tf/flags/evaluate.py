@@ -48,7 +48,8 @@ def _define_generated():
         "measured, at most 50000. With --images: the first so many; all by default.",
         lower_bound=1,
     )
-    flags.DEFINE_integer("seed", 0, "Which images are generated; 0 by default.", lower_bound=0)
+    common.define_seed("Which images are generated; 0 by default.")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "repeats",
         1,

@@ -2,6 +2,8 @@
 
 from absl import flags
 
+from ladagan_tf.flags import common
+
 
 def define():
     """Defines them."""
@@ -66,7 +68,8 @@ def define():
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
     )
-    flags.DEFINE_integer("seed", 0, "Which shapes are drawn (only --source=shapes); 0 by default.")
+    common.define_seed("Which shapes are drawn (only --source=shapes); 0 by default.")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "num_images",
         10_000,

@@ -1,5 +1,6 @@
 """Flags of `train.py`, and what they imply."""
 
+import math
 import pathlib
 import sys
 
@@ -22,10 +23,15 @@ FREE = {
     "features", "inception_weights", "cache_dir",
 }  # fmt: skip
 UNRECORDED = {"dry_run", "force", "preset", "size"}
+FRACTIONS = ("beta1", "beta2", "ema_decay")  # from 0, below 1
+NOT_NEGATIVE = (
+    "r1_weight", "r2_weight", "bcr_weight", "alignment_weight", "clip_norm", "ema_halflife_kimg",
+    "ema_rampup",
+)  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
-    "d_lr", "spike_factor",
+    "d_lr", "spike_factor", "epsilon",
 )  # fmt: skip
 
 
@@ -120,7 +126,8 @@ def _define_run_flags():
         1,
         "Parts each device's batch is computed in, to save memory; 1 by default.",
     )
-    flags.DEFINE_integer("seed", 0, "All randomness derives from it; 0 by default.")
+    common.define_seed("All randomness derives from it; 0 by default.")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_enum(
         "strategy",
         "none",
@@ -189,9 +196,7 @@ def resolve():
             FLAGS[name].value = value
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
-    for name in POSITIVE:
-        if FLAGS[name].value <= 0:
-            raise InputError(f"--{name}={FLAGS[name].value}: it must be greater than 0")
+    _check_ranges()
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -204,6 +209,18 @@ def resolve():
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
+
+
+def _check_ranges():
+    """Raises InputError for numbers outside their range; NaN is outside every range."""
+    for names, inside, words in (
+        (POSITIVE, lambda value: 0 < value < math.inf, "a finite number greater than 0"),
+        (NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "a finite number from 0 on"),
+        (FRACTIONS, lambda value: 0 <= value < 1, "from 0 to below 1"),
+    ):
+        for name in names:
+            if not inside(FLAGS[name].value):
+                raise InputError(f"--{name}={FLAGS[name].value}: it must be {words}")
 
 
 def foreign(system):

@@ -15,4 +15,5 @@ def define():
         "File to write, ending in .keras; <prepared folder>.classifier.keras by default.",
     )
     flags.DEFINE_float("kimg", 80.0, "Thousands of images to train on; 80 by default.")
-    flags.DEFINE_integer("seed", 0, "Of weights and data order; 0 by default.")
+    common.define_seed("Of weights and data order; 0 by default.")
+    flags.adopt_module_key_flags(common)

@@ -31,4 +31,5 @@ def define():
         ["float32", "mixed_bfloat16"],
         "What to train in; float32 by default. The saved network is float32.",
     )
-    flags.DEFINE_integer("seed", 0, "Of weights, data order and noise; 0 by default.")
+    common.define_seed("Of weights, data order and noise; 0 by default.")
+    flags.adopt_module_key_flags(common)

@@ -16,18 +16,11 @@ from ladagan_tf.hardware import hardware
 
 def environment():
     """What this process runs on: date, command, versions, revision, devices, hardware."""
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=pathlib.Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": sys.argv,
         "ladagan_tf": __version__,
-        "revision": revision.stdout.strip() or None,
+        "revision": revision(),
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -36,3 +29,21 @@ def environment():
         "devices": [device.name for device in tf.config.list_logical_devices()],
         **hardware(),
     }
+
+
+def revision():
+    """The revision of this code, as `git describe` gives it; None outside its own repository."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():  # of another project, perhaps, or installed
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:  # there is no git here
+        return None
+    return described.stdout.strip() or None

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.devices import worker
+from ladagan_tf.errors import StoppedError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.training import callbacks, observers
@@ -57,6 +58,7 @@ def continue_run(
 
     Raises:
         InputError: for unusable data or checkpoints, and when a loss is no longer finite.
+        StoppedError: when SIGTERM or SIGINT ended it; everything is saved.
     """
     strategy = model.distribute_strategy
     index, workers = worker(strategy)
@@ -105,10 +107,12 @@ def continue_run(
     with pipeline.damage_as_input_error(folder):
         run_steps(model, stream, total - start, [*around, saving])
     if saving.stopped_by:
-        print(f"stopped by {saving.stopped_by}; run the same command to continue {run.path}")
-    elif chief:
+        raise StoppedError(
+            f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
+        )
+    if chief:
         print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
-    return chief and not saving.stopped_by
+    return chief
 
 
 def run_steps(model, stream, steps, around):

@@ -68,7 +68,10 @@ def _part(tree, index, parts, before):
         return tree
 
     def rows(x):
-        size = ops.shape(x)[0] // parts
+        count = ops.shape(x)[0]
+        if isinstance(count, int) and count % parts:  # or images would be left out
+            raise ValueError(f"micro_batches={parts} does not divide the {count} images of a batch")
+        size = count // parts
         return x[index * size : (index + 1) * size]
 
     tree = keras.tree.map_structure(rows, tree)

@@ -77,7 +77,7 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     out = pathlib.Path(out or default_path(info.folder))
     steps = round(kimg * 1000 / BATCH_SIZE)
     _check(info, out, steps, widths, kl_weight)
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed % 2**32)
     sizes = {"widths": widths, "resnets": RESNETS, "groups": GROUPS}
     trained = AutoencoderKL(**sizes, dtype=dtype)
     _fit(trained, folder, steps, seed, kl_weight)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +15,15 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from handmade.tfds_set import HandmadeTfdsSet
+from in_process import command, error_line
 from PIL import Image
 
+from ladagan_tf import prepare as prepare_command
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags import prepare as prepare_flags
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "ladagan_tf.prepare"]
@@ -236,6 +241,44 @@ def test_a_tfds_image_feature_of_another_kind_or_no_name_is_refused(tmp_path):
         prepare("tfds:imdb_reviews", tmp_path / "out", resolution=8, data_dir=str(tmp_path))
 
 
+def test_a_set_that_tfds_builds_itself_is_a_source(tmp_path):
+    info = prepare(
+        f"tfds:{HandmadeTfdsSet.name}",
+        tmp_path / "out",
+        resolution=8,
+        data_dir=str(tmp_path / "tfds"),
+    )
+    assert (info.classes, info.class_counts) == (("dark", "bright"), (3, 3))
+    images, labels = next(pipeline.iterate_images(info.folder, 6))
+    shades = images[:, 0, 0, 0]
+    assert sorted(shades) == [0, 40, 80, 120, 160, 200] and ((shades > 80) == labels).all()
+
+
+TFDS_OF_CONFIGS = sorted(
+    {
+        name
+        for path in _ROOT.glob("configs/**/*.cfg")
+        for name in re.findall(r"^--dataset=(tfds:.+)", path.read_text(), flags=re.M)
+    }
+)
+
+
+@pytest.mark.parametrize("name", TFDS_OF_CONFIGS)
+def test_the_tfds_sets_of_the_configs_get_as_far_as_the_download(name, tmp_path, monkeypatch):
+    def download(self, *_, **__):
+        raise RuntimeError("the download has begun")
+
+    for method in ("download", "download_and_extract"):
+        monkeypatch.setattr(tfds.download.DownloadManager, method, download)
+    with pytest.raises(InputError, match="the download has begun"):
+        prepare(name, tmp_path / "out", resolution=32, data_dir=str(tmp_path / "tfds"))
+
+
+def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
+    with pytest.raises(InputError, match=r"lsun/bedroom: .* prepare the LMDB folder"):
+        prepare("tfds:lsun/bedroom", tmp_path / "out", resolution=8)
+
+
 def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
     result = _run(
         f"--source={folder}",
@@ -255,15 +298,13 @@ def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
     assert _visible(tmp_path) == ["out", "source"]
 
 
-def test_the_command_line_reports_a_mistake_in_one_line(tmp_path):
-    result = _run("--source=nowhere", f"--out={tmp_path / 'out'}", "--resolution=8")
-    assert result.returncode == 2 and not result.stdout
-    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
-    assert errors == [
-        "error: source=nowhere: not found; it must be a folder or a .zip of images, an .npz, "
-        "tfds:NAME or shapes"
-    ]
-    assert "Traceback" not in result.stderr
+def test_the_command_line_reports_a_mistake_in_one_line(tmp_path, capsys):
+    with command(prepare_command, prepare_flags.define) as call:
+        arguments = ["--source=nowhere", f"--out={tmp_path / 'out'}", "--resolution=8"]
+        assert error_line(call, arguments, capsys) == (
+            "error: source=nowhere: not found; it must be a folder or a .zip of images, an .npz, "
+            "tfds:NAME or shapes"
+        )
 
 
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp_path):

@@ -4,10 +4,9 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import types
 
+import in_process
 import numpy as np
 import pytest
 from latent_sets import encode, encoding, read_moments
@@ -17,6 +16,7 @@ from ladagan_tf.command import run
 from ladagan_tf.data import latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags import prepare as prepare_flags
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights import vae_weights
 
@@ -120,21 +120,16 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         f"--out={tmp_path / 'out'}", "--latent_dtype=float32", "--nostore_images",
         "--encode_batch=7",
     ]  # fmt: skip
-    result = subprocess.run(
-        [sys.executable, "-m", "ladagan_tf.prepare", *arguments],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stderr
+    with in_process.command(command, prepare_flags.define) as call:
+        status, said, error = in_process.outcome(call, arguments)
+    assert status == 0, error
     found = records.load_info(tmp_path / "out").latents
     _, vae_sha256 = vae_weights.load(tmp_path / "vae.keras")
     assert (found.size, found.channels, found.scaling_factor) == (4, 2, 0.7)
     assert (found.vae, found.vae_sha256) == (str(tmp_path / "vae.keras"), vae_sha256)
     assert found.encoder_sha256 != vae_sha256 and not found.images
-    assert "50 float32 latents of 4 x 4 x 2 by" in result.stdout
-    assert f"standard deviation {found.std:.3f} after scaling, without images" in result.stdout
+    assert "50 float32 latents of 4 x 4 x 2 by" in said
+    assert f"standard deviation {found.std:.3f} after scaling, without images" in said
     images, _ = next(pipeline.iterate_images(fifty, 50))
     expected = np.concatenate(vae.encode(images / np.float32(127.5) - 1), axis=-1)
     moments, _ = read_moments(tmp_path / "out")

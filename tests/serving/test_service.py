@@ -92,11 +92,17 @@ def counters(address):
 
 
 @pytest.fixture(scope="module")
-def address(small, tmp_path_factory):
+def running(small, tmp_path_factory):
+    """(process, host:port) of a server of a small generator."""
     folder = tmp_path_factory.mktemp("served") / "saved_model"
     endpoints.write_saved_model(small.network, folder)
-    with load.server(folder, "--max_batch=8") as (_, address):
-        yield address
+    with load.server(folder, "--max_batch=8") as started:
+        yield started
+
+
+@pytest.fixture
+def address(running):
+    return running[1]
 
 
 @pytest.fixture(scope="module")
@@ -275,9 +281,9 @@ def test_a_port_in_use_and_a_missing_model_are_one_line(address, slow_model, tmp
 
 
 @pytest.mark.slow
-def test_load_without_a_failed_request(small, tmp_path):
-    endpoints.write_saved_model(small.network, tmp_path / "saved_model")
-    result = load.measure(tmp_path / "saved_model", [1, 8], requests=48, num=1)
+def test_load_without_a_failed_request(running, monkeypatch):
+    monkeypatch.setattr(load, "server", lambda *_: contextlib.nullcontext(running))
+    result = load.measure("the running one", [1, 8], requests=48, num=1)
     assert [row["requests"] for row in result["load"]] == [24, 24]
     assert result["failed"] == 0
     assert list(result["memory_mib"]) == list(range(0, 49, 6))

@@ -28,7 +28,7 @@ if "wait" in given and not stopped.exists():
 
     def stop(number, frame):
         stopped.touch()
-        sys.exit(0)
+        sys.exit(4)
 
     signal.signal(signal.SIGTERM, stop)
     (run_dir / "waiting").touch()

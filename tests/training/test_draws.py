@@ -34,6 +34,13 @@ def test_draws_are_a_function_of_seed_step_and_phase():
     assert np.all(drawn()["u"] != drawn()["nested"]["u"])
 
 
+def test_every_seed_up_to_63_bits_has_draws_of_its_own():
+    seeds = (0, 2**31, 2**32, 2**32 + 1, 2**63 - 1)
+    drawn_by = [drawn(seed=seed)["z"] for seed in seeds]
+    assert len({values.tobytes() for values in drawn_by}) == len(seeds)
+    assert all(abs(values.std() - 1.0) < 0.05 for values in drawn_by)
+
+
 def test_draws_have_the_shapes_types_and_ranges_asked_for():
     values = drawn(20000)
     z, u, i = values["z"], values["u"], values["nested"]["i"]

@@ -12,9 +12,10 @@ import json, sys
 import numpy as np, keras, tensorflow as tf
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import run_steps
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategies = tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from ladagan_tf.devices import make_strategy
+mirrored = make_strategy("mirrored", virtual_cpus=2)
+assert mirrored.num_replicas_in_sync == 2
+strategies = make_strategy("none"), mirrored
 rng = np.random.default_rng(0)
 """
 LADA = """

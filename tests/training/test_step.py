@@ -150,3 +150,9 @@ def test_ramp_up_limits_the_half_life_to_a_share_of_the_images_seen():
     assert decay == pytest.approx(0.5 ** (64 / 640))
     assert float(decay_of_halflife(64, 0, 500.0, 0.05)) == 0.0
     assert float(decay_of_halflife(64, 0, 6.4, 0)) == pytest.approx(0.5 ** (64 / 6400))
+
+
+def test_parts_that_would_leave_images_out_are_refused(case):
+    networks, draws, _ = case()
+    with pytest.raises(ValueError, match="micro_batches=3 does not divide the 4 images"):
+        discriminator_gradients(*networks, draws, micro_batches=3)

@@ -1,0 +1,73 @@
+"""`requirements.txt` alone is enough for what needs no extra: test environments hide what lacks."""
+
+import importlib.metadata
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# With every package that requirements.txt does not bring as good as not installed.
+SCRIPT = """
+import importlib, importlib.abc, json, pathlib, sys
+sys.path[:0] = ["", "tests"]
+blocked, work = set(json.loads(sys.argv[1])), pathlib.Path(sys.argv[2])
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+import train, evaluate
+for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
+    if path.name not in ("page.py", "service.py", "listening.py"):  # of the demo and serve extras
+        importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
+
+from handmade import tfds_set
+from ladagan_tf.data.preparation import prepare
+info = prepare("tfds:handmade_tfds_set", work / "out", resolution=8, data_dir=str(work / "tfds"))
+print(info.count, "images")
+"""
+
+
+def brought_by(file):
+    """Names of the distributions that a file of requirements brings, with all they need."""
+    lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
+    pending, found = [Requirement(line) for line in lines if line], set()
+    while pending:
+        wanted = pending.pop()
+        name = wanted.name.lower().replace("_", "-")
+        if (name, *sorted(wanted.extras)) in found:
+            continue
+        found.add((name, *sorted(wanted.extras)))
+        try:
+            needs = map(Requirement, importlib.metadata.requires(name) or ())
+        except importlib.metadata.PackageNotFoundError:
+            continue  # of another platform
+        for need in needs:
+            environments = [{"extra": extra} for extra in (*wanted.extras, "")]
+            if need.marker is None or any(need.marker.evaluate(e) for e in environments):
+                pending.append(need)
+    return {name for name, *_ in found}
+
+
+@pytest.mark.slow
+def test_everything_but_the_extras_runs_on_requirements_txt_alone(tmp_path):
+    kept = brought_by(ROOT / "requirements.txt")
+    assert {"tensorflow", "keras", "matplotlib"} <= kept and "pytest" not in kept
+    blocked = [
+        module
+        for module, owners in importlib.metadata.packages_distributions().items()
+        if not kept & {owner.lower().replace("_", "-") for owner in owners}
+    ]
+    assert {"pytest", "onnx", "fastapi"} <= set(blocked)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, json.dumps(blocked), str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.endswith("6 images\n")
