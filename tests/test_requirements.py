@@ -27,7 +27,7 @@ for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
     if path.name not in ("page.py", "service.py", "listening.py"):  # of the demo and serve extras
         importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
 
-from handmade import tfds_set
+import tfds_sets.handmade
 from ladagan_tf.data.preparation import prepare
 info = prepare("tfds:handmade_tfds_set", work / "out", resolution=8, data_dir=str(work / "tfds"))
 print(info.count, "images")

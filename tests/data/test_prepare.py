@@ -15,9 +15,9 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from handmade.tfds_set import HandmadeTfdsSet
 from in_process import command, error_line
 from PIL import Image
+from tfds_sets.handmade import HandmadeTfdsSet
 
 from ladagan_tf import prepare as prepare_command
 from ladagan_tf.data import pipeline, records
