@@ -1,11 +1,16 @@
 """Options, the recorded sets as fixtures, and the guard that no proof is skipped unnoticed."""
 
 import gc
+import os
 import re
 
 import golden_sets
 import pytest
 
+# Programs run once or twice here: LLVM's optimisations cost more than they give.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 gc.set_threshold(50_000)  # tracing makes millions of objects that stay: a twentieth of the time
 
 # What a complete environment may lack: a machine's abilities, and a browser.
