@@ -33,7 +33,7 @@ def main():
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     folder = None if FLAGS.dry_run else open_dataset(recorded)
-    keras.utils.set_random_seed(FLAGS.seed % 2**32)  # initial weights
+    devices.seed_keras(FLAGS.seed)  # initial weights
     with strategy.scope():
         gan = build(folder)
     if FLAGS.dry_run:

@@ -55,6 +55,16 @@ def make_strategy(name, virtual_cpus=1):
     return tf.distribute.TPUStrategy(resolver)
 
 
+def seed_keras(seed):
+    """Seeds Python, NumPy, TensorFlow and Keras, from which initial weights come.
+
+    Args:
+        seed: int from 0 to 2^63 - 1. NumPy's global state takes 32 bits: seeds that differ by a
+            multiple of 2^32 begin with the same weights (the draws of a GAN's training differ).
+    """
+    keras.utils.set_random_seed(seed % 2**32)
+
+
 def in_words(precision, jit):
     """What this process computes on, as one line.
 

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline, records
+from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.features.classifier import Classifier
@@ -63,7 +64,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     steps = round(kimg * 1000 / BATCH_SIZE)
     if steps < 1:
         raise InputError(f"kimg={kimg}: it must be at least {BATCH_SIZE / 1000}, one batch")
-    keras.utils.set_random_seed(seed % 2**32)
+    seed_keras(seed)
     try:
         network = Classifier(info.resolution, info.classes)
     except ValueError as error:

@@ -17,6 +17,7 @@ from keras import ops
 
 from ladagan_tf import pictures
 from ladagan_tf.data import pipeline, records
+from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.pixels import scale_images
@@ -77,7 +78,7 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     out = pathlib.Path(out or default_path(info.folder))
     steps = round(kimg * 1000 / BATCH_SIZE)
     _check(info, out, steps, widths, kl_weight)
-    keras.utils.set_random_seed(seed % 2**32)
+    seed_keras(seed)
     sizes = {"widths": widths, "resnets": RESNETS, "groups": GROUPS}
     trained = AutoencoderKL(**sizes, dtype=dtype)
     _fit(trained, folder, steps, seed, kl_weight)
