@@ -85,7 +85,7 @@ def discriminator_multiply_adds(discriminator):
     """
     d = discriminator
     side = d.resolution
-    total = conv_multiply_adds(side, 3, 3, d.widths[0])
+    total = conv_multiply_adds(side, 3, 4 if d.scale_cue else 3, d.widths[0])
     for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
         side //= 2
         for size, channels in ((3, inputs), (3, outputs), (1, inputs)):

@@ -25,8 +25,8 @@ FREE = {
 UNRECORDED = {"dry_run", "force", "preset", "size"}
 FRACTIONS = ("beta1", "beta2", "ema_decay")  # from 0, below 1
 NOT_NEGATIVE = (
-    "r1_weight", "r2_weight", "bcr_weight", "alignment_weight", "clip_norm", "ema_halflife_kimg",
-    "ema_rampup",
+    "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
+    "ema_halflife_kimg", "ema_rampup",
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",

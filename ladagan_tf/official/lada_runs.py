@@ -40,6 +40,8 @@ OFFICIAL_SWITCHES = {
     "modulation": "sln",
     "conv": True,
     "ladaformer": True,
+    "output_range": "linear",
+    "scale_cue": False,
 }
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 
@@ -82,7 +84,7 @@ def write_run(folder, out, flags, optimizers=True):
     roots = [r for r in lada_folder.ROOTS if optimizers or r not in lada_folder.OPTIMIZERS]
     arrays = lada_folder.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
-    gan = _lada_model(
+    gan = lada_model(
         *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
         flags,
         folder,
@@ -185,7 +187,7 @@ def _open_run(run, checkpoint):
         flags = read_flags(run.flags_file)
     except OSError as error:
         raise InputError(f"{run.flags_file}: it cannot be read ({error.strerror})") from None
-    gan = _lada_model(*networks, flags, run.flags_file)
+    gan = lada_model(*networks, flags, run.flags_file)
     for part, optimizer in (("g_optimizer", gan.g_optimizer), ("d_optimizer", gan.d_optimizer)):
         saved = read_part(found, part)
         variables = [v for v in optimizer.variables if v.name != "learning_rate"]
@@ -216,7 +218,8 @@ def _network(part, config, source):
         raise InputError(f"{pathlib.Path(source) / lada_folder.CONFIG}: {error}") from None
 
 
-def _lada_model(generator, discriminator, averaged, flags, source):
+def lada_model(generator, discriminator, averaged, flags, source):
+    """As `adversarial_model`, with the objective of LadaGAN that the flags describe."""
     try:
         objective = LadaObjective(
             noise_dim=generator.noise_dim,

@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
-from ladagan_tf.models.lada.sizes import MODULATIONS, PRESETS
+from ladagan_tf.models.lada.sizes import MODULATIONS, OUTPUTS, PRESETS
 from ladagan_tf.systems import integers
 
 FLAGS = flags.FLAGS
@@ -64,7 +64,7 @@ def _define_size_flags():
 
 
 def _define_switches():
-    """The networks' switches in the paper's ablation (Sec. IV-C), each off in the paper's model."""
+    """The networks' switches, off in the paper's model: of its ablation (Sec. IV-C), and ours."""
     flags.DEFINE_integer(
         "linformer_rank", 64, "With --attention=linformer: mixtures of tokens; 64 by default."
     )
@@ -87,6 +87,19 @@ def _define_switches():
     flags.DEFINE_boolean(
         "g_conv", True, "Generator: 3x3 convolutions between its blocks; on by default."
     )
+    flags.DEFINE_enum(
+        "g_output",
+        "linear",
+        list(OUTPUTS),
+        "Generator: its pixels as they come (linear, default), through tanh, or bent beyond "
+        "[-1, 1] (softclip).",
+    )
+    flags.DEFINE_boolean(
+        "d_scale_cue",
+        False,
+        "Discriminator: a channel of ones beside the colours, so that it sees how large a whole "
+        "batch's values are; off by default.",
+    )
     flags.DEFINE_boolean(
         "d_ladaformer",
         True,
@@ -105,6 +118,12 @@ def _define_objective_flags():
     )
     flags.DEFINE_boolean("bcr", False, "Balanced consistency regularisation; off by default.")
     flags.DEFINE_float("bcr_weight", 0.1, "Its weight; 0.1 by default.")
+    flags.DEFINE_float(
+        "range_weight",
+        0.0,
+        "Weight in G's loss of the mean squared distance of pixels from [-1, 1]; 0 (off) by "
+        "default.",
+    )
 
 
 def implied():
@@ -152,6 +171,7 @@ def build(folder):
         "mlp_residual": FLAGS.g_mlp_residual,
         "modulation": FLAGS.g_modulation,
         "conv": FLAGS.g_conv,
+        "output_range": FLAGS.g_output,
         "dtype": FLAGS.precision,
     }
     generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
@@ -163,6 +183,7 @@ def build(folder):
         mlp_width=FLAGS.d_mlp_width,
         score=FLAGS.score,
         ladaformer=FLAGS.d_ladaformer,
+        scale_cue=FLAGS.d_scale_cue,
         dtype=FLAGS.precision,
     )
     objective = LadaObjective(
@@ -173,6 +194,7 @@ def build(folder):
         policy=FLAGS.policy,
         bcr=FLAGS.bcr,
         bcr_weight=FLAGS.bcr_weight,
+        range_weight=FLAGS.range_weight,
     )
     return generator, averaged, discriminator, objective
 

@@ -18,7 +18,8 @@ LOSSES = ("nsl", "hinge")
 class LadaObjective:
     """What LadaGAN minimises in one step.
 
-    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ bcr_weight * bCR];  G: loss(D(G(z))).
+    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ bcr_weight * bCR];  G: loss(D(G(z)))
+    [+ range_weight * mean squared distance of pixels from [-1, 1], not in the paper].
     Without bCR both networks see augmented images and R1 is taken at the augmented reals; with it
     the adversarial terms and R1 use clean images, and D is asked to give augmented ones the same
     logits.
@@ -31,6 +32,7 @@ class LadaObjective:
         policy: DiffAugment steps, e.g. "color,translation"; "" for none.
         bcr: bool, balanced consistency regularisation.
         bcr_weight: float, its weight, the same for real and generated images.
+        range_weight: float, weight of `losses.range_penalty` in G's loss; 0 switches it off.
 
     Raises:
         ValueError: for an unknown loss or augmentation, or bCR without augmentation.
@@ -43,6 +45,7 @@ class LadaObjective:
     policy: str = "color,translation"
     bcr: bool = False
     bcr_weight: float = 0.1
+    range_weight: float = 0.0
 
     def __post_init__(self):
         if self.loss not in LOSSES:
@@ -157,11 +160,14 @@ class LadaObjective:
         Returns:
             Scalar loss and a dict of scalars.
         """
-        fake = self.generate(generator, batch, draws)  # (B, S, S, 3)
-        fake = diff_augment(fake, draws["fake"], () if self.bcr else self.steps)
+        images = self.generate(generator, batch, draws)  # (B, S, S, 3)
+        fake = diff_augment(images, draws["fake"], () if self.bcr else self.steps)
         logits = discriminator(fake, training=True)  # (B, 25)
         if self.loss == "nsl":
             loss = losses.non_saturating_generator(logits)
         else:
             loss = losses.hinge_generator(logits)
-        return loss, {"g_loss": loss, "fake_logits": ops.mean(logits)}
+        parts = {"g_loss": loss, "fake_logits": ops.mean(logits)}
+        if self.range_weight:
+            loss = loss + self.range_weight * losses.range_penalty(images)
+        return loss, parts

@@ -38,6 +38,15 @@ def r1_penalty(input_gradient):
     return ops.mean(ops.sum(squares, axis=tuple(range(1, len(squares.shape)))))
 
 
+def range_penalty(images):
+    """Mean square of how far values lie beyond [-1, 1], which is what a picture file can hold.
+
+    Args:
+        images: float tensor of any shape.
+    """
+    return ops.mean(ops.square(ops.relu(ops.abs(images) - 1.0)))
+
+
 def consistency(logits, augmented_logits):
     """Balanced consistency for one side: mean squared difference (Zhao et al. 2020, bCR)."""
     return ops.mean(ops.square(logits - augmented_logits))

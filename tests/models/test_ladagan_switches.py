@@ -16,7 +16,8 @@ from traced_products import multiply_adds
 
 from ladagan_tf.cost.lada import discriminator_multiply_adds, generator_multiply_adds
 from ladagan_tf.models.attention import ATTENTIONS
-from ladagan_tf.models.lada.generator import GRID
+from ladagan_tf.models.lada.generator import GRID, soft_clip
+from ladagan_tf.models.lada.sizes import OUTPUTS
 
 WIDTHS, HEADS, MLP = (32, 8, 8), 2, 4
 RANK, WINDOW = 5, 4
@@ -28,6 +29,8 @@ SWITCHES = {
     "vitgan_sln": {"modulation": "vitgan_sln"},
     "layer_norm": {"modulation": "layer_norm"},
     "no_conv": {"conv": False, "widths": (32, 8, 2)},
+    "tanh": {"output_range": "tanh"},
+    "softclip": {"output_range": "softclip"},
 }
 EVERY_SWITCH = pytest.mark.parametrize("switch", SWITCHES.values(), ids=SWITCHES)
 
@@ -103,6 +106,7 @@ def test_a_config_from_before_the_switches_is_the_paper_s_network():
         "mlp_residual",
         "modulation",
         "conv",
+        "output_range",
     )
     generator = tiny_generator()
     config = {key: value for key, value in generator.get_config().items() if key not in new}
@@ -163,6 +167,30 @@ def test_an_unknown_modulation_is_refused():
         tiny_generator(modulation="film")
 
 
+def test_a_bounded_output_is_a_function_of_the_linear_one(randomised, rng):
+    networks = {name: randomised(tiny_generator(output_range=name)) for name in OUTPUTS}
+    z, weights = latents(rng), networks["linear"].get_weights()
+    images = {}
+    for name, network in networks.items():
+        network.set_weights(weights)
+        images[name] = number(network(z))
+    linear = images["linear"]
+    np.testing.assert_allclose(images["tanh"], np.tanh(linear), atol=1e-6)
+    beyond = np.abs(linear) > 1
+    assert 0 < beyond.sum() < beyond.size
+    np.testing.assert_array_equal(images["softclip"][~beyond], linear[~beyond])
+    bent = np.sign(linear) * (1 + 0.1 * np.tanh((np.abs(linear) - 1) / 0.1))
+    np.testing.assert_allclose(images["softclip"][beyond], bent[beyond], atol=1e-6)
+
+
+def test_a_soft_clip_has_a_slope_of_one_within_and_none_far_beyond():
+    x = np.array([-3.0, -1.0, 0.0, 0.5, 1.0, 1.05, 3.0])
+    h = 1e-4
+    slope = (number(soft_clip(x + h)) - number(soft_clip(x - h))) / (2 * h)
+    expected = np.where(np.abs(x) > 1, 1 / np.cosh((np.abs(x) - 1) / 0.1) ** 2, 1.0)
+    np.testing.assert_allclose(slope, expected, atol=2e-2)
+
+
 # ------------------------------------------------------------------------------ discriminator
 
 
@@ -182,6 +210,25 @@ def test_a_saved_convolutional_discriminator_is_the_same(tmp_path, randomised, r
     loaded = keras.saving.load_model(tmp_path / "discriminator.keras")
     images = pictures(rng, 32)
     np.testing.assert_array_equal(number(loaded(images)), number(network(images)))
+
+
+def test_only_a_scale_cue_shows_d_how_large_the_values_of_a_whole_batch_are(rng):
+    images = pictures(rng, 32, 4)
+    moved = {}
+    for cue in (False, True):
+        network = tiny_discriminator(scale_cue=cue)
+        small, large = (number(network(s * images, training=True)) for s in (1.0, 4.0))
+        moved[cue] = np.abs(large - small).max() / np.abs(small).max()
+    assert moved[False] < 0.05 < 0.2 < moved[True]  # not 0: batch norm adds 1e-3 to a variance
+
+
+def test_a_scale_cue_is_one_more_input_channel(tmp_path, rng):
+    plain, cued = (tiny_discriminator(scale_cue=cue) for cue in (False, True))
+    assert cued.count_params() - plain.count_params() == 9 * 4
+    assert discriminator_multiply_adds(cued) - discriminator_multiply_adds(plain) == 9 * 4 * 32**2
+    cued.save(tmp_path / "discriminator.keras")
+    loaded, images = keras.saving.load_model(tmp_path / "discriminator.keras"), pictures(rng, 32)
+    np.testing.assert_array_equal(number(loaded(images)), number(cued(images)))
 
 
 def test_without_attention_to_all_a_logit_reads_a_part_of_the_image(rng):

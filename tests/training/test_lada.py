@@ -132,6 +132,25 @@ def test_generator_loss_is_the_loss_of_its_images_logits(
         np.testing.assert_allclose(metrics["fake_logits"], logits.mean(), rtol=1e-4, atol=1e-6)
 
 
+def test_a_range_weight_adds_the_squared_distance_from_the_range_to_the_generator_s_loss(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    bounded, discriminator = tiny_generator(), tiny_discriminator()
+
+    def generator(z, training):
+        return 4.0 * bounded(z, training=training)
+
+    (images,) = numbers([generator(plain_draws["z"], training=True)])
+    beyond = np.maximum(np.abs(images) - 1, 0)
+    assert beyond.any()
+    (plain, _), (held, metrics) = (
+        objective(range_weight=weight).generator_loss(generator, discriminator, batch, plain_draws)
+        for weight in (0.0, 3.0)
+    )
+    np.testing.assert_allclose(held - plain, 3.0 * np.mean(beyond**2), rtol=1e-4)
+    np.testing.assert_allclose(metrics["g_loss"], plain)
+
+
 def test_hinge_discriminator_loss_is_the_formula(
     tiny_generator, tiny_discriminator, batch, plain_draws
 ):

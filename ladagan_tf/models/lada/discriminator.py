@@ -29,6 +29,8 @@ class Discriminator(keras.Model):
         mlp_width: int, hidden units of the block's MLP.
         score: "full" or "per_head", see `AdditiveAttention`.
         ladaformer: bool, the block with its positions; without it D is convolutional only.
+        scale_cue: bool, a fourth input channel of ones. Without it everything before the first
+            batch norm is homogeneous: D cannot see how large the values of a whole batch are.
         dtype: Keras dtype policy; the last convolution always computes in float32.
 
     Call arguments:
@@ -51,6 +53,7 @@ class Discriminator(keras.Model):
         mlp_width=512,
         score="full",
         ladaformer=True,
+        scale_cue=False,
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
@@ -62,6 +65,7 @@ class Discriminator(keras.Model):
         self.mlp_width = mlp_width
         self.score = score
         self.ladaformer = ladaformer
+        self.scale_cue = scale_cue
         check_resolution(resolution)
         check_widths(
             "widths",
@@ -96,7 +100,8 @@ class Discriminator(keras.Model):
         if self.built:
             return
         side = self.resolution
-        self.from_rgb.build(input_shape)
+        channels = 4 if self.scale_cue else 3
+        self.from_rgb.build((*input_shape[:-1], channels))
         for width, block in zip(self.widths, self.down_blocks, strict=False):
             block.build((None, side, side, width))
             side //= 2
@@ -111,6 +116,8 @@ class Discriminator(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
+        if self.scale_cue:
+            images = ops.concatenate([images, ops.ones_like(images[..., :1])], axis=3)
         x = leaky_relu(self.from_rgb(images))  # (B, S, S, e0)
         for block in self.down_blocks:
             x = block(x, training=training)  # (B, 16, 16, e) after the last
@@ -136,4 +143,5 @@ class Discriminator(keras.Model):
             "mlp_width": self.mlp_width,
             "score": self.score,
             "ladaformer": self.ladaformer,
+            "scale_cue": self.scale_cue,
         }

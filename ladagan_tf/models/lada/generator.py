@@ -6,11 +6,18 @@ from keras import ops
 from ladagan_tf.models.checks import check, check_widths
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
-from ladagan_tf.models.lada.sizes import check_resolution
+from ladagan_tf.models.lada.sizes import OUTPUTS, check_resolution
 from ladagan_tf.models.orthogonal import dense, square_conv
 
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 MAPPING_LAYERS = 2
+SOFT_EDGE = 0.1  # how far "softclip" lets a value go beyond [-1, 1]
+
+
+def soft_clip(x):
+    """x within [-1, 1]; beyond, it bends smoothly and stays below 1 + SOFT_EDGE."""
+    inside = ops.clip(x, -1.0, 1.0)
+    return inside + SOFT_EDGE * ops.tanh((x - inside) / SOFT_EDGE)
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -40,6 +47,9 @@ class Generator(keras.Model):
             first tokens too.
         conv: bool, the 3x3 convolutions between the blocks. Without them a width must be a quarter
             of the one before, which is what the pixel shuffle leaves.
+        output_range: what pixels go through: "linear", nothing (paper); "tanh"; or "softclip", see
+            `soft_clip`. Linear ones are kept in [-1, 1] by nothing but D, whose batch norms hide
+            the common scale of a batch.
         dtype: Keras dtype policy; the image convolution always computes in float32.
 
     Call arguments:
@@ -72,6 +82,7 @@ class Generator(keras.Model):
         mlp_residual=False,
         modulation="sln",
         conv=True,
+        output_range="linear",
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -90,6 +101,7 @@ class Generator(keras.Model):
         self.mlp_residual = mlp_residual
         self.modulation = modulation
         self.conv = conv
+        self.output_range = output_range
         self._check_sizes()
 
         policy = self.dtype_policy
@@ -127,6 +139,10 @@ class Generator(keras.Model):
 
     def _check_sizes(self):
         check_resolution(self.resolution)
+        check(
+            self.output_range in OUTPUTS,
+            f"output_range={self.output_range!r} is not one of {', '.join(OUTPUTS)}",
+        )
         for field in ("widths", "num_heads", "mlp_widths"):
             check_widths(field, getattr(self, field), 3, "(one per block)")
         for width, heads in zip(self.widths, self.num_heads, strict=True):
@@ -216,7 +232,8 @@ class Generator(keras.Model):
         factor = self.resolution // x.shape[1]
         if factor > 1:
             x = ops.depth_to_space(x, factor)  # (B, S, S, D2 / factor^2)
-        return self.to_rgb(x), maps  # (B, S, S, 3)
+        bounded = {"linear": lambda x: x, "tanh": ops.tanh, "softclip": soft_clip}
+        return bounded[self.output_range](self.to_rgb(x)), maps  # (B, S, S, 3)
 
     def compute_output_shape(self, input_shape):
         return input_shape[0], self.resolution, self.resolution, 3
@@ -238,4 +255,5 @@ class Generator(keras.Model):
             "mlp_residual": self.mlp_residual,
             "modulation": self.modulation,
             "conv": self.conv,
+            "output_range": self.output_range,
         }

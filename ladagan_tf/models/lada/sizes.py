@@ -6,6 +6,7 @@ from ladagan_tf.models.checks import check
 
 RESOLUTIONS = (32, 64, 128, 256)
 MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
+OUTPUTS = ("linear", "tanh", "softclip")
 
 
 def check_resolution(resolution):
