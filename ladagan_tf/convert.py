@@ -6,10 +6,11 @@
     python -m ladagan_tf.convert --official=latest.pt --out=runs/gat --dataset=data/LATENTS
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=FOLDER --to_official
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=NAME.keras
+    python -m ladagan_tf.convert --gpu_run=FOLDER --out=runs/NAME
 
 LadaGAN's format is a folder of TensorFlow, with the optimizers. GAT's is a PyTorch file, of which
 nothing is executed; written are three .safetensors files instead, because a .pt file is a pickle.
-GAT's optimizers are never taken over.
+GAT's optimizers are never taken over. `--gpu_run` joins what `benchmarks/gpu_run.py` brought back.
 
 A run directory records flags as train.py does: those that the authors' files imply, and any of
 train.py's flags given here. It needs --dataset to be trained further.
@@ -31,7 +32,7 @@ from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
-from ladagan_tf.official import gat_runs, lada_fields, lada_folder, lada_runs
+from ladagan_tf.official import gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.weights import vae_weights
@@ -41,9 +42,12 @@ FLAGS = flags.FLAGS
 
 def main():
     """Converts in the direction that the flags say."""
-    if bool(FLAGS.official) == bool(FLAGS.run_dir):
-        raise InputError("give either --official, to convert it, or --run_dir")
+    if sum(map(bool, (FLAGS.official, FLAGS.run_dir, FLAGS.gpu_run))) != 1:
+        raise InputError("give either --official, to convert it, or --run_dir, or --gpu_run")
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
+    if FLAGS.gpu_run:
+        join_parts(as_keras)
+        return
     resolve_system()
     if FLAGS.to_official:
         convert_back(as_keras)
@@ -55,6 +59,15 @@ def main():
         convert_gat_to_run()
     else:
         convert_lada_to_run()
+
+
+def join_parts(as_keras):
+    """The parts of --gpu_run as a run directory; `as_keras`: whether --out ends in .keras."""
+    if as_keras:
+        raise InputError(f"out={FLAGS.out}: --gpu_run makes a run directory")
+    given = {"dataset": FLAGS.dataset} if FLAGS.dataset else {}
+    found = gpu_runs.write_run(FLAGS.gpu_run, FLAGS.out, given)
+    report_run(found, "without the optimizers' state")
 
 
 def resolve_system():

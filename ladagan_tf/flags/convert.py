@@ -17,6 +17,12 @@ def define():
         "of --to_official. Give this or --run_dir.",
     )
     flags.DEFINE_string(
+        "gpu_run",
+        None,
+        "Folder that benchmarks/gpu_run.py wrote on a machine without TensorFlow, to make a run "
+        "directory of.",
+    )
+    flags.DEFINE_string(
         "out",
         None,
         "What to make: NAME.keras, a run directory, or with --to_official an official folder; it "

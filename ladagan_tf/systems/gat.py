@@ -156,11 +156,10 @@ def build(folder):
     Raises:
         ValueError: for what does not fit, naming the field and the value.
     """
-    from ladagan_tf.data import records
     from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
     from ladagan_tf.training.gat import GatObjective
 
-    latents = records.load_info(folder).latents if folder else None
+    latents = _latents(folder) if folder else None
     teacher = _teacher(latents) if latents else None
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
@@ -182,6 +181,12 @@ def build(folder):
         reuse_z=FLAGS.official_quirks,
     )
     return generator, averaged, discriminator, objective
+
+
+def _latents(folder):
+    from ladagan_tf.data import records  # which needs TensorFlow; describing a run does not
+
+    return records.load_info(folder).latents
 
 
 def _teacher(latents):

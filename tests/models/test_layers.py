@@ -140,7 +140,7 @@ def test_positions_add_their_table_to_every_image(built, tokens):
 
 
 @pytest.mark.parametrize("shape", [(16, 8), (8, 16)])
-def test_position_table_starts_orthogonal(shape):
+def test_position_table_is_orthogonal_at_first(shape):
     layer = PositionEmbedding()
     layer.build((None, *shape))
     table = number(layer.table)

@@ -157,7 +157,10 @@ class GatAttention(keras.layers.Layer):
 
 def fused_attention(q, k, v):
     """softmax(q k' / sqrt(d)) v for tensors (B, N, H, d), as the backend does it best."""
-    return ops.dot_product_attention(q, k, v, scale=1.0 / math.sqrt(q.shape[-1]))
+    # Of an odd number of tokens, D's, cuDNN has no gradient, which Keras under JAX does not notice.
+    flash = False if q.shape[1] % 2 else None
+    scale = 1.0 / math.sqrt(q.shape[-1])
+    return ops.dot_product_attention(q, k, v, scale=scale, flash_attention=flash)
 
 
 def explicit_attention(q, k, v):

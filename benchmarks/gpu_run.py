@@ -1,0 +1,400 @@
+"""Trains for some minutes on a machine that has JAX and no TensorFlow, and measures the step.
+
+    python benchmarks/gpu_run.py --flagfile=configs/emoji64_gpu.cfg --images=emoji64.npz \
+        --minutes=8 --out=FOLDER
+    python benchmarks/gpu_run.py --flagfile=configs/cifar10.cfg --measure --out=FOLDER
+
+Flags, networks, objective and optimizers are train.py's; only the loop around them is JAX's. Draws
+and the order of the images follow from (seed, step), but are not those of train.py. FOLDER gets
+
+    run.json            flags, configurations of the networks, device, speed, hashes of the parts
+    weights-0.npy ..    float16: the averaged generator and the discriminator, cut into parts
+    stats.jsonl         a line for each window of --log_kimg
+    samples.png         the averaged generator at the end
+    progress.png        the same latents over time, a row for each time
+
+or with --measure one line more in measurements.jsonl. Where TensorFlow is,
+
+    python -m ladagan_tf.convert --gpu_run=FOLDER --out=runs/NAME
+
+makes a run directory of the first kind. Needs keras, jax, numpy, absl-py, matplotlib and Pillow.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+os.environ["KERAS_BACKEND"] = "jax"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+from absl import app, flags
+
+from ladagan_tf.cost import gat as gat_cost
+from ladagan_tf.cost import lada as lada_cost
+from ladagan_tf.errors import InputError
+from ladagan_tf.files import write_text
+from ladagan_tf.flags import train as train_flags
+from ladagan_tf.models.pixels import clipped_share
+from ladagan_tf.pictures import grid, save_png, to_uint8
+from ladagan_tf.training.step import (
+    decay_of_halflife,
+    discriminator_gradients,
+    generator_gradients,
+    update_average,
+)
+
+FLAGS = flags.FLAGS
+STARTED = time.perf_counter()
+WRITING = 10.0  # seconds that are left for the results
+PART_VALUES = 7_500_000  # float16 values of a part: 15 MB
+MOMENTS = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the time: when samples are made
+ROWS, COLUMNS = 6, 10  # of samples.png
+PHASES = ("batch", "discriminator", "generator", "flip")  # streams of draws of a step
+
+
+def define_flags():
+    train_flags.define()
+    flags.DEFINE_string("images", None, "An .npz with uint8 images (N, S, S, 3) to train on.")
+    flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
+    flags.DEFINE_string("out", None, "Folder for the results.", required=True)
+    flags.DEFINE_integer("steps_per_call", 50, "Steps that the device does in one dispatch.")
+    flags.DEFINE_bool("measure", False, "Time the step on random data instead of training.")
+
+
+def main(_):
+    FLAGS.dataset = FLAGS.dataset or "unnamed"
+    recorded = train_flags.resolve()
+    if FLAGS.system == "gat" and not FLAGS.measure:
+        raise InputError("--system=gat: it is only measured here, with --measure")
+    keras.utils.set_random_seed(FLAGS.seed % 2**32)
+    trainer = Trainer()
+    say("built")
+    out = pathlib.Path(FLAGS.out)
+    out.mkdir(parents=True, exist_ok=True)
+    if FLAGS.measure:
+        line = json.dumps(measure(trainer, recorded))
+        print(line)
+        with open(out / "measurements.jsonl", "a") as file:
+            file.write(line + "\n")
+    else:
+        train(trainer, recorded, out)
+
+
+def say(what):
+    """A line with the time since the start: compiling is the longest silence of a run."""
+    print(f"{time.perf_counter() - STARTED:6.1f} s  {what}", flush=True)
+
+
+class Trainer:
+    """Networks, objective and optimizers of the flags, and their step as a pure function."""
+
+    def __init__(self):
+        with jax.default_device(jax.devices("cpu")[0]):  # a GPU compiles every zero of every shape
+            self._build()
+
+    def _build(self):
+        system = train_flags.SYSTEMS[FLAGS.system]
+        built = system.build(None)
+        self.generator, self.averaged, self.discriminator, self.objective = built
+        self.averaged.set_weights(self.generator.get_weights())
+        self.optimizers = []
+        for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
+            rate = system.learning_rate(base, network)
+            adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)
+            adam.build(network.trainable_variables)
+            self.optimizers.append(adam)
+        self.state = [
+            *self.generator.weights,
+            *self.discriminator.weights,
+            *self.averaged.weights,
+            *(v for adam in self.optimizers for v in adam.variables),
+        ]
+
+    def values(self):
+        """The state as arrays of their own, which a step may overwrite."""
+        return [jax.device_put(np.array(v), jax.devices()[0]) for v in self.state]
+
+    def step(self, values, inputs, step):
+        """One update of each network.
+
+        Args:
+            values: list of arrays, the state.
+            inputs: (images or dict, labels), as `objective.batch` takes them.
+            step: int32 scalar, from 0.
+
+        Returns:
+            New values and a dict of scalars.
+        """
+        images, labels = inputs
+        key = jax.random.fold_in(jax.random.key(FLAGS.seed), step)
+        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(PHASES)}
+
+        def drawn(specification, phase):
+            return draw(specification, FLAGS.batch_size, keys[phase])
+
+        if FLAGS.flip:
+            mirrored = jax.random.bernoulli(keys["flip"], 0.5, (len(labels), 1, 1, 1))
+            images = jnp.where(mirrored, images[:, :, ::-1], images)
+        objective, generator, discriminator = self.objective, self.generator, self.discriminator
+        d_adam, g_adam = self.optimizers
+        with keras.StatelessScope(list(zip(self.state, values, strict=True))) as scope:
+            batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
+            draws = drawn(objective.discriminator_draws(), "discriminator")
+            networks = objective, generator, discriminator, batch
+            gradients, metrics = discriminator_gradients(*networks, draws, FLAGS.micro_batches)
+            d_adam.apply(gradients, discriminator.trainable_variables)
+            draws = drawn(objective.generator_draws(), "generator")
+            gradients, more = generator_gradients(*networks, draws, FLAGS.micro_batches)
+            objective.update_statistics(generator, batch, draws, lambda tree: tree)
+            g_adam.apply(gradients, generator.trainable_variables)
+            update_average(self.averaged, generator, ema_decay(step), objective.averages_statistics)
+        return [scope.get_current_value(v) for v in self.state], {**metrics, **more}
+
+    def many_steps(self):
+        """Compiled: (values, inputs of a step by its index, first step, indices) to new values.
+
+        `indices` is (steps, batch); metrics are means over the steps.
+        """
+
+        def run(values, images, first, indices):
+            def one(values, step_and_rows):
+                step, rows = step_and_rows
+                labels = jnp.zeros(len(rows), jnp.int32)
+                taken = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), images)
+                return self.step(values, (taken, labels), step)
+
+            steps = first + jnp.arange(len(indices))
+            values, metrics = jax.lax.scan(one, values, (steps, indices))
+            return values, jax.tree.map(jnp.mean, metrics)
+
+        return jax.jit(run, donate_argnums=0)
+
+    def sampler(self):
+        """Compiled: (values, latents) to the averaged generator's images."""
+
+        def sample(values, z):
+            with keras.StatelessScope(list(zip(self.state, values, strict=True))):
+                return self.averaged(z)
+
+        return jax.jit(sample)
+
+
+def ema_decay(step):
+    """The decay of the EMA at a step, as the flags say."""
+    if not FLAGS.ema_halflife_kimg:
+        return FLAGS.ema_decay
+    seen = step.astype(jnp.float32) * FLAGS.batch_size
+    return decay_of_halflife(FLAGS.batch_size, seen, FLAGS.ema_halflife_kimg, FLAGS.ema_rampup)
+
+
+def draw(specification, count, key):
+    """What an objective asks for, for `count` images."""
+    flat = keras.tree.flatten(specification)
+    drawn = []
+    for i, wanted in enumerate(flat):
+        k, shape = jax.random.fold_in(key, i), (count, *wanted.shape)
+        if wanted.kind == "normal":
+            drawn.append(jax.random.normal(k, shape))
+        elif wanted.kind == "uniform":
+            drawn.append(jax.random.uniform(k, shape))
+        else:
+            drawn.append(jax.random.randint(k, shape, wanted.low, wanted.high))
+    return keras.tree.pack_sequence_as(specification, drawn)
+
+
+def rows_of_steps(first, steps, count):
+    """Which images the steps take: every image once an epoch, shuffled by (seed, epoch).
+
+    Returns:
+        int32 array (steps, batch).
+    """
+    positions = np.arange(first * FLAGS.batch_size, (first + steps) * FLAGS.batch_size)
+    epochs, within = positions // count, positions % count
+    rows = np.empty(len(positions), np.int32)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng([FLAGS.seed, epoch]).permutation(count)
+        rows[epochs == epoch] = order[within[epochs == epoch]]
+    return rows.reshape(steps, FLAGS.batch_size)
+
+
+def train(trainer, recorded, out):
+    """Trains for --minutes and writes the results."""
+    images = read_images()
+    run, sample, values = trainer.many_steps(), trainer.sampler(), trainer.values()
+    on_device = jnp.array(images)
+    z = np.random.default_rng(FLAGS.seed).standard_normal((ROWS * COLUMNS, FLAGS.noise_dim))
+    z = jnp.array(z, jnp.float32)
+    rows = rows_of_steps(0, FLAGS.steps_per_call, len(images))
+    start = time.perf_counter()
+    run = run.lower(values, on_device, 0, rows)
+    say("traced")
+    run, sample = run.compile(), sample.lower(values, z).compile()
+    compiling = time.perf_counter() - start
+    say("compiled")
+
+    step, progress, lines, pending, window = 0, [], [], list(MOMENTS), []
+    start = last = time.perf_counter()
+    seconds, budget = 0.0, 60 * FLAGS.minutes - WRITING - (start - STARTED)
+    while step == 0 or seconds < budget:
+        rows = rows_of_steps(step, FLAGS.steps_per_call, len(images))
+        values, metrics = run(values, on_device, step, rows)
+        window.append(metrics)
+        step += FLAGS.steps_per_call
+        now = step * FLAGS.batch_size
+        due = now // (1000 * FLAGS.log_kimg) > (now - rows.size) // (1000 * FLAGS.log_kimg)
+        jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
+        seconds = time.perf_counter() - start
+        if due:
+            made = sample(values, z)
+            means = jax.tree.map(lambda *x: float(np.mean(x)), *window)
+            rate = len(window) * rows.size / (time.perf_counter() - last)
+            line = {"step": step, "kimg": now / 1000, "seconds": round(seconds, 1), **means}
+            line |= {"img_per_s": round(rate, 1), "clipped": float(clipped_share(made))}
+            lines.append(json.dumps(line))
+            print(lines[-1], flush=True)
+            window, last = [], time.perf_counter()
+            if not np.isfinite(list(means.values())).all():
+                print("stopped: a loss is not finite", flush=True)
+                break
+        if pending and seconds >= budget * pending[0]:
+            pending = [moment for moment in pending if seconds < budget * moment]
+            progress.append(to_uint8(sample(values, z)[:COLUMNS]))
+    jax.block_until_ready(values)
+    seconds = time.perf_counter() - start
+    about = {
+        "flags": recorded,
+        "step": step,
+        "images": step * FLAGS.batch_size,
+        "seconds": round(seconds, 1),
+        "compile_seconds": round(compiling, 1),
+        **speed(trainer, seconds / step),
+        **environment(),
+    }
+    write_text(out / "stats.jsonl", "".join(f"{line}\n" for line in lines))
+    save_png(out / "samples.png", grid(to_uint8(sample(values, z)), COLUMNS))
+    save_png(out / "progress.png", grid(np.concatenate(progress), COLUMNS))
+    write_weights(trainer, values, about, out)
+    print(json.dumps({k: v for k, v in about.items() if k not in ("flags", "networks")}))
+
+
+def read_images():
+    """uint8 images (N, S, S, 3) of --images, of the right size."""
+    if not FLAGS.images:
+        raise InputError("--images is required: an .npz of uint8 images")
+    with np.load(FLAGS.images, allow_pickle=False) as file:
+        images = file["images"]
+    side = FLAGS.resolution
+    if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        raise InputError(
+            f"--images={FLAGS.images}: {images.dtype} of shape {images.shape}; uint8 "
+            f"(N, {side}, {side}, 3) are accepted"
+        )
+    return images
+
+
+def write_weights(trainer, values, about, out):
+    """run.json and the parts: averaged generator, then discriminator, one value after the other."""
+    by_variable = dict(zip(map(id, trainer.state), values, strict=True))
+    networks = {"averaged": trainer.averaged, "discriminator": trainer.discriminator}
+    flat = [by_variable[id(w)] for network in networks.values() for w in network.weights]
+    flat = np.concatenate([np.asarray(w, np.float32).ravel() for w in flat])
+    half = flat.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise InputError("a weight is not finite in float16")
+    about["networks"] = {
+        name: {
+            "config": keras.saving.serialize_keras_object(network),
+            "shapes": [list(w.shape) for w in network.weights],
+        }
+        for name, network in networks.items()
+    }
+    about["parts"] = {}
+    for i, start in enumerate(range(0, len(half), PART_VALUES)):
+        file = io.BytesIO()
+        np.save(file, half[start : start + PART_VALUES])
+        about["parts"][f"weights-{i}.npy"] = hashlib.sha256(file.getvalue()).hexdigest()
+        (out / f"weights-{i}.npy").write_bytes(file.getvalue())
+    write_text(out / "run.json", json.dumps(about, indent=2) + "\n")
+
+
+def measure(trainer, recorded):
+    """Images per second of the step on random data, memory and share of the matrix rate: dict."""
+    run, values = trainer.many_steps(), trainer.values()
+    rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
+    if FLAGS.system == "gat":
+        side = FLAGS.latent_size
+        images = {"moments": jnp.array(rng.random((count, side, side, 8), np.float32))}
+    else:
+        images = jnp.array(rng.integers(0, 256, (count, side, side, 3), np.uint8))
+    rows = rows_of_steps(0, FLAGS.steps_per_call, count)
+    start = time.perf_counter()
+    run = run.lower(values, images, 0, rows).compile()
+    compiling, seconds = time.perf_counter() - start, []
+    for i in range(4):
+        start = time.perf_counter()
+        values, metrics = run(values, images, i * FLAGS.steps_per_call, rows)
+        jax.block_until_ready(metrics)
+        seconds.append((time.perf_counter() - start) / FLAGS.steps_per_call)
+    seconds = statistics.median(seconds[1:])
+    names = ("system", "size", "patch", "resolution", "g_widths", "batch_size", "precision")
+    return {
+        **{name: recorded[name] for name in names if name in recorded},
+        "compile_seconds": round(compiling, 1),
+        **speed(trainer, seconds),
+        "finite": bool(np.isfinite([float(v) for v in metrics.values()]).all()),
+        **environment(),
+    }
+
+
+def speed(trainer, seconds):
+    """What a step of `seconds` is worth: images and multiply-adds per second, as a dict."""
+    cost = gat_cost if FLAGS.system == "gat" else lada_cost
+    macs = cost.training_multiply_adds(trainer.generator, trainer.discriminator)
+    rate, matmul = macs * FLAGS.batch_size / seconds, matmul_rate()
+    return {
+        "train_images_per_s": round(FLAGS.batch_size / seconds, 1),
+        "milliseconds_per_step": round(1000 * seconds, 2),
+        "multiply_adds_per_s": float(f"{rate:.4g}"),
+        "bfloat16_matmul_multiply_adds_per_s": float(f"{matmul:.4g}"),
+        "share_of_bfloat16_matmul_rate": round(rate / matmul, 3),
+    }
+
+
+def environment():
+    """Device, its peak memory so far, versions and date: dict."""
+    device = jax.devices()[0]
+    memory = device.memory_stats() or {}
+    return {
+        "device": device.device_kind,
+        "peak_memory_gb": round(memory["peak_bytes_in_use"] / 1e9, 2) if memory else None,
+        "jax": jax.__version__,
+        "keras": keras.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def matmul_rate():
+    """Multiply-adds per second of a large bfloat16 matrix product on this device."""
+    size = 512 if jax.default_backend() == "cpu" else 8192
+    a = jax.random.normal(jax.random.key(1), (size, size), jnp.bfloat16)
+    product = jax.jit(lambda a: a @ a)
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        product(a).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return size**3 / statistics.median(seconds[3:])
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,112 @@
+"""What `benchmarks/gpu_run.py` brings back from a machine without TensorFlow, as a run of ours."""
+
+import hashlib
+import io
+import json
+import math
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+
+from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.official.lada_runs import lada_model
+from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.directory import RunDirectory
+
+DESCRIPTION = "run.json"
+CARRIED = "gpu_run.json"  # in a run: the description, without the networks
+COPIED = {"stats.jsonl": "stats.jsonl", "samples.png": "samples", "progress.png": "samples"}
+NETWORKS = ("averaged", "discriminator")
+MOST_BYTES = 100_000_000  # of a part, and of the description
+
+
+def write_run(folder, out, flags):
+    """Joins the parts to a run directory.
+
+    The generator starts from its average, which is what was carried, and both optimizers anew:
+    training goes on from there, but it is not the run that a machine with TensorFlow would have
+    continued.
+
+    Args:
+        folder: what `benchmarks/gpu_run.py --out` wrote.
+        out: the run directory to make.
+        flags: dict of text, replaces what the folder records.
+
+    Returns:
+        Dict: "images" and "step".
+
+    Raises:
+        InputError: if the folder is incomplete or damaged; or if `out` exists.
+    """
+    folder = pathlib.Path(folder)
+    about, networks = read(folder)
+    recorded = {**about["flags"], **flags, "run_dir": str(out)}
+    averaged, discriminator = (networks[name] for name in NETWORKS)
+    generator = type(averaged).from_config({**averaged.get_config(), "name": "generator"})
+    generator.set_weights(averaged.get_weights())
+    gan = lada_model(generator, discriminator, averaged, recorded, folder / DESCRIPTION)
+    gan.step.assign(about["step"])
+    with new_folder(out) as partial:
+        run = RunDirectory(partial)
+        run.start(recorded, (generator, discriminator))
+        for name, place in COPIED.items():
+            if (folder / name).is_file():
+                shutil.copy(folder / name, partial / place)
+        Checkpoints(run.checkpoints, gan.state()).save(about["step"], about["images"])
+        carried = {name: value for name, value in about.items() if name != "networks"}
+        write_text(partial / CARRIED, json.dumps(carried, indent=2) + "\n")
+    return {"images": about["images"], "step": about["step"]}
+
+
+def read(folder):
+    """The description and both networks with their weights.
+
+    Args:
+        folder: pathlib.Path.
+
+    Returns:
+        Dict of run.json and dict from `NETWORKS` to keras.Model.
+
+    Raises:
+        InputError: as `write_run`.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise InputError(f"gpu_run={folder}: no {DESCRIPTION} in it, so gpu_run.py did not make it")
+    with one_line_about(path, "description of a run"):
+        about = json.loads(_bytes(path))
+        about = {**about, "step": int(about["step"]), "images": int(about["images"])}
+        networks = {
+            name: keras.saving.deserialize_keras_object(about["networks"][name]["config"])
+            for name in NETWORKS
+        }
+        values = np.concatenate([_part(folder / n, h) for n, h in about["parts"].items()])
+    variables = [w for name in NETWORKS for w in networks[name].weights]
+    if len(values) != sum(math.prod(w.shape) for w in variables):
+        raise InputError(
+            f"{path}: the parts hold {len(values)} values, its networks have "
+            f"{sum(math.prod(w.shape) for w in variables)}"
+        )
+    start = 0
+    for variable in variables:
+        count = math.prod(variable.shape)
+        variable.assign(values[start : start + count].astype(np.float32).reshape(variable.shape))
+        start += count
+    return about, networks
+
+
+def _part(path, digest):
+    data = _bytes(path)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise InputError(f"{path}: it is not the part that was written; copy it again")
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _bytes(path):
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise InputError(f"{path}: {size} bytes; at most {MOST_BYTES} are read")
+    return path.read_bytes()

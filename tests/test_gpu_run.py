@@ -1,0 +1,118 @@
+"""`benchmarks/gpu_run.py`: trained under JAX without TensorFlow, joined to a run here."""
+
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from in_process import command, error_line
+
+from ladagan_tf import convert
+from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.sampling.opening import open_run
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
+]
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+FLAGS = """\
+--dataset=nowhere
+--g_widths=32,8,8
+--g_heads=1,1,1
+--g_mlp_widths=4,4,4
+--d_widths=4,4
+--d_out_widths=4,4
+--d_heads=1
+--d_mlp_width=4
+--noise_dim=8
+--batch_size=2
+--log_kimg=0.004
+--g_output=softclip
+--d_scale_cue
+--nod_ladaformer
+--r1_weight=0
+--policy=
+--flip
+"""
+# As on a machine without TensorFlow.
+RUN = (
+    "import runpy, sys; sys.modules['tensorflow'] = None; "
+    "sys.argv[0] = 'benchmarks/gpu_run.py'; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory):
+    """What a run of a few steps brings back."""
+    folder = tmp_path_factory.mktemp("gpu")
+    (folder / "tiny.cfg").write_text(FLAGS)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    np.savez(folder / "images.npz", images=images)
+    arguments = [
+        f"--flagfile={folder / 'tiny.cfg'}",
+        f"--images={folder / 'images.npz'}",
+        "--minutes=0.01",
+        "--steps_per_call=2",
+        f"--out={folder / 'out'}",
+    ]
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder / "out"
+
+
+def test_a_line_of_statistics_and_pictures_come_back(carried):
+    line = json.loads((carried / "stats.jsonl").read_text().splitlines()[0])
+    assert (line["step"], line["kimg"]) == (2, 0.004)
+    assert all(np.isfinite(value) for value in line.values())
+    assert line["clipped"] < 1.0
+    assert {"samples.png", "progress.png", "run.json", "weights-0.npy"} <= {
+        path.name for path in carried.iterdir()
+    }
+
+
+def test_it_becomes_a_run_that_makes_the_images_of_its_weights(carried, tmp_path, capsys):
+    with command(convert, convert_flags.define) as main:
+        main(f"--gpu_run={carried}", f"--out={tmp_path / 'run'}")
+    assert "to train it further: python train.py" in capsys.readouterr().out
+    about = json.loads((carried / "run.json").read_text())
+    network = keras.saving.deserialize_keras_object(about["networks"]["averaged"]["config"])
+    values = np.load(carried / "weights-0.npy").astype("float32")
+    arrays, start = [], 0
+    for shape in about["networks"]["averaged"]["shapes"]:
+        arrays.append(values[start : start + np.prod(shape)].reshape(shape))
+        start += np.prod(shape)
+    network.set_weights(arrays)
+    z = np.random.default_rng(1).standard_normal((2, 8)).astype("float32")
+    sampler = open_run(tmp_path / "run")
+    assert sampler.about["kimg"] == about["images"] / 1000
+    np.testing.assert_allclose(sampler.generate(z), network(z), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "run.json").unlink(), "no run.json in it"),
+        (lambda folder: (folder / "run.json").write_text("{}"), "run.json: this description"),
+        (lambda folder: (folder / "weights-0.npy").unlink(), "weights-0.npy"),
+        (lambda folder: (folder / "weights-0.npy").write_bytes(b"x"), "is not the part that was"),
+    ],
+)
+def test_what_is_incomplete_or_damaged_is_one_line(carried, tmp_path, capsys, spoil, message):
+    folder = tmp_path / "carried"
+    shutil.copytree(carried, folder)
+    spoil(folder)
+    with command(convert, convert_flags.define) as main:
+        line = error_line(main, [f"--gpu_run={folder}", f"--out={tmp_path / 'run'}"], capsys)
+    assert message in line
+    assert not (tmp_path / "run").exists()
