@@ -116,8 +116,11 @@ class AdversarialModel(keras.Model):
         super().compile(optimizer=None, jit_compile=False)
         self.g_optimizer = g_optimizer
         self.d_optimizer = d_optimizer
+        for optimizer in (g_optimizer, d_optimizer):
+            _sum_nothing(optimizer)
         g_optimizer.build(self.generator.trainable_variables)
         d_optimizer.build(self.discriminator.trainable_variables)
+        self.skipped = self._counter("skipped", 0) if self.scales_loss else None
         self.ema_decay = ema_decay
         self.ema_halflife_kimg = ema_halflife_kimg
         self.ema_rampup = ema_rampup
@@ -143,6 +146,8 @@ class AdversarialModel(keras.Model):
             "spikes": self.spikes.variables,
             "counters": [self.step, self.bad_step],
         }
+        if self.scales_loss:
+            others["skipped"] = [self.skipped]
         # Without what Keras numbers within a process: the names of optimizers and of this model.
         names = {part: [(v.path, v) for v in network.weights] for part, network in networks.items()}
         names |= {part: [(v.name, v) for v in variables] for part, variables in others.items()}
@@ -153,10 +158,12 @@ class AdversarialModel(keras.Model):
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 
-    def spike_totals(self):
-        """Steps since the run's start at which each network's gradient norm was a spike."""
+    def totals(self):
+        """Steps since the run's start at which each network's gradient norm was a spike, and those
+        that loss scaling skipped."""
         d, g = map(int, keras.ops.convert_to_numpy(self.spikes.totals))
-        return {"d_grad_spikes": d, "g_grad_spikes": g}
+        skipped = {"skipped_steps": int(self.skipped)} if self.scales_loss else {}
+        return {"d_grad_spikes": d, "g_grad_spikes": g, **skipped}
 
     def call(self, z, training=False):
         """Images of the EMA generator."""
@@ -217,10 +224,13 @@ class AdversarialModel(keras.Model):
         )
         metrics = {**d_metrics, **self.d_norms(d_norms), **g_metrics, **self.g_norms(g_norms)}
         self._note_non_finite(metrics)
-        norms = [metrics[name] for name in ("d_grad_norm", "g_grad_norm")]
-        self.spikes.count(tf.stack(norms), self.step)
+        norms, counts = tf.stack([metrics[name] for name in ("d_grad_norm", "g_grad_norm")]), True
+        if self.scales_loss:
+            counts = tf.reduce_all(tf.math.is_finite(norms))
+            self.skipped.assign_add(tf.cast(~counts, tf.int64))
+        self.spikes.count(norms, self.step, counts)
+        self.window.add(metrics, counts)
         self.step.assign_add(1)
-        self.window.add(metrics)
         return metrics
 
     def _apply(self, optimizer, network, gradients):
@@ -229,8 +239,7 @@ class AdversarialModel(keras.Model):
         norms = tensor_norms(gradients) / scale
         if self.clip_norm:
             gradients = clip_by_global_norm(gradients, self.clip_norm * scale)
-        # Keras sums over the replicas what is already their mean.
-        optimizer.apply([g / _replicas() for g in gradients], network.trainable_variables)
+        optimizer.apply(gradients, network.trainable_variables)
         return norms
 
     def _average_replica_statistics(self):
@@ -257,19 +266,25 @@ class AdversarialModel(keras.Model):
 
     def _note_non_finite(self, metrics):
         """Remembers the first step with a NaN or infinite loss or gradient norm."""
-        names = [name for name in metrics if not (self._scales_loss and "grad_norm" in name)]
+        names = [name for name in metrics if not (self.scales_loss and "grad_norm" in name)]
         finite = tf.reduce_all(tf.math.is_finite([metrics[name] for name in names]))
         first = tf.logical_and(tf.logical_not(finite), tf.equal(self.bad_step, -1))
         self.bad_step.assign(tf.where(first, self.step, self.bad_step))
 
     @property
-    def _scales_loss(self):
-        # Loss scaling probes for overflow: an infinite gradient is skipped, not an error.
+    def scales_loss(self):
+        """Whether losses are scaled; that probes for overflow: a step with an infinite gradient is
+        skipped, not an error."""
         return isinstance(self.g_optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def _replicas():
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _sum_nothing(optimizer):
+    """Keras sums gradients over replicas, without a switch for it; ours are their mean already."""
+    getattr(optimizer, "inner_optimizer", optimizer)._all_reduce_sum_gradients = list
 
 
 def _over_replicas(tree):

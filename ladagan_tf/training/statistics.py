@@ -63,15 +63,20 @@ class SpikeCounter(keras.layers.Layer):
     def _zeros(self, shape, dtype, name):
         return self.add_weight(shape, "zeros", dtype, trainable=False, name=name)
 
-    def count(self, norms, step):
-        """Counts the norms (networks,) of a step, the run's number `step` from 0."""
+    def count(self, norms, step, counts=True):
+        """Counts the norms (networks,) of a step, the run's number `step` from 0.
+
+        With `counts` (bool) False it is as if there had been no such step.
+        """
         recent = ops.convert_to_tensor(self.recent)
         ordered = ops.sort(recent, axis=1)
         middle = SPIKE_WINDOW // 2
         median = (ordered[:, middle - 1] + ordered[:, middle]) / 2.0
-        spikes = ops.logical_and(norms > self.factor * median, step >= SPIKE_WINDOW)
+        known = ops.logical_and(step >= SPIKE_WINDOW, counts)
+        spikes = ops.logical_and(norms > self.factor * median, known)
         self.totals.assign(self.totals + ops.cast(spikes, "int64"))
-        self.recent.assign(ops.concatenate([recent[:, 1:], norms[:, None]], axis=1))
+        moved = ops.concatenate([recent[:, 1:], norms[:, None]], axis=1)
+        self.recent.assign(ops.where(counts, moved, recent))
 
 
 class Window(keras.layers.Layer):
@@ -91,10 +96,11 @@ class Window(keras.layers.Layer):
         self.steps = self.add_weight((), "zeros", "int64", trainable=False, name="steps")
         self.built = True
 
-    def add(self, scalars):
-        """Adds those of a step: dict with at least the names."""
-        self.sums.assign_add(ops.stack([scalars[name] for name in self.scalars]))
-        self.steps.assign_add(1)
+    def add(self, scalars, counts=True):
+        """Adds those of a step, a dict with at least the names, unless `counts` (bool) is False."""
+        values = ops.stack([scalars[name] for name in self.scalars])
+        self.sums.assign_add(ops.where(counts, values, ops.zeros_like(values)))
+        self.steps.assign_add(ops.cast(counts, "int64"))
 
     def results(self):
         """Means over the steps since the last `reset`, as Python floats; NaN if none."""

@@ -261,6 +261,12 @@ def test_an_overflow_skips_the_update_and_is_no_bad_step(gan, data):
     kernel = model.discriminator.trainable_variables[2]
     kernel.assign(1e3 * kernel)  # large enough for the scaled gradients to overflow float32
     before = copies(model.discriminator)
-    run(model, data, 1)
+    run(model, data, 2)
     assert_same(copies(model.discriminator), before)
     assert int(model.bad_step) == -1
+    # Neither in the window's means nor a spike, but counted.
+    assert int(model.window.steps) == 0
+    assert np.all(keras.ops.convert_to_numpy(model.window.sums) == 0)
+    assert np.all(keras.ops.convert_to_numpy(model.spikes.recent) == 0)
+    assert model.totals() == {"d_grad_spikes": 0, "g_grad_spikes": 0, "skipped_steps": 2}
+    assert any(name.startswith("skipped/") for name in model.state())

@@ -47,6 +47,16 @@ def test_spikes_are_steps_above_the_factor_times_the_median_of_those_before(rng)
     np.testing.assert_array_equal(spikes_of(norms), expected)
 
 
+def test_a_step_that_does_not_count_is_no_spike_and_leaves_the_median(rng):
+    counter = SpikeCounter(1)
+    for step in range(SPIKE_WINDOW):
+        counter.count(keras.ops.ones(1), step)
+    recent = keras.ops.convert_to_numpy(counter.recent)
+    counter.count(keras.ops.full((1,), np.inf), SPIKE_WINDOW, counts=False)
+    assert int(counter.totals[0]) == 0
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(counter.recent), recent)
+
+
 def test_a_constant_norm_never_spikes_and_an_infinite_one_does():
     norms = np.ones(SPIKE_WINDOW + 3)
     norms[-2] = np.inf

@@ -69,7 +69,7 @@ class Window:
 class Model:
     window = Window()
 
-    def spike_totals(self):
+    def totals(self):
         return {"d_grad_spikes": 0, "g_grad_spikes": 4}
 
 

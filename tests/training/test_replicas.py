@@ -59,16 +59,27 @@ def make():
     return model
 """
 RUN = """
+reduced = []  # how many tensors each reduction of one step takes, while it is traced
+all_reduce = tf.distribute.ReplicaContext.all_reduce
+def counting(self, op, value, options=None):
+    reduced[-1].extend(keras.tree.flatten(value))
+    return all_reduce(self, op, value, options)
+tf.distribute.ReplicaContext.all_reduce = counting
 for count, strategy in enumerate(strategies, 1):
     batches = tf.data.Dataset.from_tensor_slices(data).batch(4, drop_remainder=True)
     with strategy.scope():
         model = make()
         batches = strategy.experimental_distribute_dataset(batches)
+    reduced.append([])
     run_steps(model, batches, 3, [])
     networks = model.generator, model.discriminator, model.averaged
     weights = [w for network in networks for w in network.get_weights()]
     np.savez(f"{sys.argv[1]}/{count}.npz", *weights, step=model.step.numpy())
     print(json.dumps(model.window.results()))
+# On each replica the gradients of both networks once; of matrices else only two, of mean styles.
+trained = [v for n in networks[:2] for v in n.trainable_variables if v.shape.rank > 1]
+matrices = [v for v in reduced[1] if v.shape.rank > 1]
+assert 2 * len(trained) <= len(matrices) <= 2 * (len(trained) + 2), (len(matrices), len(trained))
 """
 
 

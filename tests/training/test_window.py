@@ -24,5 +24,10 @@ def test_after_a_reset_earlier_steps_do_not_count(window):
     assert window.results() == {"loss": 5.0, "norm": 7.0}
 
 
+def test_a_step_that_does_not_count_changes_nothing(window):
+    window.add({"loss": np.nan, "norm": np.inf}, counts=False)
+    assert window.results() == {"loss": 3.0, "norm": 6.0}
+
+
 def test_an_empty_window_has_no_results():
     assert np.isnan(Window(["loss"]).results()["loss"])
