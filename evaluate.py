@@ -24,6 +24,7 @@ from ladagan_tf.data import pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, measure, protocol
+from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory
 from ladagan_tf.sampling import image_files, opening
@@ -40,7 +41,8 @@ def main():
         if FLAGS.cost:
             report_cost()
         else:
-            evaluate(strategy)
+            with locked(output()):
+                evaluate(strategy)
 
 
 def evaluate(strategy):
@@ -168,10 +170,12 @@ def generated_sets(generator, real, extractor, strategy, jit):
     ]
 
 
+@contextlib.contextmanager
 def saved_samples(subject):
     """Context that gives the function which saves generated batches, or None."""
     if not FLAGS.save_samples:
-        return contextlib.nullcontext()
+        yield None
+        return
     if FLAGS.images:
         raise InputError("--save_samples saves generated images; with --images there are none")
     path = pathlib.Path(FLAGS.save_samples)
@@ -179,7 +183,9 @@ def saved_samples(subject):
         path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
     if path.suffix != ".npz":
         raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
-    return image_files.sample_archive(path, subject.count, subject.resolution)
+    samples = image_files.sample_archive(path, subject.count, subject.resolution)
+    with locked(path, "save_samples"), samples as add:
+        yield add
 
 
 def output():

@@ -12,6 +12,7 @@ if __name__ == "__main__":
     command.parse(train_flags)  # before TensorFlow is imported
 
 import sys
+from contextlib import nullcontext
 
 import keras
 
@@ -20,6 +21,7 @@ from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import continue_run
@@ -32,14 +34,15 @@ def main():
     recorded = train_flags.resolve()
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
-    folder = None if FLAGS.dry_run else open_dataset(recorded)
-    devices.seed_keras(FLAGS.seed)  # initial weights
-    with strategy.scope():
-        gan = build(folder)
     if FLAGS.dry_run:
-        describe(gan, recorded)
-    else:
-        train(gan, recorded, folder)
+        describe(build(strategy), recorded)
+        return
+    index, _ = devices.worker(strategy)
+    # Of several workers only the first writes.
+    place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
+    with place:
+        folder = open_dataset(recorded)
+        train(build(strategy, folder), recorded, folder)
 
 
 def check_split(strategy):
@@ -63,12 +66,19 @@ def open_dataset(recorded):
     return folder
 
 
-def build(folder=None):
-    """Networks, objective and optimizers as the flags say; call it in the strategy's scope.
+def build(strategy, folder=None):
+    """Networks, objective and optimizers as the flags say, in the strategy's scope.
 
     Args:
+        strategy: tf.distribute.Strategy.
         folder: the prepared set; None to describe a run without its set.
     """
+    devices.seed_keras(FLAGS.seed)  # initial weights
+    with strategy.scope():
+        return _build(folder)
+
+
+def _build(folder):
     system = train_flags.SYSTEMS[FLAGS.system]
     try:
         generator, averaged, discriminator, objective = system.build(folder)

@@ -29,6 +29,7 @@ from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.official import gat_runs, lada_fields, lada_folder, lada_runs
@@ -45,6 +46,12 @@ def main():
         raise InputError("give either --official, to convert it, or --run_dir")
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
     resolve_system()
+    with locked(FLAGS.out):
+        convert(as_keras)
+
+
+def convert(as_keras):
+    """Writes what the flags ask for; `as_keras`: whether --out ends in .keras."""
     if FLAGS.to_official:
         convert_back(as_keras)
     elif as_keras:
