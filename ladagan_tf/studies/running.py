@@ -4,6 +4,7 @@ A run is done when its result.json is there. Until then the same study continues
 """
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -14,7 +15,7 @@ import time
 from ladagan_tf.errors import DivergenceError, InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.hardware import usable_cores
-from ladagan_tf.stopping import StopRequest
+from ladagan_tf.stopping import StopRequest, ends_with_parent
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, read_result
@@ -101,8 +102,8 @@ def states(study, folder):
 class Runner:
     """Runs what of a study is not done.
 
-    SIGINT and SIGTERM are passed on to the runs, which then save themselves; a second signal has
-    its usual effect.
+    SIGINT, SIGTERM and SIGHUP are passed on to the runs, which then save themselves; a second
+    signal has its usual effect. Runs of a study that is killed save themselves and end, too.
 
     Args:
         study: plan.Study.
@@ -244,6 +245,8 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 start_new_session=True,
+                # A study that is killed leaves no run behind that a second one would double.
+                preexec_fn=functools.partial(ends_with_parent, os.getpid()),
             )
 
     def poll(self):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import time
 
@@ -13,6 +14,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.stopping import ends_with_parent
 from ladagan_tf.studies import plan, running
 
 HERE = pathlib.Path(__file__).parent
@@ -142,7 +144,7 @@ def when_waiting(folder, number):
     threading.Thread(target=send).start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_study_stops_its_runs_and_the_same_one_continues_them(study, tmp_path, number):
     usual = signal.getsignal(number)
     wanted = study("A: --wait")
@@ -177,3 +179,18 @@ def test_without_the_scripts_beside_the_package_nothing_can_run(tmp_path, monkey
     monkeypatch.setattr(running, "__file__", str(tmp_path / "a" / "b" / "running.py"))
     with pytest.raises(InputError, match=r"train\.py is not there: studies run from a copy"):
         running.programs()
+
+
+def test_a_run_ends_with_its_study(study, tmp_path, monkeypatch):
+    """However that ends: `tests/test_stopping.py` kills a parent."""
+    begun = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            begun.append(options["preexec_fn"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(running.subprocess, "Popen", Popen)
+    run(study("A: --fail"), tmp_path)
+    (before,) = begun
+    assert (before.func, before.args) == (ends_with_parent, (os.getpid(),))
