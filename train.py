@@ -24,6 +24,7 @@ from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
 
 FLAGS = flags.FLAGS
@@ -57,8 +58,9 @@ def check_split(strategy):
 
 def open_dataset(recorded):
     """The prepared set, which suits the run and the system."""
-    defaults = train_flags.defaults()
-    RunDirectory(FLAGS.run_dir).check_flags(recorded, train_flags.FREE, FLAGS.force, defaults)
+    free, by_content, defaults = train_flags.FREE, train_flags.BY_CONTENT, train_flags.defaults()
+    run = RunDirectory(FLAGS.run_dir)
+    run.check_flags(recorded, free, FLAGS.force, defaults, by_content)
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
@@ -137,6 +139,9 @@ def train(gan, recorded, folder):
     if warning := devices.unseen_gpu():
         print(f"warning: {warning}", file=sys.stderr)
     run = RunDirectory(FLAGS.run_dir)
+    vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
+    learned = contents(folder, gan.objective, vae)
+    run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     finished = continue_run(
         gan,
@@ -155,7 +160,8 @@ def train(gan, recorded, folder):
         grid=FLAGS.grid,
         metric=metric,
         metric_kimg=FLAGS.metric_kimg,
-        vae=train_flags.SYSTEMS[FLAGS.system].autoencoder(folder),
+        vae=vae,
+        contents=learned,
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

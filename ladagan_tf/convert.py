@@ -203,7 +203,7 @@ def record(implied, source):
         implied: dict of text, flags that are so unless they are given.
         source: where they are from, for messages.
     """
-    implied = {**implied, "system": FLAGS.system, "run_dir": FLAGS.out}
+    implied = {**implied, "system": FLAGS.system}
     defaults = train_flags.SYSTEMS[FLAGS.system].DEFAULTS
     recorded = {}
     names = {flag.name for flag in FLAGS.get_key_flags_for_module(train_flags)}

@@ -40,9 +40,10 @@ def locked(path, flag="out", inside=False):
     file = folder / (".lock" if inside else f".{path.name}.lock")
     with writing(path, flag):
         handle = _take(file, f"{flag}={path}")
-        os.ftruncate(handle, 0)
-        os.write(handle, _this_process())
     try:
+        with writing(path, flag):
+            os.ftruncate(handle, 0)
+            os.write(handle, _this_process())
         yield
     finally:
         file.unlink(missing_ok=True)
