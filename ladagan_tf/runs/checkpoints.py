@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import write_text
-from ladagan_tf.runs.lines import is_number
 from ladagan_tf.runs.sealed import sealed, unsealed
 
 STATE = "state.json"
@@ -166,7 +165,7 @@ def _is_state(state, path):
         and state["step"] == _step(path)
         and type(state["images"]) is int
         and state["images"] >= 0
-        and (state["score"] is None or is_number(state["score"]))
+        and isinstance(state["score"], float | int | None)
         and isinstance(state["metric"], str | None)
         and isinstance(state["about"], dict)
         and isinstance(state["sha256"], dict)

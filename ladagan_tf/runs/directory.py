@@ -115,22 +115,29 @@ class RunDirectory:
         if vae:
             with atomic_path(self.vae_file) as temporary:
                 vae.save(temporary)
-        starts = [*self._starts(say), environment()]
-        write_text(self.environment_file, json.dumps(starts, indent=2) + "\n")
+        try:
+            starts = self.starts()
+        except ValueError as error:
+            _keep_aside(self.environment_file, f"it cannot be read ({error})", say)
+            starts = []
+        text = json.dumps([*starts, environment()], indent=2)
+        write_text(self.environment_file, f"{text}\n")
 
-    def _starts(self, say):
-        """Environments of earlier starts; a file that does not hold them is set aside."""
+    def starts(self):
+        """What each start ran on so far: a list of dicts, see `environment.environment`.
+
+        Raises:
+            ValueError: if the file of it holds something else.
+        """
         if not self.environment_file.exists():
             return []
         try:
             starts = json.loads(self.environment_file.read_text(encoding="utf-8"))
-            if isinstance(starts, list):
-                return starts
-            problem = "it is no list"
         except (OSError, ValueError, RecursionError) as error:
-            problem = reason(error)
-        _keep_aside(self.environment_file, f"it cannot be read ({problem})", say)
-        return []
+            raise ValueError(reason(error)) from None
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise ValueError("it is no list of objects")
+        return starts
 
     def append_stats(self, record):
         with open(self.stats_file, "a", encoding="utf-8") as file:
@@ -188,6 +195,19 @@ def read_flags(path):
         if not equals and name.startswith("no"):
             found[name.removeprefix("no")] = "False"
     return found
+
+
+def read_integer(path, name):
+    """The value of an integer flag in a flagfile; InputError if it has none.
+
+    Args:
+        path: the flagfile.
+        name: str, of the flag.
+    """
+    value = read_flags(path).get(name, "")
+    if not (value.isascii() and value.isdecimal()):
+        raise InputError(f"{path}: --{name}={_short(value)}: it must be a whole number")
+    return int(value)
 
 
 def _short(text):

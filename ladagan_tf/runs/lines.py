@@ -2,6 +2,8 @@
 
 import json
 
+LARGEST = 1e15  # of a number that a run can have: more would not be drawn
+
 
 def read_lines(path):
     """The objects of a file; lines that hold none are left out.
@@ -34,5 +36,5 @@ def _object(line):
 
 
 def is_number(value):
-    """Whether a value of JSON is a number: bool is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value of JSON is a finite number that can be drawn: bool is none."""
+    return type(value) in (int, float) and -LARGEST < value < LARGEST

@@ -1,6 +1,5 @@
 """Runs are begun once, continued when stopped, and written down as they ended."""
 
-import json
 import os
 import pathlib
 import signal
@@ -15,7 +14,7 @@ from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.stopping import ends_with_parent
-from ladagan_tf.studies import plan, running
+from ladagan_tf.studies import outcome, plan, running
 
 HERE = pathlib.Path(__file__).parent
 FAKES = running.Programs(HERE / "fake_train.py", HERE / "fake_evaluate.py")
@@ -63,7 +62,7 @@ def test_a_result_says_what_the_run_measured_of_itself(study, tmp_path):
     runner, ending, _ = run(study("A: --x=1", evaluate="--metrics=fcd"), tmp_path / "runs")
     assert ending == running.Ending()
     row = runner.rows["a_seed-0"]
-    assert json.loads((tmp_path / "runs" / "a_seed-0" / "result.json").read_text()) == row
+    assert outcome.read_result(tmp_path / "runs" / "a_seed-0") == row
     assert row["arguments"]["train"][-2:] == ["--x=1", "--seed=0"]
     assert row["arguments"]["evaluate"] == ["--metrics=fcd"]
     assert (row["status"], row["message"], row["kimg"]) == ("finished", None, 4.0)
@@ -84,6 +83,30 @@ def test_what_is_done_is_skipped_and_what_is_new_is_run(study, tmp_path):
     assert starts(tmp_path) == {"a_seed-0": 1, "b_seed-0": 1}
     assert list(runner.rows) == ["a_seed-0", "b_seed-0"]
     assert said[0] == "b_seed-0: begun (1 of 2 done)" and "fcd 50.12" in said[1]
+
+
+@pytest.mark.parametrize("change", [("finished", "finishes"), ("{", "["), ("fcd", "\\ud800")])
+def test_a_result_that_is_not_as_it_was_written_is_set_aside_and_measured_again(
+    study, tmp_path, change
+):
+    run(study("A:"), tmp_path)
+    file = tmp_path / "a_seed-0" / "result.json"
+    written = file.read_text()
+    file.write_text(written.replace(*change))
+    runner, ending, said = run(study("A:"), tmp_path)
+    assert ending == running.Ending() and runner.rows["a_seed-0"]["metrics"]["fcd"] == 51.1235
+    assert said[0].startswith(f"{file}: ") and "measured again" in said[0]
+    assert (file.parent / "result.json.old-1").read_text() == written.replace(*change)
+
+
+def test_what_a_run_left_of_other_hands_does_not_stop_a_study(study, tmp_path):
+    run(study("A:"), tmp_path)
+    folder = tmp_path / "a_seed-0"
+    (folder / "result.json").unlink()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"metric": 1}\n[]\n{"metric": "fcd", "value": 1, "protocol": []}\n{"val')
+    runner, ending, _ = run(study("A:"), tmp_path)
+    assert ending == running.Ending() and runner.rows["a_seed-0"]["metrics"]["is"] == 3.0
 
 
 def test_a_run_with_other_flags_is_refused_and_nothing_begins(study, tmp_path):
