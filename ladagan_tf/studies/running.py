@@ -139,20 +139,20 @@ class Runner:
             Ending.
         """
         with self.request:
-            while True:
-                self._begin_next()
-                if not self.children:
-                    return Ending()
-                while not self.request.received and all(c.poll() is None for c in self.children):
-                    time.sleep(POLL_SECONDS)
-                if self.request.received:
-                    self._stop_children()
-                    return Ending(stopped_by=self.request.received)
-                try:
-                    self._follow_up()
-                except InputError as error:
-                    self._stop_children()
-                    return Ending(failure=str(error))
+            try:
+                while not self.request.received:
+                    self._begin_next()
+                    if not self.children:
+                        return Ending()
+                    if any(child.poll() is not None for child in self.children):
+                        self._follow_up()
+                    else:
+                        time.sleep(POLL_SECONDS)
+                return Ending(stopped_by=self.request.received)
+            except InputError as error:
+                return Ending(failure=str(error))
+            finally:
+                self._stop_children()
 
     def _begin_next(self):
         # The first run goes alone: it may prepare the set, and the classifier, that all read.

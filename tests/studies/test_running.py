@@ -1,11 +1,13 @@
 """Runs are begun once, continued when stopped, and written down as they ended."""
 
+import errno
 import os
 import pathlib
 import signal
 import subprocess
 import threading
 import time
+import unittest.mock
 
 import pytest
 
@@ -146,6 +148,16 @@ def test_a_failure_stops_the_others_and_names_the_run_its_words_and_its_log(stud
     )
     assert list(runner.rows) == ["first_seed-0"] and runner.children == []
     assert list(running.states(wanted, tmp_path).values()) == ["finished", "begun", "begun"]
+
+
+def test_a_full_disk_leaves_no_run_behind(study, tmp_path, monkeypatch):
+    run(study("First:"), tmp_path)
+    full = unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(running, "write_text", full)
+    runner = running.Runner(study("First:", "A: --wait", "B:"), tmp_path, FAKES, 2, [].append)
+    with pytest.raises(OSError, match="No space left"):
+        runner.run()
+    assert runner.children == []
 
 
 def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
