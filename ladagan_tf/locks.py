@@ -61,7 +61,7 @@ def _take(file, place):
         except FileExistsError as error:  # "file exists" would not say what is wrong with that
             raise NotADirectoryError(errno.ENOTDIR, f"{error.filename} is no folder") from None
         try:
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
             continue  # its holder took the folder along
         try:

@@ -62,7 +62,7 @@ def continue_run(
     Raises:
         InputError: for unusable data or checkpoints, when a loss is no longer finite, and when
             something cannot be written.
-        StoppedError: when SIGTERM or SIGINT ended it; everything is saved.
+        StoppedError: when SIGTERM, SIGINT or SIGHUP ended it; everything is saved.
     """
     strategy = model.distribute_strategy
     index, workers = worker(strategy)
