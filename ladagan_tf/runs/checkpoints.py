@@ -15,7 +15,8 @@ from ladagan_tf.files import write_text
 from ladagan_tf.runs.sealed import sealed, unsealed
 
 STATE = "state.json"
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO)
+# What only writing can meet.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NAME = re.compile(r"step-(\d{8,})")
 
 

@@ -167,14 +167,14 @@ def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
     assert names[2:4] == [("b_seed-0", True), ("c_seed-0", True)]
 
 
-def when_waiting(folder, number):
-    """Sends this process a signal as soon as a run waits."""
+def when_waiting(folder, number, process=os.getpid):
+    """Sends a process, which a function names, a signal as soon as a run waits."""
 
     def send():
         deadline = time.monotonic() + 30
         while not (folder / "waiting").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        os.kill(os.getpid(), number)
+        os.kill(process(), number)
 
     threading.Thread(target=send).start()
 
@@ -191,6 +191,14 @@ def test_a_stopped_study_stops_its_runs_and_the_same_one_continues_them(study, t
     runner, ending, _ = run(wanted, tmp_path)
     assert ending == running.Ending() and runner.rows["a_seed-0"]["status"] == "finished"
     assert starts(tmp_path) == {"a_seed-0": 2}
+
+
+def test_a_run_that_somebody_else_stopped_is_not_measured(study, tmp_path):
+    runner = running.Runner(study("A: --wait"), tmp_path, FAKES, 1, [].append)
+    when_waiting(tmp_path / "a_seed-0", signal.SIGTERM, lambda: runner.children[0].process.pid)
+    ending = runner.run()
+    assert ending.failure.startswith("a_seed-0: fake_train.py ended with status 4")
+    assert runner.rows == {} and not (tmp_path / "a_seed-0" / "metrics.jsonl").exists()
 
 
 def test_the_last_evaluation_counts(study, tmp_path):
