@@ -41,7 +41,7 @@ def main():
         if FLAGS.cost:
             report_cost()
         else:
-            with locked(output()):
+            with locked(output()), locked_samples():
                 evaluate(strategy)
 
 
@@ -170,12 +170,10 @@ def generated_sets(generator, real, extractor, strategy, jit):
     ]
 
 
-@contextlib.contextmanager
 def saved_samples(subject):
     """Context that gives the function which saves generated batches, or None."""
     if not FLAGS.save_samples:
-        yield None
-        return
+        return contextlib.nullcontext()
     if FLAGS.images:
         raise InputError("--save_samples saves generated images; with --images there are none")
     path = pathlib.Path(FLAGS.save_samples)
@@ -183,9 +181,14 @@ def saved_samples(subject):
         path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
     if path.suffix != ".npz":
         raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
-    samples = image_files.sample_archive(path, subject.count, subject.resolution)
-    with locked(path, "save_samples"), samples as add:
-        yield add
+    return image_files.sample_archive(path, subject.count, subject.resolution)
+
+
+def locked_samples():
+    """A lock on the file of --save_samples; beside the output that one's is enough."""
+    if FLAGS.save_samples in (None, "npz"):
+        return contextlib.nullcontext()
+    return locked(FLAGS.save_samples, "save_samples")
 
 
 def output():

@@ -16,7 +16,7 @@ import pathlib
 
 from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
-from ladagan_tf.data.preparation import absolute, prepare
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
 
@@ -25,11 +25,26 @@ FLAGS = flags.FLAGS
 
 def main():
     """Prepares what the flags name and sums it up."""
+    with locked(FLAGS.out):
+        prepare_and_tell()
+
+
+def prepare_and_tell():
+    """As `main`, where nobody else writes to --out."""
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")
-    with locked(absolute(FLAGS.out)):
-        info = _prepare()
+    if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
+        info = _prepare_set()
+    elif FLAGS.resolution is None:
+        raise InputError("--resolution is required: the side of the prepared images in pixels")
+    elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+        encoding = _encoding(FLAGS.resolution)
+        info = official_latents.prepare_official(
+            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
+        )
+    else:
+        info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
@@ -38,19 +53,6 @@ def main():
     )
     for skipped in info.skipped:
         print(f"skipped {skipped.name}: {skipped.reason}")
-
-
-def _prepare():
-    if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
-        return _prepare_set()
-    if FLAGS.resolution is None:
-        raise InputError("--resolution is required: the side of the prepared images in pixels")
-    if FLAGS.latents and official_latents.is_official(FLAGS.source):
-        encoding = _encoding(FLAGS.resolution)
-        return official_latents.prepare_official(
-            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
-        )
-    return _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
 
 
 def _prepare_set():

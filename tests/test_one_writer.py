@@ -36,6 +36,13 @@ WRITING = {
     "export": (export, export_flags, "out", False, ("--model=none",)),
     "convert": (convert, convert_flags, "out.keras", False, ("--run_dir=none",)),
     "evaluate": (evaluate, evaluate_flags, "out", False, ("--model=none",)),
+    "the samples of evaluate": (
+        evaluate,
+        evaluate_flags,
+        "save_samples.npz",
+        False,
+        ("--model=none", "--out=metrics.jsonl"),
+    ),
     "train_vae": (train_vae, train_vae_flags, "out", False, ("--dataset=none",)),
     "train_classifier": (
         train_classifier,
