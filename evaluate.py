@@ -186,7 +186,7 @@ def saved_samples(subject):
 
 def locked_samples():
     """A lock on the file of --save_samples; beside the output that one's is enough."""
-    if FLAGS.save_samples in (None, "npz"):
+    if FLAGS.save_samples in (None, "", "npz"):
         return contextlib.nullcontext()
     return locked(FLAGS.save_samples, "save_samples")
 
