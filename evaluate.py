@@ -24,6 +24,7 @@ from ladagan_tf.data import pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, measure, protocol
+from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory
 from ladagan_tf.sampling import image_files, opening
@@ -40,7 +41,8 @@ def main():
         if FLAGS.cost:
             report_cost()
         else:
-            evaluate(strategy)
+            with locked(output()), locked_samples():
+                evaluate(strategy)
 
 
 def evaluate(strategy):
@@ -180,6 +182,13 @@ def saved_samples(subject):
     if path.suffix != ".npz":
         raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
     return image_files.sample_archive(path, subject.count, subject.resolution)
+
+
+def locked_samples():
+    """A lock on the file of --save_samples; beside the output that one's is enough."""
+    if FLAGS.save_samples in (None, "", "npz"):
+        return contextlib.nullcontext()
+    return locked(FLAGS.save_samples, "save_samples")
 
 
 def output():

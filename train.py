@@ -12,6 +12,7 @@ if __name__ == "__main__":
     command.parse(train_flags)  # before TensorFlow is imported
 
 import sys
+from contextlib import nullcontext
 
 import keras
 
@@ -20,8 +21,10 @@ from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
 
 FLAGS = flags.FLAGS
@@ -32,14 +35,15 @@ def main():
     recorded = train_flags.resolve()
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
-    folder = None if FLAGS.dry_run else open_dataset(recorded)
-    devices.seed_keras(FLAGS.seed)  # initial weights
-    with strategy.scope():
-        gan = build(folder)
     if FLAGS.dry_run:
-        describe(gan, recorded)
-    else:
-        train(gan, recorded, folder)
+        describe(build(strategy), recorded)
+        return
+    index, _ = devices.worker(strategy)
+    # Of several workers only the first writes.
+    place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
+    with place:
+        folder = open_dataset(recorded)
+        train(build(strategy, folder), recorded, folder)
 
 
 def check_split(strategy):
@@ -54,8 +58,9 @@ def check_split(strategy):
 
 def open_dataset(recorded):
     """The prepared set, which suits the run and the system."""
-    defaults = train_flags.defaults()
-    RunDirectory(FLAGS.run_dir).check_flags(recorded, train_flags.FREE, FLAGS.force, defaults)
+    free, by_content, defaults = train_flags.FREE, train_flags.BY_CONTENT, train_flags.defaults()
+    run = RunDirectory(FLAGS.run_dir)
+    run.check_flags(recorded, free, FLAGS.force, defaults, by_content)
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
@@ -63,12 +68,19 @@ def open_dataset(recorded):
     return folder
 
 
-def build(folder=None):
-    """Networks, objective and optimizers as the flags say; call it in the strategy's scope.
+def build(strategy, folder=None):
+    """Networks, objective and optimizers as the flags say, in the strategy's scope.
 
     Args:
+        strategy: tf.distribute.Strategy.
         folder: the prepared set; None to describe a run without its set.
     """
+    devices.seed_keras(FLAGS.seed)  # initial weights
+    with strategy.scope():
+        return _build(folder)
+
+
+def _build(folder):
     system = train_flags.SYSTEMS[FLAGS.system]
     try:
         generator, averaged, discriminator, objective = system.build(folder)
@@ -127,6 +139,9 @@ def train(gan, recorded, folder):
     if warning := devices.unseen_gpu():
         print(f"warning: {warning}", file=sys.stderr)
     run = RunDirectory(FLAGS.run_dir)
+    vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
+    learned = contents(folder, gan.objective, vae)
+    run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     finished = continue_run(
         gan,
@@ -145,7 +160,8 @@ def train(gan, recorded, folder):
         grid=FLAGS.grid,
         metric=metric,
         metric_kimg=FLAGS.metric_kimg,
-        vae=train_flags.SYSTEMS[FLAGS.system].autoencoder(folder),
+        vae=vae,
+        contents=learned,
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

@@ -77,7 +77,7 @@ def measure(arguments):
     name, settings = OPTIONS[system]
     flags.FLAGS([__file__, settings[int(option)]])
     train_flags.resolve()
-    gan = train.build()
+    gan = train.build(tf.distribute.get_strategy())
     if system == "gat":
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
     latents, labels = inputs_of(gan.averaged, batch)

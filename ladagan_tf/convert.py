@@ -30,6 +30,7 @@ from ladagan_tf.data import records
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.official import gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
@@ -49,6 +50,12 @@ def main():
         join_parts(as_keras)
         return
     resolve_system()
+    with locked(FLAGS.out):
+        convert(as_keras)
+
+
+def convert(as_keras):
+    """Writes what the flags ask for; `as_keras`: whether --out ends in .keras."""
     if FLAGS.to_official:
         convert_back(as_keras)
     elif as_keras:
@@ -209,7 +216,7 @@ def record(implied, source):
         implied: dict of text, flags that are so unless they are given.
         source: where they are from, for messages.
     """
-    implied = {**implied, "system": FLAGS.system, "run_dir": FLAGS.out}
+    implied = {**implied, "system": FLAGS.system}
     defaults = train_flags.SYSTEMS[FLAGS.system].DEFAULTS
     recorded = {}
     names = {flag.name for flag in FLAGS.get_key_flags_for_module(train_flags)}

@@ -1,6 +1,7 @@
 """Places for results: refused if something is there already, never left half-written."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -36,6 +37,19 @@ def write_text(path, text):
     """Replaces `path` by a file that holds `text`, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def set_aside(path):
+    """Renames a file or folder to the first free one of NAME.old-1, NAME.old-2, ...; returns that.
+
+    Args:
+        path: pathlib.Path.
+    """
+    numbers = itertools.count(1)
+    names = (path.with_name(f"{path.name}.old-{number}") for number in numbers)
+    aside = next(name for name in names if not name.exists())
+    path.rename(aside)
+    return aside
 
 
 def cache_folder():

@@ -26,6 +26,7 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
+from ladagan_tf.locks import locked
 from ladagan_tf.sampling import image_files, opening, seeds, walks
 
 FLAGS = flags.FLAGS
@@ -43,16 +44,23 @@ ENDINGS = {
 def main():
     """Writes the kind of picture that the flags ask for."""
     kind, out = kind_of_output()
+    with locked(out, inside=not out.suffix):
+        write(kind, out)
+
+
+def write(kind, out):
+    """Writes a `kind` of picture to the path `out`."""
     source = open_source()
     classes = walks.parse_classes(FLAGS.classes, source.num_classes)
     numbers = chosen_seeds(kind)
-    write = {
+    writers = {
         "walk": write_walk,
         "attention": write_attention,
         "sweep": write_sweep,
         "images": write_images,
-    }[kind]
-    print(f"{FLAGS.out}: {write(source, numbers, classes, out)}{strength_in_words(source)}")
+    }
+    summary = writers[kind](source, numbers, classes, out)
+    print(f"{FLAGS.out}: {summary}{strength_in_words(source)}")
 
 
 def kind_of_output():

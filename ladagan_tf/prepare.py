@@ -18,12 +18,19 @@ from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.locks import locked
 
 FLAGS = flags.FLAGS
 
 
 def main():
     """Prepares what the flags name and sums it up."""
+    with locked(FLAGS.out):
+        prepare_and_tell()
+
+
+def prepare_and_tell():
+    """As `main`, where nobody else writes to --out."""
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")

@@ -12,12 +12,14 @@ from ladagan_tf.flags import study as study_flags
 if __name__ == "__main__":
     command.parse(study_flags, study_flags.parse)  # before TensorFlow is imported
 
+import contextlib
 import pathlib
 import sys
 
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, StoppedError
+from ladagan_tf.locks import locked
 from ladagan_tf.studies import plan, report, running
 from ladagan_tf.systems import integers
 
@@ -31,13 +33,21 @@ def main():
     if FLAGS.dry_run:
         describe(study, folder)
         return
-    runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
-    ending = runner.run()
-    write_report(study, runner.rows, pathlib.Path(FLAGS.out or folder))
+    out = pathlib.Path(FLAGS.out or folder)
+    apart = out.resolve() != folder.resolve()
+    with (
+        locked(folder, "runs_dir", inside=True),
+        locked(out, inside=True) if apart else contextlib.nullcontext(),
+    ):
+        runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
+        ending = runner.run()
+        write_report(study, runner.rows, out)
     if ending.failure:
         raise InputError(ending.failure)
     if ending.stopped_by:
-        print(f"stopped by {ending.stopped_by}; run the same command to continue {folder}")
+        raise StoppedError(
+            f"stopped by {ending.stopped_by}; run the same command to continue {folder}"
+        )
 
 
 def make_study():

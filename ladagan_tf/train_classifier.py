@@ -14,6 +14,7 @@ if __name__ == "__main__":
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.evaluation.classifier import default_path, train_classifier
+from ladagan_tf.locks import locked
 
 FLAGS = flags.FLAGS
 
@@ -24,7 +25,8 @@ def main():
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
     out = FLAGS.out or default_path(folder)
-    network = train_classifier(folder, out, FLAGS.kimg, FLAGS.seed)
+    with locked(out):
+        network = train_classifier(folder, out, FLAGS.kimg, FLAGS.seed)
     print(
         f"{out}: {len(network.classes)} classes, "
         f"{100 * network.about['held_out_accuracy']:.1f} % of the held-out tenth right"

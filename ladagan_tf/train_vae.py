@@ -17,6 +17,7 @@ if __name__ == "__main__":
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.errors import InputError
+from ladagan_tf.locks import locked
 from ladagan_tf.training.vae import train_vae
 from ladagan_tf.weights.vae_weights import default_path
 
@@ -31,15 +32,11 @@ def main():
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
     out = FLAGS.out or default_path(folder)
-    network = train_vae(
-        folder,
-        out,
-        FLAGS.kimg,
-        FLAGS.seed,
-        tuple(int(width) for width in FLAGS.widths),
-        FLAGS.kl_weight,
-        FLAGS.precision,
-    )
+    widths = tuple(int(width) for width in FLAGS.widths)
+    with locked(out):
+        network = train_vae(
+            folder, out, FLAGS.kimg, FLAGS.seed, widths, FLAGS.kl_weight, FLAGS.precision
+        )
     about = network.about
     side = about["resolution"] // network.factor
     print(

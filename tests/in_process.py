@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import sys
+import unittest.mock
 
 import pytest
 from absl import flags
@@ -22,9 +24,11 @@ def command(module, define):
         values.unparse_flags()
         for name in set(values) - others:
             values[name].unparse()
-        with one_line_errors():
-            refuse_arguments(read_flags([module.__name__, *map(str, arguments)])[1:])
-        run(module.main)
+        argv = [module.__name__, *map(str, arguments)]
+        with unittest.mock.patch.object(sys, "argv", argv):
+            with one_line_errors():
+                refuse_arguments(read_flags(argv)[1:])
+            run(module.main)
 
     try:
         yield call

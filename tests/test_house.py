@@ -15,6 +15,7 @@ PACKAGE = "ladagan_tf"
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
     {"files", "hardware", "stopping"},
+    {"locks"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},

@@ -24,7 +24,7 @@ from train_processes import (
 import train
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
-from ladagan_tf.runs.checkpoints import best_checkpoint
+from ladagan_tf.runs.checkpoints import best_checkpoint, read_state
 
 STEPS = 12
 BATCH = 8
@@ -65,6 +65,7 @@ REFUSALS = {
     "--r1_weight=-1": "--r1_weight=-1.0: it must be a finite number from 0 on",
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
+LONGER = ["--batch_size=16", "--total_kimg=0.112"]  # by a step
 pytestmark = pytest.mark.slow
 
 
@@ -96,11 +97,13 @@ def reference(dataset, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def place(reference, tmp_path_factory):
+def place(reference, dataset, tmp_path_factory):
     """Copies of the reference to start again, one of them damaged."""
     place = tmp_path_factory.mktemp("place")
     for name in ("damaged", "finished", "changed", "diverged"):
         shutil.copytree(reference, place / name)
+    shutil.copytree(dataset, place / "set elsewhere")
+    prepare("shapes", place / "other set", resolution=32, num_images=50, workers=1, seed=1)
     (data,) = (place / "damaged" / "checkpoints" / "step-00000012").glob("ckpt.data*")
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 1
@@ -115,10 +118,12 @@ def outputs(dataset, place):
     def flags(name, *more):
         return command(dataset, place / name, *more)[2:]
 
-    traced = {"damaged": flags("damaged"), "finished": flags("finished")}
+    moved = [f"--flagfile={place / 'finished' / 'flags.cfg'}", f"--dataset={place}/set elsewhere"]
+    traced = {"damaged": flags("damaged"), "finished": flags("finished"), "moved": moved}
     eager = {
         "changed": flags("changed", "--r1_weight=0.5"),
-        "forced": flags("changed", "--r1_weight=0.5", "--force", "--total_kimg=0.104"),
+        "other set": flags("changed", f"--dataset={place / 'other set'}"),
+        "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER),
         "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force"),
         "dry_run": flags("dry_run", "--dry_run"),
         **{flag: flags("refused", flag) for flag in REFUSALS},
@@ -197,6 +202,23 @@ def test_a_finished_run_is_prolonged_and_changed_mathematics_refused_unless_forc
     assert expected in outputs["changed"]
     assert outputs["forced"].endswith("code 0\n"), outputs["forced"]
     assert stats(place / "changed")[-1]["step"] == 13
+
+
+def test_images_are_counted_whatever_batches_they_came_in(outputs, place):
+    """Twelve steps of 8 images and one of 16."""
+    assert stats(place / "changed")[-1]["kimg"] == 0.112
+    assert read_state(place / "changed" / "checkpoints" / "step-00000013")["images"] == 112
+    assert "step 12 of 13" in outputs["forced"]
+
+
+def test_a_moved_run_continues_where_its_flags_lie_on_the_same_images(outputs, place):
+    assert outputs["moved"].endswith("code 0\n"), outputs["moved"]
+    assert f"{place / 'finished'}: already trained" in outputs["moved"]
+
+
+def test_other_images_are_refused(outputs, place):
+    assert_refused(outputs["other set"])
+    assert f"--dataset={place / 'other set'} holds something else" in outputs["other set"]
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(outputs, place, reference):

@@ -98,6 +98,9 @@ def read_flags(argv):
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
     except flags.CantOpenFlagFileError as error:
         raise InputError(f"--flagfile: {reason(error).partition('flagfile: ')[2]}") from None
+    except UnicodeDecodeError as error:
+        named = ", ".join(flagfiles(argv))
+        raise InputError(f"--flagfile={named}: it is no text in UTF-8 ({reason(error)})") from None
     except flags.Error as error:
         raise InputError(reason(error).removeprefix("flag ")) from None
 

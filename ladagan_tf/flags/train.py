@@ -10,6 +10,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.systems import lada
 
@@ -18,11 +19,13 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
-    "run_dir", "data_dir", "total_kimg", "jit", "virtual_cpus", "log_kimg", "sample_kimg",
+    "data_dir", "total_kimg", "jit", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
     "features", "inception_weights", "cache_dir",
 }  # fmt: skip
-UNRECORDED = {"dry_run", "force", "preset", "size"}
+# Free as well where checkpoints record what is found there (`training.contents`).
+BY_CONTENT = {"dataset", "vae", "teacher"}
+UNRECORDED = {"dry_run", "force", "preset", "size", "run_dir"}
 FRACTIONS = ("beta1", "beta2", "ema_decay")  # from 0, below 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
@@ -111,7 +114,10 @@ def _define_shared_flags():
 
 def _define_run_flags():
     flags.DEFINE_string(
-        "run_dir", None, "Folder of the run; runs/<name of the --flagfile> by default."
+        "run_dir",
+        None,
+        "Folder of the run; runs/<name of the --flagfile> by default, or the folder of the "
+        "--flagfile if that is the flags.cfg of a run.",
     )
     flags.DEFINE_float(
         "total_kimg",
@@ -201,14 +207,22 @@ def resolve():
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
         )
-    if FLAGS.run_dir is None:
-        configs = common.flagfiles(sys.argv)
-        FLAGS.run_dir = str(pathlib.Path("runs") / pathlib.Path((configs or ["run"])[-1]).stem)
+    FLAGS.run_dir = _run_dir()
     return {
         flag.name: _text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
+
+
+def _run_dir():
+    """--run_dir, or what the flagfile says: a run's own one lies in the run, wherever that is."""
+    config = pathlib.Path((common.flagfiles(sys.argv) or ["run"])[-1])
+    given = {word.lstrip("-").partition("=")[0] for word in sys.argv[1:] if word[:1] == "-"}
+    is_own = config.name == FLAGS_FILE and (config.parent / MODELS_FILE).is_file()
+    if is_own and "run_dir" not in given:
+        return str(config.parent)  # older ones say where they once were
+    return FLAGS.run_dir or str(pathlib.Path("runs") / config.stem)
 
 
 def _check_ranges():

@@ -1,35 +1,44 @@
 """Checkpoints of a training state: complete folders, verified before they are read."""
 
+import contextlib
+import errno
 import hashlib
-import json
 import os
 import pathlib
+import re
 import shutil
 
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import write_text
+from ladagan_tf.runs.sealed import sealed, unsealed
 
 STATE = "state.json"
+# What only writing can meet.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+NAME = re.compile(r"step-(\d{8,})")
 
 
 class Checkpoints:
     """Complete, verified checkpoints of a training state: the latest few and the best.
 
     A checkpoint is a folder that is renamed into place once everything in it is written, with the
-    SHA-256 of each file, so that a damaged one is noticed before it is read.
+    SHA-256 of each file and of what is said of them, so that a damaged one is noticed before it is
+    read.
 
     Args:
         folder: pathlib.Path.
         state: dict from name to variable, e.g. `AdversarialModel.state()`.
         keep: int, number of latest checkpoints kept besides the best.
+        about: dict of plain values that each one records, of the run that it is of; or None.
     """
 
-    def __init__(self, folder, state, keep=2):
+    def __init__(self, folder, state, keep=2, about=None):
         self.folder = pathlib.Path(folder)
         self.checkpoint = tf.train.Checkpoint(state=state)
         self.keep = keep
+        self.about = about or {}
 
     def save(self, step, images, score=None, metric=None):
         """Writes the checkpoint of `step`, then deletes what is neither recent nor best.
@@ -39,23 +48,34 @@ class Checkpoints:
             images: int, images trained on.
             score: float or None, a measurement to select the best by; lower is better.
             metric: str or None, the name of what was measured.
+
+        Raises:
+            OSError: if it cannot be written; what was there before stays.
         """
         name = f"step-{step:08d}"
         final, partial = self.folder / name, self.folder / f".{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
+        try:
+            with disk_errors():
+                self._write(partial, step, images, score, metric)
+            shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+            os.rename(partial, final)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        self._prune()
+
+    def _write(self, partial, step, images, score, metric):
         self.checkpoint.write(str(partial / "ckpt"))
         state = {
             "step": step,
             "images": images,
             "score": score,
             "metric": metric,
+            "about": self.about,
             "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
         }
-        write_text(partial / STATE, json.dumps(state, indent=2) + "\n")
-        shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
-        os.rename(partial, final)
-        self._prune()
+        write_text(partial / STATE, sealed(state))
 
     def _prune(self):
         for leftover in self.folder.glob(".step-*.partial"):
@@ -81,7 +101,7 @@ class Checkpoints:
             say: function that is told about damaged checkpoints.
 
         Returns:
-            int, its step; 0 if there is no checkpoint.
+            dict of its `state.json`; None if there is no checkpoint.
 
         Raises:
             InputError: if there are checkpoints and all are damaged, or one does not fit.
@@ -91,35 +111,77 @@ class Checkpoints:
             problem = damage(path)
             if problem is None:
                 self.restore(path)
-                return read_state(path)["step"]
+                return read_state(path)
             say(f"checkpoint {path.name} is damaged ({problem}); falling back to the one before")
         if paths:
             raise InputError(
                 f"run_dir: every checkpoint in {self.folder} is damaged; restore one from a copy "
                 "or start again with another --run_dir"
             )
-        return 0
+        return None
 
     def restore(self, path):
         """Restores one checkpoint folder; raises InputError if it does not fit the model."""
         try:
             self.checkpoint.read(str(path / "ckpt")).assert_consumed()
-        except (AssertionError, ValueError) as error:
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"{path} does not fit this model: {reason(error)}") from None
+
+
+@contextlib.contextmanager
+def disk_errors():
+    """What TensorFlow says of the file system as the OSError that it is."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in DISK_ERRORS:
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def checkpoint_paths(folder):
     """Complete checkpoints in a run's `checkpoints` folder, oldest first."""
-    return sorted(path for path in pathlib.Path(folder).glob("step-*") if path.is_dir())
+    found = [path for path in pathlib.Path(folder).glob("step-*") if NAME.fullmatch(path.name)]
+    return sorted(filter(pathlib.Path.is_dir, found), key=_step)
+
+
+def _step(path):
+    return int(NAME.fullmatch(path.name)[1])
 
 
 def read_state(path):
-    """The `state.json` of a checkpoint folder as a dict; None if it cannot be read."""
+    """The `state.json` of a checkpoint folder as a dict; None if it is not as it was written."""
     try:
-        state = json.loads((path / STATE).read_text())
-        return state if {"step", "images", "score", "metric", "sha256"} <= set(state) else None
-    except (OSError, ValueError, TypeError):
+        state = {"about": {}} | unsealed((path / STATE).read_text(encoding="utf-8"))
+        return state if _is_state(state, path) else None
+    except (OSError, ValueError):
         return None
+
+
+def _is_state(state, path):
+    """Whether it is what `Checkpoints.save` writes: older ones have no hash that tells."""
+    return (
+        state.keys() == {"step", "images", "score", "metric", "about", "sha256"}
+        and state["step"] == _step(path)
+        and type(state["images"]) is int
+        and state["images"] >= 0
+        and isinstance(state["score"], float | int | None)
+        and isinstance(state["metric"], str | None)
+        and isinstance(state["about"], dict)
+        and isinstance(state["sha256"], dict)
+        and any(name.startswith("ckpt.") for name in state["sha256"])
+    )
+
+
+def newest_state(folder):
+    """The `state.json` of the newest checkpoint that has a readable one: a dict; None if none has.
+
+    Args:
+        folder: a run's `checkpoints` folder.
+    """
+    states = [state for _, state in _states(folder)]
+    return states[-1] if states else None
 
 
 def best_checkpoint(folder):
@@ -199,8 +261,11 @@ def damage(path):
     for name, digest in state["sha256"].items():
         if not (path / name).is_file():
             return f"{name} is missing"
-        if _sha256(path / name) != digest:
-            return f"{name} has changed"
+        try:
+            if _sha256(path / name) != digest:
+                return f"{name} has changed"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
     return None
 
 

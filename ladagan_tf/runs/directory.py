@@ -6,6 +6,7 @@ vae.keras         GAT: the autoencoder that decodes what the generator makes
 environment.json  versions, devices and revision of each start
 stats.jsonl       one line per logging window, the only truth; TensorBoard mirrors it
 checkpoints/      step-*/ complete folders, renamed into place when written
+*.old-1           environment.json or stats.jsonl that could not be read, or of a run begun anew
 samples/          grids and attention sheets
 """
 
@@ -14,9 +15,14 @@ import pathlib
 
 import keras
 
-from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, write_text
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.files import atomic_path, set_aside, write_text
+from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
+from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.environment import environment
+from ladagan_tf.runs.lines import is_number, read_lines
+
+SHOWN_CHARACTERS = 250  # of flags in a message; it stays one line that can be read
 
 
 class RunDirectory:
@@ -28,8 +34,8 @@ class RunDirectory:
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        self.flags_file = self.path / "flags.cfg"
-        self.models_file = self.path / "models.json"
+        self.flags_file = self.path / FLAGS_FILE
+        self.models_file = self.path / MODELS_FILE
         self.vae_file = self.path / "vae.keras"
         self.environment_file = self.path / "environment.json"
         self.stats_file = self.path / "stats.jsonl"
@@ -37,7 +43,7 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
 
-    def check_flags(self, flags, free, force, defaults=None):
+    def check_flags(self, flags, free, force, defaults=None, by_content=()):
         """Refuses to continue a run with other mathematics.
 
         Args:
@@ -46,6 +52,8 @@ class RunDirectory:
             force: bool, continue nevertheless.
             defaults: dict of text, what a flag was that the run does not name, because it began
                 before there was such a flag.
+            by_content: names of paths, which are free where the checkpoints have the hashes of what
+                they lead to; see `check_contents`.
 
         Raises:
             InputError: naming each flag that differs, unless `force`.
@@ -53,6 +61,10 @@ class RunDirectory:
         if not self.flags_file.exists():
             return
         saved = {**(defaults or {}), **read_flags(self.flags_file)}
+        state = newest_state(self.checkpoints)
+        # A run without a checkpoint begins anew, on whatever there is now.
+        if state is None or "contents" in state["about"]:
+            free = {*free, *by_content}
         changed = [
             f"--{name}={flags[name]} (the run has {saved.get(name, 'no value')})"
             for name in flags
@@ -60,17 +72,40 @@ class RunDirectory:
         ]
         if changed and not force:
             raise InputError(
-                f"run_dir={self.path}: {', '.join(changed)} would change the mathematics of this "
-                "run; use another --run_dir, or --force to continue anyway"
+                f"run_dir={self.path}: {_short(', '.join(changed))} would change the mathematics "
+                "of this run; use another --run_dir, or --force to continue anyway"
             )
 
-    def start(self, flags, networks, vae=None):
+    def check_contents(self, contents, flags, force):
+        """Refuses to continue a run on other data than it began with, wherever they lie.
+
+        Args:
+            contents: dict of text, flag -> hash of what it leads to, as checkpoints record it.
+            flags: dict of text, for the message.
+            force: bool, continue nevertheless.
+
+        Raises:
+            InputError: naming the flag, its value and both hashes, unless `force`.
+        """
+        state = newest_state(self.checkpoints)
+        begun = state["about"].get("contents") if state else None
+        for name in {**begun, **contents} if begun and not force else ():
+            ours, now = begun.get(name, "none"), contents.get(name, "none")
+            if ours != now:
+                raise InputError(
+                    f"run_dir={self.path}: --{name}={_short(flags.get(name, 'none'))} holds "
+                    f"something else ({now[-12:]}) than this run began with ({ours[-12:]}, ends of "
+                    "SHA-256); give that, another --run_dir, or --force to continue anyway"
+                )
+
+    def start(self, flags, networks, vae=None, say=print):
         """Writes what identifies this start. Call it on the chief, after `check_flags`.
 
         Args:
             flags: dict of text.
             networks: keras.Models, by whose names their configurations are found.
             vae: models.vae.autoencoder.AutoencoderKL of a GAT run, or None.
+            say: function that is told of a file that cannot be read and is set aside.
         """
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
@@ -80,30 +115,100 @@ class RunDirectory:
         if vae:
             with atomic_path(self.vae_file) as temporary:
                 vae.save(temporary)
-        starts = []
-        if self.environment_file.exists():
-            starts = json.loads(self.environment_file.read_text())
-        write_text(self.environment_file, json.dumps([*starts, environment()], indent=2) + "\n")
+        try:
+            starts = self.starts()
+        except ValueError as error:
+            _keep_aside(self.environment_file, f"it cannot be read ({error})", say)
+            starts = []
+        text = json.dumps([*starts, environment()], indent=2)
+        write_text(self.environment_file, f"{text}\n")
+
+    def starts(self):
+        """What each start ran on so far: a list of dicts, see `environment.environment`.
+
+        Raises:
+            ValueError: if the file of it holds something else.
+        """
+        if not self.environment_file.exists():
+            return []
+        try:
+            starts = json.loads(self.environment_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise ValueError(reason(error)) from None
+        if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+            raise ValueError("it is no list of objects")
+        return starts
 
     def append_stats(self, record):
         with open(self.stats_file, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
-    def truncate_stats(self, step):
-        """Drops lines after `step`, which a resumed run writes again, and a line cut short."""
+    def truncate_stats(self, step, say=print):
+        """Drops lines after `step`, which a resumed run writes again, and a line cut short.
+
+        What is not written again is kept: a file with other lines than those of a run, or of a run
+        that begins anew because its checkpoints are gone, is set aside first.
+
+        Args:
+            step: int, at which the run continues.
+            say: function that is told of that.
+        """
         if not self.stats_file.exists():
             return
-        kept = []
-        for line in self.stats_file.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except ValueError:
-                continue  # the process was killed while writing it
-        write_text(self.stats_file, "".join(f"{line}\n" for line in kept))
+        try:
+            lines, unreadable = read_lines(self.stats_file)
+        except OSError as error:
+            _keep_aside(self.stats_file, f"it cannot be read ({error.strerror})", say)
+            return
+        steps = [(text, line["step"]) for text, line in lines if is_number(line.get("step"))]
+        unreadable += len(lines) - len(steps)
+        if unreadable:
+            _keep_aside(self.stats_file, f"{unreadable} of its lines cannot be read", say)
+        elif steps and step == 0:
+            _keep_aside(
+                self.stats_file,
+                f"it tells of {steps[-1][1]} steps, but there is no checkpoint: the run begins "
+                "anew",
+                say,
+            )
+        kept = [text for text, of in steps if of <= step]
+        write_text(self.stats_file, "".join(f"{text}\n" for text in kept))
+
+
+def _keep_aside(path, why, say):
+    aside = set_aside(path)
+    say(f"{path}: {why}; it is kept as {aside.name}")
 
 
 def read_flags(path):
-    """Dict from flag name to text of a flagfile written by `RunDirectory.start`."""
-    lines = pathlib.Path(path).read_text().splitlines()
-    return dict(line.removeprefix("--").split("=", 1) for line in lines if line.startswith("--"))
+    """Dict from flag name to text of a flagfile, as `RunDirectory.start` or a person writes it.
+
+    Lines that are no flags are left out. Of --NAME and --noNAME, which need no value, the meaning
+    depends on what there is: both readings are given.
+    """
+    found = {}
+    for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+        name, equals, value = line.strip().removeprefix("--").partition("=")
+        if not line.strip().startswith("--"):
+            continue
+        found[name] = value if equals else "True"
+        if not equals and name.startswith("no"):
+            found[name.removeprefix("no")] = "False"
+    return found
+
+
+def read_integer(path, name):
+    """The value of an integer flag in a flagfile; InputError if it has none.
+
+    Args:
+        path: the flagfile.
+        name: str, of the flag.
+    """
+    value = read_flags(path).get(name, "")
+    if not (value.isascii() and value.isdecimal()):
+        raise InputError(f"{path}: --{name}={_short(value)}: it must be a whole number")
+    return int(value)
+
+
+def _short(text):
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

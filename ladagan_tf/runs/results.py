@@ -4,6 +4,7 @@ A run may still be going on: lines that are not complete yet are left out.
 """
 
 import json
+import math
 import pathlib
 import re
 
@@ -13,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
+from ladagan_tf.runs.lines import is_number, read_lines
 
 METRICS = "metrics.jsonl"
 MEASURED = "metric_seconds"  # only lines of the quick metric have it
@@ -55,18 +57,47 @@ def read_stats(run_dir):
     Raises:
         InputError: if there is no such folder.
     """
-    lines = [line for line in _lines(run_dir, "stats.jsonl") if "kimg" in line]
+    lines = [
+        {name: value for name, value in line.items() if _is_value(value)}
+        for line in _lines(run_dir, "stats.jsonl")
+        if is_number(line.get("kimg"))
+    ]
     windows = [line for line in lines if MEASURED not in line]
     return windows, [line for line in lines if MEASURED in line]
+
+
+def _is_value(value):
+    """Whether a value of stats.jsonl is one: losses and norms may be NaN or infinite, too."""
+    return is_number(value) or (isinstance(value, float) and not math.isfinite(value))
 
 
 def read_metrics(run_dir):
     """Reads a run's metrics.jsonl: what `evaluate.py` measured, one dict per number.
 
+    Lines that it did not write are left out.
+
     Raises:
         InputError: if there is no such folder.
     """
-    return [line for line in _lines(run_dir, METRICS) if "metric" in line and "value" in line]
+    return [line for line in _lines(run_dir, METRICS) if _is_measurement(line)]
+
+
+def _is_measurement(line):
+    protocol = line.get("protocol", {})
+    if not isinstance(protocol, dict):
+        return False
+    generated, reference = (protocol.get(name, {}) for name in ("generated", "reference"))
+    return (
+        isinstance(line.get("metric"), str)
+        and isinstance(line.get("name", ""), str)
+        and is_number(line.get("value"))
+        and (line.get("spread") is None or is_number(line["spread"]))
+        and isinstance(protocol.get("features", {}), dict | str)
+        and isinstance(generated, dict)
+        and all(is_number(generated.get(name, 1)) for name in ("psi", "guidance"))
+        and isinstance(reference, dict)
+        and all(isinstance(reference.get(name, ""), str) for name in ("images", "statistics"))
+    )
 
 
 def column(lines, name):
@@ -96,16 +127,8 @@ def sample_grids(run_dir):
 
 def _lines(run_dir, name):
     """Objects of a file of JSON lines; [] if there is none."""
-    path, found = _folder(run_dir) / name, []
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    for line in text.splitlines():
-        try:
-            value = json.loads(line)
-        except ValueError:
-            continue  # it is being written, or its writer was killed
-        if isinstance(value, dict):
-            found.append(value)
-    return found
+    path = _folder(run_dir) / name
+    return [value for _, value in read_lines(path)[0]] if path.is_file() else []
 
 
 def _folder(run_dir):
@@ -272,7 +295,7 @@ def _protocol_cells(protocol):
 def _features(about):
     if not isinstance(about, dict):
         return about
-    digest = about.get("sha256", "")[:8]
+    digest = str(about.get("sha256", ""))[:8]
     trained_on = f" on {about['trained_on']}" if "trained_on" in about else ""
     return f"{about.get('network', '-')}{trained_on} ({digest})"
 
@@ -282,8 +305,10 @@ def _checkpoint(about):
         return "-"
     weights = "EMA" if about.get("ema") else "not averaged"
     known = about["checkpoint"] != "untrained"
-    text = f"{about['kimg']:g} kimg, {weights}" if known else "untrained"
-    changed = [f"{name} {about[name]:g}" for name in ("psi", "guidance") if about.get(name, 1) != 1]
+    numbers = {name: value for name, value in about.items() if is_number(value)}
+    text = f"{numbers.get('kimg', math.nan):g} kimg, {weights}" if known else "untrained"
+    strengths = {name: numbers.get(name, 1) for name in ("psi", "guidance")}
+    changed = [f"{name} {value:g}" for name, value in strengths.items() if value != 1]
     return ", ".join([text, *changed])
 
 

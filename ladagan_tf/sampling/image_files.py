@@ -23,14 +23,24 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archive
 
 
 def identity(sampler):
-    """What tells generators apart, a dict: a digest of the weights; of a SavedModel, its path.
+    """What tells generators apart, a dict: a digest of the weights; of a SavedModel, of its files.
 
-    What they are truncated and guided by is a part of it.
+    What they are truncated and guided by is a part of it; where they lie is not.
     """
-    if sampler.network is None:
-        return dict(sampler.about)
     strength = {k: sampler.about[k] for k in ("psi", "guidance") if k in sampler.about}
+    if sampler.network is None:
+        return {"files_sha256": _files_sha256(sampler.about["model"]), **strength}
     return {"weights_sha256": network_sha256(sampler.network), **strength}
+
+
+def _files_sha256(folder):
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file():
+            with open(path, "rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+    return digest.hexdigest()
 
 
 def write_folder(path, seeds, produce, about):

@@ -8,10 +8,10 @@ import numpy as np
 
 from ladagan_tf.cost import gat as gat_cost
 from ladagan_tf.cost import lada as lada_cost
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import results
-from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
 
 NORMS = ("g_grad_norm", "d_grad_norm")
@@ -37,13 +37,15 @@ def collect(study, run, run_dir, jobs, diverged=None):
         Dict, a line of results.jsonl.
 
     Raises:
-        InputError: if a file is missing.
+        InputError: if a file is missing or cannot be read.
     """
     directory = RunDirectory(run_dir)
     windows, _ = results.read_stats(run_dir)
     records = [] if diverged else last_evaluation(run_dir)
-    speed = [line["img_per_s"] for line in windows[1:]]  # the first window compiles
-    batch_size = int(read_flags(directory.flags_file)["batch_size"])
+    _, speed = results.column(windows[1:], "img_per_s")  # the first window compiles
+    batch_size = read_integer(directory.flags_file, "batch_size")
+    with one_line_about(directory.models_file, "record of networks"):
+        networks = sizes(directory.models_file.read_text(encoding="utf-8"))
     return {
         "study": study.name,
         "system": run.system,
@@ -54,8 +56,8 @@ def collect(study, run, run_dir, jobs, diverged=None):
         "run_dir": str(run_dir),
         "status": DIVERGED if diverged else FINISHED,
         "message": diverged,
-        **sizes(directory.models_file.read_text(encoding="utf-8")),
-        "seconds_per_step": _rounded(batch_size / np.median(speed)) if speed else None,
+        **networks,
+        "seconds_per_step": _rounded(batch_size / np.median(speed)) if len(speed) else None,
         "jobs": jobs,
         "kimg": windows[-1]["kimg"] if windows else 0.0,
         "metrics": {r["metric"]: _rounded(r["value"], 6) for r in records},
@@ -69,7 +71,13 @@ def collect(study, run, run_dir, jobs, diverged=None):
 
 def last_evaluation(run_dir):
     """The records of the last call of `evaluate.py`; all of a call have the same protocol."""
-    records = results.read_metrics(run_dir)
+    whole = {"metric", "value", "lower_is_better", "protocol"}
+    parts = {"generated", "reference", "features"}
+    records = [
+        record
+        for record in results.read_metrics(run_dir)
+        if whole <= record.keys() and parts <= record["protocol"].keys()
+    ]
     if not records:
         raise InputError(f"{run_dir}: evaluate.py left no {results.METRICS} there")
     last = records[-1]["protocol"]
@@ -147,8 +155,11 @@ def _thinned(windows, name):
 
 def _environment(directory):
     """What the last start ran on."""
-    starts = json.loads(directory.environment_file.read_text(encoding="utf-8"))
-    return {name: starts[-1].get(name) for name in ENVIRONMENT}
+    try:
+        last = [{}, *directory.starts()][-1]
+    except ValueError:  # the next start says so; numbers do not depend on it
+        last = {}
+    return {name: last.get(name) for name in ENVIRONMENT}
 
 
 def _rounded(value, digits=4):

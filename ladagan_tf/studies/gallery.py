@@ -7,7 +7,7 @@ from PIL import Image
 
 from ladagan_tf.pictures import MARGIN
 from ladagan_tf.runs import results
-from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies import outcome
 from ladagan_tf.studies.figures import small_multiples
 
@@ -28,7 +28,7 @@ def samples(rows):
         run = RunDirectory(part[0]["run_dir"])
         grids = results.sample_grids(run.path) if run.samples.is_dir() else []
         if grids:
-            tops[setting] = _top(grids[-1][1], int(read_flags(run.flags_file)["grid"]))
+            tops[setting] = _top(grids[-1][1], read_integer(run.flags_file, "grid"))
     if not tops:
         return None
     # A line per system, where all have as many values and they fit.

@@ -1,14 +1,38 @@
 """What runs of a study gave: rows of results.jsonl, compared with each other."""
 
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
 
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.runs.sealed import unsealed
 
+RESULT = "result.json"
 FINISHED, DIVERGED = "finished", "diverged"
+NUMBER = int | float
+ROW = {  # a result's fields and their types, see `collecting.collect`
+    "study": str,
+    "system": str,
+    "axes": dict,
+    "lr_scale": NUMBER | None,
+    "seed": int,
+    "arguments": dict,
+    "run_dir": str,
+    "status": str,
+    "message": str | None,
+    "generator": dict,
+    "discriminator": dict,
+    "seconds_per_step": NUMBER | None,
+    "jobs": int,
+    "kimg": NUMBER,
+    "metrics": dict,
+    "lower_is_better": dict,
+    "protocol": dict | None,
+    "gradients": dict,
+    "traces": dict,
+    "environment": dict,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,23 +82,39 @@ def read_results(path):
         List of dict, in the order of the file.
 
     Raises:
-        InputError: if there is no such file, or a line is not JSON.
+        InputError: if there is no such file, or a line is not as it was written.
     """
     path = pathlib.Path(path)
     path = path / "results.jsonl" if path.is_dir() else path
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return [_row(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no results of a study can be read ({reason(error)})") from None
 
 
 def read_result(run_dir):
-    """The row of a run directory, or None if the run is not done."""
-    path = pathlib.Path(run_dir) / "result.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except ValueError as error:
-        raise InputError(f"{path}: it cannot be read ({reason(error)}); delete it") from None
+    """The row of a run directory.
+
+    Args:
+        run_dir: pathlib.Path.
+
+    Returns:
+        dict; None if the run is not done.
+
+    Raises:
+        ValueError: if the file that says so is not as it was written.
+    """
+    path = run_dir / RESULT
+    return _row(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _row(text):
+    row = unsealed(text)
+    wrong = [name for name, types in ROW.items() if not isinstance(row.get(name), types)]
+    wrong += sorted(row.keys() - ROW.keys())
+    if wrong or not ROW.keys() <= row.keys():
+        raise ValueError(f"it is no result of a run ({', '.join(wrong)[:100]})")
+    return row
 
 
 def by_setting(rows, scales=True):

@@ -1,7 +1,6 @@
 """A study in words: results.jsonl, a Markdown table, and figures beside them."""
 
 import functools
-import json
 import math
 import shlex
 
@@ -10,6 +9,7 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path, write_text
 from ladagan_tf.runs.results import markdown_table
+from ladagan_tf.runs.sealed import sealed
 from ladagan_tf.studies import figures, gallery, outcome, plan
 
 NETWORKS = ("generator", "discriminator")
@@ -33,7 +33,7 @@ def write(folder, study, rows, arguments):
     outcome.check_protocols(rows)
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "results.jsonl", folder / "table.md"]
-    write_text(written[0], "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(written[0], "".join(map(sealed, rows)))
     write_text(written[1], page(study, rows, arguments))
     drawn = {
         "metrics.png": figures.metrics,

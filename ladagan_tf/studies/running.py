@@ -4,20 +4,21 @@ A run is done when its result.json is there. Until then the same study continues
 """
 
 import dataclasses
-import json
+import functools
 import os
 import pathlib
 import subprocess
 import sys
 import time
 
-from ladagan_tf.errors import DivergenceError, InputError
-from ladagan_tf.files import write_text
+from ladagan_tf.errors import DivergenceError, InputError, reason
+from ladagan_tf.files import set_aside, write_text
 from ladagan_tf.hardware import usable_cores
-from ladagan_tf.stopping import StopRequest
+from ladagan_tf.runs.sealed import sealed
+from ladagan_tf.stopping import StopRequest, ends_with_parent
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
-from ladagan_tf.studies.outcome import DIVERGED, FINISHED, read_result
+from ladagan_tf.studies.outcome import DIVERGED, FINISHED, RESULT, read_result
 
 LOG = "study.log"
 POLL_SECONDS = 0.1
@@ -62,12 +63,13 @@ def programs():
     return found
 
 
-def known_results(study, folder):
+def known_results(study, folder, say=print):
     """Results of those runs that are done.
 
     Args:
         study: plan.Study.
         folder: pathlib.Path of the study's runs.
+        say: function that is told of a result that cannot be read: that run is not done.
 
     Returns:
         Dict from a run's name to its row, in the order of the study.
@@ -77,7 +79,14 @@ def known_results(study, folder):
     """
     rows = {}
     for run in study.runs:
-        row = read_result(folder / run.name)
+        try:
+            row = read_result(folder / run.name)
+        except (OSError, ValueError) as error:
+            say(
+                f"{folder / run.name / RESULT}: {reason(error)}; it will be set aside and the run "
+                "measured again"
+            )
+            continue
         if row is None:
             continue
         changed = plan.differences(row["arguments"], study.arguments(run))
@@ -101,8 +110,8 @@ def states(study, folder):
 class Runner:
     """Runs what of a study is not done.
 
-    SIGINT and SIGTERM are passed on to the runs, which then save themselves; a second signal has
-    its usual effect.
+    SIGINT, SIGTERM and SIGHUP are passed on to the runs, which then save themselves; a second
+    signal has its usual effect. Runs of a study that is killed save themselves and end, too.
 
     Args:
         study: plan.Study.
@@ -118,7 +127,7 @@ class Runner:
         self.programs = programs
         self.jobs = jobs
         self.say = say
-        self.rows = known_results(study, folder)
+        self.rows = known_results(study, folder, say)
         self.children = []
         self.minutes = []  # of the runs that this process finished
         self.request = StopRequest()
@@ -130,20 +139,20 @@ class Runner:
             Ending.
         """
         with self.request:
-            while True:
-                self._begin_next()
-                if not self.children:
-                    return Ending()
-                while not self.request.received and all(c.poll() is None for c in self.children):
-                    time.sleep(POLL_SECONDS)
-                if self.request.received:
-                    self._stop_children()
-                    return Ending(stopped_by=self.request.received)
-                try:
-                    self._follow_up()
-                except InputError as error:
-                    self._stop_children()
-                    return Ending(failure=str(error))
+            try:
+                while not self.request.received:
+                    self._begin_next()
+                    if not self.children:
+                        return Ending()
+                    if any(child.poll() is not None for child in self.children):
+                        self._follow_up()
+                    else:
+                        time.sleep(POLL_SECONDS)
+                return Ending(stopped_by=self.request.received)
+            except InputError as error:
+                return Ending(failure=str(error))
+            finally:
+                self._stop_children()
 
     def _begin_next(self):
         # The first run goes alone: it may prepare the set, and the classifier, that all read.
@@ -175,7 +184,10 @@ class Runner:
 
     def _finish(self, child, diverged):
         row = collect(self.study, child.run, child.run_dir, self.jobs, diverged)
-        write_text(child.run_dir / "result.json", json.dumps(row) + "\n")
+        path = child.run_dir / RESULT
+        if path.exists():  # it could not be read
+            set_aside(path)
+        write_text(path, sealed(row))
         self.rows[child.run.name] = row
         self.minutes.append((time.monotonic() - child.began) / 60)
         metrics = [f"{name} {value:.4g}" for name, value in row["metrics"].items()]
@@ -244,6 +256,8 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=self.environment,
                 start_new_session=True,
+                # A study that is killed leaves no run behind that a second one would double.
+                preexec_fn=functools.partial(ends_with_parent, os.getpid()),
             )
 
     def poll(self):

@@ -10,7 +10,7 @@ A system's module has
                      the prepared set `folder`; None describes a run without its set
     learning_rate(base, network)                     a network's rate, from what its flag says
     cost_report(generator, discriminator, **step)    what a step costs, as text
-    autoencoder(folder)                              what decodes G's output; None for images
+    autoencoder(folder, own)                         what decodes G's output; None for images
 
 `flags.train.SYSTEMS` lists them: a third system is one file here and one line there.
 """

@@ -127,14 +127,25 @@ def check_set(info):
         raise InputError("--flip: latents cannot be mirrored; --latent_augment does, after the VAE")
 
 
-def autoencoder(folder):
-    """The autoencoder that decodes samples, of the encoder that the set was made with."""
+def autoencoder(folder, own=None):
+    """The autoencoder that decodes samples, of the encoder that the set was made with.
+
+    Args:
+        folder: a prepared set of latents.
+        own: path of a copy that a run keeps, used where the original is no longer to be had.
+    """
     # Here and below, because flags are parsed before TensorFlow and Keras are imported.
     from ladagan_tf.data import records
     from ladagan_tf.weights import vae_weights
 
     latents = records.load_info(folder).latents
-    path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir)
+    has_own = own is not None and own.is_file()
+    try:
+        path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir, download=not has_own)
+    except InputError:
+        if not has_own:
+            raise
+        path = own
     vae, _ = vae_weights.load(path)
     if vae_weights.encoder_sha256(vae) != latents.encoder_sha256:
         raise InputError(

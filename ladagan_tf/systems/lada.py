@@ -211,6 +211,6 @@ def cost_report(generator, discriminator, **step):
     return lada.report(generator, discriminator, r1=FLAGS.r1_weight > 0, bcr=FLAGS.bcr, **step)
 
 
-def autoencoder(folder):
+def autoencoder(folder, own=None):
     """None: the generator makes images."""
     return

@@ -84,6 +84,7 @@ class AdversarialModel(keras.Model):
         self.g_norms = BlockNorms("g_grad_norm", generator)
         self.window = Window([*objective.metrics, *self.d_norms.names, *self.g_norms.names])
         self.spikes = SpikeCounter(2, spike_factor)
+        self.images_before = 0  # beyond steps times the batch, of starts with another batch
         self.built = True
 
     def _counter(self, name, value):
@@ -261,7 +262,7 @@ class AdversarialModel(keras.Model):
         if not self.ema_halflife_kimg:
             return self.ema_decay
         images = tf.cast(images, tf.float32)
-        seen = tf.cast(self.step, tf.float32) * images
+        seen = tf.cast(self.step, tf.float32) * images + self.images_before
         return decay_of_halflife(images, seen, self.ema_halflife_kimg, self.ema_rampup)
 
     def _note_non_finite(self, metrics):

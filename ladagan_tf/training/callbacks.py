@@ -18,19 +18,22 @@ class Schedule:
     Args:
         batch_size: int, images per step.
         start_step, total_steps: ints, where this start begins and the run ends.
+        start_images: int, images before `start_step`, which earlier starts may have seen in batches
+            of another size; None if they did not.
     """
 
-    def __init__(self, batch_size, start_step, total_steps):
+    def __init__(self, batch_size, start_step, total_steps, start_images=None):
         self.batch_size = batch_size
         self.start_step = start_step
         self.total_steps = total_steps
+        self.start_images = start_step * batch_size if start_images is None else start_images
 
     def step(self, batch):
         """Finished steps of the run after this start's batch number `batch`."""
         return self.start_step + batch + 1
 
     def images(self, step):
-        return step * self.batch_size
+        return self.start_images + (step - self.start_step) * self.batch_size
 
     def due(self, step, kimg):
         """Whether something that happens every `kimg` thousand images happens at `step`."""
@@ -95,8 +98,8 @@ class FiniteGuard(StepCallback):
 class Checkpointing(StepCallback):
     """Saves a checkpoint every `kimg`, with every measurement and, when told to stop, at once.
 
-    SIGTERM and SIGINT let the running step finish, save, and end the loop; a second signal has its
-    usual effect.
+    SIGTERM, SIGINT and SIGHUP let the running step finish, save, and end the loop; a second signal
+    has its usual effect.
 
     Args:
         schedule: Schedule.

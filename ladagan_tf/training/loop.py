@@ -1,5 +1,6 @@
 """A run from its latest checkpoint to its end: the steps and what happens around them."""
 
+import contextlib
 import math
 
 import keras
@@ -7,9 +8,9 @@ import tensorflow as tf
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.devices import worker
-from ladagan_tf.errors import StoppedError
+from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
 from ladagan_tf.training import callbacks, observers
 
 
@@ -32,6 +33,7 @@ def continue_run(
     metric=None,
     metric_kimg=500.0,
     vae=None,
+    contents=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -52,20 +54,24 @@ def continue_run(
         metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
+        contents: dict, see `training.contents`, for the checkpoints to record; or None.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
 
     Raises:
-        InputError: for unusable data or checkpoints, and when a loss is no longer finite.
-        StoppedError: when SIGTERM or SIGINT ended it; everything is saved.
+        InputError: for unusable data or checkpoints, when a loss is no longer finite, and when
+            something cannot be written.
+        StoppedError: when SIGTERM, SIGINT or SIGHUP ended it; everything is saved.
     """
     strategy = model.distribute_strategy
     index, workers = worker(strategy)
     replicas = strategy.num_replicas_in_sync // workers
-    checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints)
-    start = checkpoints.restore_latest()
-    total = math.ceil(total_kimg * 1000 / batch_size)
+    about = {"contents": contents or {}, "workers": workers, "replicas": replicas}
+    checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
+    state = checkpoints.restore_latest() or {"step": 0, "images": 0, "about": {}}
+    start, images = state["step"], state["images"]
+    total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
     if start >= total:
         print(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
         return False
@@ -74,7 +80,7 @@ def continue_run(
             folder,
             batch_size=batch_size,
             seed=seed,
-            start_step=start,
+            start_step=images // batch_size,
             flip=flip,
             subset=subset,
             worker_index=index,
@@ -83,29 +89,34 @@ def continue_run(
             **model.objective.needs,
         )
     )
-    schedule = callbacks.Schedule(batch_size, start, total)
+    schedule = callbacks.Schedule(batch_size, start, total, images)
+    model.images_before = images - start * batch_size
     guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
     chief = index == 0
     around, measuring = [guard], None
-    if chief:
-        run.start(flags, (model.generator, model.discriminator), vae)
-        run.truncate_stats(start)
-        writer = tf.summary.create_file_writer(str(run.tensorboard))
-        shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
-        around += [
-            observers.Progress(schedule, log_kimg / 10),
-            observers.Statistics(schedule, run, writer, log_kimg),
-            observers.Samples(schedule, run, writer, sample_kimg, shown, grid, seed),
-        ]
-        if metric:
-            measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
-            around.append(measuring)
-        print(f"{run.path}: step {start} of {total}, {workers} worker(s) x {replicas} replica(s)")
-    saving = callbacks.Checkpointing(
-        schedule, checkpoints, guard, checkpoint_kimg, writes=chief, measuring=measuring
-    )
-    with pipeline.damage_as_input_error(folder):
-        run_steps(model, stream, total - start, [*around, saving])
+    with told_how_to_continue(run.path, checkpoints):
+        if chief:
+            if changed := other_devices(state["about"], about):
+                print(f"{run.path}: {changed}")
+            run.start(flags, (model.generator, model.discriminator), vae)
+            run.truncate_stats(start)
+            writer = tf.summary.create_file_writer(str(run.tensorboard))
+            shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
+            around += [
+                observers.Progress(schedule, log_kimg / 10),
+                observers.Statistics(schedule, run, writer, log_kimg),
+                observers.Samples(schedule, run, writer, sample_kimg, shown, grid, seed),
+            ]
+            if metric:
+                measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
+                around.append(measuring)
+            where = f"{workers} worker(s) x {replicas} replica(s)"
+            print(f"{run.path}: step {start} of {total}, {where}")
+        saving = callbacks.Checkpointing(
+            schedule, checkpoints, guard, checkpoint_kimg, writes=chief, measuring=measuring
+        )
+        with pipeline.damage_as_input_error(folder):
+            run_steps(model, stream, total - start, [*around, saving])
     if saving.stopped_by:
         raise StoppedError(
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
@@ -113,6 +124,45 @@ def continue_run(
     if chief:
         print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
     return chief
+
+
+def other_devices(before, now):
+    """What it means that a run continues on another number of devices, in words.
+
+    Args:
+        before, now: dicts of what checkpoints record, of "workers" and "replicas" if known.
+
+    Returns:
+        str; None if the number is the same, or was not recorded.
+    """
+    names = ("workers", "replicas")
+    one, other = ([about[n] for n in names if n in about] for about in (before, now))
+    if not one or one == other:
+        return None
+    return (
+        "{} worker(s) x {} replica(s) before, {} x {} now: batch norm normalises other parts of "
+        "each batch, so this is not the run that it would have been"
+    ).format(*one, *other)
+
+
+@contextlib.contextmanager
+def told_how_to_continue(path, checkpoints):
+    """A disk that is full or read-only as one line, which says where the run continues.
+
+    Args:
+        path: the run directory.
+        checkpoints: Checkpoints of the run.
+    """
+    try:
+        with disk_errors():
+            yield
+    except OSError as error:
+        kept = checkpoints.paths()
+        raise InputError(
+            f"run_dir={path}: it cannot be written ({error.strerror or reason(error)}); once it "
+            "can, run the same command to continue from "
+            f"{kept[-1].name if kept else 'the start'}"
+        ) from error
 
 
 def run_steps(model, stream, steps, around):
@@ -136,8 +186,8 @@ def run_steps(model, stream, steps, around):
     model.stop_training = False
     around = keras.callbacks.CallbackList(around, model=model)
     iterator = iter(stream)
-    around.on_train_begin()
     try:
+        around.on_train_begin()
         for batch in range(steps):
             step(iterator)
             around.on_train_batch_end(batch)

@@ -41,7 +41,7 @@ class Statistics(StepCallback):
         results = self.model.window.results()
         self.model.window.reset()
         images = self.schedule.images(step)
-        speed = self.schedule.images(step - self.since_step) / (now - self.since)
+        speed = (images - self.schedule.images(self.since_step)) / (now - self.since)
         self.since, self.since_step = now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}

@@ -329,7 +329,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp
     (hidden / "records-00099.tfrecord").write_bytes(b"left behind")
 
     info = prepare("shapes", out, resolution=8, num_images=20)
-    assert info.count == 20 and _visible(tmp_path) == ["out"]
+    assert info.count == 20 and _visible(tmp_path) == [".out.lock", "out"]  # the killed one's
     assert _visible(out) == ["dataset.json", "records-00000.tfrecord"]
     while any(_is_running(worker) for worker in workers):
         assert time.monotonic() < deadline, "workers end with the process that started them"

@@ -1,11 +1,22 @@
 """Checkpoints are complete, verified and found by what they are."""
 
+import json
+import shutil
+import unittest.mock
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.runs.checkpoints import Checkpoints, damage, find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import (
+    Checkpoints,
+    damage,
+    find_checkpoint,
+    newest_state,
+    read_part,
+    read_state,
+)
 
 
 @pytest.fixture
@@ -31,12 +42,12 @@ def flip_a_byte(folder):
 
 def test_the_newest_checkpoint_is_restored(tmp_path, state):
     checkpoints = Checkpoints(tmp_path, state)
-    assert checkpoints.restore_latest() == 0
+    assert checkpoints.restore_latest() is None
     for step in (1, 2):
         save(checkpoints, state, step)
     state["counters/000/step"].assign(9)
     state["network/000/kernel"].assign([0.0, 0.0])
-    assert checkpoints.restore_latest() == 2
+    assert checkpoints.restore_latest()["step"] == 2
     assert state["counters/000/step"].numpy() == 2
     np.testing.assert_array_equal(state["network/000/kernel"], [1.0, 2.0])
 
@@ -63,7 +74,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_restored(tmp_path
     save(checkpoints, state, 2)
     flip_a_byte(tmp_path / "step-00000002")
     said = []
-    assert checkpoints.restore_latest(said.append) == 1
+    assert checkpoints.restore_latest(said.append)["step"] == 1
     assert "step-00000002 is damaged" in said[0] and "has changed" in said[0]
 
 
@@ -75,6 +86,84 @@ def test_a_missing_file_is_damage(tmp_path, state, name):
     assert damage(folder) is None
     (folder / name).unlink()
     assert name in damage(folder)
+
+
+def test_what_a_checkpoint_says_of_itself_cannot_be_changed(tmp_path, state):
+    """No byte of step, images, score, what it was trained on, or the hashes."""
+    checkpoints = Checkpoints(tmp_path, state, about={"contents": {"dataset": "0123"}})
+    save(checkpoints, state, 1, score=12.5)
+    folder = tmp_path / "step-00000001"
+    file, written = folder / "state.json", read_state(folder)
+    content = file.read_bytes()
+    for i in range(len(content)):
+        changed = bytearray(content)
+        changed[i] ^= 1 << i % 8
+        file.write_bytes(changed)
+        assert read_state(folder) in (None, written), changed
+    file.write_bytes(content)
+    assert damage(folder) is None
+
+
+def old_state(folder, **changes):
+    """Rewrites a state.json as it was before it had a hash of its own."""
+    state = {k: v for k, v in read_state(folder).items() if k != "about"} | changes
+    (folder / "state.json").write_text(json.dumps(state, indent=2))
+
+
+def test_a_checkpoint_from_before_there_was_a_hash_of_its_state_is_read(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state)
+    save(checkpoints, state, 1)
+    old_state(tmp_path / "step-00000001")
+    assert checkpoints.restore_latest()["images"] == 500
+    assert newest_state(tmp_path)["about"] == {}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": 2}, {"images": -1}, {"images": True}, {"score": "1"}, {"sha256": {}}, {"more": 0}],
+    ids=str,
+)
+def test_an_old_state_that_no_checkpoint_can_have_is_damage(tmp_path, state, change):
+    save(Checkpoints(tmp_path, state), state, 1)
+    old_state(tmp_path / "step-00000001", **change)
+    assert "state.json cannot be read" in damage(tmp_path / "step-00000001")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[]", "1", "", "\x00", "{}", '{"step": 1'])
+def test_a_state_that_is_something_else_is_damage(tmp_path, state, text):
+    save(Checkpoints(tmp_path, state), state, 1)
+    (tmp_path / "step-00000001" / "state.json").write_text(text)
+    assert "state.json cannot be read" in damage(tmp_path / "step-00000001")
+
+
+def test_a_copy_that_somebody_keeps_is_no_checkpoint(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state, keep=1)
+    save(checkpoints, state, 1)
+    shutil.copytree(tmp_path / "step-00000001", tmp_path / "step-00000001.mine")
+    save(checkpoints, state, 2)
+    assert names(checkpoints) == ["step-00000002"]
+    assert (tmp_path / "step-00000001.mine").is_dir()
+
+
+def test_on_a_full_disk_what_was_complete_stays_and_nothing_half_written(
+    tmp_path, state, monkeypatch
+):
+    checkpoints = Checkpoints(tmp_path, state)
+    save(checkpoints, state, 1)
+    message = "/a/ckpt.index.tempstate1; No space left on device [Op:SaveV2]"
+    full = unittest.mock.Mock(side_effect=tf.errors.ResourceExhaustedError(None, None, message))
+    monkeypatch.setattr(checkpoints.checkpoint, "write", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save(checkpoints, state, 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_a_lack_of_memory_is_no_full_disk(tmp_path, state, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, state)
+    failure = tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    monkeypatch.setattr(checkpoints.checkpoint, "write", unittest.mock.Mock(side_effect=failure))
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        save(checkpoints, state, 1)
 
 
 def test_when_every_checkpoint_is_damaged_the_run_does_not_start_over(tmp_path, state):

@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.runs.checkpoints import Checkpoints
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.runs.environment import environment
 
 
@@ -18,6 +19,97 @@ def test_statistics_after_the_restored_step_and_a_cut_line_are_dropped(tmp_path)
         file.write('{"step": 4, "d_lo')
     run.truncate_stats(2)
     assert [json.loads(line)["step"] for line in run.stats_file.read_text().splitlines()] == [1, 2]
+
+
+def lines(run):
+    return run.stats_file.read_text().splitlines()
+
+
+def test_lines_that_no_run_wrote_are_kept_aside_and_the_run_goes_on(tmp_path):
+    run, said = RunDirectory(tmp_path), []
+    for text in ("[1]", '{"step": "1"}', "null", "\udcff", "[" * 100_000, "1e999"):
+        good = ['{"step": 1}', '{"step": 2, "d_loss": NaN}']
+        run.stats_file.write_text("\n".join([good[0], text, good[1], ""]), errors="surrogateescape")
+        run.truncate_stats(2, said.append)
+        assert lines(run) == good
+    assert said[0] == (
+        f"{run.stats_file}: 1 of its lines cannot be read; it is kept as stats.jsonl.old-1"
+    )
+    assert (tmp_path / "stats.jsonl.old-6").is_file() and len(said) == 6
+
+
+def test_statistics_of_a_run_whose_checkpoints_are_gone_are_kept_aside(tmp_path):
+    run, said = RunDirectory(tmp_path), []
+    for step in (1, 2):
+        run.append_stats({"step": step})
+    run.truncate_stats(0, said.append)
+    assert lines(run) == [] and len((tmp_path / "stats.jsonl.old-1").read_text().split()) == 4
+    assert "it tells of 2 steps, but there is no checkpoint: the run begins anew" in said[0]
+
+
+@pytest.mark.parametrize("text", ['[{"date": 1}', "{}", "\x00", "[" * 100_000], ids=len)
+def test_a_record_of_starts_that_cannot_be_read_is_kept_aside(tmp_path, text):
+    run, said = RunDirectory(tmp_path), []
+    run.environment_file.write_text(text)
+    run.start({}, networks=(), say=said.append)
+    assert len(json.loads(run.environment_file.read_text())) == 1
+    assert (tmp_path / "environment.json.old-1").read_text() == text
+    assert said[0].startswith(f"{run.environment_file}: it cannot be read (") and len(said[0]) < 300
+
+
+def test_a_flagfile_is_read_as_a_person_writes_it(tmp_path):
+    (tmp_path / "flags.cfg").write_bytes(b"# mine\n--noflip\n --g_lr=0.1 \n--bcr\nrest\n--x=\xff\n")
+    found = read_flags(tmp_path / "flags.cfg")
+    assert {k: found[k] for k in ("flip", "g_lr", "bcr")} == {
+        "flip": "False",
+        "g_lr": "0.1",
+        "bcr": "True",
+    }
+
+
+def test_many_changed_flags_are_still_a_line_that_can_be_read(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.start({f"flag_{i}": "a" * 100 for i in range(30)}, networks=())
+    with pytest.raises(InputError, match=r"b\.\.\. would change the") as error:
+        run.check_flags({f"flag_{i}": "b" * 1000 for i in range(30)}, free=(), force=False)
+    assert len(str(error.value)) - len(str(tmp_path)) < 400
+
+
+def begun(path, contents):
+    """A run with a checkpoint that records `contents`, or none."""
+    run = RunDirectory(path)
+    run.start({"dataset": "data/here", "g_lr": "0.1"}, networks=())
+    state, about = {"a/000/b": tf.Variable(0)}, {"contents": contents} if contents else {}
+    Checkpoints(run.checkpoints, state, about=about).save(1, 8)
+    return run
+
+
+def test_the_same_data_may_lie_elsewhere(tmp_path):
+    run = begun(tmp_path, {"dataset": "01" * 32})
+    moved = {"dataset": "/elsewhere", "g_lr": "0.1"}
+    run.check_flags(moved, free=(), force=False, by_content={"dataset"})
+    run.check_contents({"dataset": "01" * 32}, moved, force=False)
+
+
+def test_other_data_at_the_same_path_are_refused_unless_forced(tmp_path):
+    run, flags = begun(tmp_path, {"dataset": "01" * 32}), {"dataset": "data/here"}
+    with pytest.raises(InputError) as error:
+        run.check_contents({"dataset": "23" * 32}, flags, force=False)
+    said = str(error.value)
+    assert "--dataset=data/here holds something else (232323232323) than this run" in said
+    with pytest.raises(InputError, match="--teacher=none holds something else"):
+        run.check_contents({"dataset": "01" * 32, "teacher": "dinov2 45"}, flags, force=False)
+    with pytest.raises(InputError, match=r"--dataset=data/here holds something else \(none\)"):
+        run.check_contents({}, flags, force=False)
+    run.check_contents({"dataset": "23" * 32}, flags, force=True)
+
+
+def test_a_run_from_before_there_were_hashes_resumes_by_its_paths(tmp_path):
+    run, flags = begun(tmp_path, None), {"dataset": "data/here", "g_lr": "0.1"}
+    run.check_flags(flags, free=(), force=False, by_content={"dataset"})
+    run.check_contents({"dataset": "01" * 32}, flags, force=False)
+    with pytest.raises(InputError, match=r"--dataset=other \(the run has data/here\)"):
+        run.check_flags(flags | {"dataset": "other"}, (), force=False, by_content={"dataset"})
 
 
 def test_only_flags_that_change_the_mathematics_are_refused(tmp_path):

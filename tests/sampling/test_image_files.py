@@ -1,10 +1,13 @@
 """Archives of many images: streamed, and continued where they were interrupted."""
 
+import shutil
 import tracemalloc
+import types
 
 import numpy as np
 import pytest
 
+from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import image_files
 
 SIDE = 32
@@ -64,3 +67,25 @@ def test_an_archive_is_streamed(tmp_path, ending):
         with np.load(path) as file:
             assert file["arr_0"].shape == (count, side, side, 3)
             assert file["arr_0"][999].max() == 990 % 256
+
+
+def test_a_saved_model_is_known_by_its_files_wherever_they_lie(tmp_path):
+    def identity(folder, **strength):
+        about = {"model": str(folder), "precision": "as exported", **strength}
+        return image_files.identity(types.SimpleNamespace(network=None, about=about))
+
+    def write(about):
+        return image_files.write_folder(tmp_path / "out", [0], lambda seeds: [image], about)
+
+    image = np.zeros((1, 8, 8, 3), np.uint8)
+    model = tmp_path / "model"
+    (model / "variables").mkdir(parents=True)
+    (model / "saved_model.pb").write_text("graph")
+    (model / "variables" / "variables.index").write_text("weights")
+    shutil.copytree(model, tmp_path / "moved")
+    before = identity(model, psi=1.0)
+    assert identity(tmp_path / "moved", psi=1.0) == before != identity(model, psi=0.5)
+    assert write(before) == 1 and write(before) == 0
+    (model / "variables" / "variables.index").write_text("other weights")  # exported again
+    with pytest.raises(InputError, match="images of another model are in it"):
+        write(identity(model, psi=1.0))

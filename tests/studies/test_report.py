@@ -1,13 +1,11 @@
 """The table's numbers are those of the rows."""
 
-import json
-
 import numpy as np
 import pytest
 from study_rows import row
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.studies import plan, report
+from ladagan_tf.studies import outcome, plan, report
 
 FCDS = {"Lada": (50.1, 52.3, 54.8), "Swin": (60.0, None, 66.0), "Linformer": (None, None, None)}
 
@@ -97,7 +95,7 @@ def test_what_is_written_says_how_it_was_made(rows, study, tmp_path):
     written = report.write(tmp_path / "out", study, rows, ["--study=a file.cfg"])
     names = ["results.jsonl", "table.md", "metrics.png", "gradients.png", "blocks.png"]
     assert [path.name for path in written] == names and all(p.is_file() for p in written)
-    assert [json.loads(line) for line in written[0].read_text().splitlines()] == rows
+    assert outcome.read_results(written[0]) == rows
     page = written[1].read_text()
     assert page.startswith("# A title\n")
     for expected in (

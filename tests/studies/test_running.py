@@ -1,11 +1,13 @@
 """Runs are begun once, continued when stopped, and written down as they ended."""
 
-import json
+import errno
 import os
 import pathlib
 import signal
+import subprocess
 import threading
 import time
+import unittest.mock
 
 import pytest
 
@@ -13,7 +15,8 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.studies import plan, running
+from ladagan_tf.stopping import ends_with_parent
+from ladagan_tf.studies import outcome, plan, running
 
 HERE = pathlib.Path(__file__).parent
 FAKES = running.Programs(HERE / "fake_train.py", HERE / "fake_evaluate.py")
@@ -61,7 +64,7 @@ def test_a_result_says_what_the_run_measured_of_itself(study, tmp_path):
     runner, ending, _ = run(study("A: --x=1", evaluate="--metrics=fcd"), tmp_path / "runs")
     assert ending == running.Ending()
     row = runner.rows["a_seed-0"]
-    assert json.loads((tmp_path / "runs" / "a_seed-0" / "result.json").read_text()) == row
+    assert outcome.read_result(tmp_path / "runs" / "a_seed-0") == row
     assert row["arguments"]["train"][-2:] == ["--x=1", "--seed=0"]
     assert row["arguments"]["evaluate"] == ["--metrics=fcd"]
     assert (row["status"], row["message"], row["kimg"]) == ("finished", None, 4.0)
@@ -82,6 +85,30 @@ def test_what_is_done_is_skipped_and_what_is_new_is_run(study, tmp_path):
     assert starts(tmp_path) == {"a_seed-0": 1, "b_seed-0": 1}
     assert list(runner.rows) == ["a_seed-0", "b_seed-0"]
     assert said[0] == "b_seed-0: begun (1 of 2 done)" and "fcd 50.12" in said[1]
+
+
+@pytest.mark.parametrize("change", [("finished", "finishes"), ("{", "["), ("fcd", "\\ud800")])
+def test_a_result_that_is_not_as_it_was_written_is_set_aside_and_measured_again(
+    study, tmp_path, change
+):
+    run(study("A:"), tmp_path)
+    file = tmp_path / "a_seed-0" / "result.json"
+    written = file.read_text()
+    file.write_text(written.replace(*change))
+    runner, ending, said = run(study("A:"), tmp_path)
+    assert ending == running.Ending() and runner.rows["a_seed-0"]["metrics"]["fcd"] == 51.1235
+    assert said[0].startswith(f"{file}: ") and "measured again" in said[0]
+    assert (file.parent / "result.json.old-1").read_text() == written.replace(*change)
+
+
+def test_what_a_run_left_of_other_hands_does_not_stop_a_study(study, tmp_path):
+    run(study("A:"), tmp_path)
+    folder = tmp_path / "a_seed-0"
+    (folder / "result.json").unlink()
+    with open(folder / "metrics.jsonl", "a") as file:
+        file.write('{"metric": 1}\n[]\n{"metric": "fcd", "value": 1, "protocol": []}\n{"val')
+    runner, ending, _ = run(study("A:"), tmp_path)
+    assert ending == running.Ending() and runner.rows["a_seed-0"]["metrics"]["is"] == 3.0
 
 
 def test_a_run_with_other_flags_is_refused_and_nothing_begins(study, tmp_path):
@@ -123,6 +150,16 @@ def test_a_failure_stops_the_others_and_names_the_run_its_words_and_its_log(stud
     assert list(running.states(wanted, tmp_path).values()) == ["finished", "begun", "begun"]
 
 
+def test_a_full_disk_leaves_no_run_behind(study, tmp_path, monkeypatch):
+    run(study("First:"), tmp_path)
+    full = unittest.mock.Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+    monkeypatch.setattr(running, "write_text", full)
+    runner = running.Runner(study("First:", "A: --wait", "B:"), tmp_path, FAKES, 2, [].append)
+    with pytest.raises(OSError, match="No space left"):
+        runner.run()
+    assert runner.children == []
+
+
 def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
     _, _, said = run(study("A:", "B:", "C:"), tmp_path, jobs=3)
     names = [(line.partition(":")[0], ": begun" in line) for line in said]
@@ -130,19 +167,19 @@ def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
     assert names[2:4] == [("b_seed-0", True), ("c_seed-0", True)]
 
 
-def when_waiting(folder, number):
-    """Sends this process a signal as soon as a run waits."""
+def when_waiting(folder, number, process=os.getpid):
+    """Sends a process, which a function names, a signal as soon as a run waits."""
 
     def send():
         deadline = time.monotonic() + 30
         while not (folder / "waiting").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
-        os.kill(os.getpid(), number)
+        os.kill(process(), number)
 
     threading.Thread(target=send).start()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_stopped_study_stops_its_runs_and_the_same_one_continues_them(study, tmp_path, number):
     usual = signal.getsignal(number)
     wanted = study("A: --wait")
@@ -154,6 +191,14 @@ def test_a_stopped_study_stops_its_runs_and_the_same_one_continues_them(study, t
     runner, ending, _ = run(wanted, tmp_path)
     assert ending == running.Ending() and runner.rows["a_seed-0"]["status"] == "finished"
     assert starts(tmp_path) == {"a_seed-0": 2}
+
+
+def test_a_run_that_somebody_else_stopped_is_not_measured(study, tmp_path):
+    runner = running.Runner(study("A: --wait"), tmp_path, FAKES, 1, [].append)
+    when_waiting(tmp_path / "a_seed-0", signal.SIGTERM, lambda: runner.children[0].process.pid)
+    ending = runner.run()
+    assert ending.failure.startswith("a_seed-0: fake_train.py ended with status 4")
+    assert runner.rows == {} and not (tmp_path / "a_seed-0" / "metrics.jsonl").exists()
 
 
 def test_the_last_evaluation_counts(study, tmp_path):
@@ -177,3 +222,18 @@ def test_without_the_scripts_beside_the_package_nothing_can_run(tmp_path, monkey
     monkeypatch.setattr(running, "__file__", str(tmp_path / "a" / "b" / "running.py"))
     with pytest.raises(InputError, match=r"train\.py is not there: studies run from a copy"):
         running.programs()
+
+
+def test_a_run_ends_with_its_study(study, tmp_path, monkeypatch):
+    """However that ends: `tests/test_stopping.py` kills a parent."""
+    begun = []
+
+    class Popen(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            begun.append(options["preexec_fn"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(running.subprocess, "Popen", Popen)
+    run(study("A: --fail"), tmp_path)
+    (before,) = begun
+    assert (before.func, before.args) == (ends_with_parent, (os.getpid(),))

@@ -3,12 +3,13 @@
 import pytest
 from absl import flags
 from in_process import command, error_line
+from in_process import outcome as exit_of
 
 from ladagan_tf import study
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import study as study_flags
-from ladagan_tf.studies import outcome
+from ladagan_tf.studies import outcome, running
 
 TINY = """
 --g_widths=32,16,16
@@ -78,6 +79,15 @@ def test_a_dry_run_lists_the_runs_and_makes_none(call, file, capsys):
     runs = file.parent / "runs"
     assert capsys.readouterr().out == f"missing   {runs / 'lada_seed-3'}\nruns: 1 missing\n"
     assert not runs.exists()
+
+
+def test_a_stopped_study_does_not_end_as_a_finished_one(call, file, monkeypatch):
+    ending = running.Ending(stopped_by="SIGTERM")
+    monkeypatch.setattr(running.Runner, "run", lambda self: ending)
+    status, _, error = exit_of(call, arguments(file))
+    assert status == 4
+    assert error.startswith("stopped by SIGTERM; run the same command to continue ")
+    assert not (file.parent / "runs").exists()  # nothing came into it
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ class Saves(NoCheckpoints):
         self.saved.append((step, images))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_the_running_step_finish_saves_and_stops(number):
     usual, checkpoints, model = signal.getsignal(number), Saves(), FakeModel(-1, weight=1.0)
     saving = Checkpointing(Schedule(8, 0, 10), checkpoints, guard(model), kimg=1000.0)

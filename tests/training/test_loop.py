@@ -1,0 +1,74 @@
+"""A run goes on where it was, or says in a line why not."""
+
+import errno
+import types
+
+import pytest
+import tensorflow as tf
+
+from ladagan_tf.data import records
+from ladagan_tf.errors import InputError
+from ladagan_tf.training import contents as contents_module
+from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.callbacks import Schedule
+from ladagan_tf.training.contents import contents
+from ladagan_tf.training.loop import other_devices, told_how_to_continue
+from ladagan_tf.training.step import decay_of_halflife
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "stats.jsonl")
+FULL_SAYS_TENSORFLOW = tf.errors.UnknownError(None, None, "a/b; No space left on device [Op:Save]")
+
+
+@pytest.mark.parametrize("error", [FULL, FULL_SAYS_TENSORFLOW], ids=["ours", "TensorFlow's"])
+@pytest.mark.parametrize("kept", ["step-00000007", None])
+def test_a_full_disk_is_a_line_that_says_where_the_run_continues(tmp_path, error, kept):
+    paths = [tmp_path / "step-00000003", tmp_path / kept] if kept else []
+    checkpoints = types.SimpleNamespace(paths=lambda: paths)
+    with pytest.raises(InputError) as found, told_how_to_continue("runs/x", checkpoints):
+        raise error
+    assert str(found.value) == (
+        "run_dir=runs/x: it cannot be written (No space left on device); once it can, run the same "
+        f"command to continue from {kept or 'the start'}"
+    )
+
+
+def test_images_of_earlier_batches_count_as_they_were():
+    schedule = Schedule(batch_size=16, start_step=30, total_steps=40, start_images=240)
+    assert [schedule.images(step) for step in (30, 31, 40)] == [240, 256, 400]
+    assert schedule.due(34, 0.3) and not schedule.due(33, 0.3)
+
+
+def test_the_average_s_ramp_up_counts_them_too():
+    model = types.SimpleNamespace(
+        ema_halflife_kimg=9.0, ema_rampup=0.1, step=31, images_before=-240
+    )
+    expected = decay_of_halflife(16.0, 256.0, 9.0, 0.1)
+    assert float(AdversarialModel._decay(model, 16)) == pytest.approx(float(expected))
+
+
+def test_another_number_of_devices_is_said_because_it_changes_batch_norm():
+    two, four = ({"workers": 1, "replicas": n} for n in (2, 4))
+    said = other_devices(two, four)
+    assert said.startswith("1 worker(s) x 2 replica(s) before, 1 x 4 now: batch norm")
+    assert other_devices(two, two) is None
+    assert other_devices({}, four) is None  # it was not recorded
+
+
+def test_what_a_run_learns_from_is_known_by_content(monkeypatch):
+    info = types.SimpleNamespace(content_sha256="01")
+    monkeypatch.setattr(records, "load_info", lambda folder: info)
+    monkeypatch.setattr(contents_module, "content_sha256", lambda tensors: f"of {tensors}")
+    vae = types.SimpleNamespace(tensors=lambda: "a, b")
+
+    def found(about, vae=None):
+        teacher = about and types.SimpleNamespace(about=about)
+        return contents("set", types.SimpleNamespace(teacher=teacher), vae)
+
+    assert found(None) == contents("set", object()) == {"dataset": "01"}
+    classifier = {"teacher": "classifier", "file": "a.keras", "sha256": "23"}
+    assert found(classifier, vae) == {
+        "dataset": "01",
+        "teacher": "classifier 23",
+        "vae": "of a, b",
+    }
+    assert found({"teacher": "stored", "stored": classifier})["teacher"] == "stored 23"
