@@ -111,7 +111,7 @@ def test_given_moments_are_read_and_checked(tmp_path):
     with pytest.raises(InputError, match=r"mu \(3,\) and sigma \(4, 4\) do not fit"):
         given_moments(tmp_path / "bad.npz")
     (tmp_path / "text.npz").write_text("text")
-    with pytest.raises(InputError, match="not a readable npz"):
+    with pytest.raises(InputError, match="this npz archive cannot be read"):
         given_moments(tmp_path / "text.npz")
 
 
