@@ -20,7 +20,7 @@ from ladagan_tf.official.lada_names import (
 )
 from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.sampling.opening import load_part, read_network
+from ladagan_tf.sampling.opening import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 
@@ -156,21 +156,14 @@ def open_run_part(path, checkpoint, part):
     """
     run = RunDirectory(path)
     found, _ = find_checkpoint(run.checkpoints, checkpoint)
-    network = _architecture(run, part)
-    load_part(network, found, part)
-    return network
-
-
-def _architecture(run, part):
-    name = "discriminator" if part == "discriminator" else "generator"
-    return read_network(run, name, "float32")
+    return open_part(run, found, part, "float32")
 
 
 def _open_run(run, checkpoint):
     """A run's networks and optimizers at a checkpoint, and its number of images."""
     found, state = find_checkpoint(run.checkpoints, checkpoint)
     parts = ("generator", "discriminator", "averaged")
-    networks = [_architecture(run, part) for part in parts]
+    networks = [open_part(run, found, part, "float32") for part in parts]
     if not isinstance(networks[0], Generator):
         raise InputError(f"{run.path}: this official format holds LadaGAN only")
     for switch, theirs in OFFICIAL_SWITCHES.items():
@@ -179,8 +172,6 @@ def _open_run(run, checkpoint):
                 f"{run.path}: {switch} is not {theirs}; the official format holds LadaGAN "
                 "without changes"
             )
-    for network, part in zip(networks, parts, strict=True):
-        load_part(network, found, part)
     try:
         flags = read_flags(run.flags_file)
     except OSError as error:
