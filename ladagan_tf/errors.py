@@ -99,6 +99,8 @@ def one_line_errors():
 def _named(error):
     """An exception in one line: its type, where that adds to the message, and its message."""
     kind, said = type(error), str(error).strip()
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror)
     if said and (kind is ValueError or kind.__module__.startswith(__package__)):
         return one_line(said)
     return one_line(f"{kind.__name__}: {said}" if said else kind.__name__)

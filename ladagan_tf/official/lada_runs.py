@@ -23,6 +23,8 @@ from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.sampling.opening import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.untrusted import read_json
+from ladagan_tf.weights.keras_file import at_most
 
 PARTS = {
     # part of our state  official name
@@ -58,8 +60,10 @@ def open_official(folder, part="averaged"):
         InputError: if the folder cannot be read, or config and variables do not agree.
     """
     root = PARTS[part]
-    network = _network(part, lada_folder.read_config(folder), folder)
-    _load(list(_names(network, part)), lada_folder.read_arrays(folder, (root,)), folder)
+    config, arrays = lada_folder.read_config(folder), lada_folder.read_arrays(folder, (root,))
+    with at_most(_size(arrays)):
+        network = _network(part, config, folder)
+    _load(list(_names(network, part)), arrays, folder)
     return network
 
 
@@ -82,17 +86,16 @@ def write_run(folder, out, flags, optimizers=True):
     roots = [r for r in lada_folder.ROOTS if optimizers or r not in lada_folder.OPTIMIZERS]
     arrays = lada_folder.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
-    gan = _lada_model(
-        *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
-        flags,
-        folder,
-    )
+    parts = ("generator", "discriminator", "averaged")
+    with at_most(_size(arrays)):
+        networks = [_network(part, config, folder) for part in parts]
+    gan = _lada_model(*networks, flags, folder)
     _load(_all_names(gan, optimizers), arrays, folder, _counters(optimizers))
     images = int(arrays["n_images"])
     step = images // int(flags["batch_size"])
     gan.step.assign(step)
     carried = {name: arrays[name].item() for name in lada_folder.BOOKKEEPING}
-    carried["config"] = lada_folder.read_json(pathlib.Path(folder) / lada_folder.CONFIG)
+    carried["config"] = read_json(pathlib.Path(folder) / lada_folder.CONFIG)
     with new_folder(out) as partial:
         run = RunDirectory(partial)
         run.start(flags, (gan.generator, gan.discriminator))
@@ -192,9 +195,13 @@ def _carried(run):
     """What `write_run` kept, or the official code's values at a start."""
     path = run.path / CARRIED
     if path.is_file():
-        return lada_folder.read_json(path)
+        return read_json(path)
     fresh = {"n_images": None, "fid": UNMEASURED, "best_fid": UNMEASURED, "save_counter": 1}
     return {**fresh, "config": lada_fields.THEIRS}
+
+
+def _size(arrays):
+    return sum(array.size for array in arrays.values())
 
 
 def _network(part, config, source):

@@ -110,14 +110,15 @@ def count_values(data):
 
 @contextlib.contextmanager
 def at_most(values):
-    """Within it, networks have no more than so many weights: ValueError before one is allocated.
+    """Within it, networks have few more than so many weights: ValueError before they are allocated.
 
     A configuration takes a few bytes, whatever sizes it names.
 
     Args:
-        values: int, how many the weights have that the networks are to be given.
+        values: int, how many the weights have that the networks are to be given. Networks may have
+            twice as many, so that whoever loads them can say which are missing.
     """
-    layer, left = keras.layers.Layer, values
+    layer, left = keras.layers.Layer, 2 * values
     add_weight = layer.add_weight
 
     def counted(self, shape=None, *args, **kwargs):
@@ -125,7 +126,7 @@ def at_most(values):
         left -= math.prod(shape or ())
         if left < 0:
             raise ValueError(
-                f"its configuration asks for more weights than the {values} that are there"
+                f"its configuration asks for far more weights than the {values} that are there"
             )
         return add_weight(self, shape, *args, **kwargs)
 

@@ -96,7 +96,7 @@ SIZES = [
 @pytest.mark.parametrize(("name", "change"), SIZES)
 def test_no_network_is_larger_than_its_weights(tmp_path, name, change):
     path = with_config(tmp_path / "a.keras", lambda c: _merge(c, {"config": change}), name)
-    assert "weights than the" in refusal(path) or "give at most 1000" in refusal(path)
+    assert "far more weights than the" in refusal(path) or "give at most 1000" in refusal(path)
 
 
 def test_weights_are_counted_before_they_are_made():
@@ -106,11 +106,11 @@ def test_weights_are_counted_before_they_are_made():
         made.append(shape)
         return np.zeros(shape, dtype)
 
-    with at_most(10):
+    with at_most(5):
         layer = keras.layers.Layer()
         layer.add_weight((2, 3), initializer)
         layer.add_weight(shape=(4,), initializer=initializer)
-        with pytest.raises(ValueError, match="more weights than the 10"):
+        with pytest.raises(ValueError, match="far more weights than the 5"):
             layer.add_weight((), initializer)
     assert made == [(2, 3), (4,)]
 
@@ -169,8 +169,8 @@ def _reshaped(store):
         (_virtual, "vast is not wholly in the file"),
         (_external, "vast is not wholly in the file"),
         (_text, "vast is not wholly in the file"),
-        (_fewer, "more weights than"),
-        (_reshaped, "more weights than"),
+        (_fewer, "could not be loaded"),
+        (_reshaped, "could not be loaded"),
     ],
 )
 def test_arrays_that_are_not_in_the_file_are_refused(tmp_path, change, words):
