@@ -14,7 +14,7 @@ from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import vae_weights
-from ladagan_tf.weights.keras_file import at_most, check_classes, load_network
+from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network, load_network
 from ladagan_tf.weights.reading import content_sha256
 
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
@@ -132,7 +132,7 @@ def _read_network(run, name, precision, most):
         saved = read_json(run.models_file)[name]
         check_classes(saved)
         saved["config"]["dtype"] = precision
-        return keras.saving.deserialize_keras_object(saved)
+        return checked_network(keras.saving.deserialize_keras_object(saved))
 
 
 def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):

@@ -49,7 +49,14 @@ def load_network(path, what):
             check_classes(json.loads(archive.read(CONFIG)))
             values = count_values(archive.read(WEIGHTS))
         with at_most(values):
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+            return checked_network(keras.saving.load_model(path, compile=False, safe_mode=True))
+
+
+def checked_network(network):
+    """What Keras made of a configuration; ValueError if that is no keras.Model."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"it describes a {type(network).__name__}, not a network")
+    return network
 
 
 def check_classes(config):
