@@ -31,6 +31,8 @@ def parse(verb, parser=read_flags):
         verb: module of `ladagan_tf.flags`.
         parser: function as `flags.common.read_flags`.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
+        stream.reconfigure(errors="backslashreplace")
     define(verb)
     app.define_help_flags()
     with one_line_errors():

@@ -315,7 +315,9 @@ def formats():
 
     def generate(source):
         labels = [np.zeros(2, np.int32)] if source.num_classes else []
-        source.generate(seeds.latents(range(2), source.noise_dim), *labels)
+        # Not traced, which takes far longer than a few images.
+        generator = source.network or source.generate
+        generator(seeds.latents(range(2), source.noise_dim), *labels)
 
     def vae_file(folder):
         AutoencoderKL(widths=(4, 4), resnets=1, groups=2).save(folder / "vae.keras")
