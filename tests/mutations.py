@@ -236,6 +236,57 @@ def edited_records(data, rng):
         return pathlib.Path(path).read_bytes()
 
 
+def edit_message(message, rng):
+    """Changes one field of a protobuf message, or of one that is in it."""
+    fields = message.ListFields()
+    if not fields:
+        return
+    field, value = fields[rng.integers(len(fields))]
+    inner = field.message_type
+    if inner is None:
+        choices = EXTREMES if field.cpp_type <= field.CPPTYPE_UINT64 else ["", "x" * 99, 1e30, 1.0]
+        if isinstance(value, bytes | str | bool | int | float):
+            if not _assigned(message, field.name, choices, rng):
+                message.ClearField(field.name)
+        elif len(value):
+            del value[rng.integers(len(value))]
+    elif inner.GetOptions().map_entry:
+        keys = sorted(value)
+        key = keys[rng.integers(len(keys))]
+        if rng.random() < 0.2 or not hasattr(value[key], "ListFields"):
+            del value[key]
+        else:
+            edit_message(value[key], rng)
+    elif hasattr(value, "ListFields"):
+        edit_message(value, rng)
+    elif rng.random() < 0.1:
+        del value[rng.integers(len(value))]
+    elif rng.random() < 0.1:
+        value.add().CopyFrom(value[rng.integers(len(value))])
+    else:
+        edit_message(value[rng.integers(len(value))], rng)
+
+
+def _assigned(message, name, choices, rng):
+    try:
+        setattr(message, name, choices[rng.integers(len(choices))])
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def edited_saved_model(name, data, rng):
+    """A file of a SavedModel: its graphs with another field in one place; or damaged."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    if name != "saved_model.pb" or rng.random() < 0.2:
+        return damaged(data, rng)
+    model = saved_model_pb2.SavedModel.FromString(data)
+    for _ in range(rng.integers(1, 4)):
+        edit_message(model, rng)
+    return model.SerializeToString()
+
+
 # ------------------------------------------------------------------------------ formats
 
 
@@ -463,7 +514,9 @@ def formats():
         "models.json": Format(run, lambda p: generate(opening.open_run(p)), as_json, "models.json"),
         "official": Format(official, read_official, config_or_bytes),
         "gat.pt": Format(gat_file, lambda p: official_gat.read_network(p, "ema"), as_zip(bare)),
-        "saved_model": Format(saved_model, lambda p: generate(opening.open_model(p))),
+        "saved_model": Format(
+            saved_model, lambda p: generate(opening.open_model(p)), edited_saved_model,
+        ),
     }  # fmt: skip
 
 
