@@ -111,7 +111,7 @@ def edited_json(data, rng):
     values = [
         *(None, True, "", "x" * 3_000, "\udcff", [], {}, [[]], 0, -1, 0.5, 1e400, 10**12, 10**400),
         *EXTREMES,
-        other_parent[other_key],
+        json.loads(json.dumps(other_parent[other_key])),
         [parent[key]] * 3,
     ]
     if rng.random() < 0.15:

@@ -22,6 +22,8 @@ MEMORY_LIMIT_BYTES = 2 * 2**30
 # Which images `subset` keeps is part of an experiment's definition, so it must not vary with the
 # run's seed. RandomState's stream is frozen by NumPy.
 _SUBSET_SEED = 20200612
+# The last where TensorFlow quotes a record that is no text in its message.
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
 
 def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
@@ -216,7 +218,7 @@ def damage_as_input_error(folder):
     """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError):
+    except _DAMAGE:
         if problem := _damage(folder):
             raise InputError(f"{problem}; copy the set again or prepare it") from None
         raise
@@ -237,7 +239,7 @@ def _damage(folder):
         try:
             for _ in tf.data.TFRecordDataset(path).map(read):
                 number += 1
-        except tf.errors.OpError as error:
+        except _DAMAGE as error:
             why = reason(error).rpartition("}} ")[2]  # behind the name of a node
             return f"{path}: record {number} is damaged ({why})"
         if number != shard.records:
