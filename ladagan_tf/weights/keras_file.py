@@ -10,6 +10,7 @@ import io
 import json
 import math
 import pathlib
+import threading
 import zipfile
 
 import h5py
@@ -21,6 +22,8 @@ from ladagan_tf.untrusted import check_unpacked
 from ladagan_tf.weights.reading import content_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+_ADD_WEIGHT = keras.layers.Layer.add_weight
+_COUNTING = threading.Lock()  # one at a time
 PACKAGE = "ladagan_tf>"  # of the names that our classes are registered by
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
 
@@ -125,8 +128,7 @@ def at_most(values):
         values: int, how many the weights have that the networks are to be given. Networks may have
             twice as many, so that whoever loads them can say which are missing.
     """
-    layer, left = keras.layers.Layer, 2 * values
-    add_weight = layer.add_weight
+    left = 2 * values
 
     def counted(self, shape=None, *args, **kwargs):
         nonlocal left
@@ -135,13 +137,14 @@ def at_most(values):
             raise ValueError(
                 f"its configuration asks for far more weights than the {values} that are there"
             )
-        return add_weight(self, shape, *args, **kwargs)
+        return _ADD_WEIGHT(self, shape, *args, **kwargs)
 
-    layer.add_weight = counted
-    try:
-        yield
-    finally:
-        layer.add_weight = add_weight
+    with _COUNTING:
+        keras.layers.Layer.add_weight = counted
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = _ADD_WEIGHT
 
 
 def network_sha256(network):

@@ -15,7 +15,7 @@ from golden_sets import GOLDEN
 from ladagan_tf.errors import InputError
 from ladagan_tf.weights.keras_file import at_most, load_network
 
-KERAS = keras.layers.Layer.add_weight
+ADD_WEIGHT = keras.layers.Layer.add_weight
 
 
 def members(name="gat"):
@@ -42,7 +42,7 @@ def refusal(path):
     started = time.monotonic()
     with pytest.raises(InputError, match=r"^model=m: this \.keras file cannot be read") as caught:
         load_network(path, "model=m")
-    assert time.monotonic() - started < 10 and keras.layers.Layer.add_weight is KERAS
+    assert time.monotonic() - started < 10 and keras.layers.Layer.add_weight is ADD_WEIGHT
     assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
     return str(caught.value)
 
