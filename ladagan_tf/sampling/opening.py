@@ -18,6 +18,7 @@ from ladagan_tf.weights.keras_file import at_most, check_classes, checked_networ
 from ladagan_tf.weights.reading import content_sha256
 
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
+MOST_NOISE = 2**20  # size of one latent
 PROBES = 2  # images that a foreign SavedModel makes before it is used
 RANGE = 8.0  # far beyond [-1, 1], which is nominal, and far below 255
 
@@ -202,6 +203,8 @@ def _load_saved_model(path, psi, guidance):
         signature = loaded.signatures.get("serve") or loaded.signatures.get("serving_default")
         latent, others = _check_signature(signature)
         classes = int(getattr(loaded, "num_classes", 0)) if others else 0
+        if others and classes < 1:
+            raise ValueError(f"it takes {others[0]}, but no `num_classes` in it says how many")
         ours = "generate" in loaded.signatures
         noise_dim, resolution = _check_images(signature, latent, others, ours)
     if guidance != 1.0:
@@ -268,8 +271,8 @@ def _check_images(signature, latent, others, ours):
         ValueError: unless its images of two latents are (2, S, S, 3), nominally in [-1, 1].
     """
     noise_dim = signature.structured_input_signature[1][latent].shape[-1]
-    if not noise_dim:
-        raise ValueError(f"its latents {latent} have no fixed size")
+    if not noise_dim or noise_dim > MOST_NOISE:
+        raise ValueError(f"its latents {latent} have size {noise_dim}; give 1 to {MOST_NOISE}")
     z = np.random.default_rng(0).standard_normal((PROBES, noise_dim), np.float32)
     dtypes = [signature.structured_input_signature[1][name].dtype for name in others]
     labels = [np.zeros(PROBES, dtype.as_numpy_dtype) for dtype in dtypes]

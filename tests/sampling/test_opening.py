@@ -103,7 +103,12 @@ FOREIGN = {
     "0 to 1": (lambda z: tf.sigmoid(tiles(z, 16, 16, 3)), {}, "nominally in"),
     "0 to 255": (lambda z: 255 * tf.sigmoid(tiles(z, 16, 16, 3)), {}, "nominally in"),
     "not finite": (lambda z: tiles(z, 16, 16, 3) / 0.0, {}, "from -inf to inf"),
-    "latents of any size": (lambda z: z[:, :, None, None], {"z": (None,)}, "no fixed size"),
+    "vast latents": (lambda z: z[:, :, None, None], {"z": (2**40,)}, "size 1099511627776"),
+    "latents of any size": (
+        lambda z: z[:, :, None, None],
+        {"z": (None,)},
+        "size None; give 1",
+    ),
     "images to images": (lambda z: z, {"z": (8, 8, 3)}, r"z float32 \(None, 8, 8, 3\) ->"),
     "integers": (lambda z: tf.cast(z, tf.float32), {"dtype": tf.int32}, "must take float32"),
 }
@@ -115,6 +120,15 @@ def test_a_foreign_saved_model_proves_its_signature_type_and_range(tmp_path, nam
     with pytest.raises(InputError, match=words) as caught:
         opening.open_model(foreign(tmp_path / "saved", make, **how))
     assert str(caught.value).startswith(f"model={tmp_path}/saved: this SavedModel cannot be read")
+
+
+def test_labels_without_a_number_of_classes_are_refused(tmp_path):
+    specs = [tf.TensorSpec((None, 8), tf.float32), tf.TensorSpec((None,), tf.int32)]
+    module = tf.Module()
+    module.serve = tf.function(lambda z, labels: tiles(z, 16, 16, 3), input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path / "saved"), {"serving_default": module.serve})
+    with pytest.raises(InputError, match="it takes labels, but no `num_classes` in it says how"):
+        opening.open_model(tmp_path / "saved")
 
 
 def test_a_foreign_saved_model_that_fits_is_used(tmp_path):
