@@ -12,7 +12,7 @@ import tempfile
 from absl import app, flags, logging
 
 from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags.common import flagfiles, read_flags
+from ladagan_tf.flags.common import flagfiles, read_flags, with_home
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
@@ -31,6 +31,8 @@ def parse(verb, parser=read_flags):
         verb: module of `ladagan_tf.flags`.
         parser: function as `flags.common.read_flags`.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
+        stream.reconfigure(errors="backslashreplace")
     define(verb)
     app.define_help_flags()
     with one_line_errors():
@@ -60,7 +62,9 @@ def overridden(argv):
         if not equals or not files or name not in values or name in names[i + 1 :]:
             continue
         flag = values[name]
-        if not isinstance(flag.value, list) and flag.value != flag.parser.parse(text):
+        if not isinstance(flag.value, list) and flag.value != with_home(
+            name, flag.parser.parse(text)
+        ):
             lines.append(
                 f"{argv[i]} has no effect: --{name}={flag.value} of --flagfile={files[-1]} comes "
                 "later; give it behind the file"

@@ -3,18 +3,39 @@
 import contextlib
 import signal
 import sys
+import zipfile
+import zlib
+
+LONGEST = 380  # characters of a message
+# What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
+BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
+TENSORFLOW_BORDER = (
+    "DataLossError", "NotFoundError", "PermissionDeniedError", "ResourceExhaustedError",
+)  # fmt: skip
+
+
+def one_line(text):
+    """`text` (str) as one line of at most `LONGEST` printable characters: its ends, if longer."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    if len(line) <= LONGEST:
+        return line
+    return f"{line[: LONGEST // 2 - 3]} ... {line[2 - LONGEST // 2 :]}"
 
 
 class InputError(ValueError):
     """A flag, field or file that cannot be used.
 
-    The message is one line: what it is, the value given, and what is accepted.
+    The message is made one line of bounded length, whatever names and values were put into it:
+    what it is, the value given, and what is accepted.
 
     Attributes:
         status: int, the exit status that it ends a command with.
     """
 
     status = 2
+
+    def __init__(self, message=""):
+        super().__init__(one_line(str(message)))
 
 
 class DivergenceError(InputError):
@@ -50,9 +71,10 @@ def reason(error):
 def one_line_errors():
     """Ends a command in one line instead of a traceback, where it is not a mistake of ours.
 
-    An `InputError`, or an error of the file system, becomes `error: <message>` on stderr and exit
-    status 2 (or the error's own); a `StoppedError` its message and status 4; Ctrl-C, where nothing
-    saves before it ends, status 130.
+    An `InputError`, or an error that only the world outside can cause (`BORDER`, the file system
+    and TensorFlow's words for it), becomes `error: <message>` on stderr and exit status 2 (or the
+    error's own); a `StoppedError` its message and status 4; Ctrl-C, where nothing saves before it
+    ends, status 130. Every other exception is ours to mend and keeps its traceback.
     """
     try:
         yield
@@ -60,11 +82,28 @@ def one_line_errors():
         _end(f"error: {error}", error.status)
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        _end(f"error: {where}{error.strerror or reason(error)}", InputError.status)
+        _end(f"error: {one_line(where + (error.strerror or reason(error)))}", InputError.status)
+    except BORDER as error:
+        _end(f"error: {_named(error)}", InputError.status)
     except StoppedError as error:
         _end(str(error), error.status)
     except KeyboardInterrupt:
         _end("stopped by SIGINT", 128 + signal.SIGINT)
+    except Exception as error:
+        kind = type(error)
+        if kind.__module__.startswith("tensorflow.") and kind.__name__ in TENSORFLOW_BORDER:
+            _end(f"error: {_named(error)}", InputError.status)
+        raise
+
+
+def _named(error):
+    """An exception in one line: its type, where that adds to the message, and its message."""
+    kind, said = type(error), str(error).strip()
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror)
+    if said and (kind is ValueError or kind.__module__.startswith(__package__)):
+        return one_line(said)
+    return one_line(f"{kind.__name__}: {said}" if said else kind.__name__)
 
 
 def _end(line, status):
@@ -73,19 +112,19 @@ def _end(line, status):
 
 
 @contextlib.contextmanager
-def one_line_about(path, kind):
+def one_line_about(what, kind):
     """Turns any failure of the block into `InputError`: the file, its format and the reason.
 
+    For blocks that read what others made, and nothing else: libraries raise a dozen unrelated types
+    for hostile bytes.
+
     Args:
-        path: the file.
+        what: the file, or str that names it, e.g. "source=a.zip".
         kind: str, the format it seems to have, e.g. "npz archive".
     """
     try:
         yield
     except InputError:
         raise
-    # Hostile bytes make zipfile, NumPy and protobuf raise a dozen unrelated types.
     except Exception as error:
-        name = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        said = " ".join(f"{name}{error}".split())[:300]
-        raise InputError(f"{path}: this {kind} cannot be read ({said})") from error
+        raise InputError(f"{what}: this {kind} cannot be read ({_named(error)})") from error

@@ -27,6 +27,7 @@ def defined():
         ("--batch_size=x", "--batch_size=x: "),
         ("--batch_size=0", "--batch_size=0: "),
         ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
+        ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
         ("--flagfile=none.cfg", "--flagfile: [Errno 2] No such file or directory: 'none.cfg'"),
     ],
 )
@@ -34,6 +35,18 @@ def test_a_mistake_is_one_line_that_names_the_flag(word, message):
     with pytest.raises(InputError) as refused:
         common.read_flags(["generate", word])
     assert str(refused.value).startswith(message) and "\n" not in str(refused.value)
+
+
+def test_a_home_folder_is_meant_wherever_a_path_begins(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    common.read_flags(["generate", "--model=~/m.keras", "--out=~", "--vae=sd:~/a~b", "--seeds=1"])
+    values = flags.FLAGS
+    assert (values.model, values.out) == (f"{tmp_path}/m.keras", str(tmp_path))
+    assert (values.vae, values.seeds) == (f"sd:{tmp_path}/a~b", "1")
+    (tmp_path / "f.cfg").write_text("--batch_size=1\n--run_dir=~/r")
+    argv = ["generate", "--out=~/x", f"--flagfile={tmp_path}/f.cfg"]
+    common.read_flags(argv)
+    assert values.run_dir == f"{tmp_path}/r" and prologue.overridden(argv) == []
 
 
 def test_flagfiles_are_found_in_both_spellings():

@@ -260,9 +260,8 @@ def test_outputs_that_cannot_be_written_leave_nothing(folder, tmp_path):
 def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
     run = converted(folder, tmp_path / "run")
     models = json.loads((run / "models.json").read_text())
-    for network in models.values():
-        network["config"]["score"] = "per_head"
+    models["generator"]["config"]["attention_residual"] = False
     (run / "models.json").write_text(json.dumps(models))
-    with pytest.raises(InputError, match="score is not full; the official format"):
+    with pytest.raises(InputError, match="attention_residual is not True; the official format"):
         lada_runs.write_official(run, tmp_path / "back")
     assert not (tmp_path / "back").exists()

@@ -137,14 +137,17 @@ def _sixteen_bit_grey(image):
     grey = Image.fromarray(_eight_bits(values))
     if isinstance(image.info.get("transparency"), int):
         # A PNG may name one 16-bit grey as transparent.
-        alpha = np.where(values == image.info["transparency"], 0, 255).astype(np.uint8)
+        alpha = np.where(values == image.info["transparency"], np.uint8(0), np.uint8(255))
         grey.putalpha(Image.fromarray(alpha))
     return grey
 
 
 def _eight_bits(values):
     """Scales [0, 65535] to [0, 255], rounding to nearest (65535 = 257 * 255)."""
-    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+    scaled = values.astype(np.uint32)  # in place: images may have 89 million pixels
+    scaled += 128
+    scaled //= 257
+    return scaled.astype(np.uint8)
 
 
 def convert_image(image, conversion):

@@ -160,7 +160,11 @@ def prepare_set(source, out, encoding, workers=None, shards=None):
         with damage_as_input_error(info.folder):
             for part in dataset.as_numpy_iterator():
                 for name, label, png in zip(*(part[field] for field in fields_read), strict=True):
-                    yield Item(name.decode(), None if label < 0 else int(label), png)
+                    yield Item(
+                        name.decode(errors="backslashreplace"),
+                        None if label < 0 else int(label),
+                        png,
+                    )
 
     images = Source(info.count, info.classes, items, open_encoded)
     return prepare_from(

@@ -7,7 +7,6 @@ shifts all that follow. Here names must correspond: `00000/img00000001.png` goes
 
 import collections
 import dataclasses
-import json
 import pathlib
 
 import numpy as np
@@ -18,6 +17,7 @@ from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import absolute, prepare_from
 from ladagan_tf.data.source import Source
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.untrusted import read_json, read_npy
 
 IMAGES, LATENTS = "images", "vae-sd"
 LABELS_NAME = "dataset.json"
@@ -114,9 +114,9 @@ def _key(name):
 def _read_labels(path, files):
     """Dict: file of latents -> label, for all `files`."""
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["labels"]
+        entries = read_json(path)["labels"]
         labels = {name: label for name, label in entries}  # noqa: C416 - checks that they are pairs
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f'{path}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
         ) from None
@@ -129,10 +129,7 @@ def _read_labels(path, files):
 
 def _read_moments(path, latents):
     """Moments float (S, S, 2C) of a file (2C, S, S) or (C, S, S), perhaps with an axis before."""
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: not a readable .npy file ({reason(error)})") from None
+    array = read_npy(path)
     found = f"{array.dtype} {array.shape}"
     if array.ndim == 4 and len(array) == 1:
         array = array[0]

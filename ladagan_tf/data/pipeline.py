@@ -16,12 +16,14 @@ import tensorflow as tf
 from ladagan_tf.data import ordering, records, sources
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import TFDS_PREFIX
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 # Which images `subset` keeps is part of an experiment's definition, so it must not vary with the
 # run's seed. RandomState's stream is frozen by NumPy.
 _SUBSET_SEED = 20200612
+# The last where TensorFlow quotes a record that is no text in its message.
+_DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
 
 
 def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
@@ -138,7 +140,7 @@ def make_dataset(
             # Negative, so that no flip shares its seeds with a permutation.
             draw = tf.random.stateless_uniform([], [seed, -1 - position], alg="philox")
             content = tf.cond(draw < 0.5, lambda: tf.reverse(content, [1]), lambda: content)
-        return content, tf.cast(record["label"], tf.int32)
+        return content, records.checked_label(record["label"], info)
 
     dataset = steps.unbatch()
     dataset = dataset.map(example, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -173,13 +175,18 @@ def iterate_images(folder, batch_size, first=0, count=None):
     def parse(serialised):
         record = records.parse(serialised, ("image", "label"))
         image = records.decode_image(record["image"], info.resolution)
-        return image, tf.cast(record["label"], tf.int32)
+        return image, records.checked_label(record["label"], info)
 
     dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
     dataset = dataset.take(-1 if count is None else count)
     dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    left = info.count - first if count is None else count
     with damage_as_input_error(info.folder):
-        yield from dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+        for batch in dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            yield batch
+            left -= len(batch[1])
+    if left > 0:
+        raise InputError(f"{_damage(info.folder)}; copy the set again or prepare it")
 
 
 def num_images(folder, subset=1.0):
@@ -206,26 +213,38 @@ def subset_indices(count, subset):
 def damage_as_input_error(folder):
     """Turns TensorFlow's error for a damaged record of `folder` into one `InputError`.
 
-    Wrap a training loop over a streamed set in it; the other readers here do so themselves.
+    Wrap a training loop over a streamed set in it; the other readers here do so themselves. Other
+    errors pass: the set is read once more, and only what fails then is its fault.
     """
     try:
         yield
-    except tf.errors.DataLossError:
-        # The error tells where in a file, but not in which.
-        raise InputError(
-            f"{_damaged_file(folder)}: a record is damaged; copy the set again or prepare it"
-        ) from None
+    except _DAMAGE:
+        if problem := _damage(folder):
+            raise InputError(f"{problem}; copy the set again or prepare it") from None
+        raise
 
 
-def _damaged_file(folder):
+def _damage(folder):
+    """What is wrong with the records of a set, in words; None if all can be read."""
     info = records.load_info(folder)
-    for path in info.shard_paths:
+    fields = records.all_fields(info)
+
+    def read(serialised):
+        record = records.parse(serialised[None], fields)
+        record = {name: column[0] for name, column in record.items()}
+        return records.batch_content(record, info), records.checked_label(record["label"], info)
+
+    for path, shard in zip(info.shard_paths, info.shards, strict=True):
+        number = 0
         try:
-            for _ in tf.data.TFRecordDataset(path).batch(1024):
-                pass
-        except tf.errors.DataLossError:
-            return path
-    return info.folder
+            for _ in tf.data.TFRecordDataset(path).map(read):
+                number += 1
+        except _DAMAGE as error:
+            why = reason(error).rpartition("}} ")[2]  # behind the name of a node
+            return f"{path}: record {number} is damaged ({why})"
+        if number != shard.records:
+            return f"{path}: {number} records, but {records.INFO_NAME} says {shard.records}"
+    return None
 
 
 def _worker_rows(batch_size, worker_index, num_workers, replicas):

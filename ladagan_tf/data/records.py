@@ -4,16 +4,24 @@ The only place that knows how a record is laid out and what `dataset.json` holds
 """
 
 import dataclasses
+import itertools
 import json
+import math
 import pathlib
+import re
+import struct
+import types
+import typing
 
 import tensorflow as tf
 
 from ladagan_tf import files
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.untrusted import read_json
 
 FORMAT_VERSION = 1
 INFO_NAME = "dataset.json"
+RECORD_BYTES = 16  # of a TFRecord, beside its content
 
 # Every field a record may have. Strings of numbers are little-endian, in C order.
 _FIELDS = {
@@ -59,7 +67,12 @@ def parse(serialised, fields):
 
 def decode_image(png, resolution):
     """Decodes one PNG (a scalar string tensor) to uint8 (resolution, resolution, 3) in [0, 255]."""
-    return tf.ensure_shape(tf.io.decode_png(png, channels=3), [resolution, resolution, 3])
+    # Of any other size, it would be unpacked before anybody sees how large it is.
+    start = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", resolution, resolution)
+    right = tf.equal(tf.strings.substr(png, 0, len(start)), start)
+    words = f"not a PNG of {resolution} x {resolution} pixels"
+    with tf.control_dependencies([tf.debugging.Assert(right, [words])]):
+        return tf.ensure_shape(tf.io.decode_png(png, channels=3), [resolution, resolution, 3])
 
 
 def decode_moments(data, latents):
@@ -237,18 +250,16 @@ def load_info(folder):
         raise InputError(
             f"{folder}: the folder {held} {INFO_NAME}; expected a set made by ladagan_tf.prepare"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("format_version")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a readable {INFO_NAME} ({reason(error)})") from None
+    content = read_json(path)
+    version = content.pop("format_version", None)
     if version != FORMAT_VERSION:
         raise InputError(
             f"{path}: format_version {version!r}; this code reads {FORMAT_VERSION}, prepare again"
         )
     try:
         info = _info_from(folder, content)
-    except (KeyError, TypeError, AttributeError) as error:
+        _check_fields(info)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(f"{path}: a field is missing or malformed ({reason(error)})") from None
     _check_shards(info)
     return info
@@ -268,6 +279,55 @@ def _info_from(folder, content):
     if "latents" in content:
         content["latents"] = Latents(**content["latents"])
     return DatasetInfo(**content)
+
+
+def _check_fields(info):
+    """Raises ValueError unless fields are of their declared types, and counts fit each other."""
+    _check_kind("dataset", info, DatasetInfo)
+    counts = {"count": info.count, "resolution": info.resolution}
+    if info.latents:
+        counts |= {f"latents.{name}": getattr(info.latents, name) for name in ("size", "channels")}
+        teacher = info.latents.teacher or {}
+        counts |= {f"teacher.{name}": teacher[name] for name in teacher and ("features", "tokens")}
+        if info.latents.dtype not in ("float16", "float32"):
+            raise ValueError(f"latents.dtype={info.latents.dtype}")
+    for name, value in counts.items():
+        if type(value) is not int or not 1 <= value < 2**31:
+            raise ValueError(f"{name}={value!r}")
+    if info.channels != 3:
+        raise ValueError(f"channels={info.channels}")
+    if len(info.class_counts) != len(info.classes):
+        raise ValueError(f"{len(info.class_counts)} class_counts of {len(info.classes)} classes")
+    for shard in info.shards:
+        if not 0 <= shard.records <= shard.bytes // RECORD_BYTES:
+            raise ValueError(f"{shard.records} records in a shard of {shard.bytes} bytes")
+        if not re.fullmatch(r"records-\d{5,9}\.tfrecord", shard.name):
+            raise ValueError(f"a shard is called {shard.name!r}")
+    recorded = sum(shard.records for shard in info.shards)
+    if recorded != info.count:
+        raise ValueError(f"count={info.count}, but the shards have {recorded} records")
+
+
+def _check_kind(name, value, kind):
+    """Raises ValueError unless a value read from JSON is of an annotated type."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if origin is tuple:
+        kinds = itertools.repeat(inner[0]) if inner[-1] is ... else inner
+        if inner[-1] is not ... and len(value) != len(inner):
+            raise ValueError(f"{name}: {len(value)} values, not {len(inner)}")
+        for entry, entry_kind in zip(value, kinds, strict=False):
+            _check_kind(name, entry, entry_kind)
+    elif dataclasses.is_dataclass(kind):
+        for field in dataclasses.fields(kind):
+            _check_kind(f"{name}.{field.name}", getattr(value, field.name), field.type)
+    elif origin is types.UnionType:
+        if value is not None:
+            _check_kind(name, value, inner[0])
+    elif kind is float:
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{name}={value!r}")
+    elif not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ValueError(f"{name}={value!r}")
 
 
 def _check_shards(info):
@@ -317,6 +377,23 @@ def require_latents(info):
     """Raises InputError if the set's records hold no latents."""
     if not info.latents:
         raise InputError(f"{info.folder}: it holds images, not latents; prepare it with --latents")
+
+
+def all_fields(info):
+    """The names of the fields that the records of a set have."""
+    if not info.latents:
+        return ("label", "name", "image")
+    image = ("image",) if info.latents.images else ()
+    teacher = ("teacher_cls", "teacher_patches") if info.latents.teacher else ()
+    return ("label", "name", "image_sha256", "moments", *image, *teacher)
+
+
+def checked_label(label, info):
+    """A record's label (a scalar tensor) as int32; reading it fails unless it is one of the set."""
+    words = f"a label that is neither -1 nor one of {len(info.classes)} classes:"
+    right = (label >= -1) & (label < len(info.classes))
+    with tf.control_dependencies([tf.debugging.Assert(right, [words, label])]):
+        return tf.cast(label, tf.int32)
 
 
 def batch_content(record, info):

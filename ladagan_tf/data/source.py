@@ -3,12 +3,17 @@
 import collections.abc
 import dataclasses
 import io
+import warnings
 
 from PIL import Image, UnidentifiedImageError
 
 from ladagan_tf.data.conversion import UnusableImageError
 
 TFDS_PREFIX = "tfds:"
+# What is tried, whatever a file is called: Pillow also knows formats that are programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
+MOST_BYTES = 2**29  # of one encoded image: 16 bits of every pixel that `MOST_PIXELS` allows
+MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # Pillow's 89 million, where it warns of bombs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +48,19 @@ def open_encoded(data):
     """Opens an encoded image held in bytes as a Pillow image.
 
     Raises:
-        UnusableImageError: if it is in no format that Pillow reads.
+        UnusableImageError: if it is in none of `FORMATS`, or has more than `MOST_PIXELS`.
     """
     try:
-        return Image.open(io.BytesIO(data))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise UnusableImageError(f"more than {MOST_PIXELS} pixels") from None
     except UnidentifiedImageError:  # its message is the address of the buffer
         raise UnusableImageError("not an image in a format that Pillow reads") from None
+
+
+def check_encoded(size):
+    """Raises UnusableImageError if an encoded image has more than `MOST_BYTES`, before reading."""
+    if size > MOST_BYTES:
+        raise UnusableImageError(f"{size} bytes; an image may have {MOST_BYTES}")

@@ -5,6 +5,7 @@ worker process.
 """
 
 import functools
+import os.path
 import pathlib
 import zipfile
 
@@ -13,8 +14,9 @@ from PIL import Image
 
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
-from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, check_encoded, open_encoded
+from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.untrusted import read_npz
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
@@ -44,7 +46,7 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
     Raises:
         InputError: if there is no such source or it holds no images.
     """
-    path = pathlib.Path(spec).expanduser()
+    path = pathlib.Path(os.path.expanduser(spec))
     if spec == SHAPES:
         return _shapes_source(resolution, seed, num_images)
     if spec.startswith(TFDS_PREFIX):
@@ -92,11 +94,13 @@ def _folder_source(folder):
 
 
 def _read_file(folder, name):
-    return open_encoded((folder / name).read_bytes())
+    path = folder / name
+    check_encoded(path.stat().st_size)
+    return open_encoded(path.read_bytes())
 
 
 def _lmdb_source(folder):
-    with _lmdb(folder).begin() as transaction:
+    with one_line_about(f"source={folder}", "LMDB"), _lmdb(folder).begin() as transaction:
         count = transaction.stat()["entries"]
     if not count:
         raise InputError(f"source={folder}: {LMDB_FILE} holds no images")
@@ -117,10 +121,8 @@ def _lmdb(folder):
         import lmdb
     except ImportError:
         raise InputError(f"source={folder}: an LMDB needs a package: pip install lmdb") from None
-    try:
+    with one_line_about(f"source={folder}", "LMDB"):
         return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
-    except lmdb.Error as error:
-        raise InputError(f"source={folder}: not a readable LMDB ({reason(error)})") from None
 
 
 def _read_entry(folder, key):
@@ -136,13 +138,12 @@ def _zip_source(path):
 @functools.lru_cache(maxsize=1)
 def _zip(path):
     """The open zip at `path`, one per process: listing a large one takes seconds."""
-    try:
+    with one_line_about(f"source={path}", "zip"):
         return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"source={path}: not a readable zip ({reason(error)})") from None
 
 
 def _read_member(path, name):
+    check_encoded(_zip(path).getinfo(name).file_size)
     return open_encoded(_zip(path).read(name))
 
 
@@ -168,9 +169,16 @@ def _named_files(names, spec, read):
     classes = tuple(sorted({parts[0] for parts in inner})) if all(in_folders) else ()
     index = {name: label for label, name in enumerate(classes)}
     items = [
-        Item(name, index.get(parts[0]), name) for name, parts in zip(names, inner, strict=True)
+        Item(_text(name), index.get(parts[0]), name)
+        for name, parts in zip(names, inner, strict=True)
     ]
+    classes = tuple(map(_text, classes))
     return Source(len(items), classes, lambda: (items[i] for i in _shuffled(len(items))), read)
+
+
+def _text(name):
+    """A file name that can be recorded: bytes of it that are no UTF-8 become \\xNN."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _is_image_name(name):
@@ -180,17 +188,14 @@ def _is_image_name(name):
 
 
 def _npz_source(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            keys = ("images", "labels") if "images" in arrays else ("arr_0", "arr_1")
-            contents = {
-                name: arrays[key]
-                for name, key in zip(("images", "labels"), keys, strict=True)
-                if key in arrays
-            }
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"source={path}: not a readable npz ({reason(error)})") from None
-    if "images" not in contents or not len(contents["images"]):
+    arrays = read_npz(path, ("images", "labels", "arr_0", "arr_1"), f"source={path}")
+    keys = ("images", "labels") if "images" in arrays else ("arr_0", "arr_1")
+    contents = {
+        name: arrays[key]
+        for name, key in zip(("images", "labels"), keys, strict=True)
+        if key in arrays
+    }
+    if "images" not in contents or not contents["images"].size:
         raise InputError(f"source={path}: it must hold a non-empty array `images` (N, H, W, C)")
     images, labels = contents["images"], contents.get("labels")
     try:

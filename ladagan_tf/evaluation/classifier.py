@@ -104,9 +104,9 @@ def _fit(network, folder, steps, seed):
         return x["images"] if beside_latents else x, {"features": labels, "logits": labels}
 
     stream = stream.map(example)
-    network.fit(
-        stream, steps_per_epoch=steps, shuffle=False, verbose=1 if sys.stderr.isatty() else 0
-    )
+    verbose = 1 if sys.stderr.isatty() else 0
+    with pipeline.damage_as_input_error(folder):
+        network.fit(stream, steps_per_epoch=steps, shuffle=False, verbose=verbose)
 
 
 def _held_out_accuracy(network, folder, count):

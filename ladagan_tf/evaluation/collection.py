@@ -5,19 +5,20 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import zipfile
 
 import numpy as np
 import tensorflow as tf
 import tqdm
 
 from ladagan_tf.devices import replicated
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder
+from ladagan_tf.untrusted import read_npz
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
+BANKS = ("features", "logits")  # of a cached reference, where a metric needs them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,16 +191,32 @@ def _save(path, key, found):
 
 def _load(path, key, needs):
     """The cached reference; None if there is none, it is damaged, or it lacks a bank."""
+    if not path.is_file():
+        return None
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
-            stored = {name: arrays[name] for name in arrays.files if name != "key"}
-            if str(arrays["key"]) != key:
-                return None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = read_npz(path)
+        if str(stored.pop("key")) != key:
+            return None
+        checked_moments(stored["mean"], stored["covariance"])
+        found = Collected(**{**stored, "count": int(stored["count"])})
+    except (KeyError, TypeError, ValueError):
         return None
-    if any(getattr(needs, bank) and bank not in stored for bank in ("features", "logits")):
+    banks = {name: stored[name] for name in BANKS if name in stored}
+    if any(bank.ndim != 2 or len(bank) != found.count for bank in banks.values()):
         return None
-    return Collected(**{**stored, "count": int(stored["count"])})
+    return None if any(getattr(needs, name) and name not in banks for name in BANKS) else found
+
+
+def checked_moments(mean, covariance):
+    """Both as float64; ValueError unless they are finite, (D,) and (D, D)."""
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if mean.ndim != 1 or not mean.size or covariance.shape != 2 * mean.shape:
+        raise ValueError(
+            f"mu {mean.shape} and sigma {covariance.shape} do not fit; they must be (D,) and (D, D)"
+        )
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+        raise ValueError("mu or sigma is not finite")
+    return mean, covariance
 
 
 def given_moments(path):
@@ -217,19 +234,12 @@ def given_moments(path):
     Raises:
         InputError: if there is no such file, or they do not fit together.
     """
-    path = pathlib.Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if not {"mu", "sigma"} <= set(arrays.files):
-                return None, None
-            mean, covariance = (np.float64(arrays[name]) for name in ("mu", "sigma"))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"dataset={path}: not a readable npz ({reason(error)})") from None
-    if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
-        raise InputError(
-            f"dataset={path}: mu {mean.shape} and sigma {covariance.shape} do not fit; they must "
-            "be (D,) and (D, D)"
-        )
+    path, what = pathlib.Path(path), f"dataset={path}"
+    arrays = read_npz(path, ("mu", "sigma"), what)
+    if len(arrays) < 2:
+        return None, None
+    with one_line_about(what, "npz archive"):
+        mean, covariance = checked_moments(arrays["mu"], arrays["sigma"])
     about = {
         "statistics": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -13,9 +13,9 @@ import numpy as np
 
 from ladagan_tf import pictures
 from ladagan_tf.data import pipeline, records, sources
-from ladagan_tf.data.conversion import UnusableImageError, to_rgb
+from ladagan_tf.data.conversion import to_rgb
 from ladagan_tf.devices import replicated
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.sampling import seeds
 
 ROUNDING = "(x + 1) * 127.5, clipped to [0, 255], rounded to nearest"
@@ -97,13 +97,9 @@ def stored(path, count=None):
 
     def each():
         for _, item in zip(range(count), source.items(), strict=False):
-            try:
-                yield item.name, np.asarray(to_rgb(source.read(item.payload)))
-            except Exception as error:  # a broken file makes Pillow raise nearly anything
-                if not isinstance(error, UnusableImageError | OSError | ValueError | SyntaxError):
-                    raise
-                reason = " ".join(str(error).split())
-                raise InputError(f"{path}: {item.name} cannot be read ({reason})") from None
+            with one_line_about(f"{path}: {item.name}", "image"):
+                image = np.asarray(to_rgb(source.read(item.payload)))
+            yield item.name, image
 
     digest, shape = hashlib.sha256(), None
     for name, image in each():

@@ -1,5 +1,6 @@
 """Flags that several commands have, defined once, and how command lines are read."""
 
+import os.path
 import re
 
 from absl import flags
@@ -91,7 +92,9 @@ def read_flags(argv):
         InputError: for what is no flag, or a value that a flag does not take.
     """
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        _expand_homes()
+        return rest
     except flags.UnrecognizedFlagError as error:
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
         hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
@@ -103,6 +106,33 @@ def read_flags(argv):
         raise InputError(f"--flagfile={named}: it is no text in UTF-8 ({reason(error)})") from None
     except flags.Error as error:
         raise InputError(reason(error).removeprefix("flag ")) from None
+
+
+def _expand_homes():
+    for name in flags.FLAGS:
+        flags.FLAGS[name].value = with_home(name, flags.FLAGS[name].value)
+
+
+def with_home(name, value):
+    """A flag's value with the home folder for `~` where its path begins.
+
+    Shells do that for `--out ~/a`, but not for `--out=~/a` or `--features=classifier:~/a`.
+
+    Args:
+        name: of the flag.
+        value: of any type.
+
+    Raises:
+        InputError: if there is no such user.
+    """
+    begins = isinstance(value, str) and re.match(r"(\w+:)?(~[^/]*)", value)
+    if not begins:
+        return value
+    kind, home = begins[1] or "", begins[2]
+    found = os.path.expanduser(home)
+    if found == home:
+        raise InputError(f"--{name}={value}: {home} is nobody's home folder; give a path")
+    return f"{kind}{found}{value[begins.end() :]}"
 
 
 def _dashed(names):

@@ -16,6 +16,7 @@ from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.gat.attention import rope_tables
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.official.lada_names import load_official
+from ladagan_tf.weights.keras_file import at_most
 from ladagan_tf.weights.reading import read_weights
 from ladagan_tf.weights.torch_file import read_torch
 
@@ -179,7 +180,8 @@ def network_of(state, **options):
         kind, sizes = _discriminator(state) if "cls_token" in state else _generator(state)
     except KeyError as missing:
         raise ValueError(f"1 missing ({missing.args[0]})") from None
-    network = kind(**sizes, **options)
+    with at_most(sum(array.size for array in state.values())):
+        network = kind(**sizes, **options)
     load_state(network, state)
     return network
 

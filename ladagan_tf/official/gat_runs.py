@@ -5,7 +5,6 @@ which number belongs to which parameter. With GAT's beta 1 of 0 there is no mome
 Adam's second moments, with beta 2 of 0.99, are new after some hundred steps anyway.
 """
 
-import json
 import pathlib
 
 import numpy as np
@@ -22,6 +21,7 @@ from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.teachers import StoredTeacher
+from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import vae_weights
 from ladagan_tf.weights.dinov2_weights import LARGE
 
@@ -50,9 +50,9 @@ def is_official(path):
 def is_run(path):
     """Whether a run's generator is GAT's."""
     try:
-        models = json.loads(RunDirectory(path).models_file.read_text())
+        models = read_json(RunDirectory(path).models_file)
         return models["generator"]["class_name"] == GatGenerator.__name__
-    except (OSError, ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return False  # whoever opens it says why
 
 

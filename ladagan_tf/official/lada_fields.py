@@ -102,7 +102,7 @@ def parse_config(fields, path):
             parsed[field] = kind(value)
             if default is REQUIRED and parsed[field] == ():
                 raise ValueError(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             raise InputError(f"{path}: {field}={value!r}; give {ACCEPTED[kind]}") from None
     return parsed
 

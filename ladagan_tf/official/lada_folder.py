@@ -1,13 +1,15 @@
 """The LadaGAN authors' folders, config.json and best-training-checkpoints/: read and written."""
 
 import json
+import math
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.official.lada_fields import parse_config
+from ladagan_tf.untrusted import read_json
 
 CONFIG = "config.json"
 CHECKPOINTS = "best-training-checkpoints"
@@ -58,19 +60,6 @@ def read_config(folder):
     return parse_config(read_json(pathlib.Path(folder) / CONFIG), pathlib.Path(folder) / CONFIG)
 
 
-def read_json(path):
-    """The dict in a JSON file; InputError if it is not there or is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: it cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise InputError(f"{path}: it is not JSON ({reason(error)})") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: give a JSON object, not {type(content).__name__}")
-    return content
-
-
 def read_arrays(folder, roots=ROOTS):
     """Reads the values of a folder's newest checkpoint.
 
@@ -86,15 +75,17 @@ def read_arrays(folder, roots=ROOTS):
             than `ROOTS`.
     """
     checkpoints = pathlib.Path(folder) / CHECKPOINTS
-    path = tf.train.latest_checkpoint(str(checkpoints))
+    with one_line_about(checkpoints, "folder of checkpoints"):
+        path = tf.train.latest_checkpoint(str(checkpoints))
     if path is None:
         raise InputError(
             f"{checkpoints}: no checkpoint; it needs the file `checkpoint` and the ckpt-N.index "
             "and ckpt-N.data-* that it names"
         )
-    try:
+    with one_line_about(path, "checkpoint"):
         reader = tf.train.load_checkpoint(path)
-        names = [n.removesuffix(SUFFIX) for n in reader.get_variable_to_shape_map() if n != GRAPH]
+        shapes = reader.get_variable_to_shape_map()
+        names = [name.removesuffix(SUFFIX) for name in shapes if name != GRAPH]
         unknown = sorted(name for name in names if name.split("/")[0] not in ROOTS)
         if unknown:
             raise InputError(
@@ -102,9 +93,30 @@ def read_arrays(folder, roots=ROOTS):
                 f"expected {', '.join(ROOTS)}"
             )
         wanted = [name for name in names if name.split("/")[0] in roots]
-        return {name: np.asarray(reader.get_tensor(name + SUFFIX)) for name in wanted}
-    except (tf.errors.OpError, RuntimeError, IndexError, OSError) as error:
-        raise InputError(f"{path}: this checkpoint is damaged ({reason(error)})") from None
+        _check_declared({name: shapes.get(name + SUFFIX) for name in wanted}, path)
+        arrays = {name: np.asarray(reader.get_tensor(name + SUFFIX)) for name in wanted}
+        for name, array in arrays.items():
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"{name} is {array.dtype}, not a number")
+            counter = name in BOOKKEEPING or name.endswith("/_learning_rate")
+            if counter and (array.ndim or not 0 <= array < np.inf):
+                raise ValueError(f"{name} must be one number from 0 on")
+        return arrays
+
+
+def _check_declared(shapes, path):
+    """Raises ValueError if values of these shapes cannot be in a checkpoint's files of data.
+
+    Args:
+        shapes: dict from name to list of ints; None for a value that is not there.
+        path: str, the checkpoint's files without their suffixes.
+    """
+    stored = sum(file.stat().st_size for file in pathlib.Path(path).parent.glob("*.data-*"))
+    if None in shapes.values():
+        raise ValueError("its names are not those of variables")
+    values = sum(math.prod(shape) for shape in shapes.values())
+    if values > stored:
+        raise ValueError(f"{values} values in {stored} bytes")
 
 
 def write_folder(folder, config, arrays):

@@ -20,9 +20,11 @@ from ladagan_tf.official.lada_names import (
 )
 from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.sampling.opening import load_part, read_network
+from ladagan_tf.sampling.opening import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.untrusted import read_json
+from ladagan_tf.weights.keras_file import at_most
 
 PARTS = {
     # part of our state  official name
@@ -60,8 +62,10 @@ def open_official(folder, part="averaged"):
         InputError: if the folder cannot be read, or config and variables do not agree.
     """
     root = PARTS[part]
-    network = _network(part, lada_folder.read_config(folder), folder)
-    _load(list(_names(network, part)), lada_folder.read_arrays(folder, (root,)), folder)
+    config, arrays = lada_folder.read_config(folder), lada_folder.read_arrays(folder, (root,))
+    with at_most(_size(arrays)):
+        network = _network(part, config, folder)
+    _load(list(_names(network, part)), arrays, folder)
     return network
 
 
@@ -84,17 +88,16 @@ def write_run(folder, out, flags, optimizers=True):
     roots = [r for r in lada_folder.ROOTS if optimizers or r not in lada_folder.OPTIMIZERS]
     arrays = lada_folder.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
-    gan = lada_model(
-        *(_network(part, config, folder) for part in ("generator", "discriminator", "averaged")),
-        flags,
-        folder,
-    )
+    parts = ("generator", "discriminator", "averaged")
+    with at_most(_size(arrays)):
+        networks = [_network(part, config, folder) for part in parts]
+    gan = lada_model(*networks, flags, folder)
     _load(_all_names(gan, optimizers), arrays, folder, _counters(optimizers))
     images = int(arrays["n_images"])
     step = images // int(flags["batch_size"])
     gan.step.assign(step)
     carried = {name: arrays[name].item() for name in lada_folder.BOOKKEEPING}
-    carried["config"] = lada_folder.read_json(pathlib.Path(folder) / lada_folder.CONFIG)
+    carried["config"] = read_json(pathlib.Path(folder) / lada_folder.CONFIG)
     with new_folder(out) as partial:
         run = RunDirectory(partial)
         run.start(flags, (gan.generator, gan.discriminator))
@@ -158,21 +161,14 @@ def open_run_part(path, checkpoint, part):
     """
     run = RunDirectory(path)
     found, _ = find_checkpoint(run.checkpoints, checkpoint)
-    network = _architecture(run, part)
-    load_part(network, found, part)
-    return network
-
-
-def _architecture(run, part):
-    name = "discriminator" if part == "discriminator" else "generator"
-    return read_network(run, name, "float32")
+    return open_part(run, found, part, "float32")
 
 
 def _open_run(run, checkpoint):
     """A run's networks and optimizers at a checkpoint, and its number of images."""
     found, state = find_checkpoint(run.checkpoints, checkpoint)
     parts = ("generator", "discriminator", "averaged")
-    networks = [_architecture(run, part) for part in parts]
+    networks = [open_part(run, found, part, "float32") for part in parts]
     if not isinstance(networks[0], Generator):
         raise InputError(f"{run.path}: this official format holds LadaGAN only")
     for switch, theirs in OFFICIAL_SWITCHES.items():
@@ -181,8 +177,6 @@ def _open_run(run, checkpoint):
                 f"{run.path}: {switch} is not {theirs}; the official format holds LadaGAN "
                 "without changes"
             )
-    for network, part in zip(networks, parts, strict=True):
-        load_part(network, found, part)
     try:
         flags = read_flags(run.flags_file)
     except OSError as error:
@@ -203,9 +197,13 @@ def _carried(run):
     """What `write_run` kept, or the official code's values at a start."""
     path = run.path / CARRIED
     if path.is_file():
-        return lada_folder.read_json(path)
+        return read_json(path)
     fresh = {"n_images": None, "fid": UNMEASURED, "best_fid": UNMEASURED, "save_counter": 1}
     return {**fresh, "config": lada_fields.THEIRS}
+
+
+def _size(arrays):
+    return sum(array.size for array in arrays.values())
 
 
 def _network(part, config, source):

@@ -1,21 +1,26 @@
 """Trained generators behind one interface: from a run, a `.keras` file or a SavedModel."""
 
-import json
 import pathlib
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import Sampler, of_network
+from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import vae_weights
-from ladagan_tf.weights.keras_file import load_network
+from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network, load_network
 from ladagan_tf.weights.reading import content_sha256
+
+MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
+MOST_NOISE = 2**20  # size of one latent
+PROBES = 2  # images that a foreign SavedModel makes before it is used
+RANGE = 8.0  # far beyond [-1, 1], which is nominal, and far below 255
 
 
 def open_source(
@@ -73,11 +78,10 @@ def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, gu
     about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
-        network = read_network(run, "generator", precision)
+        network = _read_network(run, "generator", precision, MOST_UNTRAINED)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
-        network = read_network(run, "generator", precision)
-        load_part(network, found, "averaged" if ema else "generator")
+        network = open_part(run, found, "averaged" if ema else "generator", precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
     if isinstance(network, GatGenerator):
         network = _decoded(network, run.vae_file, f"run_dir={path}", about)
@@ -95,35 +99,41 @@ def _decoded(generator, file, source, about):
         raise InputError(f"{source}: {file} does not fit ({reason(error)})") from None
 
 
-def read_network(run, name, precision=None):
-    """Builds a network of a run with new weights.
+def open_part(run, checkpoint, part, precision):
+    """One network of a run.
 
     Args:
         run: RunDirectory.
-        name: str, the network's in the run's models.json.
-        precision: Keras dtype policy; None is that of the run.
+        checkpoint: pathlib.Path of one of its checkpoints.
+        part: str, "averaged", "generator" or "discriminator".
+        precision: Keras dtype policy.
 
     Returns:
         keras.Model.
+
+    Raises:
+        InputError: if models.json or the checkpoint cannot be read, or they do not fit.
     """
-    try:
-        saved = json.loads(run.models_file.read_text())[name]
-        if precision:
-            saved["config"]["dtype"] = precision
-        return keras.saving.deserialize_keras_object(saved)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run.models_file}: {name} cannot be read ({reason(error)})") from None
-
-
-def load_part(network, checkpoint, part):
-    """Sets a network's weights to one part of a checkpoint, e.g. "averaged" or "discriminator"."""
-    arrays = read_part(checkpoint, part)
+    with one_line_about(checkpoint, "checkpoint"):
+        arrays = read_part(checkpoint, part)
+    name = "discriminator" if part == "discriminator" else "generator"
+    network = _read_network(run, name, precision, sum(array.size for array in arrays))
     try:
         network.set_weights(arrays)
     except ValueError as error:
         raise InputError(
             f"{checkpoint}: {part} does not fit models.json ({reason(error)})"
         ) from None
+    return network
+
+
+def _read_network(run, name, precision, most):
+    """A network of a run's models.json with new weights, `most` values at most."""
+    with one_line_about(run.models_file, name), at_most(most):
+        saved = read_json(run.models_file)[name]
+        check_classes(saved)
+        saved["config"]["dtype"] = precision
+        return checked_network(keras.saving.deserialize_keras_object(saved))
 
 
 def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
@@ -188,23 +198,20 @@ def _in_precision(network, precision):
 
 
 def _load_saved_model(path, psi, guidance):
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures.get("serve") or loaded.signatures.get("serving_default")
-    inputs = list(signature.structured_input_signature[1].items()) if signature else []
-    outputs = list(signature.structured_outputs.values()) if signature else []
-    latents = [(name, spec) for name, spec in inputs if spec.dtype.is_floating]
-    if len(latents) != 1 or len(inputs) > 2 or len(outputs) != 1 or outputs[0].shape.rank != 4:
-        raise InputError(
-            f"model={path}: its signature must take one float tensor of latents (B, Z), and "
-            "integer labels if conditional, and return images (B, S, S, 3)"
-        )
+    with one_line_about(f"model={path}", "SavedModel"):
+        loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures.get("serve") or loaded.signatures.get("serving_default")
+        latent, others = _check_signature(signature)
+        classes = int(getattr(loaded, "num_classes", 0)) if others else 0
+        if others and classes < 1:
+            raise ValueError(f"it takes {others[0]}, but no `num_classes` in it says how many")
+        ours = "generate" in loaded.signatures
+        noise_dim, resolution = _check_images(signature, latent, others, ours)
     if guidance != 1.0:
         raise InputError(
             f"guidance={guidance:g}: a SavedModel has only guidance=1; give --run_dir or a .keras "
             "file"
         )
-    (latent, spec), image = latents[0], outputs[0]
-    others = [name for name, _ in inputs if name != latent]
     truncate = loaded.signatures.get("truncate")
     about = {"model": str(path), "precision": "as exported"}
 
@@ -213,14 +220,75 @@ def _load_saved_model(path, psi, guidance):
 
     source = Sampler(
         lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
-        spec.shape[-1],
-        image.shape[1],
-        int(getattr(loaded, "num_classes", 0)) if others else 0,
+        noise_dim,
+        resolution,
+        classes,
         None,
         about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
         truncated if truncate else None,
     )
     return source if psi == 1.0 else source.at(psi)
+
+
+def _check_signature(signature):
+    """Names of a signature's latents and of its labels: (str, list of none or one).
+
+    Raises:
+        ValueError: unless it makes images of latents, as many as it is given.
+    """
+    inputs = list(signature.structured_input_signature[1].items()) if signature else []
+    outputs = list(signature.structured_outputs.values()) if signature else []
+    latents = [name for name, spec in inputs if spec.dtype == tf.float32 and spec.shape.rank == 2]
+    labels = [name for name, spec in inputs if spec.dtype.is_integer and spec.shape.rank == 1]
+    given = [spec for _, spec in inputs] + outputs
+    if not len(latents) == len(outputs) == 1 or len(inputs) != 1 + len(labels) or len(labels) > 1:
+        raise ValueError(
+            f"its signature is {_in_words(inputs)} -> {_in_words(enumerate(outputs))}; it must "
+            "take float32 latents (B, Z), and integer labels (B,) if conditional, and return images"
+        )
+    if any(spec.shape.rank and spec.shape[0] is not None for spec in given):
+        raise ValueError(f"it takes {given[0].shape[0]} images at a time; export it for any number")
+    if outputs[0].dtype != tf.float32:
+        raise ValueError(
+            f"its images are {outputs[0].dtype.name}; they must be float32, nominally in [-1, 1]"
+        )
+    return latents[0], labels
+
+
+def _in_words(specs):
+    return ", ".join(f"{name} {spec.dtype.name} {spec.shape}" for name, spec in specs)
+
+
+def _check_images(signature, latent, others, ours):
+    """The sizes of latents and images that a signature proves to have: (Z, S).
+
+    Args:
+        signature: what `_check_signature` accepted, with the names that it returned.
+        latent, others: those names.
+        ours: bool, whether `exporting` wrote it; other models may have images from 0 to 1.
+
+    Raises:
+        ValueError: unless its images of two latents are (2, S, S, 3), nominally in [-1, 1].
+    """
+    noise_dim = signature.structured_input_signature[1][latent].shape[-1]
+    if not noise_dim or noise_dim > MOST_NOISE:
+        raise ValueError(f"its latents {latent} have size {noise_dim}; give 1 to {MOST_NOISE}")
+    z = np.random.default_rng(0).standard_normal((PROBES, noise_dim), np.float32)
+    dtypes = [signature.structured_input_signature[1][name].dtype for name in others]
+    labels = [np.zeros(PROBES, dtype.as_numpy_dtype) for dtype in dtypes]
+    images = np.asarray(_call(signature, (latent, *others), (z, *labels)))
+    side = images.shape[1] if images.ndim == 4 else 0
+    if not side or images.shape != (PROBES, side, side, 3):
+        raise ValueError(
+            f"it makes images of shape {images.shape} of {PROBES} latents; they must be "
+            f"({PROBES}, S, S, 3)"
+        )
+    low, high = images.min(), images.max()
+    if not (-RANGE <= low <= high <= RANGE and (low < 0.0 or ours)):
+        raise ValueError(
+            f"its images are from {low:.3g} to {high:.3g}; they must be nominally in [-1, 1]"
+        )
+    return noise_dim, side
 
 
 def _call(signature, names, values):

@@ -168,7 +168,8 @@ def _fit(network, folder, steps, seed, kl_weight):
 
     stream = pipeline.make_dataset(folder, batch_size=BATCH_SIZE, seed=seed, subset=TRAINED_SHARE)
     # `disable=None`: no bar where stderr is a log file.
-    with tqdm.tqdm(total=steps * BATCH_SIZE, unit="img", desc="training", disable=None) as bar:
+    bar = tqdm.tqdm(total=steps * BATCH_SIZE, unit="img", desc="training", disable=None)
+    with pipeline.damage_as_input_error(folder), bar:
         for index, (images, _) in enumerate(stream.take(steps)):
             parts = step(images, tf.constant(index))
             if index % 20 == 0 or index + 1 == steps:

@@ -1,10 +1,31 @@
-"""`.keras` files of this project's networks, and what tells their weights apart."""
+"""`.keras` files of this project's networks, and what tells their weights apart.
 
+Such a file is a configuration, which names classes and sizes, and an HDF5 file of weights. Both are
+checked before Keras acts on them: only classes of ours are made, and no network is larger than the
+weights that are there for it.
+"""
+
+import contextlib
+import io
+import json
+import math
+import pathlib
+import threading
+import zipfile
+
+import h5py
 import keras
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import one_line_about
 from ladagan_tf.models import registered as registered
+from ladagan_tf.untrusted import check_unpacked
 from ladagan_tf.weights.reading import content_sha256
+
+CONFIG, WEIGHTS = "config.json", "model.weights.h5"
+_ADD_WEIGHT = keras.layers.Layer.add_weight
+_COUNTING = threading.Lock()  # one at a time
+PACKAGE = "ladagan_tf>"  # of the names that our classes are registered by
+MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
 
 
 def load_network(path, what):
@@ -12,18 +33,118 @@ def load_network(path, what):
 
     Args:
         path: the file.
-        what: str, the flag and value that named it, for messages.
+        what: the flag and value that named it, for messages.
 
     Returns:
-        keras.Model, not compiled.
+        keras.Model of a class of ours, not compiled.
 
     Raises:
-        InputError: if Keras cannot load it.
+        InputError: if the file is damaged, or holds other classes than ours or a network of another
+            size than its weights.
     """
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError) as error:
-        raise InputError(f"{what}: Keras cannot load it ({reason(error)})") from None
+    path = pathlib.Path(path)
+    with one_line_about(what, ".keras file"):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sorted(member.filename for member in members) != sorted(MEMBERS):
+                raise ValueError(f"it must hold {', '.join(sorted(MEMBERS))} and nothing else")
+            check_unpacked(members, path.stat().st_size)
+            check_classes(json.loads(archive.read(CONFIG)))
+            values = count_values(archive.read(WEIGHTS))
+        with at_most(values):
+            return checked_network(keras.saving.load_model(path, compile=False, safe_mode=True))
+
+
+def checked_network(network):
+    """What Keras made of a configuration; ValueError if that is no keras.Model."""
+    if not isinstance(network, keras.Model):
+        raise ValueError(f"it describes a {type(network).__name__}, not a network")
+    return network
+
+
+def check_classes(config):
+    """Raises ValueError if a Keras configuration, nested JSON values, names a foreign class."""
+    if isinstance(config, list):
+        for part in config:
+            check_classes(part)
+    elif isinstance(config, dict):
+        if "class_name" in config and not _is_ours(config):
+            raise ValueError(
+                f"it holds a {config['class_name']} of {config.get('module')}; only networks of "
+                "ladagan_tf are loaded"
+            )
+        # What is compiled into a model is not made.
+        for key, part in config.items():
+            if key != "compile_config":
+                check_classes(part)
+
+
+def _is_ours(config):
+    if config["class_name"] == "DTypePolicy" and config.get("module") == "keras":
+        return not config.get("registered_name")
+    name = f"{PACKAGE}{config['class_name']}"  # as Keras also has names that mean a program
+    registered = config.get("registered_name") == name
+    return registered and keras.saving.get_registered_object(name) is not None
+
+
+def count_values(data):
+    """The number of values in an HDF5 file of weights.
+
+    Args:
+        data: its bytes.
+
+    Returns:
+        int.
+
+    Raises:
+        ValueError: if an array is not wholly in the file as it is, or they share values: such
+            arrays could be of any size.
+    """
+    total, values = 0, 0
+
+    def add(_, item):
+        nonlocal total, values
+        if isinstance(item, h5py.Dataset):
+            whole = not (item.is_virtual or item.external) and item.dtype.kind in "fiubV"
+            if not whole or item.id.get_storage_size() < item.nbytes:
+                raise ValueError(f"{WEIGHTS}: {item.name} is not wholly in the file")
+            total += item.nbytes
+            values += item.size
+
+    with h5py.File(io.BytesIO(data), "r") as file:
+        file.visititems(add)
+    if total > len(data):
+        raise ValueError(f"{WEIGHTS}: arrays of {total} bytes in {len(data)}")
+    return values
+
+
+@contextlib.contextmanager
+def at_most(values):
+    """Within it, networks have few more than so many weights: ValueError before they are allocated.
+
+    A configuration takes a few bytes, whatever sizes it names.
+
+    Args:
+        values: int, how many the weights have that the networks are to be given. Networks may have
+            twice as many, so that whoever loads them can say which are missing.
+    """
+    left = 2 * values
+
+    def counted(self, shape=None, *args, **kwargs):
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(
+                f"its configuration asks for far more weights than the {values} that are there"
+            )
+        return _ADD_WEIGHT(self, shape, *args, **kwargs)
+
+    with _COUNTING:
+        keras.layers.Layer.add_weight = counted
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = _ADD_WEIGHT
 
 
 def network_sha256(network):

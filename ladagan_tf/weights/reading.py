@@ -11,10 +11,10 @@ import tensorflow as tf
 from safetensors.numpy import load_file
 
 from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.untrusted import read_npz
 from ladagan_tf.weights import torch_file
 
 FORMATS = "PyTorch .pth/.pt, .safetensors, .npz or a frozen TensorFlow graph (.pb)"
-NPZ_EXPANSION = 100  # weights hardly compress; deflate could blow a file up a thousand times
 MOST_ENTRIES = 1_000_000
 LONGEST_NAME = 1_000
 
@@ -66,13 +66,7 @@ def _read_torch(path):
 
 
 def _read_npz(path):
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-        if size > NPZ_EXPANSION * path.stat().st_size:
-            raise ValueError(f"it would unpack to {size} bytes")
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    return {n: a for n, a in arrays.items() if isinstance(a, np.ndarray) and a.dtype.kind in "fiub"}
+    return {name: a for name, a in read_npz(path).items() if a.dtype.kind in "fiub"}
 
 
 def _read_safetensors(path):

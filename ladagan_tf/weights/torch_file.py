@@ -34,7 +34,30 @@ STORAGES = {
 }
 
 
-class Namespace(dict):
+# Of one file. What is shared counts wherever it is used: 450 bytes of nested pairs of themselves
+# would take longer than the universe to walk, to hash or to print.
+MOST_OPCODES = 4_000_000
+MOST_NODES = 1_000_000
+DEEPEST = 50
+EXPANSION = 10  # by which its tensors, which may share values, may exceed it
+
+
+class Container(dict):
+    """A dict that a file makes: its keys are names or numbers."""
+
+    def __init__(self, pairs=()):
+        super().__init__()
+        self.add(pairs)
+
+    def add(self, pairs):
+        """Sets (key, value) pairs, or those of a dict; ValueError for another kind of key."""
+        for key, value in pairs.items() if isinstance(pairs, dict) else pairs:
+            if not isinstance(key, str | int | float | None):
+                raise ValueError(f"a {type(key).__name__} as a key")
+            self[key] = value
+
+
+class Namespace(Container):
     """What `argparse.Namespace` becomes: checkpoints keep a run's flags in one."""
 
 
@@ -66,7 +89,7 @@ def tensor(storage, offset, size, stride, *_):
 
 # All a file can name besides storages, and what is made of it.
 MAKERS = {
-    "collections OrderedDict": dict,
+    "collections OrderedDict": Container,
     "torch._utils _rebuild_tensor_v2": tensor,
     "torch._utils _rebuild_parameter": lambda data, *_: data,
     "argparse Namespace": Namespace,
@@ -104,7 +127,9 @@ def interpret(stream, storage):
             raise ValueError(f"the pickle fills a {type(stack[-1]).__name__}")
         return stack[-1]
 
-    for opcode, argument, _ in pickletools.genops(stream):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        if number > MOST_OPCODES:
+            raise ValueError(f"it has more than {MOST_OPCODES} opcodes")
         match opcode.name:
             case "PROTO":
                 pass
@@ -123,7 +148,7 @@ def interpret(stream, storage):
             case "NEWTRUE" | "NEWFALSE":
                 stack.append(opcode.name == "NEWTRUE")
             case "EMPTY_DICT":
-                stack.append({})
+                stack.append(Container())
             case "EMPTY_LIST":
                 stack.append([])
             case "EMPTY_TUPLE":
@@ -139,11 +164,11 @@ def interpret(stream, storage):
                 items = pop_to_mark()
                 top(list).extend(items)
             case "SETITEM":
-                key, value = pop(2)
-                top(dict)[key] = value
+                pair = pop(2)
+                top(Container).add([pair])
             case "SETITEMS":
                 items = pop_to_mark()
-                top(dict).update(zip(items[::2], items[1::2], strict=True))
+                top(Container).add(zip(items[::2], items[1::2], strict=True))
             case "GLOBAL":
                 if argument not in MAKERS and argument not in STORAGES:
                     name = argument.replace(" ", ".")
@@ -151,19 +176,50 @@ def interpret(stream, storage):
                 stack.append(argument)  # a name stays a string; nothing is imported
             case "REDUCE" | "NEWOBJ":
                 maker, arguments = pop(2)
-                stack.append(MAKERS[maker](*arguments))
+                stack.append(MAKERS[_name(maker)](*arguments))
             case "BUILD":  # an ordered dict's state is metadata, a namespace's its content
                 (state,) = pop(1)
-                if isinstance(top(dict), Namespace):
-                    stack[-1].update(state)
+                if isinstance(top(Container), Namespace):
+                    stack[-1].add(state)
             case "BINPERSID":
                 (identity,) = pop(1)
                 kind, name, key, _, count, *view = identity
-                if kind != "storage" or any(view):
+                if _name(kind) != "storage" or view not in ([], [None]):
                     raise ValueError(f"a reference to a {kind} that is no whole storage")
-                stack.append(storage(name, key, count))
+                stack.append(storage(_name(name), _name(key), count))
             case _:
                 raise ValueError(f"opcode {opcode.name} does not belong in a file of tensors")
+
+
+def _name(text):
+    """`text`; ValueError if it is no str, as hashing or printing it might never end."""
+    if not isinstance(text, str):
+        raise ValueError(f"a {type(text).__name__} in place of a name")
+    return text
+
+
+def check_extent(tree, most_bytes):
+    """Raises ValueError if what a file holds nests or shares its parts without bound.
+
+    Args:
+        tree: what `interpret` returned.
+        most_bytes: int, of all arrays together, each counted wherever it is used.
+    """
+    pending, nodes, total = [(tree, 0)], 0, 0
+    while pending:
+        node, depth = pending.pop()
+        nodes += 1
+        if nodes > MOST_NODES or depth > DEEPEST:
+            raise ValueError("its dicts, lists or tuples are nested without end")
+        if isinstance(node, np.ndarray):
+            total += node.nbytes
+        elif isinstance(node, dict | list | tuple):
+            parts = node.values() if isinstance(node, dict) else node
+            if len(pending) + len(parts) > MOST_NODES:
+                raise ValueError("its dicts, lists or tuples are nested without end")
+            pending += [(part, depth + 1) for part in parts]
+    if total > most_bytes:
+        raise ValueError(f"its tensors have {total} bytes, far more than the file")
 
 
 def decode(raw, name):
@@ -216,7 +272,7 @@ def read_legacy(path):
     # The arrays come after the object, which alone tells their types: it is read twice.
     interpret(stream, lambda name, key, count: kinds.update({key: (name, count)}))
     for key in interpret(stream, None):
-        name, count = kinds[key]
+        name, count = kinds[_name(key)]
         length = byte_length(name, count)
         header, raw = stream.read(8), stream.read(max(0, length))
         if struct.unpack("<q", header) != (count,) or len(raw) != length:
@@ -244,7 +300,10 @@ def read_torch(path):
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
         if start.startswith(ZIP_START):
-            return read_zip(path)
-        if start == LEGACY_START:
-            return read_legacy(path)
-        raise ValueError("it starts as neither of the two formats of torch.save")
+            tree = read_zip(path)
+        elif start == LEGACY_START:
+            tree = read_legacy(path)
+        else:
+            raise ValueError("it starts as neither of the two formats of torch.save")
+        check_extent(tree, EXPANSION * path.stat().st_size)
+        return tree

@@ -2,11 +2,11 @@
 
 import pathlib
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
-from ladagan_tf.weights.keras_file import load_network
+from ladagan_tf.weights.keras_file import at_most, load_network
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
 FLAG = "--vae"
@@ -109,12 +109,14 @@ def _load_keras(path, dtype):
 
 
 def _load_weights(path, dtype):
-    try:
-        tensors = names.canonical(read_weights(path))
-        vae = AutoencoderKL(**names.sizes(tensors), dtype=dtype)
+    tensors = read_weights(path)
+    with one_line_about(path, "autoencoder"):
+        tensors = names.canonical(tensors)
+        sizes = names.sizes(tensors)
+        if not sizes:
+            raise ValueError("not the tensors of this autoencoder: no names of diffusers or LDM")
+        with at_most(sum(array.size for array in tensors.values())):
+            vae = AutoencoderKL(**sizes, dtype=dtype)
         vae.load_tensors(tensors)
-    except ValueError as error:
-        text = str(error)
-        raise InputError(text if text.startswith(str(path)) else f"{path}: {text}") from error
     vae.about = {"file": path.name}
     return vae

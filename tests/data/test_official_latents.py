@@ -159,7 +159,7 @@ def _double(root):
         (lambda root: _write_labels(root, (0, 1.5, 1, 0, 0, 0)), r"00000001\.npy is 1\.5"),
         (
             lambda root: (root / "vae-sd" / _latents_name(1)).write_bytes(b"\x93NUMPY"),
-            r"00000001\.npy: not a readable \.npy file",
+            r"00000001\.npy: this \.npy file cannot be read",
         ),
     ],
 )

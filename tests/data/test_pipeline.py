@@ -1,13 +1,14 @@
 """The stream of training batches, and the single pass for metrics."""
 
 import itertools
+import json
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import ordering, pipeline
+from ladagan_tf.data import ordering, pipeline, records
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -202,13 +203,13 @@ def damaged(fifty, tmp_path):
 
 
 def test_a_damaged_record_is_one_clear_line_when_loaded_into_memory(damaged):
-    with pytest.raises(InputError, match=r"records-00002\.tfrecord: a record is damaged"):
+    with pytest.raises(InputError, match=r"records-00002\.tfrecord: record \d+ is damaged"):
         _batches(damaged, 1)
 
 
 def test_a_damaged_record_is_one_clear_line_when_streamed(damaged):
     with (
-        pytest.raises(InputError, match=r"00002\.tfrecord: a record is damaged") as caught,
+        pytest.raises(InputError, match=r"00002\.tfrecord: record \d+ is damaged") as caught,
         pipeline.damage_as_input_error(damaged),
     ):
         _batches(damaged, 5, memory_limit_bytes=0)
@@ -216,8 +217,79 @@ def test_a_damaged_record_is_one_clear_line_when_streamed(damaged):
 
 
 def test_a_damaged_record_is_one_clear_line_when_iterated(damaged):
-    with pytest.raises(InputError, match=r"00002\.tfrecord: a record is damaged"):
+    with pytest.raises(InputError, match=r"00002\.tfrecord: record \d+ is damaged"):
         list(pipeline.iterate_images(damaged, 8))
+
+
+def _png(side):
+    return tf.io.encode_png(np.zeros((side, side, 3), np.uint8)).numpy()
+
+
+WRONG = {
+    "no record": b"\x00\x01",
+    "no image": records.serialise(0, "a", {}),
+    "no PNG": records.serialise(0, "a", {"image": b"GIF89a"}),
+    "another size": records.serialise(0, "a", {"image": _png(9)}),
+    "a bomb": records.serialise(0, "a", {"image": _png(8)[:16] + b"\x40" + _png(8)[17:]}),
+    "cut": records.serialise(0, "a", {"image": _png(8)[:40]}),
+    "a class too many": records.serialise(30, "a", {"image": _png(8)}),
+    "a class too few": records.serialise(-2, "a", {"image": _png(8)}),
+}
+
+
+def _with_record(fifty, folder, record):
+    """A copy whose last shard has right checksums and one other record, the second."""
+    shutil.copytree(fifty, folder)
+    shard = folder / "records-00003.tfrecord"
+    content = [*tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()]
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        for serialised in [content[0], record, *content[2:]]:
+            writer.write(serialised)
+    described = json.loads((folder / "dataset.json").read_text())
+    described["shards"][3]["bytes"] = shard.stat().st_size
+    (folder / "dataset.json").write_text(json.dumps(described))
+    return folder
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_record_of_wrong_content_is_named(fifty, tmp_path, name):
+    wrong = _with_record(fifty, tmp_path / "wrong", WRONG[name])
+    with pytest.raises(InputError, match=r"00003\.tfrecord: record 1 is damaged \(.+\)"):
+        list(pipeline.iterate_images(wrong, 8))
+
+
+@pytest.mark.parametrize("name", ["no record", "another size"])
+def test_a_record_of_wrong_content_is_named_in_training(fifty, tmp_path, name, limit):
+    wrong = _with_record(fifty, tmp_path / "wrong", WRONG[name])
+    with (
+        pytest.raises(InputError, match=r"00003\.tfrecord: record 1 is damaged \(.+\)"),
+        pipeline.damage_as_input_error(wrong),
+    ):
+        _batches(wrong, 5, memory_limit_bytes=limit)
+
+
+def test_an_error_that_is_not_the_records_passes(fifty):
+    ours = tf.errors.InvalidArgumentError(None, None, "a mistake in the step")
+    with (
+        pytest.raises(tf.errors.InvalidArgumentError, match="a mistake in the step"),
+        pipeline.damage_as_input_error(fifty),
+    ):
+        raise ours
+
+
+def test_records_that_are_missing_are_counted(fifty, tmp_path):
+    folder = shutil.copytree(fifty, tmp_path / "short")
+    shard = folder / "records-00003.tfrecord"
+    first = next(tf.data.TFRecordDataset(str(shard)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(shard)) as writer:
+        writer.write(first)
+    described = json.loads((folder / "dataset.json").read_text())
+    size = shard.stat().st_size
+    described["shards"][3] |= {"bytes": size, "records": size // 16}
+    described["count"] = sum(shard["records"] for shard in described["shards"])
+    (folder / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(InputError, match=rf"00003\.tfrecord: 1 records, but .* says {size // 16}"):
+        list(pipeline.iterate_images(folder, 8))
 
 
 def test_open_dataset_returns_a_prepared_folder(fifty):

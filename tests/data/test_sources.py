@@ -1,6 +1,7 @@
 """Sources of images, and their conversion."""
 
 import io
+import os
 import pickle
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from ladagan_tf.data.conversion import (
     parse_background,
     to_rgb,
 )
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.shapes import CLASSES, shapes_image
 from ladagan_tf.data.source import Item, open_encoded
 from ladagan_tf.data.sources import open_source
@@ -85,6 +87,16 @@ def test_other_files_and_hidden_ones_are_left_out(tmp_path):
     folder = _colour_folder(tmp_path, ["0.png", ".hidden/1.png", "__MACOSX/2.png"])
     (folder / "README.md").write_text("not an image")
     assert [item.name for item in open_source(str(folder), resolution=8).items()] == ["0.png"]
+
+
+def test_names_that_are_not_utf8_are_recorded_as_text(tmp_path):
+    for name in (b"\xff", b"b"):
+        (tmp_path / os.fsdecode(name)).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / os.fsdecode(name) / os.fsdecode(b"\xe9.png"))
+    info = prepare(str(tmp_path), tmp_path.with_name("out"), resolution=8)
+    assert info.classes == ("b", "\\xff") and info.class_counts == (1, 1)
+    source = open_source(str(tmp_path), resolution=8)
+    assert {item.name for item in source.items()} == {"b/\\xe9.png", "\\xff/\\xe9.png"}
 
 
 def test_a_folder_and_a_zip_of_it_are_the_same_source(tmp_path):
@@ -157,7 +169,7 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, content):
     path = tmp_path / "set.zip"
     if content:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"source=.*set\.zip: not"):
+    with pytest.raises(InputError, match=r"source=.*set\.zip: (not|this zip cannot)"):
         open_source(str(path), resolution=8)
 
 
@@ -322,7 +334,7 @@ def test_an_lmdb_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
         open_source(str(_lmdb_folder(tmp_path / "empty", {})), resolution=8)
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "data.mdb").write_bytes(b"no database" * 1000)
-    with pytest.raises(InputError, match="damaged: not a readable LMDB"):
+    with pytest.raises(InputError, match="damaged: this LMDB cannot be read"):
         open_source(str(tmp_path / "damaged"), resolution=8)
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(InputError, match="an LMDB needs a package: pip install lmdb"):

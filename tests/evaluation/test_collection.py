@@ -77,8 +77,9 @@ def test_a_cached_reference_without_the_bank_or_damaged_is_computed_anew(two_ton
     assert not reference(real, means, BANKS, cache_dir=tmp_path)[1]
     assert reference(real, means, Needs(), cache_dir=tmp_path)[1]
     (file,) = (tmp_path / "references").iterdir()
-    file.write_bytes(file.read_bytes()[:-300])
-    assert not reference(real, means, Needs(), cache_dir=tmp_path)[1]
+    for length in (-300, 0):
+        file.write_bytes(file.read_bytes()[:length])
+        assert not reference(real, means, Needs(), cache_dir=tmp_path)[1]
 
 
 def test_a_stale_file_under_the_right_name_is_not_believed(two_tone, means, tmp_path):
@@ -111,7 +112,7 @@ def test_given_moments_are_read_and_checked(tmp_path):
     with pytest.raises(InputError, match=r"mu \(3,\) and sigma \(4, 4\) do not fit"):
         given_moments(tmp_path / "bad.npz")
     (tmp_path / "text.npz").write_text("text")
-    with pytest.raises(InputError, match="not a readable npz"):
+    with pytest.raises(InputError, match="this npz archive cannot be read"):
         given_moments(tmp_path / "text.npz")
 
 

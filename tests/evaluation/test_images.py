@@ -2,13 +2,16 @@
 
 import dataclasses
 import io
+import struct
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ladagan_tf.data import records
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import images
 
@@ -75,7 +78,51 @@ def test_different_sizes_broken_files_and_empty_folders_are_one_line(tmp_path):
     with pytest.raises(InputError, match="all must be square and of one size"):
         images.open_images(tmp_path)
     (tmp_path / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(InputError, match=r"2\.png cannot be read"):
+    with pytest.raises(InputError, match=r"2\.png: this image cannot be read"):
+        images.open_images(tmp_path)
+
+
+def bomb_png(width, height):
+    """A PNG of few bytes that declares a size."""
+    data = bytearray(png(np.zeros((1, 1, 3), np.uint8)))
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    return bytes(data)
+
+
+@pytest.mark.parametrize("side", [9_500, 13_000, 30_000])  # Pillow warns, warns, refuses
+def test_images_of_too_many_pixels_are_one_line_in_evaluate_and_prepare(tmp_path, side):
+    (tmp_path / "0.png").write_bytes(bomb_png(side, side))
+    with pytest.raises(InputError, match=r"0\.png: this image .*more than 89478485 pixels"):
+        images.open_images(tmp_path)
+    with pytest.raises(InputError, match=r"0\.png: more than 89478485 pixels"):
+        prepare(str(tmp_path), tmp_path / "out", resolution=8)
+    assert not (tmp_path / "out").exists()
+
+
+def test_passwords_unknown_compressions_and_bombs_in_a_zip_are_one_line(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("0.png", png(np.zeros((8, 8, 3), np.uint8)))
+    good = (tmp_path / "a.zip").read_bytes()
+    entry = good.rindex(b"PK\x01\x02")
+    for place, value, words in (
+        (8, b"\x01", "password"),
+        (10, b"\x63\x00", "NotImplementedError"),
+        (24, b"\xff\xff\xff\x7f", "2147483647 bytes; an image may have 536870912"),
+    ):
+        data = bytearray(good)
+        data[entry + place : entry + place + len(value)] = value
+        if place < 24:
+            data[place - 2 : place - 2 + len(value)] = value  # in the entry's own header too
+        path = tmp_path / f"{place}.zip"
+        path.write_bytes(data)
+        with pytest.raises(InputError, match=rf"\.zip: 0\.png: this image cannot .*{words}"):
+            images.open_images(path)
+
+
+def test_programs_that_pillow_would_run_are_no_images(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EOF\n")
+    with pytest.raises(InputError, match="not an image in a format that Pillow reads"):
         images.open_images(tmp_path)
 
 

@@ -13,7 +13,7 @@ SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_wi
 SIDE = 32
 
 
-@keras.saving.register_keras_serializable(package="ladagan_tf_test_generate")
+@keras.saving.register_keras_serializable(package="ladagan_tf")
 class Coloured(keras.Model):
     """A conditional generator: each class is a grey level, and the latent is not looked at."""
 

@@ -258,7 +258,7 @@ def test_the_same_weights_have_the_same_hash_in_every_file(standard, tmp_path):
 
 def test_what_is_no_autoencoder_is_one_line(tmp_path):
     np.savez(tmp_path / "w.npz", **{"conv.weight": np.zeros(3)})
-    with pytest.raises(InputError, match=r"w\.npz: not the tensors of this autoencoder: 248 mis"):
+    with pytest.raises(InputError, match=r"w\.npz: .*not the tensors of this autoencoder"):
         vae_weights.load(tmp_path / "w.npz")
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "o.keras")
     with pytest.raises(InputError, match="holds a Sequential"):

@@ -167,13 +167,13 @@ def test_damaged_folders_are_one_line(folder):
     with pytest.raises(InputError, match="no checkpoint; it needs"):
         lada_folder.read_arrays(path)
     (path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="it is not JSON"):
+    with pytest.raises(InputError, match="this JSON file cannot be read"):
         lada_folder.read_config(path)
     (path / "config.json").write_text("[]")
     with pytest.raises(InputError, match="give a JSON object, not list"):
         lada_folder.read_config(path)
     (path / "config.json").unlink()
-    with pytest.raises(InputError, match="it cannot be read"):
+    with pytest.raises(InputError, match="this JSON file cannot be read"):
         lada_folder.read_config(path)
 
 

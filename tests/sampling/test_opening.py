@@ -81,6 +81,62 @@ def test_a_saved_model_gives_the_same_images(tmp_path, networks):
     np.testing.assert_allclose(loaded.generate(z), networks[0](z), atol=1e-6)
 
 
+def foreign(path, make, batch=None, z=(8,), dtype=tf.float32):
+    """A SavedModel that has nothing of ours: images of latents by a function."""
+    module = tf.Module()
+    module.serve = tf.function(make, input_signature=[tf.TensorSpec((batch, *z), dtype, name="z")])
+    tf.saved_model.save(module, str(path), {"serving_default": module.serve})
+    return path
+
+
+def tiles(z, *shape):
+    return tf.reshape(tf.tile(z, [1, np.prod(shape) // 8]), (-1, *shape))
+
+
+FOREIGN = {
+    "NCHW": (lambda z: tiles(z, 3, 16, 16), {}, r"shape \(2, 3, 16, 16\)"),
+    "grey": (lambda z: tiles(z, 16, 16, 1), {}, r"shape \(2, 16, 16, 1\)"),
+    "not square": (lambda z: tiles(z, 16, 8, 3), {}, r"shape \(2, 16, 8, 3\)"),
+    "flat": (lambda z: tiles(z, 768), {}, r"shape \(2, 768\)"),
+    "uint8": (lambda z: tf.cast(tiles(z, 16, 16, 3), tf.uint8), {}, "its images are uint8"),
+    "one at a time": (lambda z: tiles(z, 16, 16, 3), {"batch": 1}, "takes 1 images at a time"),
+    "0 to 1": (lambda z: tf.sigmoid(tiles(z, 16, 16, 3)), {}, "nominally in"),
+    "0 to 255": (lambda z: 255 * tf.sigmoid(tiles(z, 16, 16, 3)), {}, "nominally in"),
+    "not finite": (lambda z: tiles(z, 16, 16, 3) / 0.0, {}, "from -inf to inf"),
+    "vast latents": (lambda z: z[:, :, None, None], {"z": (2**40,)}, "size 1099511627776"),
+    "latents of any size": (
+        lambda z: z[:, :, None, None],
+        {"z": (None,)},
+        "size None; give 1",
+    ),
+    "images to images": (lambda z: z, {"z": (8, 8, 3)}, r"z float32 \(None, 8, 8, 3\) ->"),
+    "integers": (lambda z: tf.cast(z, tf.float32), {"dtype": tf.int32}, "must take float32"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_foreign_saved_model_proves_its_signature_type_and_range(tmp_path, name):
+    make, how, words = FOREIGN[name]
+    with pytest.raises(InputError, match=words) as caught:
+        opening.open_model(foreign(tmp_path / "saved", make, **how))
+    assert str(caught.value).startswith(f"model={tmp_path}/saved: this SavedModel cannot be read")
+
+
+def test_labels_without_a_number_of_classes_are_refused(tmp_path):
+    specs = [tf.TensorSpec((None, 8), tf.float32), tf.TensorSpec((None,), tf.int32)]
+    module = tf.Module()
+    module.serve = tf.function(lambda z, labels: tiles(z, 16, 16, 3), input_signature=specs)
+    tf.saved_model.save(module, str(tmp_path / "saved"), {"serving_default": module.serve})
+    with pytest.raises(InputError, match="it takes labels, but no `num_classes` in it says how"):
+        opening.open_model(tmp_path / "saved")
+
+
+def test_a_foreign_saved_model_that_fits_is_used(tmp_path):
+    loaded = opening.open_model(foreign(tmp_path / "saved", lambda z: tiles(z, 16, 16, 3)))
+    z = seeds.latents(range(4), 8)
+    assert loaded.generate(z).shape == (4, 16, 16, 3) and loaded.resolution == 16
+
+
 def test_precision_is_chosen_when_loading(tmp_path):
     network = Generator(**SIZES, dtype="mixed_bfloat16")
     network.save(tmp_path / "g.keras")
@@ -171,12 +227,16 @@ def test_what_is_no_generator_is_one_line(tmp_path, run):
     with pytest.raises(InputError, match=r"give a \.keras file"):
         opening.open_model(tmp_path)
     (tmp_path / "broken.keras").write_bytes(b"no zip")
-    with pytest.raises(InputError, match="Keras cannot load it"):
+    with pytest.raises(InputError, match=r"this \.keras file cannot be read"):
         opening.open_model(tmp_path / "broken.keras")
     classes = json.loads(run.models_file.read_text())
     classes["generator"]["config"]["widths"] = [16, 16, 32]
     run.models_file.write_text(json.dumps(classes))
     with pytest.raises(InputError, match="does not fit"):
+        opening.open_run(run.path)
+    classes["generator"]["config"]["widths"] = [16, 16, 2**40]
+    run.models_file.write_text(json.dumps(classes))
+    with pytest.raises(InputError, match=r"models\.json: .* far more weights than the 39649"):
         opening.open_run(run.path)
 
 

@@ -4,15 +4,17 @@ import collections
 import io
 import pickle
 import posix
+import time
 import zipfile
 
 import numpy as np
 import pytest
 from handmade import FOUR, one_tensor, refusal, text, torch_zip
 
+from ladagan_tf import untrusted
 from ladagan_tf.errors import InputError
 from ladagan_tf.weights.reading import read_weights
-from ladagan_tf.weights.torch_file import read_torch
+from ladagan_tf.weights.torch_file import LEGACY_START, read_torch
 
 REFUSED = {
     "refuse_global_zip.pth": "posix.getcwd",
@@ -111,6 +113,44 @@ def test_dicts_that_contain_themselves_are_refused(tmp_path):
     assert "nested without end" in refusal(path)
 
 
+PAIRS = b")q\x00" + b"h\x00h\x00\x86q\x00" * 60  # each of the one before, twice: 2^60 leaves
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"}" + text("a") + PAIRS + b"s.",
+        b"}" + PAIRS + b"K\x01s.",  # a key is hashed
+        b"}" + text("a") + b"]q\x01h\x01as.",  # a list of itself
+        b"}" + text("a") + b")" + b"\x85" * 200_000 + b"s.",
+        PAIRS + b")R.",  # what is called
+        b"ccollections\nOrderedDict\n(](" + PAIRS + b"K\x01\x86aetR.",  # as a pair to make it of
+        b"cargparse\nNamespace\n)\x81](" + PAIRS + b"K\x01\x86aeb.",  # as state
+        b"(" + PAIRS + text("FloatStorage") + text("0") + text("cpu") + b"K\x04tQ.",
+        b"}" + text("k" * 5_000) + b"K\x01s" + b"N0" * 1_000,
+    ],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_what_is_shared_or_nested_without_bound_is_refused_at_once(tmp_path, program, legacy):
+    path = tmp_path / "w.pt"
+    if legacy:
+        start = LEGACY_START + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+        path.write_bytes(start + b"\x80\x02" + program + pickle.dumps([], 2))
+    else:
+        torch_zip(path, b"\x80\x02" + program)
+    started = time.monotonic()
+    assert len(refusal(path)) < 400
+    assert time.monotonic() - started < 20
+
+
+def test_tensors_that_share_values_far_beyond_the_file_are_refused(tmp_path):
+    same = one_tensor([4000], [1], count=4000)[2:-1]  # {"w": tensor}
+    program = b"\x80\x02](" + same + b"".join(b"h\x07" for _ in range(300)) + b"e."
+    program = program.replace(b"s" + b"h\x07", b"sq\x07h\x07", 1)
+    path = torch_zip(tmp_path / "w.pt", program, bytes(16_000))
+    assert "far more than the file" in refusal(path, read_torch)
+
+
 def test_two_tensors_of_one_name_are_refused(tmp_path):
     inner = one_tensor([4], [1])
     program = inner[:-1] + text("state_dict") + inner[2:-1] + b"s."
@@ -175,7 +215,8 @@ def test_npz_with_python_objects_is_refused(tmp_path):
     assert not CALLS
 
 
-def test_npz_that_unpacks_to_far_more_than_itself_is_refused(tmp_path):
+def test_npz_that_unpacks_to_far_more_than_itself_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(untrusted, "ALWAYS", 10_000_000)
     np.savez_compressed(tmp_path / "w.npz", a=np.zeros(2_000_000))
     assert "would unpack to 16000" in refusal(tmp_path / "w.npz")
 

@@ -5,10 +5,13 @@ import contextlib
 import keras
 from keras import ops
 
+from ladagan_tf.models.checks import check
 from ladagan_tf.models.gat.attention import sincos_table
 from ladagan_tf.models.gat.layers import at_least_float32
 from ladagan_tf.models.gat.sizes import check_positive, check_tokens
 from ladagan_tf.models.precision import computing_in
+
+MOST_BLOCKS = 1_000  # 28 in the paper's largest
 
 
 class GatTransformer(keras.Model):
@@ -55,6 +58,7 @@ class GatTransformer(keras.Model):
         self.attention = attention
         check_tokens(latent_size, patch, width, num_heads)
         check_positive(channels=channels, depth=depth, num_classes=num_classes, levels=levels)
+        check(depth <= MOST_BLOCKS, f"depth={depth}: give at most {MOST_BLOCKS}")
         self.grid = latent_size // patch
         self.precise = at_least_float32(self.compute_dtype)
 

@@ -45,12 +45,11 @@ class Level(keras.layers.Layer):
 
     def build(self, x_shape):
         policy, shape = self.dtype_policy, x_shape
-        self.resnets = [
-            ResnetBlock(self.filters, self.groups, dtype=policy, name=f"resnets.{i}")
-            for i in range(self.num_resnets)
-        ]
-        for resnet in self.resnets:
+        self.resnets = []
+        for i in range(self.num_resnets):
+            resnet = ResnetBlock(self.filters, self.groups, dtype=policy, name=f"resnets.{i}")
             resnet.build(shape)
+            self.resnets.append(resnet)
             shape = (*shape[:-1], self.filters)
         self.resampler = None
         if self.resample:

@@ -78,9 +78,16 @@ def canonical(tensors, levels=None):
 
 
 def count_levels(tensors):
-    """Resolutions of the network whose tensors these are, in any spelling; at least 1."""
+    """Resolutions of the network whose tensors these are, in any spelling; at least 1.
+
+    Raises:
+        ValueError: if they are numbered beyond the number of tensors.
+    """
     numbers = [re.match(r"encoder\.down(?:_blocks)?\.(\d+)\.", name) for name in tensors]
-    return max([int(found[1]) for found in numbers if found], default=0) + 1
+    levels = max([int(found[1]) for found in numbers if found], default=0) + 1
+    if levels > max(1, len(tensors)):
+        raise ValueError(f"{levels} levels in the names of {len(tensors)} tensors")
+    return levels
 
 
 def sizes(tensors):

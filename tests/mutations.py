@@ -1,0 +1,561 @@
+"""Seeded damage to a file of every format that is read, and what must become of each: it works, or
+it is refused in one line.
+
+    python tests/mutations.py [FORMAT ...] --count=2000 [--seed=0]
+
+prints per format how many worked and how many were refused, the slowest, and the peak of memory;
+and a traceback of each that did neither. Mutant number i of a seed is always the same.
+"""
+
+import argparse
+import faulthandler
+import io
+import itertools
+import json
+import os
+import pathlib
+import resource
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import traceback
+import zipfile
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1])]
+
+import numpy as np  # noqa: E402
+
+from ladagan_tf.errors import InputError  # noqa: E402
+
+EXTREMES = [0, 1, -1, 127, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**32 - 1, 2**40, 2**63 - 1]
+HANGS = 60  # seconds
+NAMES = [
+    "views_nested_zip.pth", "views_nested_legacy.pth", "dtypes.safetensors",
+    "tiny_inception_like.pb", ".png", ".jpg", ".webp", ".bmp", ".gif", ".ppm", ".tif",
+    "weights.npz", "zip", "npz", "reference", "cache", "dataset.json", "records", "keras",
+    "gat.keras", "vae.keras", "models.json", "official", "gat.pt", "saved_model",
+]  # fmt: skip
+
+# ------------------------------------------------------------------------------ bytes
+
+
+def flip(data, rng):
+    for place in rng.integers(len(data), size=rng.integers(1, 9)):
+        data[place] ^= 1 << int(rng.integers(8))
+
+
+def cut(data, rng):
+    del data[rng.integers(len(data)) :]
+
+
+def drop(data, rng):
+    start = rng.integers(len(data))
+    del data[start : start + rng.integers(1, 65)]
+
+
+def double(data, rng):
+    start = rng.integers(len(data))
+    data[start:start] = data[start : start + rng.integers(1, 65)]
+
+
+def swap(data, rng):
+    first, second = (int(place) for place in rng.integers(len(data), size=2))
+    length = int(rng.integers(1, 33))
+    data[first : first + length], data[second : second + length] = (
+        data[second : second + length],
+        data[first : first + length],
+    )
+
+
+def fill(data, rng):
+    start, length = rng.integers(len(data)), int(rng.integers(1, 65))
+    data[start : start + length] = bytes([rng.choice([0, 1, 0x7F, 0xFF])]) * length
+
+
+def count(data, rng):
+    """A number becomes an extreme one."""
+    width, order = rng.choice([1, 2, 4, 8]), rng.choice(["little", "big"])
+    value = EXTREMES[rng.integers(len(EXTREMES))] % 256 ** int(width)
+    start = int(rng.integers(len(data)))
+    data[start : start + width] = value.to_bytes(int(width), str(order))
+
+
+def damaged(data, rng):
+    """Damaged bytes."""
+    data = bytearray(data)
+    if not data:
+        return b"\0"
+    kinds = (flip, cut, drop, double, swap, fill, count)
+    for _ in range(rng.integers(1, 4)):
+        if data:
+            kinds[rng.integers(len(kinds))](data, rng)
+    return bytes(data)
+
+
+# ------------------------------------------------------------------------------ structures
+
+
+def edited_json(data, rng):
+    """JSON with another value, key or nesting in one place; or damaged as text."""
+    if rng.random() < 0.2:
+        return damaged(data, rng)
+    tree = json.loads(data)
+    nodes = [(tree, key) for key in _keys(tree)]
+    for parent, key in nodes:  # it grows
+        nodes += [(parent[key], inner) for inner in _keys(parent[key])]
+    parent, key = nodes[rng.integers(len(nodes))]
+    other_parent, other_key = nodes[rng.integers(len(nodes))]
+    values = [
+        *(None, True, "", "x" * 3_000, "\udcff", [], {}, [[]], 0, -1, 0.5, 1e400, 10**12, 10**400),
+        *EXTREMES,
+        json.loads(json.dumps(other_parent[other_key])),
+        [parent[key]] * 3,
+    ]
+    if rng.random() < 0.15:
+        del parent[key]
+    elif rng.random() < 0.1 and isinstance(parent, dict):
+        parent[f"{key}x"] = parent.pop(key)
+    else:
+        parent[key] = values[rng.integers(len(values))]
+    return json.dumps(tree).encode()
+
+
+def _keys(node):
+    if isinstance(node, dict):
+        return list(node)
+    return range(len(node)) if isinstance(node, list) else ()
+
+
+def edited_npy(data, rng):
+    """An array with another header, or damaged."""
+    if rng.random() < 0.3:
+        return damaged(data, rng)
+    array = np.load(io.BytesIO(data))
+    shapes = [(), (0,), (10**12,), (10**12, 0), (-1,), array.shape[::-1], (1, *array.shape), (2, 2)]
+    dtypes = ["<f4", "<f8", "|u1", "<u2", "<i8", "|O", "<U9", "|V3", "<c8", "<f2", "<M8[s]", "|b1"]
+    shape = shapes[rng.integers(len(shapes))] if rng.random() < 0.6 else array.shape
+    descr = dtypes[rng.integers(len(dtypes))] if rng.random() < 0.6 else array.dtype.str
+    header = f"{{'descr': {descr!r}, 'fortran_order': {rng.random() < 0.5}, 'shape': {shape}}}\n"
+    start = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode()
+    return start + (array.tobytes() if rng.random() < 0.8 else damaged(array.tobytes(), rng))
+
+
+def edited_zip(data, rng, edit):
+    """An archive with right checksums and one other member; or damaged."""
+    if rng.random() < 0.3:
+        return damaged(data, rng)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = [[name, archive.read(name)] for name in archive.namelist()]
+    chosen = int(rng.integers(len(members)))
+    kind = rng.random()
+    if kind < 0.1:
+        del members[chosen]
+    elif kind < 0.2:
+        members[chosen][0] += "x"
+    elif kind < 0.25:
+        members.append(["../outside", b"x"])
+    elif kind < 0.3:
+        members.append(members[chosen])
+    else:
+        members[chosen][1] = edit(*members[chosen], rng)
+    methods = [zipfile.ZIP_STORED] * 6 + [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", methods[rng.integers(len(methods))]) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def edited_h5(data, rng):
+    """A file of weights with one array or group less, elsewhere or of another kind; or damaged."""
+    import h5py
+
+    if rng.random() < 0.5:
+        return damaged(data, rng)
+    buffer, names = io.BytesIO(data), []
+    with h5py.File(buffer, "r+") as file:
+        file.visit(names.append)
+        name, other = names[rng.integers(len(names))], names[rng.integers(len(names))]
+        item, kind = file[name], rng.integers(6)
+        whole = item[()] if isinstance(item, h5py.Dataset) else np.float32(0)
+        if kind != 5 or not name.startswith(other):
+            del file[name]
+        if kind == 1:
+            file.create_dataset(name, (10**6, 10**6), "f4", chunks=(10, 10))
+        elif kind == 2:
+            file[name] = whole.reshape(-1)
+        elif kind == 3:
+            file[name] = np.full(np.shape(whole), b"text") if rng.random() < 0.5 else "text"
+        elif kind == 4 and other in file:
+            file[name] = file[other]
+        elif kind == 5:
+            file[f"{name}/loop" if isinstance(item, h5py.Group) else "loop"] = file["/"]
+    return buffer.getvalue()
+
+
+def edited_keras(name, data, rng):
+    """A member of a .keras file, edited as what it is."""
+    kinds = {".json": edited_json, ".h5": edited_h5}
+    return kinds.get(pathlib.PurePath(name).suffix, damaged)(data, rng)
+
+
+def edited_records(data, rng):
+    """TFRecords with right checksums and other contents; or damaged."""
+    import tensorflow as tf
+
+    if rng.random() < 0.1:
+        return damaged(data, rng)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "a")
+        pathlib.Path(path).write_bytes(data)
+        records = [*tf.data.TFRecordDataset(path).as_numpy_iterator()]
+        chosen = int(rng.integers(len(records)))
+        example = tf.train.Example.FromString(records[chosen])
+        features = example.features.feature
+        name = sorted(features)[rng.integers(len(features))]
+        kind, values = rng.random(), features[name].bytes_list.value
+        if kind < 0.1:
+            del features[name]
+        elif kind < 0.5 and values:
+            values[0] = damaged(values[0], rng)
+        elif kind < 0.6:
+            features[name].int64_list.value.append(EXTREMES[rng.integers(len(EXTREMES))] % 2**63)
+        elif kind < 0.7 and "label" in features:
+            features["label"].int64_list.value[0] = int(rng.choice([-2, -1, 10**6, 2**40]))
+        records[chosen] = example.SerializeToString()
+        if kind > 0.7:
+            records[chosen] = damaged(records[chosen], rng)
+        if 0.9 < kind < 0.95:
+            del records[chosen]
+        with tf.io.TFRecordWriter(path) as writer:
+            for record in records:
+                writer.write(record)
+        return pathlib.Path(path).read_bytes()
+
+
+def edit_message(message, rng):
+    """Changes one field of a protobuf message, or of one that is in it."""
+    fields = message.ListFields()
+    if not fields:
+        return
+    field, value = fields[rng.integers(len(fields))]
+    inner = field.message_type
+    if inner is None:
+        choices = EXTREMES if field.cpp_type <= field.CPPTYPE_UINT64 else ["", "x" * 99, 1e30, 1.0]
+        if isinstance(value, bytes | str | bool | int | float):
+            if not _assigned(message, field.name, choices, rng):
+                message.ClearField(field.name)
+        elif len(value):
+            del value[rng.integers(len(value))]
+    elif inner.GetOptions().map_entry:
+        keys = sorted(value)
+        key = keys[rng.integers(len(keys))]
+        if rng.random() < 0.2 or not hasattr(value[key], "ListFields"):
+            del value[key]
+        else:
+            edit_message(value[key], rng)
+    elif hasattr(value, "ListFields"):
+        edit_message(value, rng)
+    elif rng.random() < 0.1:
+        del value[rng.integers(len(value))]
+    elif rng.random() < 0.1:
+        value.add().CopyFrom(value[rng.integers(len(value))])
+    else:
+        edit_message(value[rng.integers(len(value))], rng)
+
+
+def _assigned(message, name, choices, rng):
+    try:
+        setattr(message, name, choices[rng.integers(len(choices))])
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def edited_saved_model(name, data, rng):
+    """A file of a SavedModel: its graphs with another field in one place; or damaged."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    if name != "saved_model.pb" or rng.random() < 0.2:
+        return damaged(data, rng)
+    model = saved_model_pb2.SavedModel.FromString(data)
+    for _ in range(rng.integers(1, 4)):
+        edit_message(model, rng)
+    return model.SerializeToString()
+
+
+# ------------------------------------------------------------------------------ formats
+
+
+class Format:
+    """One format: an example of it, how it is damaged, and how it is read.
+
+    Args:
+        make: function from an empty folder to the example in it, a file or a folder.
+        read: function from the path of such a thing; it reads all of it.
+        edit: function from the name of a file in it, its bytes and a generator to other bytes.
+        only: glob of the files that are damaged, of a folder.
+    """
+
+    def __init__(self, make, read, edit=lambda name, data, rng: damaged(data, rng), only="*"):
+        self.make, self.read, self.edit, self.only = make, read, edit, only
+
+    def outcome(self, example, work, seed, number):
+        """What becomes of one mutant: "works" or "refused"; AssertionError or another if neither.
+
+        Args:
+            example: what `make` returned.
+            work: an existing folder, for the mutant.
+            seed, number: which mutant.
+        """
+        rng = np.random.default_rng([seed, number])
+        folder = pathlib.Path(tempfile.mkdtemp(dir=work))
+        mutant = folder / example.name
+        if example.is_dir():
+            shutil.copytree(example, mutant)
+        else:
+            shutil.copy(example, mutant)
+        files = sorted(p for p in mutant.rglob(self.only) if p.is_file()) or [mutant]
+        file = files[rng.integers(len(files))]
+        file.write_bytes(self.edit(file.name, file.read_bytes(), rng))
+        before = _listing(folder)
+        try:
+            self.read(mutant)
+            said = "works"
+        except InputError as error:
+            line, said = f"error: {error}", "refused"
+            assert len(line) < 400 and line.isprintable(), line
+        assert _listing(folder) == before, "something was written"
+        shutil.rmtree(folder)
+        return said
+
+
+def _listing(folder):
+    return sorted((str(p), p.stat().st_size) for p in folder.rglob("*"))
+
+
+def formats():
+    """Dict: name -> Format. Imports TensorFlow."""
+    import golden_sets
+    import keras
+    import tensorflow as tf
+    from PIL import Image
+
+    from ladagan_tf.data import pipeline, sources
+    from ladagan_tf.data.conversion import Conversion, convert_items
+    from ladagan_tf.data.preparation import prepare
+    from ladagan_tf.evaluation import collection, images
+    from ladagan_tf.models.lada.generator import Generator
+    from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+    from ladagan_tf.official import gat as official_gat
+    from ladagan_tf.official import lada_fields, lada_folder, lada_runs
+    from ladagan_tf.runs.checkpoints import Checkpoints
+    from ladagan_tf.runs.directory import RunDirectory
+    from ladagan_tf.sampling import opening, seeds
+    from ladagan_tf.weights import vae_weights
+    from ladagan_tf.weights.reading import read_weights
+
+    golden, rng = golden_sets.GOLDEN, np.random.default_rng(0)
+    widths = {"widths": (8, 8, 8), "num_heads": (2, 2, 2), "mlp_widths": (4, 4, 4)}
+
+    def copied(name):
+        return lambda folder: pathlib.Path(shutil.copy(golden / name, folder))
+
+    def generate(source):
+        labels = [np.zeros(2, np.int32)] if source.num_classes else []
+        # Not traced, which takes far longer than a few images.
+        generator = source.network or source.generate
+        generator(seeds.latents(range(2), source.noise_dim), *labels)
+
+    def vae_file(folder):
+        AutoencoderKL(widths=(4, 4), resnets=1, groups=2).save(folder / "vae.keras")
+        return folder / "vae.keras"
+
+    def prepared(folder):
+        return prepare("shapes", folder / "set", resolution=8, num_images=10, shards=2).folder
+
+    def read_set(folder):
+        *_, last = pipeline.iterate_images(folder, 4)
+        with pipeline.damage_as_input_error(folder):
+            stream = pipeline.make_dataset(folder, batch_size=2, seed=0)
+            for _ in stream.take(5):
+                pass
+        return last
+
+    def npz_source(folder):
+        shape = (4, 6, 6, 3)
+        pixels = rng.integers(0, 256, shape, np.uint8)
+        np.savez(folder / "a.npz", images=pixels)
+        return folder / "a.npz"
+
+    def read_source(path):
+        source = sources.open_source(str(path), resolution=6)
+        convert_items(source.read, Conversion(6), source.items())
+
+    def references(folder):
+        scatter = rng.normal(size=(6, 6))
+        np.savez(folder / "r.npz", mu=scatter[0], sigma=scatter @ scatter.T)
+        return folder / "r.npz"
+
+    def cached(folder):
+        found = collection.Collected(5, np.zeros(3), np.eye(3), None, np.zeros((5, 3)))
+        collection._save(folder / "c.npz", "key", found)
+        return folder / "c.npz"
+
+    def picture(suffix, **how):
+        def make(folder):
+            (folder / "images").mkdir()
+            pixels = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+            pixels.save(folder / "images" / f"0{suffix}", **how)
+            return folder / "images"
+
+        return make
+
+    def zipped(folder):
+        with zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for number in range(3):
+                buffer = io.BytesIO()
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(buffer, "PNG")
+                archive.writestr(f"{number}.png", buffer.getvalue())
+        return folder / "a.zip"
+
+    def official(folder):
+        source = golden / "ladagan_checkpoint" / "ckpt_32"
+        return pathlib.Path(shutil.copytree(source, folder / "official"))
+
+    def read_official(folder):
+        lada_runs.open_official(folder)
+        config = lada_folder.read_config(folder)
+        lada_fields.flags_of(config, folder)
+        lada_runs.learning_rates(folder)
+
+    def gat_file(folder):
+        golden_sets.fill_checkpoint(folder / "latest.pt")
+        return folder / "latest.pt"
+
+    def saved_model(folder):
+        module = tf.Module()
+        module.kernel = tf.Variable(tf.random.normal((4, 8 * 8 * 3)))
+        spec = tf.TensorSpec((None, 4), tf.float32, name="z")
+
+        @tf.function(input_signature=[spec])
+        def serve(z):
+            return tf.reshape(z @ module.kernel, (-1, 8, 8, 3))
+
+        module.serve = serve
+        tf.saved_model.save(module, str(folder / "saved"), {"serving_default": serve})
+        return folder / "saved"
+
+    def run(folder):
+        network, directory = Generator(noise_dim=4, **widths), RunDirectory(folder / "run")
+        directory.start({}, [network])
+        state = {f"averaged/{i:03d}/{v.path}": v for i, v in enumerate(network.weights)}
+        Checkpoints(directory.checkpoints, state).save(step=1, images=1)
+        return directory.path
+
+    def as_zip(edit):
+        return lambda name, data, rng: edited_zip(data, rng, edit)
+
+    def npy(name, data, rng):
+        return edited_npy(data, rng)
+
+    def as_json(name, data, rng):
+        return edited_json(data, rng)
+
+    def as_records(name, data, rng):
+        return edited_records(data, rng)
+
+    def config_or_bytes(name, data, rng):
+        return (edited_json if name == "config.json" else damaged)(data, rng)
+
+    def bare(name, data, rng):
+        return damaged(data, rng)
+
+    weights = {
+        name: Format(copied(f"oracle/formats/{name}"), read_weights)
+        for name in (
+            "views_nested_zip.pth", "views_nested_legacy.pth", "dtypes.safetensors",
+            "tiny_inception_like.pb",
+        )
+    }  # fmt: skip
+    pictures = {
+        suffix: Format(picture(suffix, **how), images.stored)
+        for suffix, how in {
+            ".png": {}, ".jpg": {}, ".webp": {}, ".bmp": {}, ".gif": {}, ".ppm": {},
+            ".tif": {"compression": "tiff_lzw"},
+        }.items()
+    }  # fmt: skip
+    keras.utils.set_random_seed(0)
+    return {
+        **weights,
+        **pictures,
+        "weights.npz": Format(npz_source, read_weights, as_zip(npy)),
+        "zip": Format(zipped, images.stored, as_zip(bare)),
+        "npz": Format(npz_source, read_source, as_zip(npy)),
+        "reference": Format(references, collection.given_moments, as_zip(npy)),
+        "cache": Format(
+            cached, lambda p: collection._load(p, "key", collection.Needs(features=True)),
+            as_zip(npy),
+        ),
+        "dataset.json": Format(prepared, read_set, as_json, "dataset.json"),
+        "records": Format(prepared, read_set, as_records, "*.tfrecord"),
+        "keras": Format(
+            copied("moved/lada.keras"), lambda p: generate(opening.open_model(p)),
+            as_zip(edited_keras),
+        ),
+        "gat.keras": Format(
+            copied("moved/gat.keras"), lambda p: generate(opening.open_model(p)),
+            as_zip(edited_keras),
+        ),
+        "vae.keras": Format(vae_file, vae_weights.load, as_zip(edited_keras)),
+        "models.json": Format(run, lambda p: generate(opening.open_run(p)), as_json, "models.json"),
+        "official": Format(official, read_official, config_or_bytes),
+        "gat.pt": Format(gat_file, lambda p: official_gat.read_network(p, "ema"), as_zip(bare)),
+        "saved_model": Format(
+            saved_model, lambda p: generate(opening.open_model(p)), edited_saved_model,
+        ),
+    }  # fmt: skip
+
+
+def main():
+    """Runs what the command line asks for; exits with 1 if a mutant did neither."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("names", nargs="*", help="formats; all by default")
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
+    given = parser.parse_args()
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - warnings of libraries, by the thousand
+    failed, found = 0, formats()
+    for name in given.names or found:
+        with tempfile.TemporaryDirectory() as work:
+            made = pathlib.Path(work) / "example"
+            made.mkdir()
+            example = found[name].make(made)
+            counts, slowest = {"works": 0, "refused": 0, "fell": 0}, (0.0, 0)
+            for number in itertools.islice(itertools.count(given.first), given.count):
+                faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.stdout)
+                started = time.monotonic()
+                (pathlib.Path(tempfile.gettempdir()) / f"mutant-{os.getpid()}").write_text(
+                    f"{name} {given.seed} {number}\n"  # which one it was, should it crash
+                )
+                try:
+                    counts[found[name].outcome(example, work, given.seed, number)] += 1
+                except Exception:
+                    counts["fell"] += 1
+                    lines = traceback.format_exc().splitlines()
+                    print(f"--- {name} {given.seed} {number}", *lines[-9:], sep="\n", flush=True)
+                slowest = max(slowest, (time.monotonic() - started, number))
+            faulthandler.cancel_dump_traceback_later()
+            failed += counts["fell"]
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(f"{name}: {counts}, slowest {slowest[0]:.1f} s (number {slowest[1]}), "
+                  f"peak {peak} MiB", flush=True)  # fmt: skip
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""A few damaged files of every format: each works or is refused in one line; nothing is written.
+
+`MUTANTS=2000 pytest tests/test_mutations.py` tries more; `python tests/mutations.py` counts them.
+"""
+
+import os
+import time
+
+import mutations
+import pytest
+
+from ladagan_tf.errors import InputError
+
+# Of what takes long to read, fewer.
+FEW = {
+    "keras": 3, "gat.keras": 1, "vae.keras": 4, "models.json": 2, "saved_model": 4, "official": 5,
+    "gat.pt": 4, "records": 6, "dataset.json": 6,
+}  # fmt: skip
+MOST_SECONDS = 20  # for one file, on a busy machine
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of libraries, about the damage
+
+
+@pytest.fixture(scope="module")
+def formats():
+    return mutations.formats()
+
+
+@pytest.mark.parametrize("name", mutations.NAMES)
+def test_damaged_files_work_or_are_refused_in_one_line(formats, name, tmp_path):
+    made, work = tmp_path / "example", tmp_path / "work"
+    made.mkdir()
+    work.mkdir()
+    example = formats[name].make(made)
+    formats[name].read(example)
+    for number in range(int(os.environ.get("MUTANTS", FEW.get(name, 15)))):
+        started = time.monotonic()
+        assert formats[name].outcome(example, work, 0, number) in ("works", "refused"), number
+        assert time.monotonic() - started < MOST_SECONDS, number
+
+
+def test_all_formats_are_tried(formats):
+    assert list(formats) == mutations.NAMES
+
+
+def test_the_same_number_is_the_same_mutant():
+    def mutant(number):
+        return mutations.damaged(bytes(range(200)), mutations.np.random.default_rng([0, number]))
+
+    assert [mutant(i) for i in range(20)] == [mutant(i) for i in range(20)]
+    assert len({mutant(i) for i in range(20)}) > 15
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), InputError("x")])
+def test_only_refusals_pass(tmp_path, error):
+    (tmp_path / "a").write_bytes(b"abc")
+
+    def read(path):
+        raise error
+
+    tried = mutations.Format(None, read)
+    if isinstance(error, InputError):
+        assert tried.outcome(tmp_path / "a", tmp_path, 0, 0) == "refused"
+    else:
+        with pytest.raises(KeyError):
+            tried.outcome(tmp_path / "a", tmp_path, 0, 0)
+
+
+def test_what_is_written_is_noticed(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    tried = mutations.Format(None, lambda path: path.with_name("new").write_bytes(b"x"))
+    with pytest.raises(AssertionError, match="something was written"):
+        tried.outcome(tmp_path / "a", tmp_path, 0, 0)
