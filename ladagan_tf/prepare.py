@@ -42,7 +42,8 @@ def main():
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
         f"{len(info.shards)} shards, {info.total_bytes / 2**20:.1f} MiB, "
-        f"{len(info.skipped)} skipped, sha256 {info.content_sha256[:12]}"
+        f"{len(info.skipped)} skipped, {sum(some.count for some in info.left_out)} other files "
+        f"left out, sha256 {info.content_sha256[:12]}"
     )
     for skipped in info.skipped:
         print(f"skipped {skipped.name}: {skipped.reason}")
@@ -74,6 +75,7 @@ def _prepare_images(encoding):
         data_dir=FLAGS.data_dir,
         seed=FLAGS.seed,
         num_images=FLAGS.num_images,
+        split=FLAGS.split,
         encoding=encoding,
     )
 

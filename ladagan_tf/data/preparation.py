@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import itertools
@@ -16,10 +17,10 @@ import types
 import tensorflow as tf
 import tqdm
 
-from ladagan_tf.data import records, sources
+from ladagan_tf.data import listing, records, sources
 from ladagan_tf.data.conversion import Conversion, convert_items, end_with_parent
 from ladagan_tf.data.records import Shard
-from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.hardware import usable_cores
 
@@ -43,6 +44,7 @@ def prepare(
     data_dir=None,
     seed=0,
     num_images=10_000,
+    split=None,
     encoding=None,
 ):
     """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
@@ -52,8 +54,8 @@ def prepare(
     two processes that prepare the same folder, the second waits and then finds it finished.
 
     Args:
-        source, data_dir, seed, num_images: see `sources.open_source`; the last two are for
-            `shapes` only.
+        source, data_dir, seed, num_images, split: see `sources.open_source`; `seed` and
+            `num_images` are for `shapes` only.
         out: path of the folder to make.
         resolution, crop, background, resize_filter, min_side: see `conversion.Conversion`.
         skip_bad: whether to leave out, and list, images that are broken or too small; otherwise
@@ -70,9 +72,20 @@ def prepare(
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
     """
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
+
+    def open_images():
+        return sources.open_source(
+            source,
+            resolution=resolution,
+            data_dir=data_dir,
+            seed=seed,
+            num_images=num_images,
+            split=split,
+        )
+
     drawn = source == sources.SHAPES
     preparation = records.Preparation(
-        source=source if drawn or source.startswith(TFDS_PREFIX) else absolute(source),
+        source=source,
         crop=crop,
         resize_filter=resize_filter,
         background=conversion.background,
@@ -81,12 +94,12 @@ def prepare(
         seed=seed if drawn else None,
         num_images=num_images if drawn else None,
     )
-
-    def open_images():
-        return sources.open_source(
-            source, resolution=resolution, data_dir=data_dir, seed=seed, num_images=num_images
+    if not (drawn or source.startswith(TFDS_PREFIX)):
+        images = open_images()
+        preparation = dataclasses.replace(
+            preparation, source=printable(absolute(source)), split=images.split
         )
-
+        return prepare_from(lambda: images, out, conversion, preparation, encoding, workers, shards)
     return prepare_from(open_images, out, conversion, preparation, encoding, workers, shards)
 
 
@@ -117,6 +130,8 @@ def prepare_from(open_images, out, conversion, preparation, encoding, workers=No
         if finished := _finished(out, resolution, preparation, latents):
             return finished
         images = open_images()
+        if images.left_out:
+            print(f"source={preparation.source}: {listing.describe(images.left_out)}", flush=True)
         if shards is not None and shards > images.count:
             raise InputError(f"shards={shards}: it must be at most the {images.count} images")
         if workers is None:
@@ -142,6 +157,7 @@ def prepare_from(open_images, out, conversion, preparation, encoding, workers=No
             content_sha256=digest,
             shards=writer.close(),
             latents=encoding and encoding.summary(),
+            left_out=images.left_out,
         )
         records.write_info(info)
         os.rename(folder, out)

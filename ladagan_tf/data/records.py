@@ -10,6 +10,7 @@ import pathlib
 import tensorflow as tf
 
 from ladagan_tf import files
+from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError, reason
 
 FORMAT_VERSION = 1
@@ -106,6 +107,7 @@ class Preparation:
         crop, resize_filter, background, min_side: see `conversion.Conversion`.
         skip_bad: whether unusable images were left out rather than refused.
         seed, num_images: of `shapes`; None for every other source.
+        split: the folder of several splits that was taken; None without splits.
     """
 
     source: str
@@ -116,6 +118,7 @@ class Preparation:
     skip_bad: bool
     seed: int | None
     num_images: int | None
+    split: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +181,7 @@ class DatasetInfo:
         class_counts: images per class.
         preparation: `Preparation`.
         skipped: tuple of `Skipped`.
+        left_out: tuple of `source.LeftOut`, the source's files that are no images of the set.
         content_sha256: hex digest over decoded pixels, or moments, and labels in record order.
         shards: tuple of `Shard`, in record order.
         latents: `Latents`; None for a set of images.
@@ -194,6 +198,7 @@ class DatasetInfo:
     content_sha256: str
     shards: tuple[Shard, ...]
     latents: Latents | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def shard_paths(self):
@@ -264,6 +269,10 @@ def _info_from(folder, content):
         "preparation": Preparation(**preparation),
         "skipped": tuple(Skipped(**entry) for entry in content["skipped"]),
         "shards": tuple(Shard(**entry) for entry in content["shards"]),
+        "left_out": tuple(
+            LeftOut(**entry | {"names": tuple(entry["names"])})
+            for entry in content.get("left_out", ())
+        ),
     }
     if "latents" in content:
         content["latents"] = Latents(**content["latents"])

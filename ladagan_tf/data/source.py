@@ -9,6 +9,14 @@ from PIL import Image, UnidentifiedImageError
 from ladagan_tf.data.conversion import UnusableImageError
 
 TFDS_PREFIX = "tfds:"
+MOST_NAMES = 20
+# Formats that begin with a signature, and others that only a suffix tells. Left out are those that
+# Pillow reads by running a program, or knows by name only.
+SIGNED_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
+FORMATS = (
+    *SIGNED_FORMATS, "PPM", "TGA", "DDS", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "XBM",
+    "XPM",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +26,32 @@ class Item:
     name: str
     label: int | None
     payload: object
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Files of a source that are not used, by what they have in common.
+
+    Attributes:
+        reason: str.
+        count: int, how many.
+        names: tuple of str, the first of them, printable.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reason, names):
+        """Of a list of file names, of which the first `MOST_NAMES` in order are kept."""
+        return cls(reason, len(names), tuple(map(printable, sorted(names)[:MOST_NAMES])))
+
+
+def printable(name):
+    """A file name with what cannot be printed, or is not UTF-8, as backslash escapes."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,21 +65,25 @@ class Source:
             which records are written.
         read: picklable function from an item's payload to a Pillow image. It may raise anything
             for a broken image.
+        left_out: tuple of `LeftOut`, files that are no items.
+        split: str, the folder of several splits that the items are from; None without splits.
     """
 
     count: int
     classes: tuple[str, ...]
     items: collections.abc.Callable
     read: collections.abc.Callable
+    left_out: tuple[LeftOut, ...] = ()
+    split: str | None = None
 
 
 def open_encoded(data):
     """Opens an encoded image held in bytes as a Pillow image.
 
     Raises:
-        UnusableImageError: if it is in no format that Pillow reads.
+        UnusableImageError: if it is in none of `FORMATS`.
     """
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:  # its message is the address of the buffer
         raise UnusableImageError("not an image in a format that Pillow reads") from None

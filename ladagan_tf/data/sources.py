@@ -11,21 +11,27 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from ladagan_tf.data import listing
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
-from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, open_encoded
+from ladagan_tf.data.source import (
+    SIGNED_FORMATS,
+    TFDS_PREFIX,
+    Item,
+    Source,
+    open_encoded,
+)
 from ladagan_tf.errors import InputError, reason
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
 _ORDER_SEED = 20240607
 
 
-def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
+def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000, split=None):
     """Opens the source that `--source=` names.
 
     Args:
@@ -37,6 +43,7 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
         resolution: int, the side at which `shapes` are drawn.
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
         seed, num_images: which `shapes`, and how many.
+        split: of a folder or zip with `train`, `val`, ... in it, see `listing.arrange`.
 
     Returns:
         `Source`.
@@ -55,9 +62,9 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
     if (path / LMDB_FILE).is_file():
         return _lmdb_source(path)
     if path.is_dir():
-        return _folder_source(path)
+        return _folder_source(path, split)
     if path.is_file() and path.suffix.lower() == ".zip":
-        return _zip_source(path)
+        return _zip_source(path, split)
     if path.is_file() and path.suffix.lower() == ".npz":
         return _npz_source(path)
     found = "another kind of file" if path.exists() else "not found"
@@ -84,15 +91,17 @@ def _read_shape(seed, resolution, index):
     return Image.fromarray(shapes_image(seed, index, resolution)[0])
 
 
-def _folder_source(folder):
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
-    return _named_files(names, str(folder), functools.partial(_read_file, folder))
+def _folder_source(folder, split):
+    found = listing.files_below(folder)
+    return _listed(*found, folder, split, _read_file, _open_file)
 
 
 def _read_file(folder, name):
     return open_encoded((folder / name).read_bytes())
+
+
+def _open_file(folder, name):
+    return open(folder / name, "rb")
 
 
 def _lmdb_source(folder):
@@ -128,9 +137,10 @@ def _read_entry(folder, key):
         return open_encoded(transaction.get(key))
 
 
-def _zip_source(path):
-    names = sorted(entry.filename for entry in _zip(path).infolist() if not entry.is_dir())
-    return _named_files(names, str(path), functools.partial(_read_member, path))
+def _zip_source(path, split):
+    return _listed(
+        *listing.files_in_zip(_zip(path).infolist()), path, split, _read_member, _open_member
+    )
 
 
 @functools.lru_cache(maxsize=1)
@@ -146,37 +156,32 @@ def _read_member(path, name):
     return open_encoded(_zip(path).read(name))
 
 
-def _named_files(names, spec, read):
-    """Items for slash-separated file names: a first folder, where files differ in it, is a class.
+def _open_member(path, name):
+    return _zip(path).open(name)
 
-    Other files and hidden ones are left out, and so are folders that merely wrap everything.
+
+def _listed(files, left_out, path, split, read, open_):
+    """The source of some files, see `listing`.
+
+    `read` and `open_`: functions from `path` and what stands for a file to an image and to bytes.
     """
-    names = [name for name in names if _is_image_name(name)]
-    if not names:
-        raise InputError(
-            f"source={spec}: no image files in it; they must end in {' '.join(_IMAGE_SUFFIXES)}"
-        )
-    inner = [name.split("/") for name in names]
-    while all(len(parts) > 1 and parts[0] == inner[0][0] for parts in inner):
-        inner = [parts[1:] for parts in inner]
-    in_folders = [len(parts) > 1 for parts in inner]
-    if any(in_folders) and not all(in_folders):
-        raise InputError(
-            f"source={spec}: {names[in_folders.index(False)]} lies beside class folders; put "
-            "every image in one subfolder per class, or none"
-        )
-    classes = tuple(sorted({parts[0] for parts in inner})) if all(in_folders) else ()
-    index = {name: label for label, name in enumerate(classes)}
-    items = [
-        Item(name, index.get(parts[0]), name) for name, parts in zip(names, inner, strict=True)
-    ]
-    return Source(len(items), classes, lambda: (items[i] for i in _shuffled(len(items))), read)
 
+    def is_image(file):
+        try:
+            with open_(path, file) as data, Image.open(data, formats=SIGNED_FORMATS):
+                return True
+        except Exception:  # no image makes Pillow raise nearly anything
+            return False
 
-def _is_image_name(name):
-    *folders, last = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in (*folders, last))
-    return not hidden and pathlib.PurePosixPath(last).suffix.lower() in _IMAGE_SUFFIXES
+    found = listing.arrange(files, left_out, str(path), split, is_image)
+    count = len(found.files)
+
+    def items():
+        for i in _shuffled(count):
+            yield Item(found.names[i], found.labels[i], found.files[i])
+
+    read = functools.partial(read, path)
+    return Source(count, found.classes, items, read, found.left_out, found.split)
 
 
 def _npz_source(path):

@@ -53,6 +53,12 @@ def define():
         "Leave out, count and list images that are broken or too small, instead of stopping at "
         "the first; off by default.",
     )
+    flags.DEFINE_string(
+        "split",
+        None,
+        "Of a folder or .zip with folders such as train/ and val/: which of them to take, or none "
+        "to take each for a class; that for training by default.",
+    )
     flags.DEFINE_integer(
         "workers",
         None,

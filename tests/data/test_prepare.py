@@ -22,6 +22,7 @@ from tfds_sets.handmade import HandmadeTfdsSet
 from ladagan_tf import prepare as prepare_command
 from ladagan_tf.data import pipeline, records
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import prepare as prepare_flags
 
@@ -149,6 +150,14 @@ def test_skip_bad_leaves_out_counts_and_lists_bad_images(folder, tmp_path):
         "thin.png": "2 x 16 pixels; the shorter side must have at least min_side=4",
     }
     assert records.load_info(info.folder) == info
+
+
+def test_files_that_are_no_images_are_said_and_recorded(folder, tmp_path, capsys):
+    (folder / "notes.txt").write_text("no image")
+    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+    assert f"source={folder}: left out 1 file: 1 suffix .txt (notes.txt)" in capsys.readouterr().out
+    assert info.left_out == (LeftOut("suffix .txt", 1, ("notes.txt",)),)
+    assert json.loads((info.folder / "dataset.json").read_text())["left_out"][0]["count"] == 1
 
 
 def test_a_set_of_only_bad_images_is_refused(tmp_path):

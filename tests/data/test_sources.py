@@ -1,9 +1,11 @@
 """Sources of images, and their conversion."""
 
 import io
+import os
 import pickle
 import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from ladagan_tf.data.conversion import (
     parse_background,
     to_rgb,
 )
+from ladagan_tf.data.listing import describe
 from ladagan_tf.data.shapes import CLASSES, shapes_image
 from ladagan_tf.data.source import Item, open_encoded
 from ladagan_tf.data.sources import open_source
@@ -81,10 +84,157 @@ def test_images_beside_class_folders_are_refused_by_name(tmp_path):
         open_source(str(folder), resolution=8)
 
 
-def test_other_files_and_hidden_ones_are_left_out(tmp_path):
-    folder = _colour_folder(tmp_path, ["0.png", ".hidden/1.png", "__MACOSX/2.png"])
-    (folder / "README.md").write_text("not an image")
-    assert [item.name for item in open_source(str(folder), resolution=8).items()] == ["0.png"]
+def _left_out(source):
+    return {some.reason: (some.count, *some.names) for some in source.left_out}
+
+
+def test_what_is_left_out_is_counted_and_named_by_reason(tmp_path):
+    folder = _colour_folder(
+        tmp_path,
+        [
+            "a/0.png", "a/.hidden/1.png", "__MACOSX/a/._0.png", "a/@eaDir/0.png/thumb.jpg",
+            "a/#recycle/9.png", "a/._2.png",
+        ],
+    )  # fmt: skip
+    for name in ("README.md", "Thumbs.db", "a/one.txt", "a/two.TXT", "LICENSE"):
+        (folder / name).write_text("no image")
+    (folder / "gone.png").symlink_to("nowhere")
+    source = open_source(str(folder), resolution=8)
+    assert [item.name for item in source.items()] == ["a/0.png"]
+    assert _left_out(source) == {
+        "hidden": (2, "a/._2.png", "a/.hidden/1.png"),
+        "suffix .txt": (2, "a/one.txt", "a/two.TXT"),
+        "suffix .md": (1, "README.md"),
+        "suffix .db": (1, "Thumbs.db"),
+        "in __MACOSX": (1, "__MACOSX/a/._0.png"),
+        "in @eaDir": (1, "a/@eaDir/0.png/thumb.jpg"),
+        "in #recycle": (1, "a/#recycle/9.png"),
+        "no suffix and no image": (1, "LICENSE"),
+        "a broken link": (1, "gone.png"),
+    }
+    line = describe(source.left_out)
+    assert line.startswith("left out 11 files: 2 hidden (a/._2.png, ...), 2 suffix .txt (")
+    assert line.endswith(", 6 others") and len(line) < 300
+
+
+def test_many_reasons_and_names_stay_few(tmp_path):
+    _colour_folder(tmp_path, ["0.png"])
+    for i in range(60):
+        (tmp_path / f"{i:02d}.s{i // 2}").write_text("")
+        (tmp_path / f"{i:02d}.txt").write_text("")
+    left_out = open_source(str(tmp_path), resolution=8).left_out
+    assert len(left_out) == 21 and sum(some.count for some in left_out) == 120
+    assert left_out[0].count == 60 and max(len(some.names) for some in left_out) == 20
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    ["jfif", "jpe", "JPG", "avif", "jp2", "tga", "pgm", "ppm", "webp", "tif", "gif", "bmp", "ico"],
+)
+def test_what_pillow_reads_is_read_whatever_its_suffix(tmp_path, suffix):
+    mode = "L" if suffix == "pgm" else "RGB"
+    Image.new(mode, (16, 16), 7 if mode == "L" else (7, 7, 7)).save(tmp_path / f"a.{suffix}")
+    source = open_source(str(tmp_path), resolution=8)
+    ((label, pixels),) = _read_all(source).values()
+    assert label is None and np.abs(pixels.astype(int) - 7).max() <= 2 and not source.left_out
+
+
+def test_an_image_without_a_suffix_is_told_by_its_content(tmp_path):
+    (tmp_path / "n01440764_10026").write_bytes(_png(Image.new("RGB", (8, 8))))
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.write(tmp_path / "n01440764_10026", "x/n01440764_10026")
+    for path in (tmp_path / "set.zip", tmp_path):
+        assert open_source(str(path), resolution=8).count == 1
+
+
+def test_links_to_folders_and_files_are_followed_and_no_folder_is_read_twice(tmp_path):
+    pool = _colour_folder(tmp_path / "pool", ["cats/0.png", "dogs/1.png", "2.png"])
+    folder = tmp_path / "set"
+    (folder / "bird").mkdir(parents=True)
+    (folder / "bird" / "2.png").symlink_to(pool / "2.png")
+    (folder / "cat").symlink_to(pool / "cats")
+    (folder / "dog").symlink_to(pool / "dogs")
+    (folder / "dog" / "up").symlink_to(folder)
+    (folder / "wolf").symlink_to(pool / "dogs")
+    source = open_source(str(folder), resolution=8)
+    assert source.classes == ("bird", "cat", "dog")
+    assert sorted(i.name for i in source.items()) == ["bird/2.png", "cat/0.png", "dog/1.png"]
+    reason = "a link to a folder that is read already"
+    assert _left_out(source) == {reason: (2, "dog/up", "wolf")}
+
+
+def test_names_in_a_zip_may_have_dots_backslashes_and_twins(tmp_path):
+    def shade(value):
+        return _png(Image.new("RGB", (8, 8), (value, 0, 0)))
+
+    link = zipfile.ZipInfo("cat/link.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive, pytest.warns(UserWarning):
+        archive.writestr("./cat/0.png", shade(0))
+        archive.writestr("dog\\1.png", shade(1))
+        archive.writestr("dog\\", b"")
+        archive.writestr("/cat/x/../2.png", shade(2))
+        archive.writestr("cat/3.png", shade(90))
+        archive.writestr("cat/3.png", shade(3))
+        archive.writestr(link, "0.png")
+    source = open_source(str(tmp_path / "set.zip"), resolution=8)
+    found = {name: (label, int(p[0, 0, 0])) for name, (label, p) in _read_all(source).items()}
+    assert source.classes == ("cat", "dog")
+    assert found == {
+        "cat/0.png": (0, 0), "dog/1.png": (1, 1), "cat/2.png": (0, 2), "cat/3.png": (0, 3)
+    }  # fmt: skip
+    assert _left_out(source) == {
+        "a later file has the same name": (1, "cat/3.png"),
+        "a link": (1, "cat/link.png"),
+    }
+
+
+_SPLITS = ["train/cat/0.png", "train/dog/1.png", "val/cat/2.png", "preview.png"]
+_BELOW = ["cat/train/0.png", "dog/train/1.png", "cat/test/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "taken", "classes"),
+    [
+        (_SPLITS, None, ["train/cat/0.png", "train/dog/1.png"], ("cat", "dog")),
+        (_SPLITS, "val", ["val/cat/2.png"], ()),
+        (_SPLITS[:3], "none", _SPLITS[:3], ("train", "val")),
+        (_BELOW, None, _BELOW[:2], ("cat", "dog")),
+        (_BELOW, "test", _BELOW[2:], ()),
+        (["train2017/0.png", "val2017/1.png"], None, ["train2017/0.png"], ()),
+        (["train/0.png", "plane/1.png"], None, ["plane/1.png", "train/0.png"], ("plane", "train")),
+        (["set/train/a/0.png", "set/train/b/1.png"], None, None, ("a", "b")),
+    ],
+)
+def test_of_several_splits_one_is_taken(tmp_path, names, split, taken, classes):
+    source = open_source(str(_colour_folder(tmp_path, names)), resolution=8, split=split)
+    assert sorted(item.name for item in source.items()) == sorted(taken or names)
+    assert source.classes == classes
+    assert sum(some.count for some in source.left_out) == len(names) - source.count
+    assert all(f"than the split {source.split}" in some.reason for some in source.left_out)
+
+
+@pytest.mark.parametrize(
+    ("names", "split", "message"),
+    [
+        (["train/0.png", "val/1.png", "extra/2.png"], None, "extra, train, val seem to be splits"),
+        (["trainA/0.png", "trainB/1.png", "testA/2.png"], None, "name one by split=train"),
+        (_SPLITS, "valid", "split=valid: source=.* no such folder; it has cat, dog, train, val"),
+    ],
+)
+def test_an_unclear_split_is_refused(tmp_path, names, split, message):
+    with pytest.raises(InputError, match=message):
+        open_source(str(_colour_folder(tmp_path, names)), resolution=8, split=split)
+
+
+def test_names_that_are_not_utf8_or_printable_are_escaped(tmp_path):
+    folder = os.fsencode(tmp_path / "set")
+    for name in (b"caf\xe9/0.png", b"a\nb/1.png"):
+        os.makedirs(os.path.join(folder, os.path.dirname(name)))
+        Path(os.fsdecode(os.path.join(folder, name))).write_bytes(_png(Image.new("RGB", (8, 8))))
+    source = open_source(str(tmp_path / "set"), resolution=8)
+    assert source.classes == ("a\\nb", "caf\\xe9")
+    assert sorted(_read_all(source)) == ["a\\nb/1.png", "caf\\xe9/0.png"]
 
 
 def test_a_folder_and_a_zip_of_it_are_the_same_source(tmp_path):
