@@ -16,7 +16,7 @@ import pathlib
 
 from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
-from ladagan_tf.data.preparation import prepare
+from ladagan_tf.data.preparation import MOST_LISTED, prepare
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -34,7 +34,13 @@ def main():
     elif FLAGS.latents and official_latents.is_official(FLAGS.source):
         encoding = _encoding(FLAGS.resolution)
         info = official_latents.prepare_official(
-            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
+            FLAGS.source,
+            FLAGS.out,
+            encoding,
+            FLAGS.resolution,
+            workers=FLAGS.workers,
+            shards=FLAGS.shards,
+            overwrite=FLAGS.overwrite,
         )
     else:
         info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
@@ -45,8 +51,10 @@ def main():
         f"{len(info.skipped)} skipped, {sum(some.count for some in info.left_out)} other files "
         f"left out, sha256 {info.content_sha256[:12]}"
     )
-    for skipped in info.skipped:
+    for skipped in info.skipped[:MOST_LISTED]:
         print(f"skipped {skipped.name}: {skipped.reason}")
+    if len(info.skipped) > MOST_LISTED:
+        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {records.INFO_NAME}")
 
 
 def _prepare_set():
@@ -57,7 +65,14 @@ def _prepare_set():
             "pixels and are taken as they are; leave the flag out"
         )
     encoding = _encoding(resolution)
-    return latents.prepare_set(FLAGS.source, FLAGS.out, encoding, FLAGS.workers, FLAGS.shards)
+    return latents.prepare_set(
+        FLAGS.source,
+        FLAGS.out,
+        encoding,
+        workers=FLAGS.workers,
+        shards=FLAGS.shards,
+        overwrite=FLAGS.overwrite,
+    )
 
 
 def _prepare_images(encoding):
@@ -76,6 +91,7 @@ def _prepare_images(encoding):
         seed=FLAGS.seed,
         num_images=FLAGS.num_images,
         split=FLAGS.split,
+        overwrite=FLAGS.overwrite,
         encoding=encoding,
     )
 

@@ -181,10 +181,12 @@ def convert_image(image, conversion):
 class Converted:
     """The outcome of one item: either `png` and `digest`, or `problem` (the reason it is unusable).
 
-    `digest` is the sha256 of the decoded pixels and the label; `label` is -1 for none.
+    `digest` is the sha256 of the decoded pixels and the label; `label` is -1 for none; `stamp` is
+    the item's.
     """
 
     name: str
+    stamp: str
     label: int
     png: bytes = b""
     digest: bytes = b""
@@ -215,11 +217,11 @@ def _convert_item(read, conversion, item):
         # A broken file can make Pillow, zlib or zipfile raise nearly anything; whatever it was,
         # this item is what cannot be used.
         reason = str(error) or type(error).__name__
-        return Converted(item.name, label, problem=" ".join(reason.split()))
+        return Converted(item.name, item.stamp, label, problem=" ".join(reason.split()))
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     digest = hashlib.sha256(pixels.tobytes() + label.to_bytes(8, "little", signed=True)).digest()
-    return Converted(item.name, label, png=buffer.getvalue(), digest=digest)
+    return Converted(item.name, item.stamp, label, png=buffer.getvalue(), digest=digest)
 
 
 def end_with_parent():

@@ -14,6 +14,7 @@ from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError, reason
 
 FORMAT_VERSION = 1
+RECORD_OVERHEAD = 16  # bytes of a TFRecord beside its data: 12 before, 4 behind
 INFO_NAME = "dataset.json"
 
 # Every field a record may have. Strings of numbers are little-endian, in C order.
@@ -82,6 +83,28 @@ def _decode_floats(data, dtype, shape):
 
 
 @dataclasses.dataclass(frozen=True)
+class Record:
+    """One item of a source as a record, or the problem that kept it from being one.
+
+    Attributes:
+        name, stamp: see `source.Item`.
+        label: int, -1 for none.
+        problem: str, why the item cannot be used; "" if it can.
+        digest: hex digest of its content.
+        sums: plain values that are added up over a set, of latents.
+        data: bytes, as `serialise` returns them.
+    """
+
+    name: str
+    stamp: str
+    label: int
+    problem: str = ""
+    digest: str = ""
+    sums: tuple = ()
+    data: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
 class Shard:
     """One TFRecord file: its name within the set's folder, size in bytes, and record count."""
 
@@ -108,6 +131,8 @@ class Preparation:
         skip_bad: whether unusable images were left out rather than refused.
         seed, num_images: of `shapes`; None for every other source.
         split: the folder of several splits that was taken; None without splits.
+        files_sha256: hex digest over names and stamps of the source's files; None where the source
+            is no files.
     """
 
     source: str
@@ -119,6 +144,7 @@ class Preparation:
     seed: int | None
     num_images: int | None
     split: str | None = None
+    files_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 import collections.abc
 import dataclasses
+import hashlib
 import io
+import os
 
 from PIL import Image, UnidentifiedImageError
 
 from ladagan_tf.data.conversion import UnusableImageError
+from ladagan_tf.errors import reason
 
 TFDS_PREFIX = "tfds:"
 MOST_NAMES = 20
@@ -21,11 +24,19 @@ FORMATS = (
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One image of a source: its name, its label (None without classes) and what `read` needs."""
+    """One image of a source.
+
+    Attributes:
+        name: str, unique in the source.
+        label: int, None without classes.
+        payload: what `read` needs.
+        stamp: str that changes with the content, as far as can be told without reading it.
+    """
 
     name: str
     label: int | None
     payload: object
+    stamp: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +86,22 @@ class Source:
     read: collections.abc.Callable
     left_out: tuple[LeftOut, ...] = ()
     split: str | None = None
+
+    def files_sha256(self):
+        """Hex digest that changes with the items' names, labels and stamps."""
+        digest = hashlib.sha256()
+        for item in self.items():
+            digest.update(f"{item.name}\0{item.label}\0{item.stamp}\0".encode())
+        return digest.hexdigest()
+
+
+def file_stamp(folder, name):
+    """The stamp of an `Item` that is the file `name` in `folder`: size and time of its change."""
+    try:
+        status = os.stat(os.path.join(folder, name))
+    except OSError as error:  # it went since it was listed: reading it will say so
+        return reason(error)
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def open_encoded(data):

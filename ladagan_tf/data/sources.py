@@ -19,6 +19,7 @@ from ladagan_tf.data.source import (
     TFDS_PREFIX,
     Item,
     Source,
+    file_stamp,
     open_encoded,
 )
 from ladagan_tf.errors import InputError, reason
@@ -93,7 +94,7 @@ def _read_shape(seed, resolution, index):
 
 def _folder_source(folder, split):
     found = listing.files_below(folder)
-    return _listed(*found, folder, split, _read_file, _open_file)
+    return _listed(*found, folder, split, _read_file, _open_file, file_stamp)
 
 
 def _read_file(folder, name):
@@ -110,11 +111,13 @@ def _lmdb_source(folder):
     if not count:
         raise InputError(f"source={folder}: {LMDB_FILE} holds no images")
 
+    stamp = file_stamp(folder, LMDB_FILE)
+
     def items():
         # LSUN's keys are digests: in their order the images are shuffled already.
         with _lmdb(folder).begin() as transaction:
             for key in transaction.cursor().iternext(values=False):
-                yield Item(key.decode(errors="backslashreplace"), None, key)
+                yield Item(key.decode(errors="backslashreplace"), None, key, stamp)
 
     return Source(count, (), items, functools.partial(_read_entry, folder))
 
@@ -138,9 +141,8 @@ def _read_entry(folder, key):
 
 
 def _zip_source(path, split):
-    return _listed(
-        *listing.files_in_zip(_zip(path).infolist()), path, split, _read_member, _open_member
-    )
+    found = listing.files_in_zip(_zip(path).infolist())
+    return _listed(*found, path, split, _read_member, _open_member, _member_stamp)
 
 
 @functools.lru_cache(maxsize=1)
@@ -160,10 +162,16 @@ def _open_member(path, name):
     return _zip(path).open(name)
 
 
-def _listed(files, left_out, path, split, read, open_):
+def _member_stamp(path, name):
+    entry = _zip(path).getinfo(name)
+    return f"{entry.file_size} {entry.CRC:08x}"
+
+
+def _listed(files, left_out, path, split, read, open_, stamp):
     """The source of some files, see `listing`.
 
-    `read` and `open_`: functions from `path` and what stands for a file to an image and to bytes.
+    `read`, `open_`, `stamp`: functions from `path` and what stands for a file to an image, to an
+    open file, and to the stamp of an `Item`.
     """
 
     def is_image(file):
@@ -178,7 +186,8 @@ def _listed(files, left_out, path, split, read, open_):
 
     def items():
         for i in _shuffled(count):
-            yield Item(found.names[i], found.labels[i], found.files[i])
+            file = found.files[i]
+            yield Item(found.names[i], found.labels[i], file, stamp(path, file))
 
     read = functools.partial(read, path)
     return Source(count, found.classes, items, read, found.left_out, found.split)
@@ -207,9 +216,12 @@ def _npz_source(path):
         labels = _checked_labels(labels, len(images), path)
         classes = tuple(str(label) for label in range(int(labels.max()) + 1))
 
+    stamp = file_stamp(path.parent, path.name)
+
     def items():
         for i in _shuffled(len(images)):
-            yield Item(f"{i:08d}", None if labels is None else int(labels[i]), images[i])
+            label = None if labels is None else int(labels[i])
+            yield Item(f"{i:08d}", label, images[i], stamp)
 
     return Source(len(images), classes, items, image_from_array)
 

@@ -45,7 +45,8 @@ def tfds_source(spec, data_dir=None):
         for index, example in enumerate(dataset.as_numpy_iterator()):
             label = None if label_key is None else int(example[label_key])
             # TFDS marks examples without a label, as in some test splits, by -1.
-            yield Item(f"{split}-{index:08d}", None if label == -1 else label, example[image_key])
+            label = None if label == -1 else label
+            yield Item(f"{split}-{index:08d}", label, example[image_key], builder.info.full_name)
 
     classes = () if label_key is None else tuple(builder.info.features[label_key].names)
     return Source(int(dataset.cardinality()), classes, items, open_encoded)

@@ -17,7 +17,15 @@ def define():
         required=True,
     )
     flags.DEFINE_string(
-        "out", None, "Folder to make; it must not exist yet. Required.", required=True
+        "out",
+        None,
+        "Folder to make. If it is there already, nothing is done if it is the same set. Required.",
+        required=True,
+    )
+    flags.DEFINE_boolean(
+        "overwrite",
+        False,
+        "Replace a prepared set at --out that is another one, or of other files; off by default.",
     )
     flags.DEFINE_integer(
         "resolution",
@@ -50,8 +58,8 @@ def define():
     flags.DEFINE_boolean(
         "skip_bad",
         False,
-        "Leave out, count and list images that are broken or too small, instead of stopping at "
-        "the first; off by default.",
+        "Leave out, count and list images that are broken or too small; by default they are listed "
+        "and the rest is kept for the next attempt, without making the set.",
     )
     flags.DEFINE_string(
         "split",
