@@ -40,6 +40,7 @@ def main():
             FLAGS.resolution,
             workers=FLAGS.workers,
             shards=FLAGS.shards,
+            num_classes=FLAGS.num_classes,
             overwrite=FLAGS.overwrite,
         )
     else:
@@ -91,6 +92,7 @@ def _prepare_images(encoding):
         seed=FLAGS.seed,
         num_images=FLAGS.num_images,
         split=FLAGS.split,
+        num_classes=FLAGS.num_classes,
         overwrite=FLAGS.overwrite,
         encoding=encoding,
     )

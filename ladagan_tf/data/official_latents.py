@@ -35,7 +35,15 @@ def is_official(source):
 
 
 def prepare_official(
-    source, out, encoding, resolution, *, workers=None, shards=None, overwrite=False
+    source,
+    out,
+    encoding,
+    resolution,
+    *,
+    workers=None,
+    shards=None,
+    num_classes=None,
+    overwrite=False,
 ):
     """Makes a set of stored latents, labels and their images; nothing is encoded but one image.
 
@@ -45,6 +53,7 @@ def prepare_official(
         out, workers, shards, overwrite: see `preparation.prepare`.
         encoding: `latents.Encoding` of the autoencoder that made the latents.
         resolution: int, side of the images in pixels; others are cropped and resized to it.
+        num_classes: see `sources.numbered_classes`.
 
     Returns:
         `records.DatasetInfo`.
@@ -55,7 +64,7 @@ def prepare_official(
             the autoencoder.
     """
     folder = pathlib.Path(absolute(source))
-    images, paths = _paired(folder, resolution)
+    images, paths = _paired(folder, resolution, num_classes)
     conversion = Conversion(resolution)
     preparation = records.Preparation(
         source=printable(str(folder)),
@@ -66,6 +75,7 @@ def prepare_official(
         skip_bad=False,
         seed=None,
         num_images=None,
+        num_classes=num_classes,
         files_sha256=images.files_sha256(),
     )
     first_name = next(images.items()).name
@@ -83,7 +93,7 @@ def prepare_official(
     )
 
 
-def _paired(folder, resolution):
+def _paired(folder, resolution, num_classes):
     """The images with their labels, a `source.Source`, and dict: image name -> latents' path."""
     images = sources.open_source(str(folder / IMAGES), resolution=resolution)
     items = list(images.items())
@@ -109,7 +119,9 @@ def _paired(folder, resolution):
         )
         for item in items
     ]
-    classes = tuple(str(label) for label in range(max(labels.values()) + 1))
+    classes = sources.numbered_classes(
+        np.array(list(labels.values())), num_classes, str(folder / LATENTS / LABELS_NAME)
+    )
     source = dataclasses.replace(images, classes=classes, items=lambda: iter(items))
     return source, {name: folder / LATENTS / path for name, path in names.items()}
 

@@ -42,6 +42,7 @@ def prepare(
     seed=0,
     num_images=10_000,
     split=None,
+    num_classes=None,
     overwrite=False,
     encoding=None,
 ):
@@ -53,8 +54,8 @@ def prepare(
     second waits and then finds it finished.
 
     Args:
-        source, data_dir, seed, num_images, split: see `sources.open_source`; `seed` and
-            `num_images` are for `shapes` only.
+        source, data_dir, seed, num_images, split, num_classes: see `sources.open_source`; `seed`
+            and `num_images` are for `shapes` only.
         out: path of the folder to make.
         resolution, crop, background, resize_filter, min_side: see `conversion.Conversion`.
         skip_bad: whether to leave out, and list, images that are broken or too small; otherwise
@@ -82,6 +83,7 @@ def prepare(
             seed=seed,
             num_images=num_images,
             split=split,
+            num_classes=num_classes,
         )
 
     drawn = source == sources.SHAPES
@@ -94,6 +96,7 @@ def prepare(
         skip_bad=skip_bad,
         seed=seed if drawn else None,
         num_images=num_images if drawn else None,
+        num_classes=num_classes,
     )
     if not (drawn or source.startswith(TFDS_PREFIX)):
         # Files can change, so a finished set is compared with those that are there now.

@@ -131,6 +131,7 @@ class Preparation:
         skip_bad: whether unusable images were left out rather than refused.
         seed, num_images: of `shapes`; None for every other source.
         split: the folder of several splits that was taken; None without splits.
+        num_classes: as it was asked for, see `sources.numbered_classes`.
         files_sha256: hex digest over names and stamps of the source's files; None where the source
             is no files.
     """
@@ -144,6 +145,7 @@ class Preparation:
     seed: int | None
     num_images: int | None
     split: str | None = None
+    num_classes: int | None = None
     files_sha256: str | None = None
 
 

@@ -26,13 +26,24 @@ from ladagan_tf.errors import InputError, reason
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
+MOST_CLASSES = 1_000_000
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
 _ORDER_SEED = 20240607
 
 
-def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000, split=None):
+def open_source(
+    spec,
+    *,
+    resolution,
+    data_dir=None,
+    seed=0,
+    num_images=10_000,
+    split=None,
+    num_classes=None,
+    labelled=True,
+):
     """Opens the source that `--source=` names.
 
     Args:
@@ -45,6 +56,8 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000, s
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
         seed, num_images: which `shapes`, and how many.
         split: of a folder or zip with `train`, `val`, ... in it, see `listing.arrange`.
+        num_classes: of an .npz with labels, see `numbered_classes`.
+        labelled: whether labels of an .npz are read; otherwise it has no classes.
 
     Returns:
         `Source`.
@@ -53,6 +66,10 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000, s
         InputError: if there is no such source or it holds no images.
     """
     path = pathlib.Path(spec).expanduser()
+    if path.is_file() and path.suffix.lower() == ".npz":
+        return _npz_source(path, num_classes, labelled)
+    if num_classes is not None:
+        raise InputError(f"num_classes={num_classes}: source={spec} has no numbered labels")
     if spec == SHAPES:
         return _shapes_source(resolution, seed, num_images)
     if spec.startswith(TFDS_PREFIX):
@@ -66,8 +83,6 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000, s
         return _folder_source(path, split)
     if path.is_file() and path.suffix.lower() == ".zip":
         return _zip_source(path, split)
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return _npz_source(path)
     found = "another kind of file" if path.exists() else "not found"
     raise InputError(
         f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
@@ -193,7 +208,7 @@ def _listed(files, left_out, path, split, read, open_, stamp):
     return Source(count, found.classes, items, read, found.left_out, found.split)
 
 
-def _npz_source(path):
+def _npz_source(path, num_classes, labelled):
     try:
         with np.load(path, allow_pickle=False) as arrays:
             keys = ("images", "labels") if "images" in arrays else ("arr_0", "arr_1")
@@ -212,15 +227,17 @@ def _npz_source(path):
     except (UnusableImageError, IndexError) as error:
         raise InputError(f"source={path}: `images` has {error}") from None
     classes = ()
-    if labels is not None:
+    if labels is not None and labelled:
         labels = _checked_labels(labels, len(images), path)
-        classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+        classes = numbered_classes(labels, num_classes, f"source={path}: `labels`")
+    elif num_classes is not None:
+        raise InputError(f"num_classes={num_classes}: source={path} has no `labels`")
 
     stamp = file_stamp(path.parent, path.name)
 
     def items():
         for i in _shuffled(len(images)):
-            label = None if labels is None else int(labels[i])
+            label = int(labels[i]) if classes else None
             yield Item(f"{i:08d}", label, images[i], stamp)
 
     return Source(len(images), classes, items, image_from_array)
@@ -235,6 +252,40 @@ def _checked_labels(labels, count, path):
             f"of shape ({count},), one per image"
         )
     return labels
+
+
+def numbered_classes(labels, num_classes, what):
+    """The names of the classes that labels count: "0", "1", ...
+
+    Args:
+        labels: int array (N,), N >= 1, all >= 0.
+        num_classes: int, how many there are; None is as many as the highest label says, of which
+            each must have an image: a gap is where a number that stands for "no label" gives itself
+            away, or where other classes would be generated without an example.
+        what: str that names the labels, for messages.
+
+    Returns:
+        Tuple of str.
+
+    Raises:
+        InputError: if a label is none of the classes, or a class has no image.
+    """
+    found = np.unique(labels)
+    highest = int(found[-1])
+    if num_classes is None:
+        if highest >= len(found):
+            gap = int(np.flatnonzero(found != np.arange(len(found)))[0])
+            raise InputError(
+                f"{what}: {highest} is the highest, but none is {gap}. If {highest} means no "
+                "label, leave those images out; num_classes=N allows N classes, some without images"
+            )
+        num_classes = len(found)
+    if not highest < num_classes <= MOST_CLASSES:
+        raise InputError(
+            f"{what}: {highest} is the highest, with num_classes={num_classes}; the number must be "
+            f"above it, and {MOST_CLASSES} at most"
+        )
+    return tuple(map(str, range(num_classes)))
 
 
 def _shuffled(count):

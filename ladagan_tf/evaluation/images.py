@@ -93,7 +93,7 @@ def stored(path, count=None):
     Raises:
         InputError: if there are none or fewer, one is broken, or their sizes differ.
     """
-    source = sources.open_source(str(path), resolution=None)
+    source = sources.open_source(str(path), resolution=None, labelled=False)
     if source.left_out:
         print(f"images={path}: {listing.describe(source.left_out)}", file=sys.stderr)
     count = _checked_count(count, source.count, f"images={path}")

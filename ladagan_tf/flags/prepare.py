@@ -68,6 +68,14 @@ def define():
         "to take each for a class; that for training by default.",
     )
     flags.DEFINE_integer(
+        "num_classes",
+        None,
+        "How many classes labels that are numbers count, some perhaps without images; by default "
+        "those up to the highest label, and each must have an image.",
+        lower_bound=1,
+        upper_bound=1_000_000,
+    )
+    flags.DEFINE_integer(
         "workers",
         None,
         "Number of processes; one per core by default, one in all below 2,000 images.",

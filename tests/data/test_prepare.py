@@ -83,7 +83,7 @@ def test_the_content_hash_depends_on_pixels_and_labels(tmp_path):
         "plain": {"images": images},
         "pixel": {"images": changed},
         "zeros": {"images": images, "labels": np.zeros(4, int)},
-        "ones": {"images": images, "labels": np.ones(4, int)},
+        "other": {"images": images, "labels": np.array([0, 0, 1, 0])},
     }.items():
         np.savez(tmp_path / f"{name}.npz", **arrays)
         info = prepare(str(tmp_path / f"{name}.npz"), tmp_path / name, resolution=8)

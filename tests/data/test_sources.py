@@ -293,6 +293,39 @@ def test_an_unusable_npz_is_refused_with_the_reason(tmp_path, arrays, message):
         open_source(str(tmp_path / "set.npz"), resolution=4)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([0, 1, 10**8]),
+        np.array([0, 2, 2], np.uint8),
+        np.array([1, 2, 3]),
+        np.array([0, 1, 2**32 - 1], np.uint32),
+        np.array([0, 1, 2**64 - 1], np.uint64),
+        np.array([0, 255, 1], np.uint8),
+    ],
+)
+def test_labels_with_gaps_are_refused_unless_the_number_of_classes_is_given(tmp_path, labels):
+    path = tmp_path / "set.npz"
+    np.savez(path, images=np.zeros((3, 4, 4), np.uint8), labels=labels)
+    highest = int(labels.max())
+    with pytest.raises(InputError, match=rf"`labels`: {highest} is the highest, but none is \d\."):
+        open_source(str(path), resolution=4)
+    if highest < 1000:
+        source = open_source(str(path), resolution=4, num_classes=highest + 5)
+        assert source.classes == tuple(str(label) for label in range(highest + 5))
+        assert sorted(item.label for item in source.items()) == sorted(labels)
+    with pytest.raises(InputError, match=rf"{highest} is the highest, with num_classes=2"):
+        open_source(str(path), resolution=4, num_classes=2)
+    assert open_source(str(path), resolution=4, labelled=False).classes == ()
+
+
+def test_a_number_of_classes_is_for_numbered_labels_only(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.zeros((3, 4, 4), np.uint8))
+    for spec in (str(tmp_path / "set.npz"), "shapes"):
+        with pytest.raises(InputError, match=r"num_classes=7: source=.* has no "):
+            open_source(spec, resolution=4, num_classes=7)
+
+
 def test_shapes_are_a_labelled_source():
     source = open_source("shapes", resolution=16, seed=4, num_images=3)
     images = _read_all(source)
