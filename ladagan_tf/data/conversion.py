@@ -118,9 +118,9 @@ def to_rgb(image, background=(255, 255, 255)):
     Raises:
         UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
     """
-    image = ImageOps.exif_transpose(image)
+    stored, image = image, ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        image = _sixteen_bit_grey(image)
+        image = _sixteen_bit_grey(image, stored)
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels; only 8 and 16 bits per channel are read")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
@@ -130,10 +130,19 @@ def to_rgb(image, background=(255, 255, 255)):
     return image.convert("RGB")
 
 
-def _sixteen_bit_grey(image):
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+
+
+def _sixteen_bit_grey(image, stored):
+    """`image` scaled by what its file, `stored`, says its pixels are; not by how large they are."""
+    if image.mode == "I" and stored.format != "PPM":  # Pillow scales a PPM's to 16 bits
         raise UnusableImageError("32-bit pixels; only 8 and 16 bits per channel are read")
+    values = np.asarray(image).astype(np.int64)
+    tags = getattr(stored, "tag_v2", {})  # Pillow leaves to us what these two say
+    if tags.get(_BITS_PER_SAMPLE) == (12,):
+        values = values * 65535 // 4095
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = 65535 - values
     grey = Image.fromarray(_eight_bits(values))
     if isinstance(image.info.get("transparency"), int):
         # A PNG may name one 16-bit grey as transparent.

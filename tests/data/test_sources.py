@@ -3,13 +3,14 @@
 import io
 import os
 import pickle
+import struct
 import sys
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffTags
 
 from ladagan_tf.data.conversion import (
     Conversion,
@@ -432,6 +433,43 @@ def test_sixteen_bit_grey_is_scaled_not_clipped():
     image = open_encoded(_png(Image.fromarray(values)))
     np.testing.assert_array_equal(np.asarray(to_rgb(image))[..., 0], expected)
     np.testing.assert_array_equal(np.asarray(image_from_array(values)), expected)
+
+
+def _tiff(data, width, **tags):
+    """One row of grey in a TIFF, of tags by their names in Pillow."""
+    names = {"ImageWidth": width, "ImageLength": 1, "Compression": 1, "StripOffsets": 8}
+    names |= {"SamplesPerPixel": 1, "RowsPerStrip": 1, "StripByteCounts": len(data)} | tags
+    numbers = {TiffTags.TAGS_V2[number].name: number for number in TiffTags.TAGS_V2}
+    entries = sorted((numbers[name], value) for name, value in names.items())
+    directory = b"".join(struct.pack("<HHII", number, 4, 1, value) for number, value in entries)
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(data))
+    return start + data + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def _row(data):
+    return np.asarray(to_rgb(open_encoded(data)))[0, :, 0].tolist()
+
+
+def test_what_grey_means_is_said_by_the_file_not_by_its_values():
+    small = np.array([0, 10, 255, 257], "<i4")
+    for sample_format in (1, 2):  # unsigned, signed
+        data = _tiff(
+            small.tobytes(), 4, BitsPerSample=32, PhotometricInterpretation=1,
+            SampleFormat=sample_format,
+        )  # fmt: skip
+        with pytest.raises(UnusableImageError, match="32-bit pixels"):
+            _row(data)
+    sixteen = {"BitsPerSample": 16, "PhotometricInterpretation": 1}
+    assert _row(_tiff(small.astype("<u2").tobytes(), 4, **sixteen)) == [0, 0, 1, 1]
+    assert _row(b"P5 3 1 65535\n" + np.array([0, 257, 65535], ">u2").tobytes()) == [0, 1, 255]
+
+
+def test_twelve_bits_fill_the_range_and_white_may_be_zero():
+    twelve = {"BitsPerSample": 12, "PhotometricInterpretation": 1}
+    assert _row(_tiff(b"\xff\xf8\x00", 2, **twelve)) == [255, 128]
+    assert _row(b"P5 2 1 4095\n" + np.array([4095, 2048], ">u2").tobytes()) == [255, 128]
+    inverted = {"BitsPerSample": 16, "PhotometricInterpretation": 0}
+    assert _row(_tiff(np.array([0, 65535], "<u2").tobytes(), 2, **inverted)) == [255, 0]
 
 
 def test_floating_point_pixels_are_refused():
