@@ -15,7 +15,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from ladagan_tf.errors import InputError
 
-CROPS = ("centre", "none")
+CROPS = ("centre", "adm", "none")
 RESIZE_FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
@@ -35,9 +35,12 @@ class Conversion:
 
     Args:
         resolution: int >= 1, side of the result in pixels.
-        crop: `centre` keeps the largest centred square; `none` stretches the whole image.
+        crop: `centre` keeps the largest centred square; `adm` is how ADM, and GAT after it, prepare
+            ImageNet (see `_adm_crop`), which ignores EXIF orientation too; `none` stretches the
+            whole image.
         background: (R, G, B), ints in [0, 255], seen through transparent pixels.
-        resize_filter: a key of `RESIZE_FILTERS`; all are antialiased.
+        resize_filter: a key of `RESIZE_FILTERS`; all are antialiased. None is `lanczos`, but for
+            `adm`, which is always `bicubic`.
         min_side: int >= 1; an image whose shorter side has fewer pixels is unusable. None means
             a quarter of the resolution: beyond a fourfold enlargement there is little to learn.
 
@@ -48,7 +51,7 @@ class Conversion:
     resolution: int
     crop: str = "centre"
     background: tuple[int, int, int] = (255, 255, 255)
-    resize_filter: str = "lanczos"
+    resize_filter: str | None = None
     min_side: int | None = None
 
     def __post_init__(self):
@@ -56,6 +59,13 @@ class Conversion:
             raise InputError(f"resolution={self.resolution}: it must be at least 1 pixel")
         if self.crop not in CROPS:
             raise InputError(f"crop={self.crop!r}: it must be one of {', '.join(CROPS)}")
+        if self.resize_filter is None:
+            default = "bicubic" if self.crop == "adm" else "lanczos"
+            object.__setattr__(self, "resize_filter", default)
+        if self.crop == "adm" and self.resize_filter != "bicubic":
+            raise InputError(
+                f"resize_filter={self.resize_filter}: crop=adm is bicubic; leave it out"
+            )
         if self.resize_filter not in RESIZE_FILTERS:
             raise InputError(
                 f"resize_filter={self.resize_filter!r}: it must be one of "
@@ -109,16 +119,16 @@ def image_from_array(array):
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def to_rgb(image, background=(255, 255, 255)):
-    """Makes an opaque upright 8-bit RGB image of a Pillow image of any mode.
+def to_rgb(image, background=(255, 255, 255), upright=True):
+    """Makes an opaque 8-bit RGB image of a Pillow image of any mode.
 
-    EXIF orientation is applied. Transparency is composited over `background`. Grey becomes RGB.
-    16-bit grey is scaled to 8 bits (65535 becomes 255), not clipped.
+    EXIF orientation is applied if `upright`. Transparency is composited over `background`. Grey
+    becomes RGB. 16-bit grey is scaled to 8 bits (65535 becomes 255), not clipped.
 
     Raises:
         UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
     """
-    stored, image = image, ImageOps.exif_transpose(image)
+    stored, image = image, ImageOps.exif_transpose(image) if upright else image
     if image.mode.startswith("I"):
         image = _sixteen_bit_grey(image, stored)
     if image.mode == "F":
@@ -175,7 +185,9 @@ def convert_image(image, conversion):
             f"{width} x {height} pixels; the shorter side must have at least "
             f"min_side={conversion.min_side}"
         )
-    image = to_rgb(image, conversion.background)
+    image = to_rgb(image, conversion.background, upright=conversion.crop != "adm")
+    if conversion.crop == "adm":
+        return _adm_crop(image, conversion.resolution)
     if conversion.crop == "centre":
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -184,6 +196,21 @@ def convert_image(image, conversion):
     # Pillow widens the filter when it reduces, which is what antialiases; an image that already
     # has the size comes through untouched.
     return np.array(image.resize(size, RESIZE_FILTERS[conversion.resize_filter]))
+
+
+def _adm_crop(image, resolution):
+    """The centred square as `center_crop_arr` of ADM's evaluation and its heirs make it.
+
+    The image is halved by averaging while it stays at least as large as the result, resized so that
+    the shorter side fits, and cropped last.
+    """
+    while min(image.size) >= 2 * resolution:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = resolution / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    pixels = np.array(image.resize(size, Image.Resampling.BICUBIC))
+    top, left = ((side - resolution) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + resolution, left : left + resolution]
 
 
 @dataclasses.dataclass(frozen=True)

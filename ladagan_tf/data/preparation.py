@@ -33,7 +33,7 @@ def prepare(
     resolution,
     crop="centre",
     background=(255, 255, 255),
-    resize_filter="lanczos",
+    resize_filter=None,
     min_side=None,
     skip_bad=False,
     workers=None,
@@ -90,7 +90,7 @@ def prepare(
     preparation = records.Preparation(
         source=source,
         crop=crop,
-        resize_filter=resize_filter,
+        resize_filter=conversion.resize_filter,
         background=conversion.background,
         min_side=conversion.min_side,
         skip_bad=skip_bad,

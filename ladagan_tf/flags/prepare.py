@@ -35,14 +35,16 @@ def define():
     flags.DEFINE_enum(
         "crop",
         "centre",
-        ["centre", "none"],
-        "centre: the largest centred square (default); none: stretch the whole image.",
+        ["centre", "adm", "none"],
+        "centre: the largest centred square (default); adm: that square of ImageNet as ADM and GAT "
+        "prepare it, halved by averaging while twice too large, then bicubic, without EXIF "
+        "rotation; none: stretch the whole image.",
     )
     flags.DEFINE_enum(
         "resize_filter",
-        "lanczos",
+        None,
         ["lanczos", "bicubic", "bilinear", "box"],
-        "Antialiased resize filter; lanczos by default.",
+        "Antialiased resize filter; lanczos by default, with --crop=adm always bicubic.",
     )
     flags.DEFINE_string(
         "background",

@@ -358,6 +358,70 @@ def test_centre_crop_keeps_the_largest_centred_square():
     np.testing.assert_array_equal(result, _RAMP[:, 4:20])
 
 
+def _bicubic(x):
+    """Keys' cubic with a = -1/2."""
+    x = np.abs(x)
+    near = 1.5 * x**3 - 2.5 * x**2 + 1
+    far = -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+
+
+def _box(x):
+    return ((x > -0.5) & (x <= 0.5)).astype(np.float64)
+
+
+def _resampling(old, new, kernel):
+    """Matrix (new, old): samples of `kernel`, widened where it reduces, around each new centre."""
+    ratio = old / new
+    centres = (np.arange(new)[:, None] + 0.5) * ratio
+    weights = kernel((np.arange(old) + 0.5 - centres) / max(ratio, 1.0))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _resampled(pixels, height, width, kernel):
+    """Float64 pixels (h, w, 3) -> (height, width, 3), rounded to 8 bits after each axis."""
+    for axis, size in ((1, width), (0, height)):
+        matrix = _resampling(pixels.shape[axis], size, kernel)
+        pixels = np.moveaxis(np.tensordot(matrix, pixels, (1, axis)), 0, axis)
+        pixels = np.clip(np.floor(pixels + 0.5), 0, 255)
+    return pixels
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "sizes"),
+    [
+        (107, 75, [(53, 37), (26, 18), (23, 16)]),  # halved twice, odd sides
+        (32, 64, [(16, 32), (16, 32)]),  # exactly twice
+        (31, 47, [(16, 24)]),  # not halved: 47 * 16 / 31 = 24.26
+        (16, 21, [(16, 21)]),  # of its size
+        (12, 9, [(21, 16)]),  # enlarged
+    ],
+)
+def test_the_crop_of_adm_is_box_halves_bicubic_and_a_centred_square(width, height, sizes):
+    rng = np.random.default_rng(width)
+    pixels = rng.integers(0, 256, (height, width, 3), np.uint8)
+    expected = pixels.astype(np.float64)
+    for i, (new_width, new_height) in enumerate(sizes):
+        kernel = _bicubic if i == len(sizes) - 1 else _box
+        expected = _resampled(expected, new_height, new_width, kernel)
+    top, left = (expected.shape[0] - 16) // 2, (expected.shape[1] - 16) // 2
+    found = convert_image(Image.fromarray(pixels), Conversion(16, crop="adm"))
+    difference = np.abs(found - expected[top : top + 16, left : left + 16])
+    assert difference.max() <= 1 and (difference > 0).mean() < 0.01
+
+
+def test_the_crop_of_adm_ignores_orientation_and_has_its_own_filter():
+    image = Image.fromarray(_RAMP)
+    image.getexif()[0x0112] = 6
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", exif=image.getexif())
+    found = convert_image(open_encoded(buffer.getvalue()), Conversion(16, crop="adm"))
+    np.testing.assert_array_equal(found, _RAMP[:, 4:20])
+    assert Conversion(16, crop="adm").resize_filter == "bicubic"
+    with pytest.raises(InputError, match="resize_filter=lanczos: crop=adm is bicubic"):
+        Conversion(16, crop="adm", resize_filter="lanczos")
+
+
 def test_without_crop_the_whole_image_is_stretched():
     left_half_white = np.zeros((16, 32, 3), np.uint8)
     left_half_white[:, :16] = 255
