@@ -33,6 +33,30 @@ def default_path(folder):
     return folder.with_name(f"{folder.name}.classifier.keras")
 
 
+def set_aside_another(path, folder):
+    """Renames a classifier at `path` that was trained on other images than those of a prepared set.
+
+    What lies at the place of a set's classifier need not be its own: the set may have been prepared
+    again, or a file copied there.
+
+    Args:
+        path: of the .keras file; it need not exist.
+        folder: the prepared set.
+
+    Raises:
+        InputError: if the file is no classifier.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return
+    found = load_classifier(path).about.get("content_sha256")
+    if found == records.load_info(folder).content_sha256:
+        return
+    aside = path.with_name(f"{path.stem}-{str(found)[:8]}{path.suffix}")
+    path.replace(aside)
+    print(f"{path}: it was trained on other images, and is now {aside.name}")
+
+
 def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     """Trains on nine tenths of a prepared set, measures on the rest, and saves.
 
