@@ -12,11 +12,9 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
-import pathlib
-
 from ladagan_tf.data import latents, official_latents, records
 from ladagan_tf.data.conversion import parse_background
-from ladagan_tf.data.preparation import MOST_LISTED, prepare
+from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
@@ -59,7 +57,7 @@ def main():
 
 
 def _prepare_set():
-    resolution = records.load_info(pathlib.Path(FLAGS.source).expanduser()).resolution
+    resolution = records.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
             f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
@@ -121,7 +119,7 @@ def _encoding(resolution):
         size=resolution // vae.factor,
         channels=vae.latent_channels,
         dtype=FLAGS.latent_dtype,
-        vae=FLAGS.vae if FLAGS.vae in vae_weights.PUBLISHED else str(pathlib.Path(path).resolve()),
+        vae=FLAGS.vae if FLAGS.vae in vae_weights.PUBLISHED else absolute(path),
         vae_sha256=vae_sha256,
         encoder_sha256=vae_weights.encoder_sha256(vae),
         scaling_factor=vae.scaling_factor,

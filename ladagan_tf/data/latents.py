@@ -144,7 +144,7 @@ def in_full_batches(function, images, batch):
 
 def is_prepared_set(source):
     """Whether a source is a set made by `preparation.prepare`, or by this module."""
-    folder = pathlib.Path(source).expanduser()
+    folder = pathlib.Path(absolute(source))
     return (folder / records.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
 
 
@@ -162,7 +162,7 @@ def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=F
     Raises:
         InputError: if the set holds no images or others than it says, or `out` something else.
     """
-    info = records.load_info(pathlib.Path(source).expanduser())
+    info = records.load_info(absolute(source))
     records.require_images(info)
     images_sha256 = info.latents.images_sha256 if info.latents else info.content_sha256
     latents = dataclasses.replace(encoding.latents, images_sha256=images_sha256)

@@ -30,7 +30,7 @@ _SAMPLE_TOLERANCE = 1.5
 
 def is_official(source):
     """Whether a source has the folders of that layout."""
-    folder = pathlib.Path(source).expanduser()
+    folder = pathlib.Path(absolute(source))
     return all((folder / name).is_dir() for name in (IMAGES, LATENTS))
 
 

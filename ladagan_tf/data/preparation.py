@@ -140,6 +140,8 @@ def prepare_from(
             raise InputError(f"{name}={value}: it must be at least 1")
     wanted = _identity(conversion.resolution, preparation, encoding and encoding.latents)
     out = pathlib.Path(absolute(out))
+    if str(out) != str(out).encode(errors="replace").decode():
+        raise InputError(f"out={printable(str(out))}: the names of folders must be UTF-8")
     if finished := _finished(out, wanted, overwrite):
         return finished
     images = open_images()

@@ -5,6 +5,7 @@ worker process.
 """
 
 import functools
+import os.path
 import pathlib
 import zipfile
 
@@ -65,7 +66,7 @@ def open_source(
     Raises:
         InputError: if there is no such source or it holds no images.
     """
-    path = pathlib.Path(spec).expanduser()
+    path = pathlib.Path(os.path.expanduser(spec))
     if path.is_file() and path.suffix.lower() == ".npz":
         return _npz_source(path, num_classes, labelled)
     if num_classes is not None:

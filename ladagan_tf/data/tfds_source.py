@@ -1,5 +1,7 @@
 """Any image dataset of TensorFlow Datasets as a source."""
 
+import os.path
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -54,7 +56,7 @@ def tfds_source(spec, data_dir=None):
 
 def _prepared_builder(name, spec, data_dir):
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        builder = tfds.builder(name, data_dir=data_dir and os.path.expanduser(data_dir))
         builder.download_and_prepare()
     except Exception as error:
         # TFDS raises AssertionError for manual downloads, its own types for unknown names, and

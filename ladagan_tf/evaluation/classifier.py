@@ -5,6 +5,7 @@
 Features and classes of `models.features.classifier.Classifier` take the place of Inception's.
 """
 
+import os.path
 import pathlib
 import sys
 
@@ -75,7 +76,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         InputError: if the set has fewer than 2 classes or 100 images, or `kimg` is not positive.
     """
     info = records.load_info(folder)
-    out = pathlib.Path(out or default_path(info.folder))
+    out = pathlib.Path(os.path.expanduser(out or default_path(info.folder)))
     if len(info.classes) < 2:
         raise InputError(
             f"dataset={folder}: it has {len(info.classes)} classes, and a classifier needs 2 or "
@@ -155,7 +156,7 @@ def load_classifier(path):
     Raises:
         InputError: if there is none, or it is another model.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.expanduser(path))
     if not path.is_file():
         raise InputError(
             f"features=classifier:{path}: no such file; make one with "

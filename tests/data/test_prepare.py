@@ -385,6 +385,34 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
+def test_paths_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "source").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "source" / "0.png")
+    info = prepare("~/source", "~/out", resolution=8)
+    assert info.folder == tmp_path / "out"
+    assert info.preparation.source == str(tmp_path / "source")
+    assert pipeline.open_dataset("~/out", resolution=8) == tmp_path / "out"
+    prepare(
+        f"tfds:{HandmadeTfdsSet.name}", "~/from_tfds", resolution=8, data_dir="~/tensorflow_sets"
+    )
+    assert (tmp_path / "tensorflow_sets").is_dir()
+    with pytest.raises(InputError, match="source=~nobody/x: not found"):
+        prepare("~nobody/x", "~/out2", resolution=8)
+
+
+def test_names_that_are_not_utf8_are_recorded_in_ascii_or_refused(tmp_path):
+    source = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    source.mkdir()
+    Image.new("RGB", (8, 8)).save(source / os.fsdecode(b"\xe9.png"))
+    (source / "gone.png").write_bytes(b"")
+    info = prepare(str(source), tmp_path / "out", resolution=8, skip_bad=True)
+    assert info.preparation.source.endswith("/caf\\xe9") and info.count == 1
+    assert "caf\\\\xe9" in (info.folder / "dataset.json").read_text(encoding="ascii")
+    with pytest.raises(InputError, match=r"out=.*/caf\\xe9/x: the names of folders must be UTF-8"):
+        prepare("shapes", source / "x", resolution=8, num_images=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
