@@ -12,12 +12,18 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
-from ladagan_tf.data import latents, official_latents, records
+from ladagan_tf.data import latents, official_latents, records, sources
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+# What only sources of images that are not converted yet are asked about.
+_CONVERSION = (
+    "crop", "resize_filter", "background", "min_side", "skip_bad", "split", "data_dir", "seed",
+    "num_images",
+)  # fmt: skip
 
 
 def main():
@@ -30,6 +36,7 @@ def main():
     elif FLAGS.resolution is None:
         raise InputError("--resolution is required: the side of the prepared images in pixels")
     elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+        _refuse(_CONVERSION, "the images that belong to stored latents are taken as they are")
         encoding = _encoding(FLAGS.resolution)
         info = official_latents.prepare_official(
             FLAGS.source,
@@ -63,6 +70,7 @@ def _prepare_set():
             f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
             "pixels and are taken as they are; leave the flag out"
         )
+    _refuse((*_CONVERSION, "num_classes"), "the images of a prepared set are taken as they are")
     encoding = _encoding(resolution)
     return latents.prepare_set(
         FLAGS.source,
@@ -74,7 +82,18 @@ def _prepare_set():
     )
 
 
+def _refuse(names, why):
+    """Raises InputError if one of some flags was given."""
+    for name in names:
+        if FLAGS[name].present:
+            raise InputError(f"--{name}={FLAGS[name].value}: {why}; leave the flag out")
+
+
 def _prepare_images(encoding):
+    if FLAGS.source != sources.SHAPES:
+        _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
+    if not FLAGS.source.startswith(TFDS_PREFIX):
+        _refuse(("data_dir",), f"only for --source={TFDS_PREFIX}NAME")
     return prepare(
         FLAGS.source,
         FLAGS.out,

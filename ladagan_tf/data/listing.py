@@ -24,8 +24,8 @@ _SYSTEM_FOLDERS = {
     "system volume information", "lost+found",
 }  # fmt: skip
 _SPLIT = re.compile(
-    r"(?P<kind>train|val|test|dev|eval)(?:ing|id|idation|uation)?"
-    r"(?:[-_ ]?(?:set|data|split|images?|imgs?|[0-9]+|[ab]))*",
+    r"(?P<kind>train(?:ing|[-_]?val)?|val(?:id(?:ation)?)?|test(?:ing)?|dev|eval(?:uation)?"
+    r"|extra|hold[-_]?out|unlabell?ed)(?:[-_ ]?(?:set|data|split|images?|imgs?|[0-9]+|[ab]))*",
     re.IGNORECASE,
 )
 _MOST_REASONS = 20
@@ -220,7 +220,7 @@ def _of_split(inner, spec, split, left_out):
 def _training_split(folders, spec):
     """Which of some folders is the split for training; None if they are no splits."""
     found = {name: match["kind"].lower() for name in folders if (match := _SPLIT.fullmatch(name))}
-    training = [name for name, kind in found.items() if kind == "train"]
+    training = [name for name, kind in found.items() if kind.startswith("train")]
     if not training or len(training) == len(found):
         return None
     if len(training) > 1 or len(found) < len(folders):

@@ -262,6 +262,8 @@ def _check_same(out, info, wanted):
     else:
         known = found["files_sha256"] and wanted["files_sha256"]
         ignored = {"source"} if known else {"files_sha256"}
+    if not info.skipped:
+        ignored.add("skip_bad")
     for name in wanted:
         if name not in {*ignored, "files_sha256"} and found.get(name) != wanted[name]:
             raise InputError(

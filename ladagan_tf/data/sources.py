@@ -67,7 +67,11 @@ def open_source(
         InputError: if there is no such source or it holds no images.
     """
     path = pathlib.Path(os.path.expanduser(spec))
-    if path.is_file() and path.suffix.lower() == ".npz":
+    suffix = path.suffix.lower() if path.is_file() else ""
+    if split is not None and not (path.is_dir() or suffix == ".zip"):
+        hint = f"; write {spec}@{split}" if spec.startswith(TFDS_PREFIX) else ""
+        raise InputError(f"split={split}: source={spec} is no folder and no .zip{hint}")
+    if suffix == ".npz":
         return _npz_source(path, num_classes, labelled)
     if num_classes is not None:
         raise InputError(f"num_classes={num_classes}: source={spec} has no numbered labels")
@@ -82,7 +86,7 @@ def open_source(
         return _lmdb_source(path)
     if path.is_dir():
         return _folder_source(path, split)
-    if path.is_file() and path.suffix.lower() == ".zip":
+    if suffix == ".zip":
         return _zip_source(path, split)
     found = "another kind of file" if path.exists() else "not found"
     raise InputError(

@@ -293,6 +293,14 @@ def test_files_that_are_no_images_are_said_and_recorded(folder, tmp_path, capsys
     assert json.loads((info.folder / "dataset.json").read_text())["left_out"][0]["count"] == 1
 
 
+def test_skip_bad_makes_no_other_set_where_nothing_was_skipped(folder, tmp_path):
+    clean = prepare("shapes", tmp_path / "clean", resolution=8, num_images=2)
+    assert prepare("shapes", clean.folder, resolution=8, num_images=2, skip_bad=True) == clean
+    prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+    with pytest.raises(InputError, match="skip_bad=True, not skip_bad=False"):
+        prepare(str(folder), tmp_path / "out", resolution=16)
+
+
 def test_a_set_of_only_bad_images_is_refused(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "broken.png").write_bytes(b"")
@@ -518,6 +526,19 @@ def test_the_command_line_reports_a_mistake_in_one_line(tmp_path, capsys):
         )
 
 
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--seed=3", "error: --seed=3: only for --source=shapes; leave the flag out"),
+        ("--data_dir=x", "error: --data_dir=x: only for --source=tfds:NAME; leave the flag out"),
+    ],
+)
+def test_a_flag_that_would_do_nothing_is_refused(folder, tmp_path, capsys, flag, message):
+    with command(prepare_command, prepare_flags.define) as call:
+        arguments = [f"--source={folder}", f"--out={tmp_path / 'out'}", "--resolution=8", flag]
+        assert error_line(call, arguments, capsys) == message
+
+
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp_path):
     out = tmp_path / "out"
     arguments = [
@@ -532,6 +553,10 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     workers = _children(process.pid)
+    for worker in workers:  # as Ctrl-C sends it to all: it is the parent's to answer
+        os.kill(worker, signal.SIGINT)
+    time.sleep(0.1)
+    assert workers and all(map(_is_running, workers))
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not out.exists()

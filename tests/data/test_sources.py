@@ -203,6 +203,7 @@ _BELOW = ["cat/train/0.png", "dog/train/1.png", "cat/test/2.png"]
         (_BELOW, None, _BELOW[:2], ("cat", "dog")),
         (_BELOW, "test", _BELOW[2:], ()),
         (["train2017/0.png", "val2017/1.png"], None, ["train2017/0.png"], ()),
+        (["trainval/0.png", "extra/1.png"], None, ["trainval/0.png"], ()),
         (["train/0.png", "plane/1.png"], None, ["plane/1.png", "train/0.png"], ("plane", "train")),
         (["set/train/a/0.png", "set/train/b/1.png"], None, None, ("a", "b")),
     ],
@@ -218,7 +219,7 @@ def test_of_several_splits_one_is_taken(tmp_path, names, split, taken, classes):
 @pytest.mark.parametrize(
     ("names", "split", "message"),
     [
-        (["train/0.png", "val/1.png", "extra/2.png"], None, "extra, train, val seem to be splits"),
+        (["train/0.png", "val/1.png", "more/2.png"], None, "more, train, val seem to be splits"),
         (["trainA/0.png", "trainB/1.png", "testA/2.png"], None, "name one by split=train"),
         (_SPLITS, "valid", "split=valid: source=.* no such folder; it has cat, dog, train, val"),
     ],
@@ -226,6 +227,13 @@ def test_of_several_splits_one_is_taken(tmp_path, names, split, taken, classes):
 def test_an_unclear_split_is_refused(tmp_path, names, split, message):
     with pytest.raises(InputError, match=message):
         open_source(str(_colour_folder(tmp_path, names)), resolution=8, split=split)
+
+
+def test_a_split_is_of_folders_and_zips_only():
+    with pytest.raises(InputError, match=r"no folder and no \.zip; write tfds:cifar10@test"):
+        open_source("tfds:cifar10", resolution=8, split="test")
+    with pytest.raises(InputError, match=r"split=test: source=shapes is no folder and no \.zip"):
+        open_source("shapes", resolution=8, split="test")
 
 
 def test_names_that_are_not_utf8_or_printable_are_escaped(tmp_path):
