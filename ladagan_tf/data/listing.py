@@ -103,7 +103,7 @@ def files_in_zip(entries):
     files, left_out = {}, []
     for entry in entries:
         slashed = entry.filename.replace("\\", "/")
-        name = posixpath.normpath(slashed).lstrip("/")
+        name = posixpath.normpath(f"/{slashed}").lstrip("/")
         if slashed.endswith("/"):
             continue
         if stat.S_ISLNK(entry.external_attr >> 16):

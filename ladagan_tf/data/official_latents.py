@@ -95,7 +95,7 @@ def prepare_official(
 
 def _paired(folder, resolution, num_classes):
     """The images with their labels, a `source.Source`, and dict: image name -> latents' path."""
-    images = sources.open_source(str(folder / IMAGES), resolution=resolution)
+    images = sources.open_source(str(folder / IMAGES), resolution=resolution, labelled=False)
     items = list(images.items())
     files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
     latents = {_key(name): name for name in files}

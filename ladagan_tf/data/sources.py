@@ -4,7 +4,9 @@ A source lists its items cheaply in this process; its `read` opens one image and
 worker process.
 """
 
+import dataclasses
 import functools
+import json
 import os.path
 import pathlib
 import zipfile
@@ -27,6 +29,8 @@ from ladagan_tf.errors import InputError, reason
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
+LABELS_NAME = "dataset.json"
+MOST_LABELS_BYTES = 2**28  # of that file, which holds some 50 a label
 MOST_CLASSES = 1_000_000
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
@@ -48,17 +52,18 @@ def open_source(
     """Opens the source that `--source=` names.
 
     Args:
-        spec: a folder or a .zip of images (one subfolder per class, or no subfolders), a folder of
-            an LMDB of encoded images (data.mdb, as LSUN is published, without classes), an .npz
-            with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with
-            `arr_0` and `arr_1` in their place (the sample archives of ADM's evaluation),
-            `tfds:NAME[@SPLIT]` (the split is `train` unless given), or `shapes`.
+        spec: a folder or a .zip of images (one subfolder per class, or no subfolders, or labels in
+            a `dataset.json` as StyleGAN's tools write it), a folder of an LMDB of encoded images
+            (data.mdb, as LSUN is published, without classes), an .npz with `images`
+            (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with `arr_0` and
+            `arr_1` in their place (the sample archives of ADM's evaluation), `tfds:NAME[@SPLIT]`
+            (the split is `train` unless given), or `shapes`.
         resolution: int, the side at which `shapes` are drawn.
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
         seed, num_images: which `shapes`, and how many.
         split: of a folder or zip with `train`, `val`, ... in it, see `listing.arrange`.
-        num_classes: of an .npz with labels, see `numbered_classes`.
-        labelled: whether labels of an .npz are read; otherwise it has no classes.
+        num_classes: of labels that are numbers, see `numbered_classes`.
+        labelled: whether such labels are read; otherwise they make no classes.
 
     Returns:
         `Source`.
@@ -67,14 +72,14 @@ def open_source(
         InputError: if there is no such source or it holds no images.
     """
     path = pathlib.Path(os.path.expanduser(spec))
-    suffix = path.suffix.lower() if path.is_file() else ""
-    if split is not None and not (path.is_dir() or suffix == ".zip"):
+    named = spec == SHAPES or spec.startswith(TFDS_PREFIX)
+    suffix = path.suffix.lower() if path.is_file() and not named else ""
+    listed = suffix == ".zip" or (path.is_dir() and not named and not (path / LMDB_FILE).is_file())
+    if split is not None and not listed:
         hint = f"; write {spec}@{split}" if spec.startswith(TFDS_PREFIX) else ""
-        raise InputError(f"split={split}: source={spec} is no folder and no .zip{hint}")
-    if suffix == ".npz":
-        return _npz_source(path, num_classes, labelled)
-    if num_classes is not None:
-        raise InputError(f"num_classes={num_classes}: source={spec} has no numbered labels")
+        raise InputError(f"split={split}: source={spec} is no folder and no .zip of images{hint}")
+    if num_classes is not None and not (listed or suffix == ".npz"):
+        raise InputError(f"num_classes={num_classes}: source={spec} has no labels that are numbers")
     if spec == SHAPES:
         return _shapes_source(resolution, seed, num_images)
     if spec.startswith(TFDS_PREFIX):
@@ -82,12 +87,13 @@ def open_source(
         from ladagan_tf.data.tfds_source import tfds_source
 
         return tfds_source(spec, data_dir)
+    if listed:
+        open_listed = _zip_source if suffix else _folder_source
+        return open_listed(path, split, num_classes, labelled)
     if (path / LMDB_FILE).is_file():
         return _lmdb_source(path)
-    if path.is_dir():
-        return _folder_source(path, split)
-    if suffix == ".zip":
-        return _zip_source(path, split)
+    if suffix == ".npz":
+        return _npz_source(path, num_classes, labelled)
     found = "another kind of file" if path.exists() else "not found"
     raise InputError(
         f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
@@ -112,9 +118,9 @@ def _read_shape(seed, resolution, index):
     return Image.fromarray(shapes_image(seed, index, resolution)[0])
 
 
-def _folder_source(folder, split):
+def _folder_source(folder, *how):
     found = listing.files_below(folder)
-    return _listed(*found, folder, split, _read_file, _open_file, file_stamp)
+    return _listed(*found, folder, _read_file, _open_file, file_stamp, *how)
 
 
 def _read_file(folder, name):
@@ -160,9 +166,10 @@ def _read_entry(folder, key):
         return open_encoded(transaction.get(key))
 
 
-def _zip_source(path, split):
+def _zip_source(path, *how):
+    _zip.cache_clear()  # it may be another file than when it was opened before
     found = listing.files_in_zip(_zip(path).infolist())
-    return _listed(*found, path, split, _read_member, _open_member, _member_stamp)
+    return _listed(*found, path, _read_member, _open_member, _member_stamp, *how)
 
 
 @functools.lru_cache(maxsize=1)
@@ -187,12 +194,18 @@ def _member_stamp(path, name):
     return f"{entry.file_size} {entry.CRC:08x}"
 
 
-def _listed(files, left_out, path, split, read, open_, stamp):
+def _listed(files, left_out, path, read, open_, stamp, split, num_classes, labelled):
     """The source of some files, see `listing`.
 
     `read`, `open_`, `stamp`: functions from `path` and what stands for a file to an image, to an
     open file, and to the stamp of an `Item`.
     """
+    numbers = None
+    if labelled and LABELS_NAME in files:
+        with open_(path, files[LABELS_NAME]) as data:
+            numbers = _numbers(data.read(MOST_LABELS_BYTES), f"source={path}: {LABELS_NAME}")
+    if numbers is not None:
+        del files[LABELS_NAME]
 
     def is_image(file):
         try:
@@ -202,6 +215,10 @@ def _listed(files, left_out, path, split, read, open_, stamp):
             return False
 
     found = listing.arrange(files, left_out, str(path), split, is_image)
+    if numbers is not None:
+        found = _relabelled(found, numbers, num_classes, f"source={path}: {LABELS_NAME}")
+    elif num_classes is not None:
+        raise InputError(f"num_classes={num_classes}: source={path} has no labels that are numbers")
     count = len(found.files)
 
     def items():
@@ -211,6 +228,34 @@ def _listed(files, left_out, path, split, read, open_, stamp):
 
     read = functools.partial(read, path)
     return Source(count, found.classes, items, read, found.left_out, found.split)
+
+
+def _numbers(text, what):
+    """What a `dataset.json` of StyleGAN's tools says: dict, name -> label, empty without labels.
+
+    None if the file is something else.
+    """
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict) or "labels" not in content:
+            return None
+        return dict(content["labels"] or ())
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(
+            f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
+        ) from None
+
+
+def _relabelled(found, numbers, num_classes, what):
+    """A `Listing` with the labels of `_numbers` in place of its folders, which mean nothing."""
+    if not numbers:
+        return dataclasses.replace(found, labels=(None,) * len(found.files), classes=())
+    labels = tuple(numbers.get(name) for name in found.names)
+    for name, label in zip(found.names, labels, strict=True):
+        if type(label) is not int or not 0 <= label < 2**63:
+            raise InputError(f"{what}: the label of {name} is {label}; it must be an integer >= 0")
+    classes = numbered_classes(np.array(labels), num_classes, what)
+    return dataclasses.replace(found, labels=labels, classes=classes)
 
 
 def _npz_source(path, num_classes, labelled):

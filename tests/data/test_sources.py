@@ -1,8 +1,10 @@
 """Sources of images, and their conversion."""
 
 import io
+import json
 import os
 import pickle
+import shutil
 import struct
 import sys
 import zipfile
@@ -229,10 +231,57 @@ def test_an_unclear_split_is_refused(tmp_path, names, split, message):
         open_source(str(_colour_folder(tmp_path, names)), resolution=8, split=split)
 
 
+@pytest.mark.parametrize(
+    ("labels", "expected", "classes"),
+    [
+        ([["00000/a.png", 1], ["00001/b.png", 0]], [1, 0], ("0", "1")),
+        (None, [None, None], ()),
+    ],
+)
+def test_labels_of_stylegans_tools_count_more_than_folders(tmp_path, labels, expected, classes):
+    folder = _colour_folder(tmp_path / "set", ["00000/a.png", "00001/b.png"])
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+    shutil.make_archive(str(tmp_path / "set"), "zip", folder)
+    for path in (folder, tmp_path / "set.zip"):
+        source = open_source(str(path), resolution=8)
+        found = {item.name: item.label for item in source.items()}
+        assert [found["00000/a.png"], found["00001/b.png"]] == expected
+        assert source.classes == classes and not source.left_out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"labels": [["a.png", 0]]}', r"json: the label of b\.png is None; it must be an integer"),
+        ('{"labels": [["a.png", 0], ["b.png", 2]]}', "2 is the highest, but none is 1"),
+        ('{"labels": [0]}', r'json: it must hold \{"labels": \[\[file, class\], \.\.\.\]\}'),
+        ("{", r"dataset\.json: it must hold"),
+        ("[" * 100_000, r"dataset\.json: it must hold"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path, text, message):
+    folder = _colour_folder(tmp_path, ["a.png", "b.png"])
+    (folder / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        open_source(str(folder), resolution=8)
+    (folder / "dataset.json").write_text('{"other": 1}')
+    assert open_source(str(folder), resolution=8).left_out[0].reason == "suffix .json"
+
+
+def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
+    for count in (1, 2):
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for i in range(count):
+                archive.writestr(f"{i}.png", _png(Image.new("RGB", (8, 8))))
+        assert open_source(str(tmp_path / "set.zip"), resolution=8).count == count
+
+
 def test_a_split_is_of_folders_and_zips_only():
-    with pytest.raises(InputError, match=r"no folder and no \.zip; write tfds:cifar10@test"):
+    with pytest.raises(
+        InputError, match=r"no folder and no \.zip of images; write tfds:cifar10@test"
+    ):
         open_source("tfds:cifar10", resolution=8, split="test")
-    with pytest.raises(InputError, match=r"split=test: source=shapes is no folder and no \.zip"):
+    with pytest.raises(InputError, match=r"source=shapes is no folder and no \.zip of images$"):
         open_source("shapes", resolution=8, split="test")
 
 
@@ -335,7 +384,9 @@ def test_a_number_of_classes_is_for_numbered_labels_only(tmp_path):
             open_source(spec, resolution=4, num_classes=7)
 
 
-def test_shapes_are_a_labelled_source():
+def test_shapes_are_a_labelled_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _colour_folder(tmp_path / "shapes", ["0.png"])  # the name means what it always does
     source = open_source("shapes", resolution=16, seed=4, num_images=3)
     images = _read_all(source)
     assert source.classes == CLASSES and len(images) == source.count == 3
