@@ -278,7 +278,7 @@ def test_a_zip_that_was_replaced_is_read_anew(tmp_path):
 
 def test_a_split_is_of_folders_and_zips_only():
     with pytest.raises(
-        InputError, match=r"no folder and no \.zip of images; write tfds:cifar10@test"
+        InputError, match=r"no \.zip of images; write tfds:cifar10@test"
     ):
         open_source("tfds:cifar10", resolution=8, split="test")
     with pytest.raises(InputError, match=r"source=shapes is no folder and no \.zip of images$"):
