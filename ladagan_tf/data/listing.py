@@ -29,6 +29,7 @@ _SPLIT = re.compile(
     re.IGNORECASE,
 )
 _MOST_REASONS = 20
+_LONGEST = 240  # of the reasons in one line, in characters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +208,8 @@ def _of_split(inner, spec, split, left_out):
             if len(parts) > depth + 1 and parts[depth] == chosen:
                 kept[name] = parts[:depth] + parts[depth + 1 :]
             else:
-                place = parts[depth] + "/" if len(parts) > depth + 1 else "place"
-                left_out.append((name, f"in another {place} than the split {chosen}"))
+                place = f"in {parts[depth]}/" if len(parts) > depth + 1 else "in no folder"
+                left_out.append((name, f"{printable(place)}, not in the split {chosen}"))
         return kept, chosen
     if split:
         raise InputError(
@@ -251,14 +252,16 @@ def describe(left_out):
     """One line of at most some 300 characters about a tuple of `LeftOut`; "" if it is empty."""
     if not left_out:
         return ""
-    said = [
-        f"{some.count} {some.reason} ({_shortened(some.names[0])}{', ...' * (some.count > 1)})"
-        for some in left_out[:3]
-    ]
-    rest = sum(some.count for some in left_out[3:])
-    total = sum(some.count for some in left_out)
-    files = "file" if total == 1 else "files"
-    return f"left out {total} {files}: " + ", ".join(said + [f"{rest} others"] * (rest > 0))
+    said, rest = [], sum(some.count for some in left_out)
+    line = f"left out {rest} file{'s' * (rest > 1)}: "
+    for some in left_out:
+        more = ", ..." * (some.count > 1)
+        said.append(f"{some.count} {some.reason} ({_shortened(some.names[0])}{more})")
+        if sum(map(len, said)) > _LONGEST:
+            said.pop()
+            break
+        rest -= some.count
+    return line + ", ".join(said + [f"{rest} for other reasons"] * (rest > 0))
 
 
 def _shortened(name):

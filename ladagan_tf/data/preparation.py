@@ -228,7 +228,7 @@ def _unusable(bad, count, source):
     stopped = " (stopped there)" if len(bad) == _MOST_BAD else ""
     return InputError(
         f"source={source}: {len(bad)} of {count} images are unusable{stopped}, as {first}; mend or "
-        "remove them and run the same again, which keeps the others, or leave them out by skip_bad"
+        "remove them and run the same again, which keeps the others, or add --skip_bad"
     )
 
 
@@ -268,12 +268,12 @@ def _check_same(out, info, wanted):
         if name not in {*ignored, "files_sha256"} and found.get(name) != wanted[name]:
             raise InputError(
                 f"out={out}: it holds a set with {name}={found.get(name)}, not {name}="
-                f"{wanted[name]}; choose another folder, or replace it by overwrite"
+                f"{wanted[name]}; choose another folder, or add --overwrite to replace it"
             )
     if "files_sha256" not in ignored and found["files_sha256"] != wanted["files_sha256"]:
         raise InputError(
             f"out={out}: its {info.count} images were made of other files than source="
-            f"{wanted['source']} holds now; choose another folder, or replace it by overwrite"
+            f"{wanted['source']} holds now; choose another folder, or add --overwrite to replace it"
         )
 
 
