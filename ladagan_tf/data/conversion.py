@@ -22,6 +22,7 @@ RESIZE_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
+_LONGEST = 200  # characters of the reason why an image is unusable
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -253,7 +254,8 @@ def _convert_item(read, conversion, item):
         # A broken file can make Pillow, zlib or zipfile raise nearly anything; whatever it was,
         # this item is what cannot be used.
         reason = str(error) or type(error).__name__
-        return Converted(item.name, item.stamp, label, problem=" ".join(reason.split()))
+        problem = " ".join(reason.split())[:_LONGEST]
+        return Converted(item.name, item.stamp, label, problem=problem)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     digest = hashlib.sha256(pixels.tobytes() + label.to_bytes(8, "little", signed=True)).digest()
