@@ -14,8 +14,8 @@ from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError, reason
 
 FORMAT_VERSION = 1
-RECORD_OVERHEAD = 16  # bytes of a TFRecord beside its data: 12 before, 4 behind
 INFO_NAME = "dataset.json"
+RECORD_BYTES = 16  # of a TFRecord, beside its content
 
 # Every field a record may have. Strings of numbers are little-endian, in C order.
 _FIELDS = {

@@ -17,7 +17,7 @@ import sys
 import tensorflow as tf
 
 from ladagan_tf import files
-from ladagan_tf.data.records import RECORD_OVERHEAD, Record, Shard
+from ladagan_tf.data.records import RECORD_BYTES, Record, Shard
 from ladagan_tf.errors import InputError, reason
 
 # Large enough for fast sequential reads, small enough that a set too large for memory has many
@@ -231,7 +231,7 @@ class Kept:
             for record in shard.records:
                 if not record.problem:
                     self._places[record.name] = (shard.path, position, record)
-                    position += record.data + RECORD_OVERHEAD
+                    position += record.data + RECORD_BYTES
         return adopted, items
 
     def _make_room(self):
@@ -254,7 +254,7 @@ class Kept:
         """The `Record` at a place."""
         path, position, record = place
         with open(path, "rb") as file:
-            file.seek(position + RECORD_OVERHEAD - 4)  # the other 4 bytes come behind the data
+            file.seek(position + RECORD_BYTES - 4)  # 12 of these bytes lie before, 4 behind it
             return dataclasses.replace(record, data=file.read(record.data))
 
     def forget(self):
@@ -269,7 +269,7 @@ def _kept_shard(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     listed = [Record(*json.loads(line)) for line in lines]
     shard = path.with_suffix(_SHARD)
-    size = sum(record.data + RECORD_OVERHEAD for record in listed if not record.problem)
+    size = sum(record.data + RECORD_BYTES for record in listed if not record.problem)
     return _KeptShard(shard, size, listed) if shard.stat().st_size == size else None
 
 
