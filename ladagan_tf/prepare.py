@@ -12,15 +12,19 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
-import pathlib
-
-from ladagan_tf.data import latents, official_latents, records
+from ladagan_tf.data import latents, official_latents, records, sources
 from ladagan_tf.data.conversion import parse_background
-from ladagan_tf.data.preparation import prepare
+from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
 
 FLAGS = flags.FLAGS
+# What only sources of images that are not converted yet are asked about.
+_CONVERSION = (
+    "crop", "resize_filter", "background", "min_side", "skip_bad", "split", "data_dir", "seed",
+    "num_images",
+)  # fmt: skip
 
 
 def main():
@@ -39,9 +43,17 @@ def prepare_and_tell():
     elif FLAGS.resolution is None:
         raise InputError("--resolution is required: the side of the prepared images in pixels")
     elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+        _refuse(_CONVERSION, "the images that belong to stored latents are taken as they are")
         encoding = _encoding(FLAGS.resolution)
         info = official_latents.prepare_official(
-            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.workers, FLAGS.shards
+            FLAGS.source,
+            FLAGS.out,
+            encoding,
+            FLAGS.resolution,
+            workers=FLAGS.workers,
+            shards=FLAGS.shards,
+            num_classes=FLAGS.num_classes,
+            overwrite=FLAGS.overwrite,
         )
     else:
         info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
@@ -49,24 +61,46 @@ def prepare_and_tell():
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
         f"{len(info.shards)} shards, {info.total_bytes / 2**20:.1f} MiB, "
-        f"{len(info.skipped)} skipped, sha256 {info.content_sha256[:12]}"
+        f"{len(info.skipped)} skipped, {sum(some.count for some in info.left_out)} other files "
+        f"left out, sha256 {info.content_sha256[:12]}"
     )
-    for skipped in info.skipped:
+    for skipped in info.skipped[:MOST_LISTED]:
         print(f"skipped {skipped.name}: {skipped.reason}")
+    if len(info.skipped) > MOST_LISTED:
+        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {records.INFO_NAME}")
 
 
 def _prepare_set():
-    resolution = records.load_info(pathlib.Path(FLAGS.source).expanduser()).resolution
+    resolution = records.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
             f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
             "pixels and are taken as they are; leave the flag out"
         )
+    _refuse((*_CONVERSION, "num_classes"), "the images of a prepared set are taken as they are")
     encoding = _encoding(resolution)
-    return latents.prepare_set(FLAGS.source, FLAGS.out, encoding, FLAGS.workers, FLAGS.shards)
+    return latents.prepare_set(
+        FLAGS.source,
+        FLAGS.out,
+        encoding,
+        workers=FLAGS.workers,
+        shards=FLAGS.shards,
+        overwrite=FLAGS.overwrite,
+    )
+
+
+def _refuse(names, why):
+    """Raises InputError if one of some flags was given."""
+    for name in names:
+        if FLAGS[name].present:
+            raise InputError(f"--{name}={FLAGS[name].value}: {why}; leave the flag out")
 
 
 def _prepare_images(encoding):
+    if FLAGS.source != sources.SHAPES:
+        _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
+    if not FLAGS.source.startswith(TFDS_PREFIX):
+        _refuse(("data_dir",), f"only for --source={TFDS_PREFIX}NAME")
     return prepare(
         FLAGS.source,
         FLAGS.out,
@@ -81,6 +115,9 @@ def _prepare_images(encoding):
         data_dir=FLAGS.data_dir,
         seed=FLAGS.seed,
         num_images=FLAGS.num_images,
+        split=FLAGS.split,
+        num_classes=FLAGS.num_classes,
+        overwrite=FLAGS.overwrite,
         encoding=encoding,
     )
 
@@ -108,7 +145,7 @@ def _encoding(resolution):
         size=resolution // vae.factor,
         channels=vae.latent_channels,
         dtype=FLAGS.latent_dtype,
-        vae=FLAGS.vae if FLAGS.vae in vae_weights.PUBLISHED else str(pathlib.Path(path).resolve()),
+        vae=FLAGS.vae if FLAGS.vae in vae_weights.PUBLISHED else absolute(path),
         vae_sha256=vae_sha256,
         encoder_sha256=vae_weights.encoder_sha256(vae),
         scaling_factor=vae.scaling_factor,

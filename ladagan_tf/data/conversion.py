@@ -15,13 +15,14 @@ from PIL import Image, ImageColor, ImageOps
 
 from ladagan_tf.errors import InputError
 
-CROPS = ("centre", "none")
+CROPS = ("centre", "adm", "none")
 RESIZE_FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
+_LONGEST = 200  # characters of the reason why an image is unusable
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -35,9 +36,12 @@ class Conversion:
 
     Args:
         resolution: int >= 1, side of the result in pixels.
-        crop: `centre` keeps the largest centred square; `none` stretches the whole image.
+        crop: `centre` keeps the largest centred square; `adm` is how ADM, and GAT after it, prepare
+            ImageNet (see `_adm_crop`), which ignores EXIF orientation too; `none` stretches the
+            whole image.
         background: (R, G, B), ints in [0, 255], seen through transparent pixels.
-        resize_filter: a key of `RESIZE_FILTERS`; all are antialiased.
+        resize_filter: a key of `RESIZE_FILTERS`; all are antialiased. None is `lanczos`, but for
+            `adm`, which is always `bicubic`.
         min_side: int >= 1; an image whose shorter side has fewer pixels is unusable. None means
             a quarter of the resolution: beyond a fourfold enlargement there is little to learn.
 
@@ -48,7 +52,7 @@ class Conversion:
     resolution: int
     crop: str = "centre"
     background: tuple[int, int, int] = (255, 255, 255)
-    resize_filter: str = "lanczos"
+    resize_filter: str | None = None
     min_side: int | None = None
 
     def __post_init__(self):
@@ -56,6 +60,13 @@ class Conversion:
             raise InputError(f"resolution={self.resolution}: it must be at least 1 pixel")
         if self.crop not in CROPS:
             raise InputError(f"crop={self.crop!r}: it must be one of {', '.join(CROPS)}")
+        if self.resize_filter is None:
+            default = "bicubic" if self.crop == "adm" else "lanczos"
+            object.__setattr__(self, "resize_filter", default)
+        if self.crop == "adm" and self.resize_filter != "bicubic":
+            raise InputError(
+                f"resize_filter={self.resize_filter}: crop=adm is bicubic; leave it out"
+            )
         if self.resize_filter not in RESIZE_FILTERS:
             raise InputError(
                 f"resize_filter={self.resize_filter!r}: it must be one of "
@@ -109,18 +120,18 @@ def image_from_array(array):
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def to_rgb(image, background=(255, 255, 255)):
-    """Makes an opaque upright 8-bit RGB image of a Pillow image of any mode.
+def to_rgb(image, background=(255, 255, 255), upright=True):
+    """Makes an opaque 8-bit RGB image of a Pillow image of any mode.
 
-    EXIF orientation is applied. Transparency is composited over `background`. Grey becomes RGB.
-    16-bit grey is scaled to 8 bits (65535 becomes 255), not clipped.
+    EXIF orientation is applied if `upright`. Transparency is composited over `background`. Grey
+    becomes RGB. 16-bit grey is scaled to 8 bits (65535 becomes 255), not clipped.
 
     Raises:
         UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
     """
-    image = ImageOps.exif_transpose(image)
+    stored, image = image, ImageOps.exif_transpose(image) if upright else image
     if image.mode.startswith("I"):
-        image = _sixteen_bit_grey(image)
+        image = _sixteen_bit_grey(image, stored)
     if image.mode == "F":
         raise UnusableImageError("floating-point pixels; only 8 and 16 bits per channel are read")
     if image.mode in _TRANSPARENT_MODES or "transparency" in image.info:
@@ -130,10 +141,19 @@ def to_rgb(image, background=(255, 255, 255)):
     return image.convert("RGB")
 
 
-def _sixteen_bit_grey(image):
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
+
+
+def _sixteen_bit_grey(image, stored):
+    """`image` scaled by what its file, `stored`, says its pixels are; not by how large they are."""
+    if image.mode == "I" and stored.format != "PPM":  # Pillow scales a PPM's to 16 bits
         raise UnusableImageError("32-bit pixels; only 8 and 16 bits per channel are read")
+    values = np.asarray(image).astype(np.int64)
+    tags = getattr(stored, "tag_v2", {})  # Pillow leaves to us what these two say
+    if tags.get(_BITS_PER_SAMPLE) == (12,):
+        values = values * 65535 // 4095
+    if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        values = 65535 - values
     grey = Image.fromarray(_eight_bits(values))
     if isinstance(image.info.get("transparency"), int):
         # A PNG may name one 16-bit grey as transparent.
@@ -169,7 +189,9 @@ def convert_image(image, conversion):
             f"{width} x {height} pixels; the shorter side must have at least "
             f"min_side={conversion.min_side}"
         )
-    image = to_rgb(image, conversion.background)
+    image = to_rgb(image, conversion.background, upright=conversion.crop != "adm")
+    if conversion.crop == "adm":
+        return _adm_crop(image, conversion.resolution)
     if conversion.crop == "centre":
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -180,14 +202,31 @@ def convert_image(image, conversion):
     return np.array(image.resize(size, RESIZE_FILTERS[conversion.resize_filter]))
 
 
+def _adm_crop(image, resolution):
+    """The centred square as `center_crop_arr` of ADM's evaluation and its heirs make it.
+
+    The image is halved by averaging while it stays at least as large as the result, resized so that
+    the shorter side fits, and cropped last.
+    """
+    while min(image.size) >= 2 * resolution:
+        image = image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX)
+    scale = resolution / min(image.size)
+    size = (round(image.width * scale), round(image.height * scale))
+    pixels = np.array(image.resize(size, Image.Resampling.BICUBIC))
+    top, left = ((side - resolution) // 2 for side in pixels.shape[:2])
+    return pixels[top : top + resolution, left : left + resolution]
+
+
 @dataclasses.dataclass(frozen=True)
 class Converted:
     """The outcome of one item: either `png` and `digest`, or `problem` (the reason it is unusable).
 
-    `digest` is the sha256 of the decoded pixels and the label; `label` is -1 for none.
+    `digest` is the sha256 of the decoded pixels and the label; `label` is -1 for none; `stamp` is
+    the item's.
     """
 
     name: str
+    stamp: str
     label: int
     png: bytes = b""
     digest: bytes = b""
@@ -218,11 +257,12 @@ def _convert_item(read, conversion, item):
         # A broken file can make Pillow, zlib or zipfile raise nearly anything; whatever it was,
         # this item is what cannot be used.
         reason = str(error) or type(error).__name__
-        return Converted(item.name, label, problem=" ".join(reason.split()))
+        problem = " ".join(reason.split())[:_LONGEST]
+        return Converted(item.name, item.stamp, label, problem=problem)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     digest = hashlib.sha256(pixels.tobytes() + label.to_bytes(8, "little", signed=True)).digest()
-    return Converted(item.name, label, png=buffer.getvalue(), digest=digest)
+    return Converted(item.name, item.stamp, label, png=buffer.getvalue(), digest=digest)
 
 
 def end_with_parent():

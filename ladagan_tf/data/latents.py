@@ -7,8 +7,8 @@ that no pairing rests on the order of files.
 import collections.abc
 import dataclasses
 import hashlib
-import itertools
 import pathlib
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,7 @@ from ladagan_tf.data import records
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.pipeline import damage_as_input_error
 from ladagan_tf.data.preparation import absolute, prepare_from
-from ladagan_tf.data.source import Item, Source, open_encoded
+from ladagan_tf.data.source import Item, Source, open_encoded, printable
 from ladagan_tf.errors import InputError
 
 
@@ -25,7 +25,7 @@ from ladagan_tf.errors import InputError
 class _Sums:
     """What is added up over the records of a set."""
 
-    values: int = 0
+    records: int = 0
     mean: float = 0.0
     second_moment: float = 0.0
     images: object = dataclasses.field(default_factory=hashlib.sha256)
@@ -55,26 +55,43 @@ class Encoding:
     moments_of: collections.abc.Callable | None = None
     _sums: _Sums = dataclasses.field(default_factory=_Sums, init=False)
 
-    def records(self, usable):
-        """Yields a label, a serialised record and a content digest for every `Converted`."""
-        usable = iter(usable)
-        while group := list(itertools.islice(usable, self.batch)):
-            images = np.stack([tf.io.decode_png(image.png, channels=3) for image in group])
-            moments = self._moments([image.name for image in group], images)
-            contents = [{"moments": array.tobytes()} for array in moments]
-            if self.teacher_features:
-                self._add_teacher(contents, images)
-            for image, pixels, content in zip(group, images, contents, strict=True):
-                label = image.label.to_bytes(8, "little", signed=True)
-                content["image_sha256"] = hashlib.sha256(pixels).hexdigest().encode()
-                self._sums.images.update(hashlib.sha256(pixels.tobytes() + label).digest())
-                if self.latents.images:
-                    content["image"] = image.png
-                record = records.serialise(image.label, image.name, content)
-                yield image.label, record, hashlib.sha256(content["moments"] + label).digest()
+    def records(self, group):
+        """The `records.Record`s of up to `batch` images, a list of `Converted`."""
+        images = np.stack([tf.io.decode_png(image.png, channels=3) for image in group])
+        moments = self._moments([image.name for image in group], images)
+        contents = [{"moments": array.tobytes()} for array in moments]
+        teacher = self._add_teacher(contents, images) if self.teacher_features else {}
+        found = []
+        for image, pixels, array, content in zip(group, images, moments, contents, strict=True):
+            label = image.label.to_bytes(8, "little", signed=True)
+            content["image_sha256"] = hashlib.sha256(pixels).hexdigest().encode()
+            digest = hashlib.sha256(content["moments"] + label).hexdigest()
+            if self.latents.images:
+                content["image"] = image.png
+            data = records.serialise(image.label, image.name, content)
+            mean, std = np.split(array.astype(np.float64), 2, axis=-1)
+            sums = (
+                float(mean.sum()),
+                float((mean**2).sum() + (std**2).sum()),  # of mean + std * noise
+                hashlib.sha256(pixels.tobytes() + label).hexdigest(),
+                teacher,
+            )
+            found.append(
+                records.Record(image.name, image.stamp, image.label, "", digest, sums, data)
+            )
+        return found
+
+    def add(self, sums):
+        """Counts a record towards the `summary` by its `sums`."""
+        mean, second_moment, image_sha256, teacher = sums
+        self._sums.records += 1
+        self._sums.mean += mean
+        self._sums.second_moment += second_moment
+        self._sums.images.update(bytes.fromhex(image_sha256))
+        self._sums.teacher = teacher
 
     def summary(self):
-        """The `records.Latents` of the set whose records were all made.
+        """The `records.Latents` of the set whose records were all added.
 
         Raises:
             InputError: if the images are not those that were announced.
@@ -86,8 +103,9 @@ class Encoding:
                 f"the images have sha256 {images_sha256[:12]}, but their {records.INFO_NAME} says "
                 f"{expected[:12]}; prepare them again"
             )
-        mean = sums.mean / sums.values
-        variance = sums.second_moment / sums.values - mean**2
+        values = sums.records * self.latents.size**2 * self.latents.channels
+        mean = sums.mean / values
+        variance = sums.second_moment / values - mean**2
         return dataclasses.replace(
             self.latents,
             teacher=(self.latents.teacher or {}) | sums.teacher or None,
@@ -106,18 +124,15 @@ class Encoding:
         for name, array in zip(names, moments, strict=True):
             if not np.isfinite(array).all():
                 raise InputError(f"{name}: its latents are not finite in {self.latents.dtype}")
-        mean, std = np.split(moments.astype(np.float64), 2, axis=-1)
-        self._sums.values += mean.size
-        self._sums.mean += mean.sum()
-        self._sums.second_moment += (mean**2).sum() + (std**2).sum()  # of mean + std * noise
         return moments
 
     def _add_teacher(self, contents, images):
+        """Adds the features to the contents of records, and returns their sizes."""
         cls, patches = in_full_batches(self.teacher_features, images, self.batch)
-        self._sums.teacher = {"features": patches.shape[2], "tokens": patches.shape[1]}
         for content, cls_row, patch_rows in zip(contents, cls, patches, strict=True):
             content["teacher_cls"] = cls_row.astype("<f2").tobytes()
             content["teacher_patches"] = patch_rows.astype("<f2").tobytes()
+        return {"features": patches.shape[2], "tokens": patches.shape[1]}
 
 
 def in_full_batches(function, images, batch):
@@ -129,16 +144,16 @@ def in_full_batches(function, images, batch):
 
 def is_prepared_set(source):
     """Whether a source is a set made by `preparation.prepare`, or by this module."""
-    folder = pathlib.Path(source).expanduser()
+    folder = pathlib.Path(absolute(source))
     return (folder / records.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
 
 
-def prepare_set(source, out, encoding, workers=None, shards=None):
+def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=False):
     """Encodes the images of a prepared set, in its order and with its names, labels and classes.
 
     Args:
         source: folder of the set.
-        out, workers, shards: see `preparation.prepare`.
+        out, workers, shards, overwrite: see `preparation.prepare`.
         encoding: `Encoding` for the set's resolution.
 
     Returns:
@@ -147,7 +162,7 @@ def prepare_set(source, out, encoding, workers=None, shards=None):
     Raises:
         InputError: if the set holds no images or others than it says, or `out` something else.
     """
-    info = records.load_info(pathlib.Path(source).expanduser())
+    info = records.load_info(absolute(source))
     records.require_images(info)
     images_sha256 = info.latents.images_sha256 if info.latents else info.content_sha256
     latents = dataclasses.replace(encoding.latents, images_sha256=images_sha256)
@@ -160,19 +175,21 @@ def prepare_set(source, out, encoding, workers=None, shards=None):
         with damage_as_input_error(info.folder):
             for part in dataset.as_numpy_iterator():
                 for name, label, png in zip(*(part[field] for field in fields_read), strict=True):
-                    yield Item(
-                        name.decode(errors="backslashreplace"),
-                        None if label < 0 else int(label),
-                        png,
-                    )
+                    label = None if label < 0 else int(label)
+                    name = name.decode(errors="backslashreplace")
+                    yield Item(name, label, png, f"{zlib.crc32(png):08x}")
 
     images = Source(info.count, info.classes, items, open_encoded)
     return prepare_from(
         lambda: images,
         out,
         Conversion(info.resolution, min_side=1),  # of their size already, so pixels stay
-        dataclasses.replace(info.preparation, source=absolute(source)),
+        # Which images they are of is told by their hash.
+        dataclasses.replace(
+            info.preparation, source=printable(absolute(source)), files_sha256=None
+        ),
         dataclasses.replace(encoding, latents=latents),
         workers,
         shards,
+        overwrite,
     )

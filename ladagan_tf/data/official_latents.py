@@ -15,7 +15,7 @@ from ladagan_tf.data import records, sources
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import absolute, prepare_from
-from ladagan_tf.data.source import Source
+from ladagan_tf.data.source import file_stamp, printable
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.untrusted import read_json, read_npy
 
@@ -30,19 +30,30 @@ _SAMPLE_TOLERANCE = 1.5
 
 def is_official(source):
     """Whether a source has the folders of that layout."""
-    folder = pathlib.Path(source).expanduser()
+    folder = pathlib.Path(absolute(source))
     return all((folder / name).is_dir() for name in (IMAGES, LATENTS))
 
 
-def prepare_official(source, out, encoding, resolution, workers=None, shards=None):
+def prepare_official(
+    source,
+    out,
+    encoding,
+    resolution,
+    *,
+    workers=None,
+    shards=None,
+    num_classes=None,
+    overwrite=False,
+):
     """Makes a set of stored latents, labels and their images; nothing is encoded but one image.
 
     Args:
         source: folder of that layout. Files of 2C channels hold moments, those of C channels
             latents that are scaled already: their standard deviation becomes 0.
-        out, workers, shards: see `preparation.prepare`.
+        out, workers, shards, overwrite: see `preparation.prepare`.
         encoding: `latents.Encoding` of the autoencoder that made the latents.
         resolution: int, side of the images in pixels; others are cropped and resized to it.
+        num_classes: see `sources.numbered_classes`.
 
     Returns:
         `records.DatasetInfo`.
@@ -53,10 +64,10 @@ def prepare_official(source, out, encoding, resolution, workers=None, shards=Non
             the autoencoder.
     """
     folder = pathlib.Path(absolute(source))
-    images, paths = _paired(folder, resolution)
+    images, paths = _paired(folder, resolution, num_classes)
     conversion = Conversion(resolution)
     preparation = records.Preparation(
-        source=str(folder),
+        source=printable(str(folder)),
         crop=conversion.crop,
         resize_filter=conversion.resize_filter,
         background=conversion.background,
@@ -64,6 +75,8 @@ def prepare_official(source, out, encoding, resolution, workers=None, shards=Non
         skip_bad=False,
         seed=None,
         num_images=None,
+        num_classes=num_classes,
+        files_sha256=images.files_sha256(),
     )
     first_name = next(images.items()).name
 
@@ -75,12 +88,14 @@ def prepare_official(source, out, encoding, resolution, workers=None, shards=Non
         return moments
 
     encoding = dataclasses.replace(encoding, moments_of=stored_moments)
-    return prepare_from(lambda: images, out, conversion, preparation, encoding, workers, shards)
+    return prepare_from(
+        lambda: images, out, conversion, preparation, encoding, workers, shards, overwrite
+    )
 
 
-def _paired(folder, resolution):
+def _paired(folder, resolution, num_classes):
     """The images with their labels, a `source.Source`, and dict: image name -> latents' path."""
-    images = sources.open_source(str(folder / IMAGES), resolution=resolution)
+    images = sources.open_source(str(folder / IMAGES), resolution=resolution, labelled=False)
     items = list(images.items())
     files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
     latents = {_key(name): name for name in files}
@@ -96,9 +111,18 @@ def _paired(folder, resolution):
             raise InputError(f"{folder / LATENTS / name}: no image of that name in {IMAGES}/")
     labels = _read_labels(folder / LATENTS / LABELS_NAME, files)
     names = {item.name: latents[_key(item.name)] for item in items}
-    items = [dataclasses.replace(item, label=labels[names[item.name]]) for item in items]
-    classes = tuple(str(label) for label in range(max(labels.values()) + 1))
-    source = Source(len(items), classes, lambda: iter(items), images.read)
+    items = [
+        dataclasses.replace(
+            item,
+            label=labels[names[item.name]],
+            stamp=f"{item.stamp} {file_stamp(folder / LATENTS, names[item.name])}",
+        )
+        for item in items
+    ]
+    classes = sources.numbered_classes(
+        np.array(list(labels.values())), num_classes, str(folder / LATENTS / LABELS_NAME)
+    )
+    source = dataclasses.replace(images, classes=classes, items=lambda: iter(items))
     return source, {name: folder / LATENTS / path for name, path in names.items()}
 
 

@@ -7,6 +7,7 @@ of its own; batches run across the border between epochs and no image is dropped
 """
 
 import contextlib
+import os.path
 import pathlib
 import re
 
@@ -49,6 +50,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
             raise InputError(f"resolution is required with dataset={name}: the side in pixels")
         folder = pathlib.Path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
         return prepare(name, folder, resolution=resolution, data_dir=data_dir).folder
+    name = os.path.expanduser(name)
     if not pathlib.Path(name).is_dir():
         raise InputError(
             f"dataset={name}: no such folder; it must be a folder made by ladagan_tf.prepare, "

@@ -16,6 +16,7 @@ import typing
 import tensorflow as tf
 
 from ladagan_tf import files
+from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.untrusted import read_json
 
@@ -94,6 +95,28 @@ def _decode_floats(data, dtype, shape):
 
 
 @dataclasses.dataclass(frozen=True)
+class Record:
+    """One item of a source as a record, or the problem that kept it from being one.
+
+    Attributes:
+        name, stamp: see `source.Item`.
+        label: int, -1 for none.
+        problem: str, why the item cannot be used; "" if it can.
+        digest: hex digest of its content.
+        sums: plain values that are added up over a set, of latents.
+        data: bytes, as `serialise` returns them.
+    """
+
+    name: str
+    stamp: str
+    label: int
+    problem: str = ""
+    digest: str = ""
+    sums: tuple = ()
+    data: bytes = b""
+
+
+@dataclasses.dataclass(frozen=True)
 class Shard:
     """One TFRecord file: its name within the set's folder, size in bytes, and record count."""
 
@@ -119,6 +142,10 @@ class Preparation:
         crop, resize_filter, background, min_side: see `conversion.Conversion`.
         skip_bad: whether unusable images were left out rather than refused.
         seed, num_images: of `shapes`; None for every other source.
+        split: the folder of several splits that was taken; None without splits.
+        num_classes: as it was asked for, see `sources.numbered_classes`.
+        files_sha256: hex digest over names and stamps of the source's files; None where the source
+            is no files.
     """
 
     source: str
@@ -129,6 +156,9 @@ class Preparation:
     skip_bad: bool
     seed: int | None
     num_images: int | None
+    split: str | None = None
+    num_classes: int | None = None
+    files_sha256: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +221,7 @@ class DatasetInfo:
         class_counts: images per class.
         preparation: `Preparation`.
         skipped: tuple of `Skipped`.
+        left_out: tuple of `source.LeftOut`, the source's files that are no images of the set.
         content_sha256: hex digest over decoded pixels, or moments, and labels in record order.
         shards: tuple of `Shard`, in record order.
         latents: `Latents`; None for a set of images.
@@ -207,6 +238,7 @@ class DatasetInfo:
     content_sha256: str
     shards: tuple[Shard, ...]
     latents: Latents | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def shard_paths(self):
@@ -275,6 +307,10 @@ def _info_from(folder, content):
         "preparation": Preparation(**preparation),
         "skipped": tuple(Skipped(**entry) for entry in content["skipped"]),
         "shards": tuple(Shard(**entry) for entry in content["shards"]),
+        "left_out": tuple(
+            LeftOut(**entry | {"names": tuple(entry["names"])})
+            for entry in content.get("left_out", ())
+        ),
     }
     if "latents" in content:
         content["latents"] = Latents(**content["latents"])

@@ -2,27 +2,70 @@
 
 import collections.abc
 import dataclasses
+import hashlib
 import io
+import os
 import warnings
 
 from PIL import Image, UnidentifiedImageError
 
 from ladagan_tf.data.conversion import UnusableImageError
+from ladagan_tf.errors import reason
 
 TFDS_PREFIX = "tfds:"
-# What is tried, whatever a file is called: Pillow also knows formats that are programs.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "TGA")
 MOST_BYTES = 2**29  # of one encoded image: 16 bits of every pixel that `MOST_PIXELS` allows
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # Pillow's 89 million, where it warns of bombs
+MOST_NAMES = 20
+# Formats that begin with a signature, and others that only a suffix tells. Left out are those that
+# Pillow reads by running a program, or knows by name only.
+SIGNED_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
+FORMATS = (
+    *SIGNED_FORMATS, "PPM", "TGA", "DDS", "DIB", "ICO", "PCX", "PSD", "QOI", "SGI", "SUN", "XBM",
+    "XPM",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """One image of a source: its name, its label (None without classes) and what `read` needs."""
+    """One image of a source.
+
+    Attributes:
+        name: str, unique in the source.
+        label: int, None without classes.
+        payload: what `read` needs.
+        stamp: str that changes with the content, as far as can be told without reading it.
+    """
 
     name: str
     label: int | None
     payload: object
+    stamp: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """Files of a source that are not used, by what they have in common.
+
+    Attributes:
+        reason: str.
+        count: int, how many.
+        names: tuple of str, the first of them, printable.
+    """
+
+    reason: str
+    count: int
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reason, names):
+        """Of a list of file names, of which the first `MOST_NAMES` in order are kept."""
+        return cls(reason, len(names), tuple(map(printable, sorted(names)[:MOST_NAMES])))
+
+
+def printable(name):
+    """A file name with what cannot be printed, or is not UTF-8, as backslash escapes."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +79,32 @@ class Source:
             which records are written.
         read: picklable function from an item's payload to a Pillow image. It may raise anything
             for a broken image.
+        left_out: tuple of `LeftOut`, files that are no items.
+        split: str, the folder of several splits that the items are from; None without splits.
     """
 
     count: int
     classes: tuple[str, ...]
     items: collections.abc.Callable
     read: collections.abc.Callable
+    left_out: tuple[LeftOut, ...] = ()
+    split: str | None = None
+
+    def files_sha256(self):
+        """Hex digest that changes with the items' names, labels and stamps."""
+        digest = hashlib.sha256()
+        for item in self.items():
+            digest.update(f"{item.name}\0{item.label}\0{item.stamp}\0".encode())
+        return digest.hexdigest()
+
+
+def file_stamp(folder, name):
+    """The stamp of an `Item` that is the file `name` in `folder`: size and time of its change."""
+    try:
+        status = os.stat(os.path.join(folder, name))
+    except OSError as error:  # it went since it was listed: reading it will say so
+        return reason(error)
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def open_encoded(data):

@@ -4,7 +4,9 @@ A source lists its items cheaply in this process; its `read` opens one image and
 worker process.
 """
 
+import dataclasses
 import functools
+import json
 import os.path
 import pathlib
 import zipfile
@@ -12,33 +14,58 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from ladagan_tf.data import listing
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
-from ladagan_tf.data.source import TFDS_PREFIX, Item, Source, check_encoded, open_encoded
-from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.data.source import (
+    SIGNED_FORMATS,
+    TFDS_PREFIX,
+    Item,
+    Source,
+    check_encoded,
+    file_stamp,
+    open_encoded,
+)
+from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.untrusted import read_npz
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
+LABELS_NAME = "dataset.json"
+MOST_LABELS_BYTES = 2**28  # of that file, which holds some 50 a label
+MOST_CLASSES = 1_000_000
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
 _ORDER_SEED = 20240607
 
 
-def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
+def open_source(
+    spec,
+    *,
+    resolution,
+    data_dir=None,
+    seed=0,
+    num_images=10_000,
+    split=None,
+    num_classes=None,
+    labelled=True,
+):
     """Opens the source that `--source=` names.
 
     Args:
-        spec: a folder or a .zip of images (one subfolder per class, or no subfolders), a folder of
-            an LMDB of encoded images (data.mdb, as LSUN is published, without classes), an .npz
-            with `images` (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with
-            `arr_0` and `arr_1` in their place (the sample archives of ADM's evaluation),
-            `tfds:NAME[@SPLIT]` (the split is `train` unless given), or `shapes`.
+        spec: a folder or a .zip of images (one subfolder per class, or no subfolders, or labels in
+            a `dataset.json` as StyleGAN's tools write it), a folder of an LMDB of encoded images
+            (data.mdb, as LSUN is published, without classes), an .npz with `images`
+            (N, H, W[, 1|3|4]) uint8 or uint16 and optionally `labels` (N,), or with `arr_0` and
+            `arr_1` in their place (the sample archives of ADM's evaluation), `tfds:NAME[@SPLIT]`
+            (the split is `train` unless given), or `shapes`.
         resolution: int, the side at which `shapes` are drawn.
         data_dir: folder in which TFDS keeps its downloads; None is TFDS's own default.
         seed, num_images: which `shapes`, and how many.
+        split: of a folder or zip with `train`, `val`, ... in it, see `listing.arrange`.
+        num_classes: of labels that are numbers, see `numbered_classes`.
+        labelled: whether such labels are read; otherwise they make no classes.
 
     Returns:
         `Source`.
@@ -47,6 +74,14 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
         InputError: if there is no such source or it holds no images.
     """
     path = pathlib.Path(os.path.expanduser(spec))
+    named = spec == SHAPES or spec.startswith(TFDS_PREFIX)
+    suffix = path.suffix.lower() if path.is_file() and not named else ""
+    listed = suffix == ".zip" or (path.is_dir() and not named and not (path / LMDB_FILE).is_file())
+    if split is not None and not listed:
+        hint = f"; write {spec}@{split}" if spec.startswith(TFDS_PREFIX) else ""
+        raise InputError(f"split={split}: source={spec} is no folder and no .zip of images{hint}")
+    if num_classes is not None and not (listed or suffix == ".npz"):
+        raise InputError(f"num_classes={num_classes}: source={spec} has no labels that are numbers")
     if spec == SHAPES:
         return _shapes_source(resolution, seed, num_images)
     if spec.startswith(TFDS_PREFIX):
@@ -54,14 +89,13 @@ def open_source(spec, *, resolution, data_dir=None, seed=0, num_images=10_000):
         from ladagan_tf.data.tfds_source import tfds_source
 
         return tfds_source(spec, data_dir)
+    if listed:
+        open_listed = _zip_source if suffix else _folder_source
+        return open_listed(path, split, num_classes, labelled)
     if (path / LMDB_FILE).is_file():
         return _lmdb_source(path)
-    if path.is_dir():
-        return _folder_source(path)
-    if path.is_file() and path.suffix.lower() == ".zip":
-        return _zip_source(path)
-    if path.is_file() and path.suffix.lower() == ".npz":
-        return _npz_source(path)
+    if suffix == ".npz":
+        return _npz_source(path, num_classes, labelled)
     found = "another kind of file" if path.exists() else "not found"
     raise InputError(
         f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
@@ -86,11 +120,9 @@ def _read_shape(seed, resolution, index):
     return Image.fromarray(shapes_image(seed, index, resolution)[0])
 
 
-def _folder_source(folder):
-    names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
-    )
-    return _named_files(names, str(folder), functools.partial(_read_file, folder))
+def _folder_source(folder, *how):
+    found = listing.files_below(folder)
+    return _listed(*found, folder, _read_file, _open_file, file_stamp, *how)
 
 
 def _read_file(folder, name):
@@ -99,17 +131,23 @@ def _read_file(folder, name):
     return open_encoded(path.read_bytes())
 
 
+def _open_file(folder, name):
+    return open(folder / name, "rb")
+
+
 def _lmdb_source(folder):
     with one_line_about(f"source={folder}", "LMDB"), _lmdb(folder).begin() as transaction:
         count = transaction.stat()["entries"]
     if not count:
         raise InputError(f"source={folder}: {LMDB_FILE} holds no images")
 
+    stamp = file_stamp(folder, LMDB_FILE)
+
     def items():
         # LSUN's keys are digests: in their order the images are shuffled already.
         with _lmdb(folder).begin() as transaction:
             for key in transaction.cursor().iternext(values=False):
-                yield Item(key.decode(errors="backslashreplace"), None, key)
+                yield Item(key.decode(errors="backslashreplace"), None, key, stamp)
 
     return Source(count, (), items, functools.partial(_read_entry, folder))
 
@@ -130,9 +168,10 @@ def _read_entry(folder, key):
         return open_encoded(transaction.get(key))
 
 
-def _zip_source(path):
-    names = sorted(entry.filename for entry in _zip(path).infolist() if not entry.is_dir())
-    return _named_files(names, str(path), functools.partial(_read_member, path))
+def _zip_source(path, *how):
+    _zip.cache_clear()  # it may be another file than when it was opened before
+    found = listing.files_in_zip(_zip(path).infolist())
+    return _listed(*found, path, _read_member, _open_member, _member_stamp, *how)
 
 
 @functools.lru_cache(maxsize=1)
@@ -147,47 +186,80 @@ def _read_member(path, name):
     return open_encoded(_zip(path).read(name))
 
 
-def _named_files(names, spec, read):
-    """Items for slash-separated file names: a first folder, where files differ in it, is a class.
+def _open_member(path, name):
+    return _zip(path).open(name)
 
-    Other files and hidden ones are left out, and so are folders that merely wrap everything.
+
+def _member_stamp(path, name):
+    entry = _zip(path).getinfo(name)
+    return f"{entry.file_size} {entry.CRC:08x}"
+
+
+def _listed(files, left_out, path, read, open_, stamp, split, num_classes, labelled):
+    """The source of some files, see `listing`.
+
+    `read`, `open_`, `stamp`: functions from `path` and what stands for a file to an image, to an
+    open file, and to the stamp of an `Item`.
     """
-    names = [name for name in names if _is_image_name(name)]
-    if not names:
+    numbers = None
+    if labelled and LABELS_NAME in files:
+        with open_(path, files[LABELS_NAME]) as data:
+            numbers = _numbers(data.read(MOST_LABELS_BYTES), f"source={path}: {LABELS_NAME}")
+    if numbers is not None:
+        del files[LABELS_NAME]
+
+    def is_image(file):
+        try:
+            with open_(path, file) as data, Image.open(data, formats=SIGNED_FORMATS):
+                return True
+        except Exception:  # no image makes Pillow raise nearly anything
+            return False
+
+    found = listing.arrange(files, left_out, str(path), split, is_image)
+    if numbers is not None:
+        found = _relabelled(found, numbers, num_classes, f"source={path}: {LABELS_NAME}")
+    elif num_classes is not None:
+        raise InputError(f"num_classes={num_classes}: source={path} has no labels that are numbers")
+    count = len(found.files)
+
+    def items():
+        for i in _shuffled(count):
+            file = found.files[i]
+            yield Item(found.names[i], found.labels[i], file, stamp(path, file))
+
+    read = functools.partial(read, path)
+    return Source(count, found.classes, items, read, found.left_out, found.split)
+
+
+def _numbers(text, what):
+    """What a `dataset.json` of StyleGAN's tools says: dict, name -> label, empty without labels.
+
+    None if the file is something else.
+    """
+    try:
+        content = json.loads(text)
+        if not isinstance(content, dict) or "labels" not in content:
+            return None
+        return dict(content["labels"] or ())
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            f"source={spec}: no image files in it; they must end in {' '.join(_IMAGE_SUFFIXES)}"
-        )
-    inner = [name.split("/") for name in names]
-    while all(len(parts) > 1 and parts[0] == inner[0][0] for parts in inner):
-        inner = [parts[1:] for parts in inner]
-    in_folders = [len(parts) > 1 for parts in inner]
-    if any(in_folders) and not all(in_folders):
-        raise InputError(
-            f"source={spec}: {names[in_folders.index(False)]} lies beside class folders; put "
-            "every image in one subfolder per class, or none"
-        )
-    classes = tuple(sorted({parts[0] for parts in inner})) if all(in_folders) else ()
-    index = {name: label for label, name in enumerate(classes)}
-    items = [
-        Item(_text(name), index.get(parts[0]), name)
-        for name, parts in zip(names, inner, strict=True)
-    ]
-    classes = tuple(map(_text, classes))
-    return Source(len(items), classes, lambda: (items[i] for i in _shuffled(len(items))), read)
+            f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
+        ) from None
 
 
-def _text(name):
-    """A file name that can be recorded: bytes of it that are no UTF-8 become \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+def _relabelled(found, numbers, num_classes, what):
+    """A `Listing` with the labels of `_numbers` in place of its folders, which mean nothing."""
+    if not numbers:
+        return dataclasses.replace(found, labels=(None,) * len(found.files), classes=())
+    labels = tuple(numbers.get(name) for name in found.names)
+    for name, label in zip(found.names, labels, strict=True):
+        if type(label) is not int or not 0 <= label < 2**63:
+            raise InputError(f"{what}: the label of {name} is {label}; it must be an integer >= 0")
+    classes = numbered_classes(np.array(labels), num_classes, what)
+    return dataclasses.replace(found, labels=labels, classes=classes)
 
 
-def _is_image_name(name):
-    *folders, last = name.split("/")
-    hidden = any(part.startswith((".", "__MACOSX")) for part in (*folders, last))
-    return not hidden and pathlib.PurePosixPath(last).suffix.lower() in _IMAGE_SUFFIXES
-
-
-def _npz_source(path):
+def _npz_source(path, num_classes, labelled):
     arrays = read_npz(path, ("images", "labels", "arr_0", "arr_1"), f"source={path}")
     keys = ("images", "labels") if "images" in arrays else ("arr_0", "arr_1")
     contents = {
@@ -203,13 +275,18 @@ def _npz_source(path):
     except (UnusableImageError, IndexError) as error:
         raise InputError(f"source={path}: `images` has {error}") from None
     classes = ()
-    if labels is not None:
+    if labels is not None and labelled:
         labels = _checked_labels(labels, len(images), path)
-        classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+        classes = numbered_classes(labels, num_classes, f"source={path}: `labels`")
+    elif num_classes is not None:
+        raise InputError(f"num_classes={num_classes}: source={path} has no `labels`")
+
+    stamp = file_stamp(path.parent, path.name)
 
     def items():
         for i in _shuffled(len(images)):
-            yield Item(f"{i:08d}", None if labels is None else int(labels[i]), images[i])
+            label = int(labels[i]) if classes else None
+            yield Item(f"{i:08d}", label, images[i], stamp)
 
     return Source(len(images), classes, items, image_from_array)
 
@@ -223,6 +300,40 @@ def _checked_labels(labels, count, path):
             f"of shape ({count},), one per image"
         )
     return labels
+
+
+def numbered_classes(labels, num_classes, what):
+    """The names of the classes that labels count: "0", "1", ...
+
+    Args:
+        labels: int array (N,), N >= 1, all >= 0.
+        num_classes: int, how many there are; None is as many as the highest label says, of which
+            each must have an image: a gap is where a number that stands for "no label" gives itself
+            away, or where other classes would be generated without an example.
+        what: str that names the labels, for messages.
+
+    Returns:
+        Tuple of str.
+
+    Raises:
+        InputError: if a label is none of the classes, or a class has no image.
+    """
+    found = np.unique(labels)
+    highest = int(found[-1])
+    if num_classes is None:
+        if highest >= len(found):
+            gap = int(np.flatnonzero(found != np.arange(len(found)))[0])
+            raise InputError(
+                f"{what}: {highest} is the highest, but none is {gap}. If {highest} means no "
+                "label, leave those images out; num_classes=N allows N classes, some without images"
+            )
+        num_classes = len(found)
+    if not highest < num_classes <= MOST_CLASSES:
+        raise InputError(
+            f"{what}: {highest} is the highest, with num_classes={num_classes}; the number must be "
+            f"above it, and {MOST_CLASSES} at most"
+        )
+    return tuple(map(str, range(num_classes)))
 
 
 def _shuffled(count):

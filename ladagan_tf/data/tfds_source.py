@@ -1,5 +1,7 @@
 """Any image dataset of TensorFlow Datasets as a source."""
 
+import os.path
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -45,7 +47,8 @@ def tfds_source(spec, data_dir=None):
         for index, example in enumerate(dataset.as_numpy_iterator()):
             label = None if label_key is None else int(example[label_key])
             # TFDS marks examples without a label, as in some test splits, by -1.
-            yield Item(f"{split}-{index:08d}", None if label == -1 else label, example[image_key])
+            label = None if label == -1 else label
+            yield Item(f"{split}-{index:08d}", label, example[image_key], builder.info.full_name)
 
     classes = () if label_key is None else tuple(builder.info.features[label_key].names)
     return Source(int(dataset.cardinality()), classes, items, open_encoded)
@@ -53,7 +56,7 @@ def tfds_source(spec, data_dir=None):
 
 def _prepared_builder(name, spec, data_dir):
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        builder = tfds.builder(name, data_dir=data_dir and os.path.expanduser(data_dir))
         builder.download_and_prepare()
     except Exception as error:
         # TFDS raises AssertionError for manual downloads, its own types for unknown names, and

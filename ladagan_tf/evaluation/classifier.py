@@ -5,6 +5,7 @@
 Features and classes of `models.features.classifier.Classifier` take the place of Inception's.
 """
 
+import os.path
 import pathlib
 import sys
 
@@ -33,6 +34,30 @@ def default_path(folder):
     return folder.with_name(f"{folder.name}.classifier.keras")
 
 
+def set_aside_another(path, folder):
+    """Renames a classifier at `path` that was trained on other images than those of a prepared set.
+
+    What lies at the place of a set's classifier need not be its own: the set may have been prepared
+    again, or a file copied there.
+
+    Args:
+        path: of the .keras file; it need not exist.
+        folder: the prepared set.
+
+    Raises:
+        InputError: if the file is no classifier.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return
+    found = load_classifier(path).about.get("content_sha256")
+    if found == records.load_info(folder).content_sha256:
+        return
+    aside = path.with_name(f"{path.stem}-{str(found)[:8]}{path.suffix}")
+    path.replace(aside)
+    print(f"{path}: it was trained on other images, and is now {aside.name}")
+
+
 def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     """Trains on nine tenths of a prepared set, measures on the rest, and saves.
 
@@ -51,7 +76,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         InputError: if the set has fewer than 2 classes or 100 images, or `kimg` is not positive.
     """
     info = records.load_info(folder)
-    out = pathlib.Path(out or default_path(info.folder))
+    out = pathlib.Path(os.path.expanduser(out or default_path(info.folder)))
     if len(info.classes) < 2:
         raise InputError(
             f"dataset={folder}: it has {len(info.classes)} classes, and a classifier needs 2 or "
@@ -131,7 +156,7 @@ def load_classifier(path):
     Raises:
         InputError: if there is none, or it is another model.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.expanduser(path))
     if not path.is_file():
         raise InputError(
             f"features=classifier:{path}: no such file; make one with "

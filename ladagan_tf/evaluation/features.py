@@ -4,7 +4,12 @@ import dataclasses
 import pathlib
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
+from ladagan_tf.evaluation.classifier import (
+    default_path,
+    load_classifier,
+    set_aside_another,
+    train_classifier,
+)
 from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.weights import dinov2_weights, inception_weights
 from ladagan_tf.weights.keras_file import network_sha256
@@ -130,6 +135,7 @@ def _classifier_of_set(path, at):
         if at.folder is None:
             raise InputError("features=classifier: there is no prepared set; give classifier:FILE")
         path = default_path(at.folder)
+        set_aside_another(path, at.folder)
         if not path.exists():
             print(f"{path}: training the classifier of this set, once")
             train_classifier(at.folder, path)

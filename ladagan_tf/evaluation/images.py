@@ -8,11 +8,12 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+import sys
 
 import numpy as np
 
 from ladagan_tf import pictures
-from ladagan_tf.data import pipeline, records, sources
+from ladagan_tf.data import listing, pipeline, records, sources
 from ladagan_tf.data.conversion import to_rgb
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
@@ -92,7 +93,9 @@ def stored(path, count=None):
     Raises:
         InputError: if there are none or fewer, one is broken, or their sizes differ.
     """
-    source = sources.open_source(str(path), resolution=None)
+    source = sources.open_source(str(path), resolution=None, labelled=False)
+    if source.left_out:
+        print(f"images={path}: {listing.describe(source.left_out)}", file=sys.stderr)
     count = _checked_count(count, source.count, f"images={path}")
 
     def each():

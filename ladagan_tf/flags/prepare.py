@@ -17,7 +17,15 @@ def define():
         required=True,
     )
     flags.DEFINE_string(
-        "out", None, "Folder to make; it must not exist yet. Required.", required=True
+        "out",
+        None,
+        "Folder to make. If it is there already, nothing is done if it is the same set. Required.",
+        required=True,
+    )
+    flags.DEFINE_boolean(
+        "overwrite",
+        False,
+        "Replace a prepared set at --out that is another one, or of other files; off by default.",
     )
     flags.DEFINE_integer(
         "resolution",
@@ -27,14 +35,16 @@ def define():
     flags.DEFINE_enum(
         "crop",
         "centre",
-        ["centre", "none"],
-        "centre: the largest centred square (default); none: stretch the whole image.",
+        ["centre", "adm", "none"],
+        "centre: the largest centred square (default); adm: that square of ImageNet as ADM and GAT "
+        "prepare it, halved by averaging while twice too large, then bicubic, without EXIF "
+        "rotation; none: stretch the whole image.",
     )
     flags.DEFINE_enum(
         "resize_filter",
-        "lanczos",
+        None,
         ["lanczos", "bicubic", "bilinear", "box"],
-        "Antialiased resize filter; lanczos by default.",
+        "Antialiased resize filter; lanczos by default, with --crop=adm always bicubic.",
     )
     flags.DEFINE_string(
         "background",
@@ -50,8 +60,22 @@ def define():
     flags.DEFINE_boolean(
         "skip_bad",
         False,
-        "Leave out, count and list images that are broken or too small, instead of stopping at "
-        "the first; off by default.",
+        "Leave out, count and list images that are broken or too small; by default they are listed "
+        "and the rest is kept for the next attempt, without making the set.",
+    )
+    flags.DEFINE_string(
+        "split",
+        None,
+        "Of a folder or .zip with folders such as train/ and val/: which of them to take, or none "
+        "to take each for a class; that for training by default.",
+    )
+    flags.DEFINE_integer(
+        "num_classes",
+        None,
+        "How many classes labels that are numbers count, some perhaps without images; by default "
+        "those up to the highest label, and each must have an image.",
+        lower_bound=1,
+        upper_bound=1_000_000,
     )
     flags.DEFINE_integer(
         "workers",

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from latent_sets import CHANNELS, DESCRIPTION, SIZE, encoding, moments_of, read_moments
+from latent_sets import CHANNELS, DESCRIPTION, SIZE, encode, encoding, moments_of, read_moments
 
 from ladagan_tf.data import latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
@@ -99,6 +99,24 @@ def test_images_encoded_on_the_way_make_the_same_set(fifty_latents, tmp_path):
     other = records.load_info(fifty_latents)
     assert info.content_sha256 == other.content_sha256
     assert info.latents == other.latents
+
+
+def test_latents_that_were_made_before_an_interruption_are_not_made_again(
+    fifty, fifty_latents, tmp_path
+):
+    calls = []
+
+    def stopped(images):
+        calls.append(len(images))
+        if len(calls) == 9:
+            raise KeyboardInterrupt
+        return encode(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        latents.prepare_set(fifty, tmp_path / "out", encoding(encode=stopped), shards=4)
+    info = latents.prepare_set(fifty, tmp_path / "out", encoding(encode=stopped), shards=4)
+    assert len(calls) == 9 + 7  # 24 of 50 images were in complete shards
+    assert dataclasses.replace(info, folder=fifty_latents) == records.load_info(fifty_latents)
 
 
 def test_latents_of_a_set_of_latents_are_those_of_its_images(fifty_latents, tmp_path):

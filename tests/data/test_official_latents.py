@@ -158,6 +158,10 @@ def _double(root):
         (lambda root: _write_labels(root, (0, 1, -1, 0, 0, 0)), r"00000002\.npy is -1; it must be"),
         (lambda root: _write_labels(root, (0, 1.5, 1, 0, 0, 0)), r"00000001\.npy is 1\.5"),
         (
+            lambda root: _write_labels(root, (0, 1, 10**8, 0, 0, 0)),
+            r"vae-sd/dataset\.json: 100000000 is the highest, but none is 2\.",
+        ),
+        (
             lambda root: (root / "vae-sd" / _latents_name(1)).write_bytes(b"\x93NUMPY"),
             r"00000001\.npy: this \.npy file cannot be read",
         ),

@@ -12,7 +12,6 @@ import pytest
 from latent_sets import encode, encoding, read_moments
 
 from ladagan_tf import prepare as command
-from ladagan_tf.command import run
 from ladagan_tf.data import latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
@@ -145,25 +144,20 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         ({"vae": None}, "--vae is required with --latents"),
         ({"vae": "nowhere"}, "nowhere: .*sd15, sd-mse, weights of diffusers"),
         ({"latents": False}, "--vae=.*: only for latents; add --latents"),
+        ({"crop": "adm"}, "--crop=adm: the images of a prepared set are taken as they are"),
     ],
 )
-def test_the_command_refuses_a_mistake_in_one_line(
-    fifty, tmp_path, monkeypatch, capsys, flags, message
-):
+def test_the_command_refuses_a_mistake_in_one_line(fifty, tmp_path, capsys, flags, message):
     _tiny_vae(tmp_path / "vae.keras")
     given = {
         "source": str(fifty),
         "out": str(tmp_path / "out"),
         "latents": True,
-        "resolution": None,
         "vae": str(tmp_path / "vae.keras"),
-        "store_teacher": None,
     }
-    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(**given | flags))
-    with pytest.raises(SystemExit):
-        run(command.main)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert re.search(message, line)
+    arguments = [f"--{name}={value}" for name, value in (given | flags).items() if value]
+    with in_process.command(command, prepare_flags.define) as call:
+        assert re.search(message, in_process.error_line(call, arguments, capsys))
 
 
 def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encoder(

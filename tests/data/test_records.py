@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import preparation, records
+from ladagan_tf.data import records, unfinished
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -58,9 +58,9 @@ def test_info_describes_the_set(fifty):
 
 @pytest.mark.parametrize(("count", "number"), [(10, 1), (10, 6), (7, 7)])
 def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, number):
-    writer = preparation.ShardWriter(tmp_path, count, number)
+    writer = unfinished.ShardWriter(tmp_path, count, number)
     for index in range(count):
-        writer.write(b"%d" % index)
+        writer.write(records.Record(str(index), "", -1, data=b"%d" % index))
     written = writer.close()
     assert len(written) == number and sum(shard.records for shard in written) == count
     names = [str(tmp_path / shard.name) for shard in written]
@@ -69,10 +69,10 @@ def test_a_writer_makes_exactly_the_asked_number_of_shards(tmp_path, count, numb
 
 
 def test_shards_are_split_by_size_unless_a_number_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(preparation, "_AUTO_SHARD_BYTES", 250)
-    writer = preparation.ShardWriter(tmp_path, 10)
+    monkeypatch.setattr(unfinished, "_AUTO_SHARD_BYTES", 250)
+    writer = unfinished.ShardWriter(tmp_path, 10)
     for _ in range(10):
-        writer.write(bytes(100))
+        writer.write(records.Record("", "", -1, data=bytes(100)))
     assert [shard.records for shard in writer.close()] == [3, 3, 3, 1]
 
 

@@ -1,16 +1,22 @@
 """Feature networks are found by name, and batches keep their rows whatever computes them."""
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tiny_dinov2 import FEATURES, save_preset
 
+from ladagan_tf.data import records
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation.classifier import set_aside_another
 from ladagan_tf.evaluation.features import classifier, open_extractor
+from ladagan_tf.models.features.classifier import Classifier
 
 TWO_REPLICAS = """
 import numpy as np, tensorflow as tf
@@ -66,7 +72,9 @@ def test_the_classifier_of_a_set_is_trained_once(two_tone, tmp_path, monkeypatch
 
     def train(folder, path):
         trained.append(folder)
-        path.touch()
+        network = Classifier(8, ("a", "b"))
+        network.about = {"content_sha256": records.load_info(folder).content_sha256}
+        network.save(path)
 
     monkeypatch.setattr("ladagan_tf.evaluation.features.train_classifier", train)
     monkeypatch.setattr("ladagan_tf.evaluation.features.classifier", lambda path: path)
@@ -74,6 +82,19 @@ def test_the_classifier_of_a_set_is_trained_once(two_tone, tmp_path, monkeypatch
         assert open_extractor("classifier", folder=two_tone) == place
     assert trained == [two_tone]
     assert "once" in capsys.readouterr().out
+
+
+def test_a_classifier_of_other_images_is_not_taken_for_that_of_a_set(
+    two_tone, classifier_file, tmp_path, monkeypatch, capsys
+):
+    place = Path(shutil.copy(classifier_file, tmp_path / "set.classifier.keras"))
+    set_aside_another(place, two_tone)
+    assert place.exists() and not capsys.readouterr().out
+    other = prepare("shapes", tmp_path / "other", resolution=16, num_images=2).folder
+    set_aside_another(place, other)
+    aside = f"set.classifier-{records.load_info(two_tone).content_sha256[:8]}.keras"
+    assert not place.exists() and (tmp_path / aside).exists()
+    assert f"it was trained on other images, and is now {aside}" in capsys.readouterr().out
 
 
 def test_the_default_is_the_classifier_for_shapes_and_inception_for_the_rest(monkeypatch, tmp_path):

@@ -1,0 +1,288 @@
+"""The folder in which a set is made, and what it keeps when that is not finished.
+
+A shard is complete once a `.jsonl` lies beside it, which lists the items it was made of. The next
+run takes over the first shards as they are while their items are those of the source, and single
+records of the others: what has changed since, as a file that was mended, is converted anew.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import itertools
+import json
+import os
+import shutil
+import sys
+
+import tensorflow as tf
+
+from ladagan_tf import files
+from ladagan_tf.data.records import RECORD_BYTES, Record, Shard
+from ladagan_tf.errors import InputError, reason
+
+# Large enough for fast sequential reads, small enough that a set too large for memory has many
+# shards to interleave.
+_AUTO_SHARD_BYTES = 64 * 2**20
+_IDENTITY_NAME = "unfinished.json"
+_SHARD, _LIST = ".tfrecord", ".jsonl"
+_OWN, _OLD = "records", "kept"  # shards of this run's order, and of an order that is past
+
+
+@contextlib.contextmanager
+def hidden_folder(out):
+    """Yields a folder beside `out` that only this process uses.
+
+    If it is not renamed, complete shards in it stay for the next run, and all else is deleted. The
+    lock is on the folder itself and ends with the process, however it ends, so what a killed run
+    left behind is told apart from a run still going on, which is waited for.
+    """
+    folder = out.parent / f".{out.name}.preparing"
+    handle = None
+    with files.writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        while handle is None:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            handle = _locked(folder)
+    try:
+        yield folder
+    finally:
+        if _is_at(handle, folder):  # not renamed
+            if shards := _delete_incomplete(folder):
+                kept = f"{shards} complete shard{'s' * (shards > 1)}"
+                print(f"{folder} keeps {kept}; the same again goes on from there", file=sys.stderr)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def _locked(folder):
+    """Waits for the lock on `folder`: an open descriptor, or None if the folder went meanwhile."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    if _is_at(handle, folder):
+        return handle
+    os.close(handle)  # another process finished it or gave it up
+    return None
+
+
+def _is_at(handle, folder):
+    """Whether the folder open as `handle` is still the one at the path `folder`."""
+    try:
+        return os.path.samestat(os.fstat(handle), os.stat(folder))
+    except FileNotFoundError:
+        return False
+
+
+class ShardWriter:
+    """Writes records to consecutive shards `records-00000.tfrecord`, ... of a folder.
+
+    The shards are complete once `close` has returned; `records.write_info` comes after that, so a
+    folder with a `dataset.json` is a finished one.
+
+    Args:
+        folder: existing pathlib.Path.
+        count: int, number of items expected.
+        shards: number of shards, at most `count`, of equal record counts (the last ones have fewer
+            if fewer records come); None starts a new shard every 64 MiB.
+    """
+
+    def __init__(self, folder, count, shards=None):
+        self._folder = folder
+        self._count = count
+        self._num_shards = shards
+        self._total = 0  # records, over all shards
+        self._shards = []
+        self._writer = None  # of the shard being written, with its path, payload bytes and records
+        self._path = None
+        self._bytes = 0
+        self._records = 0
+        self._listed = []  # JSON of the items since the last shard
+
+    def adopt(self, shard):
+        """Counts a complete `Shard` that has the right name already."""
+        self._shards.append(shard)
+        self._total += shard.records
+
+    def write(self, record):
+        """Appends one `Record`; one with a problem is only listed.
+
+        Raises:
+            InputError: if the disk is full, or cannot be written to.
+        """
+        self._listed.append(_to_json(record))
+        if record.problem:
+            return
+        with _writing(self._folder):
+            if self._writer is None:
+                self._path = self._folder / f"{_OWN}-{len(self._shards):05d}{_SHARD}"
+                self._writer = tf.io.TFRecordWriter(str(self._path))
+            self._writer.write(record.data)
+        self._total += 1
+        self._records += 1
+        self._bytes += len(record.data)
+        if self._num_shards is None:
+            full = self._bytes >= _AUTO_SHARD_BYTES
+        else:
+            full = self._total >= (len(self._shards) + 1) * self._count // self._num_shards
+        if full:
+            self._finish_shard()
+
+    def close(self):
+        """Finishes the last shard.
+
+        Returns:
+            Tuple of `Shard`.
+
+        Raises:
+            InputError: as `write`.
+        """
+        if self._writer is not None:
+            self._finish_shard()
+        return tuple(self._shards)
+
+    def _finish_shard(self):
+        with _writing(self._folder):
+            self._writer.close()
+            size = self._path.stat().st_size
+            files.write_text(self._path.with_suffix(_LIST), "".join(self._listed))
+        self._shards.append(Shard(self._path.name, size, self._records))
+        self._writer, self._bytes, self._records, self._listed = None, 0, 0, []
+
+
+@contextlib.contextmanager
+def _writing(folder):
+    """An error of the file system, in TensorFlow's words too, as one line."""
+    try:
+        with files.writing(folder):
+            yield
+    except tf.errors.OpError as error:
+        raise InputError(f"out={folder}: it cannot be written ({reason(error)})") from None
+
+
+def _to_json(record):
+    content = vars(record) | {"data": len(record.data)}
+    return json.dumps(list(content.values())) + "\n"
+
+
+@dataclasses.dataclass
+class _KeptShard:
+    """A complete shard: its path, size in bytes, and its `Record`s, with lengths for data."""
+
+    path: object
+    size: int
+    records: list
+
+    @property
+    def shard(self):
+        return Shard(self.path.name, self.size, sum(not record.problem for record in self.records))
+
+
+class Kept:
+    """What an earlier run has left in a folder.
+
+    Args:
+        folder: pathlib.Path, the folder in which the set is made. Whatever is in it that belongs to
+            no complete shard, or to a set of another identity, is deleted.
+        identity: dict of plain values, all that a record depends on beside its item.
+    """
+
+    def __init__(self, folder, identity):
+        self._folder = folder
+        self._places = {}  # name -> (path, position in the file, record)
+        with files.writing(folder):
+            path, text = folder / _IDENTITY_NAME, json.dumps(identity, sort_keys=True)
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                for entry in folder.iterdir():
+                    entry.unlink()
+                files.write_text(path, text)
+            _delete_incomplete(folder)
+        found = map(_kept_shard, sorted(folder.glob(f"*{_LIST}")))
+        self._shards = [shard for shard in found if shard]
+
+    def adopt(self, items, writer, skip_bad):
+        """Takes over as many first shards as consist of the first items.
+
+        Args:
+            items: iterable of `source.Item`.
+            writer: ShardWriter that has written nothing yet.
+            skip_bad: whether items that could not be used are taken over as such too.
+
+        Returns:
+            (list of `Record`s taken over, iterator over the items behind them).
+        """
+        items, adopted = iter(items), []
+        for shard in [shard for shard in self._shards if shard.path.name.startswith(_OWN)]:
+            ahead = list(itertools.islice(items, len(shard.records)))
+            same = len(ahead) == len(shard.records) and all(map(_is_of, shard.records, ahead))
+            if not same or (not skip_bad and any(record.problem for record in shard.records)):
+                items = itertools.chain(ahead, items)
+                break
+            writer.adopt(shard.shard)
+            adopted += shard.records
+            self._shards.remove(shard)
+        with files.writing(self._folder):
+            self._make_room()
+        for shard in self._shards:
+            position = 0
+            for record in shard.records:
+                if not record.problem:
+                    self._places[record.name] = (shard.path, position, record)
+                    position += record.data + RECORD_BYTES
+        return adopted, items
+
+    def _make_room(self):
+        """Renames the shards that were not adopted, whose names are wanted for new ones."""
+        taken = [shard.path.stem for shard in self._shards if shard.path.name.startswith(_OLD)]
+        number = 1 + max((int(stem.rpartition("-")[2]) for stem in taken), default=-1)
+        for shard in self._shards:
+            if shard.path.name.startswith(_OWN):
+                path = self._folder / f"{_OLD}-{number:05d}{_SHARD}"
+                shard.path.rename(path)
+                shard.path.with_suffix(_LIST).rename(path.with_suffix(_LIST))
+                shard.path, number = path, number + 1
+
+    def find(self, item):
+        """Where the record of a `source.Item` is, as `read` takes it; None if there is none."""
+        place = self._places.get(item.name)
+        return place if place and _is_of(place[2], item) else None
+
+    def read(self, place):
+        """The `Record` at a place."""
+        path, position, record = place
+        with open(path, "rb") as file:
+            file.seek(position + RECORD_BYTES - 4)  # 12 of these bytes lie before, 4 behind it
+            return dataclasses.replace(record, data=file.read(record.data))
+
+    def forget(self):
+        """Deletes all but the shards that were adopted or written since."""
+        for path in self._folder.iterdir():
+            if not (path.name.startswith(_OWN) and path.suffix == _SHARD):
+                path.unlink()
+
+
+def _kept_shard(path):
+    """The complete shard that the list at `path` describes; None if it is another one."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    listed = [Record(*json.loads(line)) for line in lines]
+    shard = path.with_suffix(_SHARD)
+    size = sum(record.data + RECORD_BYTES for record in listed if not record.problem)
+    return _KeptShard(shard, size, listed) if shard.stat().st_size == size else None
+
+
+def _is_of(record, item):
+    label = -1 if item.label is None else item.label
+    return (record.name, record.stamp, record.label) == (item.name, item.stamp, label)
+
+
+def _delete_incomplete(folder):
+    """Deletes what is no complete shard, and returns how many shards there are."""
+    complete = {path.stem for path in folder.glob(f"*{_LIST}")}
+    complete &= {path.stem for path in folder.glob(f"*{_SHARD}")}
+    for path in folder.iterdir():
+        if path.stem not in complete and path.name != _IDENTITY_NAME:
+            path.unlink()
+    return len(complete)
