@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import sys
 import zipfile
 
 import numpy as np
@@ -15,7 +16,7 @@ from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
-from ladagan_tf.files import atomic_path, cache_folder
+from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
 
@@ -142,7 +143,8 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
 
     What the network made of them is kept in `cache_dir`/references under a hash of everything it
     depends on: the images' content, size and number, and the network with its weights and resize.
-    Patches need no network and are always taken anew.
+    Patches need no network and are always taken anew. Where nothing can be kept, a warning says so,
+    and they are computed all the same.
 
     Args:
         images, extractor, needs: see `collect`.
@@ -159,8 +161,10 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
     path = (pathlib.Path(cache_dir) if cache_dir else cache_folder()) / "references" / f"{name}.npz"
     found = _load(path, key, needs)
     if found is None:
+        can_be_kept = _kept(check_writable, path, "cache_dir")
         found = collect(images, extractor, needs, **how)
-        _save(path, key, found)
+        if can_be_kept:
+            _kept(_save, path, key, found)
         return found, False
     if needs.patches:
         found.patches = collect(images, None, Needs(patches=True), **how).patches
@@ -177,14 +181,23 @@ def cache_key(images, extractor):
     }
 
 
+def _kept(keep, *arguments):
+    """Whether what only saves time could be kept; a warning says why not."""
+    try:
+        keep(*arguments)
+    except InputError as error:
+        print(f"warning: {error}; the reference is not kept", file=sys.stderr)
+        return False
+    return True
+
+
 def _save(path, key, found):
     arrays = {
         name: getattr(found, name)
         for name in ("count", "mean", "covariance", "class_counts", "features", "logits")
         if getattr(found, name) is not None
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    with writing(path, "cache_dir"), atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, key=key, **arrays)
 
 

@@ -5,6 +5,7 @@ import pathlib
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
+from ladagan_tf.files import check_writable
 from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.weights import dinov2_weights, inception_weights
 from ladagan_tf.weights.keras_file import network_sha256
@@ -131,6 +132,7 @@ def _classifier_of_set(path, at):
             raise InputError("features=classifier: there is no prepared set; give classifier:FILE")
         path = default_path(at.folder)
         if not path.exists():
+            check_writable(path, "features")
             print(f"{path}: training the classifier of this set, once")
             train_classifier(at.folder, path)
     return classifier(path)

@@ -11,6 +11,9 @@ from ladagan_tf.evaluation.features import CLASSIFIER, DINOV2, INCEPTION
 from ladagan_tf.evaluation.sliced import sliced_wasserstein
 
 SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
+NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
+# Images that a metric needs, where two are not enough.
+FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
 METRICS = ("fid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
 # What each kind of feature network can be asked for, and what it is asked for by default.
 DEFAULTS = {
@@ -81,6 +84,26 @@ def check_metrics(names, extractor, real_has_images=True):
     return names
 
 
+def check_counts(names, generated, real):
+    """Checks that there are enough images for every metric.
+
+    Args:
+        names: what `check_metrics` returned.
+        generated, real: ints; None where it is not known.
+
+    Raises:
+        InputError: naming the metric and how many it needs.
+    """
+    sets = (("generated", generated, FEWEST_GENERATED), ("real", real, FEWEST_REAL))
+    for name in names:
+        for what, count, fewest in sets:
+            needed = fewest.get(name, 2)
+            if count is not None and count < needed:
+                raise InputError(
+                    f"metrics={name}: it needs at least {needed} {what} images; there are {count}"
+                )
+
+
 def needs(names, real, engine="ours"):
     """What `collection.collect` has to keep for these metrics, of the real or generated images.
 
@@ -148,8 +171,8 @@ def _score(name, generated, real):
 
 
 def _prdc(name, generated, real):
-    precision, recall = metrics.precision_recall(real.features, generated.features, k=3)
-    density, coverage = metrics.density_coverage(real.features, generated.features, k=5)
+    precision, recall = metrics.precision_recall(real.features, generated.features, k=NEAR)
+    density, coverage = metrics.density_coverage(real.features, generated.features, k=DENSE)
     balls = "balls to the 3rd neighbour, borders included (Kynkaanniemi 2019, Eq. 1-2)"
     dense = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
     return [
