@@ -19,6 +19,21 @@ from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
+SAMPLE_SEED = 2020
+
+
+ALL = sys.maxsize
+
+
+def sampled_rows(count, most):
+    """Which of `count` images stand for all: every one, or `most` of them drawn by a fixed seed.
+
+    Returns:
+        int array, ascending.
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.RandomState(SAMPLE_SEED).choice(count, most, replace=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +41,13 @@ class Needs:
     """What to keep of each image beside the moments; a bank grows with the number of images.
 
     Attributes:
-        features: bool, features (N, D), for KID, precision/recall, density/coverage.
+        features: int, the most rows of features (N, D) to keep, drawn as `sampled_rows`: for KID,
+            precision/recall, density/coverage; `ALL` keeps every row.
         logits: bool, logits (N, C), for the Inception Score.
         patches: bool, patches for the sliced Wasserstein distance.
     """
 
-    features: bool = False
+    features: int = 0
     logits: bool = False
     patches: bool = False
 
@@ -44,8 +60,9 @@ class Collected:
         count: int; None if unknown (statistics from a file).
         mean, covariance: float64 (D,) and (D, D); None without a feature network.
         class_counts: int64 (C,), images by their most likely class; None without logits.
-        features, logits: float32 (N, D) and (N, C), if kept.
+        features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
+        nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
     """
 
     count: int | None = None
@@ -55,6 +72,7 @@ class Collected:
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     patches: PatchBank | None = None
+    nearest: np.ndarray | None = None
 
 
 def collect(
@@ -95,6 +113,8 @@ def collect(
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
     compute = extractor and replicated(extractor.features, strategy, jit)
     moments, features, logits, classes = None, [], [], 0
+    kept, seen = np.zeros(images.count, bool), 0
+    kept[sampled_rows(images.count, needs.features)] = True
     bar = tqdm.tqdm(
         total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
     )
@@ -112,9 +132,10 @@ def collect(
                     best = np.argmax(out["logits"], axis=1)
                     classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
                 if needs.features:
-                    features.append(out["features"])
+                    features.append(out["features"][kept[seen : seen + len(batch)]])
                 if needs.logits:
                     logits.append(out["logits"])
+            seen += len(batch)
             bar.update(len(batch))
     return Collected(
         count=images.count,
@@ -210,9 +231,10 @@ def _load(path, key, needs):
                 return None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    if any(getattr(needs, bank) and bank not in stored for bank in ("features", "logits")):
-        return None
-    return Collected(**{**stored, "count": int(stored["count"])})
+    found = Collected(**{**stored, "count": int(stored["count"])})
+    rows = 0 if found.features is None else len(found.features)
+    enough = rows >= min(needs.features, found.count)
+    return found if enough and not (needs.logits and found.logits is None) else None
 
 
 def given_moments(path):

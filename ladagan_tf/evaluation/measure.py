@@ -1,16 +1,18 @@
 """From collected images to named numbers, each with what it means beside it."""
 
 import dataclasses
+import time
 
 import numpy as np
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics, tfgan
-from ladagan_tf.evaluation.collection import Needs
+from ladagan_tf.evaluation.collection import ALL, Needs, sampled_rows
 from ladagan_tf.evaluation.features import CLASSIFIER, DINOV2, INCEPTION
 from ladagan_tf.evaluation.sliced import sliced_wasserstein
 
 SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
+REALS = 10_000  # at most, where every image is compared with every other: as ADM's evaluation
 NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
 # Images that a metric needs, where two are not enough.
 FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
@@ -42,6 +44,7 @@ class Measurement:
         spread: float or None, a standard deviation.
         spread_over: what the spread is over, e.g. "10 splits".
         details: dict of further plain values.
+        reals: int, how many of the real images it is of; None: all.
     """
 
     metric: str
@@ -51,6 +54,7 @@ class Measurement:
     spread: float | None = None
     spread_over: str = ""
     details: dict = dataclasses.field(default_factory=dict)
+    reals: int | None = None
 
 
 def check_metrics(names, extractor, real_has_images=True):
@@ -115,9 +119,10 @@ def needs(names, real, engine="ours"):
     Returns:
         Needs.
     """
-    banked = {"kid", "prdc"} | ({"fid", "fcd", "fd"} if engine == "tfgan" else set())
+    compared = {"kid", "prdc"} & set(names)
+    whole = {"fid", "fcd", "fd"} & set(names) if engine == "tfgan" else compared and not real
     return Needs(
-        features=bool(banked & set(names)),
+        features=ALL if whole else REALS if compared else 0,
         logits="is" in names and not real,
         patches="swd" in names,
     )
@@ -142,6 +147,36 @@ def measure(names, generated, real, engine="ours"):
     return computed
 
 
+def _compared(real):
+    """The real features that every generated image is compared with, and a `reals`."""
+    rows = sampled_rows(len(real.features), REALS)
+    return real.features[rows], len(rows) if len(rows) < real.count else None
+
+
+def estimate(names, generated, real, dimension):
+    """What comparing every image with every other will take on this machine.
+
+    Args:
+        names: what `check_metrics` returned.
+        generated, real: ints, numbers of images; `real` None where there are only moments.
+        dimension: int, features of an image.
+
+    Returns:
+        (seconds, bytes), floats: (0.0, 0.0) if no metric compares images.
+    """
+    reals = min(real or 0, REALS)
+    crossed, own = generated * reals, (generated**2 + reals**2) / 2
+    pairs = ("kid" in names) * (crossed + own) + ("prdc" in names) * (3 * crossed + own)
+    if not pairs:
+        return 0.0, 0.0
+    rows = np.random.default_rng(0).standard_normal((512, dimension))
+    start = time.perf_counter()
+    metrics.nearest_squared(rows, DENSE)
+    per_pair = (time.perf_counter() - start) / len(rows) ** 2
+    blocks = 3 * 8 * 2048 * (2048 + dimension)
+    return pairs * per_pair, 4.0 * dimension * (generated + reals) + blocks
+
+
 def _frechet(name, generated, real):
     value = metrics.frechet_distance(
         real.mean, real.covariance, generated.mean, generated.covariance
@@ -151,14 +186,17 @@ def _frechet(name, generated, real):
 
 def _kernel(name, generated, real):
     text = "squared MMD, k(x,y) = (x.y/D + 1)^3, unbiased (Binkowski 2018, Sec. 4)"
-    value = metrics.kernel_distance(real.features, generated.features)
-    found = [Measurement(name, value, True, f"{text}, full sets")]
-    if min(real.count, generated.count) >= SUBSET_SIZE:
+    features, reals = _compared(real)
+    value = metrics.kernel_distance(features, generated.features)
+    found = [Measurement(name, value, True, f"{text}, full sets", reals=reals)]
+    if min(len(features), generated.count) >= SUBSET_SIZE:
         mean, spread = metrics.kernel_distance_subsets(
-            real.features, generated.features, SUBSETS, SUBSET_SIZE
+            features, generated.features, SUBSETS, SUBSET_SIZE
         )
         over = f"{SUBSETS} subsets of {SUBSET_SIZE}"
-        found.append(Measurement(f"{name}_subsets", mean, True, f"{text}, {over}", spread, over))
+        found.append(
+            Measurement(f"{name}_subsets", mean, True, f"{text}, {over}", spread, over, reals=reals)
+        )
     return found
 
 
@@ -171,19 +209,24 @@ def _score(name, generated, real):
 
 
 def _prdc(name, generated, real):
-    precision, recall = metrics.precision_recall(real.features, generated.features, k=NEAR)
-    density, coverage = metrics.density_coverage(real.features, generated.features, k=DENSE)
+    features, reals = _compared(real)
+    if real.nearest is None:  # once, whatever is measured against them
+        real.nearest = metrics.nearest_squared(features, DENSE)
+    near, dense = (real.nearest[:, k - 1] for k in (NEAR, DENSE))
+    precision, recall = metrics.precision_recall(features, generated.features, NEAR, radii=near)
+    density, coverage = metrics.density_coverage(features, generated.features, DENSE, radii=dense)
     balls = "balls to the 3rd neighbour, borders included (Kynkaanniemi 2019, Eq. 1-2)"
-    dense = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
-    return [
+    robust = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
+    found = [
         Measurement("precision", precision, False, balls),
         Measurement("recall", recall, False, balls),
         Measurement(
             "f_score", _f_score(precision, recall), False, f"harmonic mean of both; {balls}"
         ),
-        Measurement("density", density, False, dense),
-        Measurement("coverage", coverage, False, dense),
+        Measurement("density", density, False, robust),
+        Measurement("coverage", coverage, False, robust),
     ]
+    return [dataclasses.replace(m, reals=reals) for m in found]
 
 
 def _f_score(precision, recall):
@@ -211,13 +254,16 @@ def _sliced(name, generated, real):
 
 
 def _tfgan(name, generated, real):
+    reals = None
     if name == "is":
         value, text = tfgan.inception_score(generated.logits), "classifier score, one split"
     elif name == "kid":
-        value, text = tfgan.kernel_distance(real.features, generated.features), "kernel distance"
+        features, reals = _compared(real)
+        value, text = tfgan.kernel_distance(features, generated.features), "kernel distance"
     else:
         value, text = tfgan.frechet_distance(real.features, generated.features), "Frechet distance"
-    return [Measurement(name, value, name != "is", f"tensorflow-gan, {text} of activations")]
+    text = f"tensorflow-gan, {text} of activations"
+    return [Measurement(name, value, name != "is", text, reals=reals)]
 
 
 _OURS = {

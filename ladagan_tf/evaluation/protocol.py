@@ -11,12 +11,14 @@ from matplotlib.figure import Figure
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure, tfgan
-from ladagan_tf.evaluation.collection import collect, reference
+from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, collect, reference
 from ladagan_tf.evaluation.images import Images
 from ladagan_tf.files import atomic_path, writing
 from ladagan_tf.runs.environment import environment
 
 PUBLISHABLE_IMAGES = 50_000
+LONG_S = 120  # work that is announced before it begins
+_SAMPLED = f"; {{}} real images drawn with seed {SAMPLE_SEED}"
 
 
 def evaluate(
@@ -60,6 +62,8 @@ def evaluate(
             other; see `measure.check_counts` and `by_class.check`.
     """
     _check_sets(generated, real, extractor, names, engine)
+    if progress and extractor:
+        _announce(names, generated, real, extractor.dimension)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
     if by_class:
         classes_apart.check(generated[0], real, extractor)
@@ -96,17 +100,16 @@ def evaluate(
         "engine": engine,
         "environment": environment(),
     }
-    counts = generated[0].count, real.count
     kind = extractor and extractor.name
     return [
         {
-            "name": measure.metric_name(m.metric, kind, *counts),
+            "name": measure.metric_name(m.metric, kind, generated[0].count, m.reals or real.count),
             "metric": m.metric,
             "value": m.value,
             "spread": m.spread,
             "spread_over": m.spread_over,
             "lower_is_better": m.lower_is_better,
-            "definition": m.definition,
+            "definition": m.definition + (_SAMPLED.format(m.reals) if m.reals else ""),
             "details": m.details,
             "protocol": protocol,
         }
@@ -142,6 +145,18 @@ def _check_sets(generated, real, extractor, names, engine):
         measure.check_counts(names, images.count, None if moments else real.count)
 
 
+def _announce(names, generated, real, dimension):
+    real = real.count if isinstance(real, Images) else None
+    seconds, size = measure.estimate(names, generated[0].count, real, dimension)
+    seconds *= len(generated)
+    if seconds > LONG_S:
+        print(
+            f"comparing all images with each other will take about {seconds / 60:.0f} minutes and "
+            f"{size / 1e9:.1f} GB, after they were read",
+            flush=True,
+        )
+
+
 @contextlib.contextmanager
 def _lost_alone(name, on_failure):
     try:
@@ -154,7 +169,7 @@ def _lost_alone(name, on_failure):
 
 def _needs(names, real, engine, by_class):
     wanted = measure.needs(names, real=real, engine=engine)
-    return dataclasses.replace(wanted, features=wanted.features or by_class)
+    return dataclasses.replace(wanted, features=ALL) if by_class else wanted
 
 
 def table(records):

@@ -8,9 +8,17 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import images
-from ladagan_tf.evaluation.collection import Needs, cache_key, collect, given_moments, reference
+from ladagan_tf.evaluation.collection import (
+    ALL,
+    Needs,
+    cache_key,
+    collect,
+    given_moments,
+    reference,
+    sampled_rows,
+)
 
-BANKS = Needs(features=True, logits=True)
+BANKS = Needs(features=ALL, logits=True)
 
 
 def test_every_image_counts_whatever_the_batch_size(two_tone, means):
@@ -79,6 +87,26 @@ def test_a_cached_reference_without_the_bank_or_damaged_is_computed_anew(two_ton
     (file,) = (tmp_path / "references").iterdir()
     file.write_bytes(file.read_bytes()[:-300])
     assert not reference(real, means, Needs(), cache_dir=tmp_path)[1]
+
+
+def test_a_part_of_the_features_is_kept_and_is_the_same_part_of_a_whole(two_tone, means, tmp_path):
+    real, few = images.prepared(two_tone), Needs(features=50)
+    part, _ = reference(real, means, few, cache_dir=tmp_path)
+    assert reference(real, means, few, cache_dir=tmp_path)[1]
+    whole, cached = reference(real, means, BANKS, cache_dir=tmp_path)
+    assert not cached, "a part is not taken for the whole"
+    np.testing.assert_array_equal(part.features, whole.features[sampled_rows(121, 50)])
+    assert reference(real, means, few, cache_dir=tmp_path)[1], "the whole has every part"
+    for name in ("count", "mean", "covariance"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name))
+
+
+def test_a_drawn_part_is_fixed_and_all_of_what_is_no_more():
+    rows = sampled_rows(1000, 100)
+    assert len(set(rows)) == 100 and (np.diff(rows) > 0).all() and rows[-1] > 900
+    np.testing.assert_array_equal(rows, sampled_rows(1000, 100))
+    for most in (1000, 1001, ALL):
+        np.testing.assert_array_equal(sampled_rows(1000, most), np.arange(1000))
 
 
 def test_a_stale_file_under_the_right_name_is_not_believed(two_tone, means, tmp_path):

@@ -51,6 +51,26 @@ def test_the_table_shows_numbers_and_protocol(records):
         assert shown in text
 
 
+def test_long_work_is_announced_and_a_part_of_the_reals_named(
+    noise, two_tone, means, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(protocol, "LONG_S", 0)
+    monkeypatch.setattr(measure, "REALS", 60)
+    found = protocol.evaluate(
+        [images.generated(noise, 10)],
+        images.prepared(two_tone),
+        means,
+        ("fcd", "prdc"),
+        cache_dir=tmp_path,
+    )
+    assert [r["name"] for r in found][:2] == [
+        "fcd_classifier_10_vs_121",
+        "precision_classifier_10_vs_60",
+    ]
+    assert found[1]["definition"].endswith("60 real images drawn with seed 2020")
+    assert "will take about 0 minutes and 0." in capsys.readouterr().out
+
+
 def test_a_quick_look_is_called_one(records):
     inception = {"network": "Inception-2015-12-05, pool_3"}
     record = {**records[0], "protocol": {**records[0]["protocol"], "features": inception}}
