@@ -20,6 +20,16 @@ from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
 SAMPLE_SEED = 2020
+_CACHED = (
+    "count",
+    "mean",
+    "covariance",
+    "spatial_mean",
+    "spatial_covariance",
+    "class_counts",
+    "features",
+    "logits",
+)
 
 
 ALL = sys.maxsize
@@ -45,11 +55,13 @@ class Needs:
             precision/recall, density/coverage; `ALL` keeps every row.
         logits: bool, logits (N, C), for the Inception Score.
         patches: bool, patches for the sliced Wasserstein distance.
+        spatial: bool, moments of spatial features, for sFID.
     """
 
     features: int = 0
     logits: bool = False
     patches: bool = False
+    spatial: bool = False
 
 
 @dataclasses.dataclass
@@ -59,6 +71,7 @@ class Collected:
     Attributes:
         count: int; None if unknown (statistics from a file).
         mean, covariance: float64 (D,) and (D, D); None without a feature network.
+        spatial_mean, spatial_covariance: the same of spatial features; None unless asked for.
         class_counts: int64 (C,), images by their most likely class; None without logits.
         features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
@@ -68,6 +81,8 @@ class Collected:
     count: int | None = None
     mean: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    spatial_mean: np.ndarray | None = None
+    spatial_covariance: np.ndarray | None = None
     class_counts: np.ndarray | None = None
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
@@ -112,7 +127,8 @@ def collect(
         )
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
     compute = extractor and replicated(extractor.features, strategy, jit)
-    moments, features, logits, classes = None, [], [], 0
+    moments = spatial = None
+    features, logits, classes = [], [], 0
     kept, seen = np.zeros(images.count, bool), 0
     kept[sampled_rows(images.count, needs.features)] = True
     bar = tqdm.tqdm(
@@ -128,6 +144,9 @@ def collect(
                 out = compute(batch)
                 moments = moments or Moments(extractor.dimension)
                 moments.add(out["features"])
+                if needs.spatial:
+                    spatial = spatial or Moments(out["spatial"].shape[1])
+                    spatial.add(out["spatial"])
                 if "logits" in out:
                     best = np.argmax(out["logits"], axis=1)
                     classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
@@ -141,6 +160,8 @@ def collect(
         count=images.count,
         mean=moments and moments.mean,
         covariance=moments and moments.covariance(),
+        spatial_mean=spatial and spatial.mean,
+        spatial_covariance=spatial and spatial.covariance(),
         class_counts=classes if np.ndim(classes) else None,
         features=np.concatenate(features) if features else None,
         logits=np.concatenate(logits) if logits else None,
@@ -213,11 +234,7 @@ def _kept(keep, *arguments):
 
 
 def _save(path, key, found):
-    arrays = {
-        name: getattr(found, name)
-        for name in ("count", "mean", "covariance", "class_counts", "features", "logits")
-        if getattr(found, name) is not None
-    }
+    arrays = {name: getattr(found, name) for name in _CACHED if getattr(found, name) is not None}
     with writing(path, "cache_dir"), atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, key=key, **arrays)
 
@@ -233,12 +250,18 @@ def _load(path, key, needs):
         return None
     found = Collected(**{**stored, "count": int(stored["count"])})
     rows = 0 if found.features is None else len(found.features)
-    enough = rows >= min(needs.features, found.count)
-    return found if enough and not (needs.logits and found.logits is None) else None
+    lacks = (
+        rows < min(needs.features, found.count)
+        or (needs.logits and found.logits is None)
+        or (needs.spatial and found.spatial_mean is None)
+    )
+    return None if lacks else found
 
 
 def given_moments(path):
     """Mean and covariance of a reference that others computed: an npz with `mu` and `sigma`.
+
+    With `mu_s` and `sigma_s` too it has those of the spatial features.
 
     Such are the `VIRTUAL_*.npz` of ADM's evaluation and the statistics of pytorch-fid. Which
     network they belong to is not written in them: the user must know.
@@ -258,6 +281,8 @@ def given_moments(path):
             if not {"mu", "sigma"} <= set(arrays.files):
                 return None, None
             mean, covariance = (np.float64(arrays[name]) for name in ("mu", "sigma"))
+            has_spatial = {"mu_s", "sigma_s"} <= set(arrays.files)
+            spatial = [np.float64(arrays[n]) if has_spatial else None for n in ("mu_s", "sigma_s")]
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"dataset={path}: not a readable npz ({reason(error)})") from None
     if mean.ndim != 1 or covariance.shape != 2 * mean.shape:
@@ -265,9 +290,11 @@ def given_moments(path):
             f"dataset={path}: mu {mean.shape} and sigma {covariance.shape} do not fit; they must "
             "be (D,) and (D, D)"
         )
+    if has_spatial and (spatial[0].ndim != 1 or spatial[1].shape != 2 * spatial[0].shape):
+        spatial = [None, None]
     about = {
         "statistics": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "count": "not stored in the file",
     }
-    return Collected(mean=mean, covariance=covariance), about
+    return Collected(None, mean, covariance, *spatial), about

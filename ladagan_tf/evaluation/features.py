@@ -21,7 +21,8 @@ class Extractor:
     Attributes:
         name: "inception", "classifier" or "dinov2".
         features: function from uint8 images (B, S, S, 3), a tensor, to a dict of float32
-            "features" (B, D) and, where the network has classes, "logits" (B, C).
+            "features" (B, D) and, where the network has classes, "logits" (B, C); "spatial" (B, E)
+            where sFID is defined.
         dimension: int, D.
         resolution: int, the only S it takes; None for any.
         about: dict of plain values: network, hash of its weights, resize.
@@ -44,8 +45,8 @@ def inception(path=None, cache_dir=None):
         cache_dir: folder of downloaded weights; None is the user's cache folder.
 
     Returns:
-        Extractor: 2,048 features of pool_3, 1,008 logits without bias (as the Inception Score
-        takes them).
+        Extractor: 2,048 features of pool_3, 2,023 spatial ones, 1,008 logits without bias (as the
+        Inception Score takes them).
 
     Raises:
         InputError: if there are no weights, or they are others than their hash says.
@@ -54,7 +55,11 @@ def inception(path=None, cache_dir=None):
 
     def features(images):
         outputs = network(images)
-        return {"features": outputs["2048"], "logits": outputs["logits_unbiased"]}
+        return {
+            "features": outputs["2048"],
+            "spatial": outputs["spatial"],
+            "logits": outputs["logits_unbiased"],
+        }
 
     about = {
         "network": "Inception-2015-12-05, pool_3",

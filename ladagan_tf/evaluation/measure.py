@@ -16,16 +16,16 @@ REALS = 10_000  # at most, where every image is compared with every other: as AD
 NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
 # Images that a metric needs, where two are not enough.
 FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
-METRICS = ("fid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
+METRICS = ("fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
 # What each kind of feature network can be asked for, and what it is asked for by default.
 DEFAULTS = {
-    INCEPTION: ("fid", "kid", "is", "prdc"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc"),
     CLASSIFIER: ("fcd", "is", "prdc", "modes", "swd"),
     DINOV2: ("fd", "kid", "prdc"),
     None: ("swd",),
 }
 ALLOWED = {
-    INCEPTION: ("fid", "kid", "is", "prdc", "swd"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "swd"),
     CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd"),
     DINOV2: ("fd", "kid", "prdc", "swd"),
     None: ("swd",),
@@ -81,9 +81,10 @@ def check_metrics(names, extractor, real_has_images=True):
                 f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's, "
                 "fd DINOv2's)"
             )
-        if not real_has_images and name not in ("fid", "fcd", "fd", "is"):
+        if not real_has_images and name not in ("fid", "sfid", "fcd", "fd", "is"):
             raise InputError(
-                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is"
+                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is, "
+                "with mu_s and sigma_s sfid"
             )
     return names
 
@@ -125,6 +126,7 @@ def needs(names, real, engine="ours"):
         features=ALL if whole else REALS if compared else 0,
         logits="is" in names and not real,
         patches="swd" in names,
+        spatial="sfid" in names,
     )
 
 
@@ -182,6 +184,17 @@ def _frechet(name, generated, real):
         real.mean, real.covariance, generated.mean, generated.covariance
     )
     return [Measurement(name, value, True, "Frechet distance of Gaussians (Heusel 2017, Eq. 6)")]
+
+
+def _spatial_frechet(name, generated, real):
+    value = metrics.frechet_distance(
+        real.spatial_mean,
+        real.spatial_covariance,
+        generated.spatial_mean,
+        generated.spatial_covariance,
+    )
+    text = "Frechet distance of 7 x 17 x 17 spatial features, mixed_6/conv (Nash 2021; as ADM)"
+    return [Measurement(name, value, True, text)]
 
 
 def _kernel(name, generated, real):
@@ -268,6 +281,7 @@ def _tfgan(name, generated, real):
 
 _OURS = {
     "fid": _frechet,
+    "sfid": _spatial_frechet,
     "fcd": _frechet,
     "fd": _frechet,
     "kid": _kernel,

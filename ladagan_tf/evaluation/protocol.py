@@ -137,6 +137,10 @@ def _check_sets(generated, real, extractor, names, engine):
             f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "
             f"features={extractor.name} gives {extractor.dimension}"
         )
+    if "sfid" in names and moments and moments.spatial_mean is None:
+        raise InputError(
+            f"metrics=sfid: dataset={about.get('statistics')} has no mu_s and sigma_s that fit"
+        )
     if engine == "tfgan":
         if moments:
             raise InputError("engine=tfgan needs the reference's images, not mu and sigma")

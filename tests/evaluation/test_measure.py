@@ -109,7 +109,7 @@ def test_both_engines_agree(sets):
 @pytest.mark.parametrize(
     "names, extractor, message",
     [
-        (["ppl"], "inception", "metrics=ppl: give fid, fcd"),
+        (["ppl"], "inception", "metrics=ppl: give fid, sfid, fcd"),
         (["fid"], "classifier", "fid is not defined with features=classifier"),
         (["fcd"], "inception", "fcd is not defined with features=inception"),
         (["kid"], None, "kid is not defined with features=none"),

@@ -160,6 +160,8 @@ def test_a_network_of_another_size_and_a_missing_engine_are_refused_at_the_start
     with pytest.raises(InputError, match="no such package"):
         protocol.evaluate(*sets, means, ["fcd"], engine="tfgan")
     given = Collected(mean=np.zeros(3), covariance=np.eye(3)), {"statistics": "r.npz"}
+    with pytest.raises(InputError, match=r"metrics=sfid: dataset=r\.npz has no mu_s and sigma_s"):
+        protocol.evaluate(sets[0], given, means, ["sfid"])
     with pytest.raises(InputError, match="engine=tfgan needs the reference's images"):
         protocol.evaluate(sets[0], given, means, ["fcd"], engine="tfgan")
 
