@@ -204,7 +204,7 @@ def _is_of(line, about):
     protocol = line.get("protocol")
     measured = protocol.get("generated") if isinstance(protocol, dict) else None
     return isinstance(measured, dict) and all(
-        name in measured and measured[name] == about.get(name) for name in ("checkpoint", "ema")
+        measured.get(name) == about.get(name) for name in ("checkpoint", "ema", "vae_sha256")
     )
 
 

@@ -51,6 +51,25 @@ def test_the_table_shows_numbers_and_protocol(records):
         assert shown in text
 
 
+def test_a_gats_protocol_tells_how_its_authors_sample_otherwise(noise, two_tone, means, tmp_path):
+    published = {"psi": 0.7, "guidance": 1.0, "vae": "sd-vae-ft-ema.safetensors"}
+    texts = []
+    for about in (published, {**published, "psi": 1.0, "vae": "vae.keras"}):
+        gat = dataclasses.replace(noise, num_classes=2, about=about)
+        found = protocol.evaluate(
+            [images.generated(gat, 10, labels="random")],
+            images.prepared(two_tone),
+            means,
+            ("fcd",),
+            cache_dir=tmp_path,
+            progress=False,
+        )
+        texts.append(found[0]["protocol"]["unlike_gats_authors"])
+        assert texts[-1] in protocol.table(found)
+    assert texts[0] == "count 10 instead of 50000, uint8 rounded instead of cut off"
+    assert "psi 1.0 instead of 0.7, vae vae.keras instead of sd-vae-ft-ema" in texts[1]
+
+
 def test_long_work_is_announced_and_a_part_of_the_reals_named(
     noise, two_tone, means, tmp_path, monkeypatch, capsys
 ):
