@@ -277,5 +277,5 @@ def test_an_autoencoder_without_a_published_hash_is_taken_as_it_is(tmp_path):
     for name in ("sd-ema", "sd-mse"):
         (tmp_path / vae_weights.PUBLISHED[name].name).write_bytes(b"weights")
     assert vae_weights.find("sd-ema", tmp_path).read_bytes() == b"weights"
-    with pytest.raises(InputError, match="its SHA-256 is .* not the published"):
+    with pytest.raises(InputError, match=r"its SHA-256 is .* not the published"):
         vae_weights.find("sd-mse", tmp_path)
