@@ -309,6 +309,22 @@ def test_a_client_that_sends_bytes_now_and_then_has_no_more_time(small, monkeypa
         connection.close()
 
 
+def test_a_client_that_does_not_take_its_answer_is_dropped(small, monkeypatch):
+    monkeypatch.setattr(service, "TAKE_S", 0.5)
+    with serving(small, timeout_s=0.1) as address, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((address.split(":")[0], int(address.split(":")[1])))
+        path = b"/static-offline-docs/swagger-ui-bundle.js"
+        many = 16  # more than the system keeps for a client
+        client.sendall(many * (b"GET " + path + b" HTTP/1.1\r\nhost: here\r\n\r\n"))
+        time.sleep(1.5)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(2**20):
+                received += len(part)
+        assert 0 < received < many * len(get(address, path.decode())[2])
+
+
 def test_as_many_connections_are_taken_as_there_are_descriptors(monkeypatch):
     limits = listening.resource.RLIM_INFINITY, listening.resource.RLIM_INFINITY
     for most, expected in ((limits[0], 1000), (100_000, 1000), (10, 1)):
