@@ -25,7 +25,7 @@ GAT_PUBLISHED = {
     "guidance": 1.0,
     "vae": "sd-vae-ft-ema.safetensors",
 }
-LONG_S = 120  # work that is announced before it begins
+LONG_S, LARGE = 120, 4e9  # seconds and bytes of work that is announced before it begins
 _SAMPLED = f"; {{}} real images drawn with seed {SAMPLE_SEED}"
 
 
@@ -70,12 +70,12 @@ def evaluate(
             other; see `measure.check_counts` and `by_class.check`.
     """
     _check_sets(generated, real, extractor, names, engine)
-    if progress and extractor:
-        _announce(names, generated, real, extractor.dimension)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
     if by_class:
         classes_apart.check(generated[0], real, extractor)
         real_classes, real_labels = real.classes, real.labels()
+    if progress and extractor:
+        _announce(names, generated, real, extractor.dimension, by_class)
     if isinstance(real, Images):
         about_real, wanted = real.about, _needs(names, True, engine, by_class)
         bar = "real images" if progress else None
@@ -159,11 +159,13 @@ def _check_sets(generated, real, extractor, names, engine):
         measure.check_counts(names, images.count, None if moments else real.count)
 
 
-def _announce(names, generated, real, dimension):
+def _announce(names, generated, real, dimension, by_class):
     real = real.count if isinstance(real, Images) else None
     seconds, size = measure.estimate(names, generated[0].count, real, dimension)
     seconds *= len(generated)
-    if seconds > LONG_S:
+    if by_class:
+        size = max(size, 4.0 * dimension * (generated[0].count + real))
+    if seconds > LONG_S or size > LARGE:
         print(
             f"comparing all images with each other will take about {seconds / 60:.0f} minutes and "
             f"{size / 1e9:.1f} GB, after they were read",

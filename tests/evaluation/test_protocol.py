@@ -88,6 +88,10 @@ def test_long_work_is_announced_and_a_part_of_the_reals_named(
     ]
     assert found[1]["definition"].endswith("60 real images drawn with seed 2020")
     assert "will take about 0 minutes and 0." in capsys.readouterr().out
+    monkeypatch.setattr(protocol, "LONG_S", 120)
+    for by_class, said in ((False, ""), (True, "will take about 0 minutes and 10.9 GB")):
+        protocol._announce(["fid"], [unread(50_000)], unread(1_281_167), 2048, by_class)
+        assert said in (out := capsys.readouterr().out) and bool(out) == by_class
 
 
 def test_a_quick_look_is_called_one(records):

@@ -16,12 +16,14 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from in_process import command, error_line
 from PIL import Image
 
 from benchmarks import serving as load
-from ladagan_tf import pictures, serve
+from ladagan_tf import demo, pictures, serve
 from ladagan_tf.exporting import endpoints
+from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
 from ladagan_tf.sampling import opening, seeds
 from ladagan_tf.sampling.sampler import Sampler, of_network
@@ -348,6 +350,12 @@ def test_nothing_is_computed_for_clients_that_hung_up(slow):
         after = counters(address)
     assert after["ladagan_batches_total"] - before.get("ladagan_batches_total", 0) == 2
     assert after['ladagan_requests_total{path="/v1/generate",status="499"}'] == 12
+
+
+def test_only_this_machine_is_answered_unless_another_host_is_asked_for():
+    for module, verb in ((serve, serve_flags), (demo, demo_flags)):
+        with command(module, verb.define):
+            assert flags.FLAGS["host"].default == "127.0.0.1"
 
 
 def test_200_clients_at_once_get_their_images(small):
