@@ -141,11 +141,17 @@ def measure(names, generated, real, engine="ours"):
 
     Returns:
         List of Measurement; prdc gives five, kid two where both sets have 1,000 images.
+
+    Raises:
+        InputError: for a number that is not finite, which no file of JSON can hold.
     """
     computed = []
     for name in names:
         compute = _tfgan if engine == "tfgan" and name in _TFGAN else _OURS[name]
         computed += compute(name, generated, real)
+    for m in computed:
+        if not np.isfinite(m.value):
+            raise InputError(f"{m.metric} is {m.value}, not a finite number")
     return computed
 
 

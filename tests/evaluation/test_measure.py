@@ -88,6 +88,12 @@ def test_the_radii_of_the_reals_are_computed_once(sets, monkeypatch):
     assert sum(computed) == 1
 
 
+def test_a_number_that_is_not_finite_is_none(sets, monkeypatch):
+    monkeypatch.setattr(metrics, "frechet_distance", lambda *_: float("nan"))
+    with pytest.raises(InputError, match="fid is nan, not a finite number"):
+        measure.measure(["kid", "fid"], *sets)
+
+
 def test_an_estimate_grows_with_the_pairs_and_is_none_without_any():
     assert measure.estimate(["fid", "is"], 50_000, 1_281_167, 2048) == (0.0, 0.0)
     seconds, size = measure.estimate(["prdc"], 50_000, 1_281_167, 64)
