@@ -80,7 +80,9 @@ def evaluate(strategy):
             jit=jit,
             cache_dir=FLAGS.cache_dir,
             archive=archive,
-            on_failure=lambda name, error: failures.append(f"metrics={name}: {reason(error)}"),
+            on_failure=lambda name, error: failures.append(
+                f"metrics={name}: {type(error).__name__}: {reason(error)[:150]}"
+            ),
         )
         # At once: whatever fails from here on, the numbers have been seen.
         if found:
