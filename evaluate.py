@@ -22,8 +22,9 @@ from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import speed
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.evaluation import collection, features, images, measure, protocol
+from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import directory
@@ -50,6 +51,7 @@ def evaluate(strategy):
     names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
     if len(names_of) != 1:
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
+    check_writable(output())
     generator = open_generator()
     given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
     real = open_reference((generator or given).resolution)
@@ -66,6 +68,7 @@ def evaluate(strategy):
     )
     jit = devices.use_jit(FLAGS.jit)
     sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
+    failures = []
     with saved_samples(sets[0]) as archive:
         found = protocol.evaluate(
             sets,
@@ -79,9 +82,17 @@ def evaluate(strategy):
             jit=jit,
             cache_dir=FLAGS.cache_dir,
             archive=archive,
+            on_failure=lambda name, error: failures.append(
+                f"metrics={name}: {type(error).__name__}: {reason(error)[:150]}"
+            ),
         )
-    written = protocol.write(found, output(), extractor.classes if extractor else ())
-    print(f"{protocol.table(found)}\n\nwritten: {', '.join(map(str, written))}")
+        # At once: whatever fails from here on, the numbers have been seen.
+        if found:
+            print(protocol.table(found), flush=True)
+            written = protocol.write(found, output(), extractor.classes if extractor else ())
+            print(f"\nwritten: {', '.join(map(str, written))}")
+    if failures:
+        raise InputError("; ".join(dict.fromkeys(failures)))
 
 
 def report_cost():
@@ -170,10 +181,12 @@ def generated_sets(generator, real, extractor, strategy, jit):
     ]
 
 
+@contextlib.contextmanager
 def saved_samples(subject):
-    """Context that gives the function which saves generated batches, or None."""
+    """Yields the function which saves generated batches, or None; its failure comes at the end."""
     if not FLAGS.save_samples:
-        return contextlib.nullcontext()
+        yield None
+        return
     if FLAGS.images:
         raise InputError("--save_samples saves generated images; with --images there are none")
     path = pathlib.Path(FLAGS.save_samples)
@@ -181,7 +194,23 @@ def saved_samples(subject):
         path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
     if path.suffix != ".npz":
         raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
-    return image_files.sample_archive(path, subject.count, subject.resolution)
+    check_writable(path, "save_samples", subject.count * subject.resolution**2 * 3)
+    failures = []
+    with (
+        writing(path, "save_samples"),
+        image_files.sample_archive(path, subject.count, subject.resolution) as add,
+    ):
+
+        def save(batch):
+            try:
+                if not failures:
+                    add(batch)
+            except OSError as error:
+                failures.append(error)  # the measurement goes on
+
+        yield save
+        if failures:
+            raise failures[0]
 
 
 def locked_samples():

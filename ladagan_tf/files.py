@@ -105,6 +105,30 @@ def vacant(path, flag="out"):
     return path
 
 
+def check_writable(path, flag="out", size=0):
+    """Raises InputError unless a file could be written now; its folder is made.
+
+    For results of long work: what cannot be written is told before it, not after.
+
+    Args:
+        path: a file, which may exist.
+        flag: str, the flag named in messages.
+        size: int, bytes that it will take.
+    """
+    path = pathlib.Path(path)
+    with writing(path, flag):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            open(path, "ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        free = shutil.disk_usage(path.parent).free
+    if free < size:
+        raise InputError(
+            f"{flag}={path}: it takes {size / 1e9:.3g} GB, and only {free / 1e9:.3g} GB are free"
+        )
+
+
 @contextlib.contextmanager
 def writing(path, flag="out"):
     """An error of the file system, other than an `InputError` on the way, as one line."""

@@ -10,6 +10,7 @@ from rule_weights import rule_weights
 
 import evaluate
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.features.inception import Inception
@@ -50,7 +51,18 @@ def results(place, tiny_gat, tiny_gat_run):
     out = f"--out={place / 'out' / 'metrics.jsonl'}"
     few = ["--num_samples=20", "--batch_size=8"]
     keras_file = f"--model={place / 'generator.keras'}"
+    (place / "full.jsonl").symlink_to("/dev/full")
     commands = {
+        "full": [keras_file, shapes, "--features=none", f"--out={place / 'full.jsonl'}", *few],
+        "nowhere": [keras_file, shapes, "--out=/dev/null/metrics.jsonl", *few],
+        "too_much": [
+            keras_file,
+            shapes,
+            "--features=none",
+            f"--save_samples={place / 'x.npz'}",
+            "--num_samples=1000000000000",
+            out,
+        ],
         "run": [run, classifier, "--save_samples=npz", cache, *few],
         "again": [run, classifier, "--checkpoint=latest", "--metrics=fcd", cache, *few],
         "inception": [
@@ -86,7 +98,13 @@ def results(place, tiny_gat, tiny_gat_run):
     }
     # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
     with zero_weights(), command(evaluate, evaluate_flags.define) as call:
-        return {name: outcome(call, arguments) for name, arguments in commands.items()}
+        found = {name: outcome(call, arguments) for name, arguments in commands.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
+            arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache]
+            arguments.append(f"--out={place / 'lost.jsonl'}")
+            found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
+        return found
 
 
 def lines(path):
@@ -163,9 +181,25 @@ def test_cost_stands_beside_the_papers_numbers(results):
     assert status == 0 and "images/s" in out and "peak memory" in out
 
 
+def test_the_table_is_printed_whatever_fails_afterwards(results):
+    for name, shown, message in (
+        ("full", "swd_20_vs_120 ", "full.jsonl: it cannot be written (No space left on device)"),
+        (
+            "lost",
+            "fcd_classifier_120_vs_120 ",
+            "metrics=modes: ZeroDivisionError: ",
+        ),
+    ):
+        status, out, error = results[name]
+        assert status == 2 and shown in out
+        assert error.splitlines()[-1].startswith("error: ") and message in error.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
+        ("nowhere", "out=/dev/null/metrics.jsonl: it cannot be written ("),
+        ("too_much", "it takes 3.07e+06 GB, and only"),
         ("gat_vae", "it generates latents; give --vae"),
         ("gat_psi", "psi=2: give 0 (each class's mean) to 1"),
         ("psi", "psi=0.5: this model has no mean style"),
@@ -173,8 +207,8 @@ def test_cost_stands_beside_the_papers_numbers(results):
         ("nothing", "give one of --run_dir, --model and --images"),
         ("no_reference", "--dataset is required"),
         ("labels", "labels=random: "),
-        ("few", "1 images: statistics need at least 2"),
-        ("k", "k=3"),
+        ("few", "metrics=fcd: it needs at least 2 generated images; there are 1"),
+        ("k", "metrics=prdc: it needs at least 4 generated images; there are 3"),
         ("no_weights", "--inception_weights=none.pth: no such file"),
         ("other", "fid is not defined with features=classifier"),
         ("checkpoint", "checkpoint=7: give best, latest or"),

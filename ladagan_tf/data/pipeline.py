@@ -48,7 +48,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         if resolution is None:
             raise InputError(f"resolution is required with dataset={name}: the side in pixels")
-        folder = pathlib.Path(cache_dir) / f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
+        folder = prepared_folder(name, resolution, cache_dir)
         return prepare(name, folder, resolution=resolution, data_dir=data_dir).folder
     name = os.path.expanduser(name)
     if not pathlib.Path(name).is_dir():
@@ -63,6 +63,21 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
             f"resolution={resolution} is asked for; prepare it again or change one of them"
         )
     return info.folder
+
+
+def prepared_folder(name, resolution, cache_dir="data"):
+    """Where the set that `--dataset=` names lies, once `open_dataset` has prepared it.
+
+    Args:
+        name, resolution, cache_dir: see `open_dataset`.
+
+    Returns:
+        pathlib.Path.
+    """
+    if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
+        name = f"{re.sub(r'[^A-Za-z0-9._]+', '-', name)}-{resolution}"
+        return pathlib.Path(cache_dir) / name
+    return pathlib.Path(name)
 
 
 def make_dataset(

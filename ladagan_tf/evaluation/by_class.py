@@ -15,7 +15,7 @@ FEWEST = 50  # images of a class in either set; of fewer the covariance says too
 
 
 def check(generated, real, extractor):
-    """Raises InputError unless both sets have the same classes, and there are features.
+    """Raises InputError unless some class has enough images in both sets, and there are features.
 
     Args:
         generated: images.Images.
@@ -33,6 +33,9 @@ def check(generated, real, extractor):
             f"by_class: the real images have {len(real.classes)} classes, what is measured "
             f"{len(generated.classes)}"
         )
+    counts = [np.bincount(s.labels(), minlength=len(s.classes)) for s in (generated, real)]
+    if np.minimum(*counts).max() < FEWEST:
+        raise InputError(f"by_class: no class has {FEWEST} real and {FEWEST} generated images")
 
 
 def intra_frechet(metric, generated, real, classes):
@@ -46,9 +49,6 @@ def intra_frechet(metric, generated, real, classes):
     Returns:
         measure.Measurement, whose details have a dict "by_class": for the name of each class that
         was measured "value", "real" and "generated", the latter two numbers of images.
-
-    Raises:
-        InputError: if every class has fewer than `FEWEST` images in one of the sets.
     """
     found = {}
     for label, name in enumerate(classes):
@@ -56,8 +56,6 @@ def intra_frechet(metric, generated, real, classes):
         if min(len(ours), len(theirs)) >= FEWEST:
             value = metrics.frechet_distance(*_moments(theirs), *_moments(ours))
             found[name] = {"value": value, "real": len(theirs), "generated": len(ours)}
-    if not found:
-        raise InputError(f"by_class: no class has {FEWEST} real and {FEWEST} generated images")
     text = (
         f"mean over {len(found)} of {len(classes)} classes of the Frechet distance within a class "
         f"(Miyato 2018, Sec. 4.1); those with fewer than {FEWEST} images are left out"

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import sys
 
 import numpy as np
 import tensorflow as tf
@@ -14,11 +15,36 @@ from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
-from ladagan_tf.files import atomic_path, cache_folder
+from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
 from ladagan_tf.untrusted import read_npz
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
 BANKS = ("features", "logits")  # of a cached reference, where a metric needs them
+SAMPLE_SEED = 2020
+_CACHED = (
+    "count",
+    "mean",
+    "covariance",
+    "spatial_mean",
+    "spatial_covariance",
+    "class_counts",
+    "features",
+    "logits",
+)
+
+
+ALL = sys.maxsize
+
+
+def sampled_rows(count, most):
+    """Which of `count` images stand for all: every one, or `most` of them drawn by a fixed seed.
+
+    Returns:
+        int array, ascending.
+    """
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.RandomState(SAMPLE_SEED).choice(count, most, replace=False))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,14 +52,17 @@ class Needs:
     """What to keep of each image beside the moments; a bank grows with the number of images.
 
     Attributes:
-        features: bool, features (N, D), for KID, precision/recall, density/coverage.
+        features: int, the most rows of features (N, D) to keep, drawn as `sampled_rows`: for KID,
+            precision/recall, density/coverage; `ALL` keeps every row.
         logits: bool, logits (N, C), for the Inception Score.
         patches: bool, patches for the sliced Wasserstein distance.
+        spatial: bool, moments of spatial features, for sFID.
     """
 
-    features: bool = False
+    features: int = 0
     logits: bool = False
     patches: bool = False
+    spatial: bool = False
 
 
 @dataclasses.dataclass
@@ -43,18 +72,23 @@ class Collected:
     Attributes:
         count: int; None if unknown (statistics from a file).
         mean, covariance: float64 (D,) and (D, D); None without a feature network.
+        spatial_mean, spatial_covariance: the same of spatial features; None unless asked for.
         class_counts: int64 (C,), images by their most likely class; None without logits.
-        features, logits: float32 (N, D) and (N, C), if kept.
+        features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
+        nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
     """
 
     count: int | None = None
     mean: np.ndarray | None = None
     covariance: np.ndarray | None = None
+    spatial_mean: np.ndarray | None = None
+    spatial_covariance: np.ndarray | None = None
     class_counts: np.ndarray | None = None
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     patches: PatchBank | None = None
+    nearest: np.ndarray | None = None
 
 
 def collect(
@@ -94,7 +128,10 @@ def collect(
         )
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
     compute = extractor and replicated(extractor.features, strategy, jit)
-    moments, features, logits, classes = None, [], [], 0
+    moments = spatial = None
+    features, logits, classes = [], [], 0
+    kept, seen = np.zeros(images.count, bool), 0
+    kept[sampled_rows(images.count, needs.features)] = True
     bar = tqdm.tqdm(
         total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
     )
@@ -108,18 +145,24 @@ def collect(
                 out = compute(batch)
                 moments = moments or Moments(extractor.dimension)
                 moments.add(out["features"])
+                if needs.spatial:
+                    spatial = spatial or Moments(out["spatial"].shape[1])
+                    spatial.add(out["spatial"])
                 if "logits" in out:
                     best = np.argmax(out["logits"], axis=1)
                     classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
                 if needs.features:
-                    features.append(out["features"])
+                    features.append(out["features"][kept[seen : seen + len(batch)]])
                 if needs.logits:
                     logits.append(out["logits"])
+            seen += len(batch)
             bar.update(len(batch))
     return Collected(
         count=images.count,
         mean=moments and moments.mean,
         covariance=moments and moments.covariance(),
+        spatial_mean=spatial and spatial.mean,
+        spatial_covariance=spatial and spatial.covariance(),
         class_counts=classes if np.ndim(classes) else None,
         features=np.concatenate(features) if features else None,
         logits=np.concatenate(logits) if logits else None,
@@ -143,7 +186,8 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
 
     What the network made of them is kept in `cache_dir`/references under a hash of everything it
     depends on: the images' content, size and number, and the network with its weights and resize.
-    Patches need no network and are always taken anew.
+    Patches need no network and are always taken anew. Where nothing can be kept, a warning says so,
+    and they are computed all the same.
 
     Args:
         images, extractor, needs: see `collect`.
@@ -160,8 +204,10 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
     path = (pathlib.Path(cache_dir) if cache_dir else cache_folder()) / "references" / f"{name}.npz"
     found = _load(path, key, needs)
     if found is None:
+        can_be_kept = _kept(check_writable, path, "cache_dir")
         found = collect(images, extractor, needs, **how)
-        _save(path, key, found)
+        if can_be_kept:
+            _kept(_save, path, key, found)
         return found, False
     if needs.patches:
         found.patches = collect(images, None, Needs(patches=True), **how).patches
@@ -178,14 +224,19 @@ def cache_key(images, extractor):
     }
 
 
+def _kept(keep, *arguments):
+    """Whether what only saves time could be kept; a warning says why not."""
+    try:
+        keep(*arguments)
+    except InputError as error:
+        print(f"warning: {error}; the reference is not kept", file=sys.stderr)
+        return False
+    return True
+
+
 def _save(path, key, found):
-    arrays = {
-        name: getattr(found, name)
-        for name in ("count", "mean", "covariance", "class_counts", "features", "logits")
-        if getattr(found, name) is not None
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+    arrays = {name: getattr(found, name) for name in _CACHED if getattr(found, name) is not None}
+    with writing(path, "cache_dir"), atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, key=key, **arrays)
 
 
@@ -201,10 +252,16 @@ def _load(path, key, needs):
         found = Collected(**{**stored, "count": int(stored["count"])})
     except (KeyError, TypeError, ValueError):
         return None
-    banks = {name: stored[name] for name in BANKS if name in stored}
-    if any(bank.ndim != 2 or len(bank) != found.count for bank in banks.values()):
+    rows = 0 if found.features is None else len(found.features)
+    banks = {name: stored[name] for name in BANKS if stored.get(name) is not None}
+    if any(bank.ndim != 2 or len(bank) > found.count for bank in banks.values()):
         return None
-    return None if any(getattr(needs, name) and name not in banks for name in BANKS) else found
+    lacks = (
+        rows < min(needs.features, found.count)
+        or (needs.logits and found.logits is None)
+        or (needs.spatial and found.spatial_mean is None)
+    )
+    return None if lacks else found
 
 
 def checked_moments(mean, covariance):
@@ -222,6 +279,8 @@ def checked_moments(mean, covariance):
 def given_moments(path):
     """Mean and covariance of a reference that others computed: an npz with `mu` and `sigma`.
 
+    With `mu_s` and `sigma_s` too it has those of the spatial features.
+
     Such are the `VIRTUAL_*.npz` of ADM's evaluation and the statistics of pytorch-fid. Which
     network they belong to is not written in them: the user must know.
 
@@ -235,14 +294,17 @@ def given_moments(path):
         InputError: if there is no such file, or they do not fit together.
     """
     path, what = pathlib.Path(path), f"dataset={path}"
-    arrays = read_npz(path, ("mu", "sigma"), what)
-    if len(arrays) < 2:
+    arrays = read_npz(path, ("mu", "sigma", "mu_s", "sigma_s"), what)
+    if not {"mu", "sigma"} <= set(arrays):
         return None, None
+    spatial = None, None
     with one_line_about(what, "npz archive"):
         mean, covariance = checked_moments(arrays["mu"], arrays["sigma"])
+        if {"mu_s", "sigma_s"} <= set(arrays):
+            spatial = checked_moments(arrays["mu_s"], arrays["sigma_s"])
     about = {
         "statistics": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "count": "not stored in the file",
     }
-    return Collected(mean=mean, covariance=covariance), about
+    return Collected(None, mean, covariance, *spatial), about

@@ -10,6 +10,7 @@ from ladagan_tf.evaluation.classifier import (
     set_aside_another,
     train_classifier,
 )
+from ladagan_tf.files import check_writable
 from ladagan_tf.models.features.dinov2 import DinoV2
 from ladagan_tf.weights import dinov2_weights, inception_weights
 from ladagan_tf.weights.keras_file import network_sha256
@@ -25,7 +26,8 @@ class Extractor:
     Attributes:
         name: "inception", "classifier" or "dinov2".
         features: function from uint8 images (B, S, S, 3), a tensor, to a dict of float32
-            "features" (B, D) and, where the network has classes, "logits" (B, C).
+            "features" (B, D) and, where the network has classes, "logits" (B, C); "spatial" (B, E)
+            where sFID is defined.
         dimension: int, D.
         resolution: int, the only S it takes; None for any.
         about: dict of plain values: network, hash of its weights, resize.
@@ -48,8 +50,8 @@ def inception(path=None, cache_dir=None):
         cache_dir: folder of downloaded weights; None is the user's cache folder.
 
     Returns:
-        Extractor: 2,048 features of pool_3, 1,008 logits without bias (as the Inception Score
-        takes them).
+        Extractor: 2,048 features of pool_3, 2,023 spatial ones, 1,008 logits without bias (as the
+        Inception Score takes them).
 
     Raises:
         InputError: if there are no weights, or they are others than their hash says.
@@ -58,7 +60,11 @@ def inception(path=None, cache_dir=None):
 
     def features(images):
         outputs = network(images)
-        return {"features": outputs["2048"], "logits": outputs["logits_unbiased"]}
+        return {
+            "features": outputs["2048"],
+            "spatial": outputs["spatial"],
+            "logits": outputs["logits_unbiased"],
+        }
 
     about = {
         "network": "Inception-2015-12-05, pool_3",
@@ -137,6 +143,7 @@ def _classifier_of_set(path, at):
         path = default_path(at.folder)
         set_aside_another(path, at.folder)
         if not path.exists():
+            check_writable(path, "features")
             print(f"{path}: training the classifier of this set, once")
             train_classifier(at.folder, path)
     return classifier(path)

@@ -1,26 +1,31 @@
 """From collected images to named numbers, each with what it means beside it."""
 
 import dataclasses
+import time
 
 import numpy as np
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics, tfgan
-from ladagan_tf.evaluation.collection import Needs
+from ladagan_tf.evaluation.collection import ALL, Needs, sampled_rows
 from ladagan_tf.evaluation.features import CLASSIFIER, DINOV2, INCEPTION
 from ladagan_tf.evaluation.sliced import sliced_wasserstein
 
 SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
-METRICS = ("fid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
+REALS = 10_000  # at most, where every image is compared with every other: as ADM's evaluation
+NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
+# Images that a metric needs, where two are not enough.
+FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
+METRICS = ("fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
 # What each kind of feature network can be asked for, and what it is asked for by default.
 DEFAULTS = {
-    INCEPTION: ("fid", "kid", "is", "prdc"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc"),
     CLASSIFIER: ("fcd", "is", "prdc", "modes", "swd"),
     DINOV2: ("fd", "kid", "prdc"),
     None: ("swd",),
 }
 ALLOWED = {
-    INCEPTION: ("fid", "kid", "is", "prdc", "swd"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "swd"),
     CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd"),
     DINOV2: ("fd", "kid", "prdc", "swd"),
     None: ("swd",),
@@ -39,6 +44,7 @@ class Measurement:
         spread: float or None, a standard deviation.
         spread_over: what the spread is over, e.g. "10 splits".
         details: dict of further plain values.
+        reals: int, how many of the real images it is of; None: all.
     """
 
     metric: str
@@ -48,6 +54,7 @@ class Measurement:
     spread: float | None = None
     spread_over: str = ""
     details: dict = dataclasses.field(default_factory=dict)
+    reals: int | None = None
 
 
 def check_metrics(names, extractor, real_has_images=True):
@@ -74,11 +81,32 @@ def check_metrics(names, extractor, real_has_images=True):
                 f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's, "
                 "fd DINOv2's)"
             )
-        if not real_has_images and name not in ("fid", "fcd", "fd", "is"):
+        if not real_has_images and name not in ("fid", "sfid", "fcd", "fd", "is"):
             raise InputError(
-                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is"
+                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is, "
+                "with mu_s and sigma_s sfid"
             )
     return names
+
+
+def check_counts(names, generated, real):
+    """Checks that there are enough images for every metric.
+
+    Args:
+        names: what `check_metrics` returned.
+        generated, real: ints; None where it is not known.
+
+    Raises:
+        InputError: naming the metric and how many it needs.
+    """
+    sets = (("generated", generated, FEWEST_GENERATED), ("real", real, FEWEST_REAL))
+    for name in names:
+        for what, count, fewest in sets:
+            needed = fewest.get(name, 2)
+            if count is not None and count < needed:
+                raise InputError(
+                    f"metrics={name}: it needs at least {needed} {what} images; there are {count}"
+                )
 
 
 def needs(names, real, engine="ours"):
@@ -92,11 +120,13 @@ def needs(names, real, engine="ours"):
     Returns:
         Needs.
     """
-    banked = {"kid", "prdc"} | ({"fid", "fcd", "fd"} if engine == "tfgan" else set())
+    compared = {"kid", "prdc"} & set(names)
+    whole = {"fid", "fcd", "fd"} & set(names) if engine == "tfgan" else compared and not real
     return Needs(
-        features=bool(banked & set(names)),
+        features=ALL if whole else REALS if compared else 0,
         logits="is" in names and not real,
         patches="swd" in names,
+        spatial="sfid" in names,
     )
 
 
@@ -111,12 +141,48 @@ def measure(names, generated, real, engine="ours"):
 
     Returns:
         List of Measurement; prdc gives five, kid two where both sets have 1,000 images.
+
+    Raises:
+        InputError: for a number that is not finite, which no file of JSON can hold.
     """
     computed = []
     for name in names:
         compute = _tfgan if engine == "tfgan" and name in _TFGAN else _OURS[name]
         computed += compute(name, generated, real)
+    for m in computed:
+        if not np.isfinite(m.value):
+            raise InputError(f"{m.metric} is {m.value}, not a finite number")
     return computed
+
+
+def _compared(real):
+    """The real features that every generated image is compared with, and a `reals`."""
+    rows = sampled_rows(len(real.features), REALS)
+    return real.features[rows], len(rows) if len(rows) < real.count else None
+
+
+def estimate(names, generated, real, dimension):
+    """What comparing every image with every other will take on this machine.
+
+    Args:
+        names: what `check_metrics` returned.
+        generated, real: ints, numbers of images; `real` None where there are only moments.
+        dimension: int, features of an image.
+
+    Returns:
+        (seconds, bytes), floats: (0.0, 0.0) if no metric compares images.
+    """
+    reals = min(real or 0, REALS)
+    crossed, own = generated * reals, (generated**2 + reals**2) / 2
+    pairs = ("kid" in names) * (crossed + own) + ("prdc" in names) * (3 * crossed + own)
+    if not pairs:
+        return 0.0, 0.0
+    rows = np.random.default_rng(0).standard_normal((512, dimension))
+    start = time.perf_counter()
+    metrics.nearest_squared(rows, DENSE)
+    per_pair = (time.perf_counter() - start) / len(rows) ** 2
+    blocks = 3 * 8 * 2048 * (2048 + dimension)
+    return pairs * per_pair, 4.0 * dimension * (generated + reals) + blocks
 
 
 def _frechet(name, generated, real):
@@ -126,16 +192,30 @@ def _frechet(name, generated, real):
     return [Measurement(name, value, True, "Frechet distance of Gaussians (Heusel 2017, Eq. 6)")]
 
 
+def _spatial_frechet(name, generated, real):
+    value = metrics.frechet_distance(
+        real.spatial_mean,
+        real.spatial_covariance,
+        generated.spatial_mean,
+        generated.spatial_covariance,
+    )
+    text = "Frechet distance of 7 x 17 x 17 spatial features, mixed_6/conv (Nash 2021; as ADM)"
+    return [Measurement(name, value, True, text)]
+
+
 def _kernel(name, generated, real):
     text = "squared MMD, k(x,y) = (x.y/D + 1)^3, unbiased (Binkowski 2018, Sec. 4)"
-    value = metrics.kernel_distance(real.features, generated.features)
-    found = [Measurement(name, value, True, f"{text}, full sets")]
-    if min(real.count, generated.count) >= SUBSET_SIZE:
+    features, reals = _compared(real)
+    value = metrics.kernel_distance(features, generated.features)
+    found = [Measurement(name, value, True, f"{text}, full sets", reals=reals)]
+    if min(len(features), generated.count) >= SUBSET_SIZE:
         mean, spread = metrics.kernel_distance_subsets(
-            real.features, generated.features, SUBSETS, SUBSET_SIZE
+            features, generated.features, SUBSETS, SUBSET_SIZE
         )
         over = f"{SUBSETS} subsets of {SUBSET_SIZE}"
-        found.append(Measurement(f"{name}_subsets", mean, True, f"{text}, {over}", spread, over))
+        found.append(
+            Measurement(f"{name}_subsets", mean, True, f"{text}, {over}", spread, over, reals=reals)
+        )
     return found
 
 
@@ -148,19 +228,24 @@ def _score(name, generated, real):
 
 
 def _prdc(name, generated, real):
-    precision, recall = metrics.precision_recall(real.features, generated.features, k=3)
-    density, coverage = metrics.density_coverage(real.features, generated.features, k=5)
+    features, reals = _compared(real)
+    if real.nearest is None:  # once, whatever is measured against them
+        real.nearest = metrics.nearest_squared(features, DENSE)
+    near, dense = (real.nearest[:, k - 1] for k in (NEAR, DENSE))
+    precision, recall = metrics.precision_recall(features, generated.features, NEAR, radii=near)
+    density, coverage = metrics.density_coverage(features, generated.features, DENSE, radii=dense)
     balls = "balls to the 3rd neighbour, borders included (Kynkaanniemi 2019, Eq. 1-2)"
-    dense = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
-    return [
+    robust = "balls to the 5th neighbour, borders included (Naeem 2020, Sec. 3)"
+    found = [
         Measurement("precision", precision, False, balls),
         Measurement("recall", recall, False, balls),
         Measurement(
             "f_score", _f_score(precision, recall), False, f"harmonic mean of both; {balls}"
         ),
-        Measurement("density", density, False, dense),
-        Measurement("coverage", coverage, False, dense),
+        Measurement("density", density, False, robust),
+        Measurement("coverage", coverage, False, robust),
     ]
+    return [dataclasses.replace(m, reals=reals) for m in found]
 
 
 def _f_score(precision, recall):
@@ -188,17 +273,21 @@ def _sliced(name, generated, real):
 
 
 def _tfgan(name, generated, real):
+    reals = None
     if name == "is":
         value, text = tfgan.inception_score(generated.logits), "classifier score, one split"
     elif name == "kid":
-        value, text = tfgan.kernel_distance(real.features, generated.features), "kernel distance"
+        features, reals = _compared(real)
+        value, text = tfgan.kernel_distance(features, generated.features), "kernel distance"
     else:
         value, text = tfgan.frechet_distance(real.features, generated.features), "Frechet distance"
-    return [Measurement(name, value, name != "is", f"tensorflow-gan, {text} of activations")]
+    text = f"tensorflow-gan, {text} of activations"
+    return [Measurement(name, value, name != "is", text, reals=reals)]
 
 
 _OURS = {
     "fid": _frechet,
+    "sfid": _spatial_frechet,
     "fcd": _frechet,
     "fd": _frechet,
     "kid": _kernel,

@@ -198,13 +198,13 @@ def _squared_distances(x, y):
     return squared
 
 
-def squared_radii(features, k, block=2048):
-    """Squared distance (N,) of each row of (N, D) to the k-th nearest other row.
+def nearest_squared(features, k, block=2048):
+    """Squared distances (N, k) of each row of (N, D) to its k nearest other rows, nearest first.
 
     Args:
         features: float array (N, D).
         k: int.
-        block: int, rows that are compared with all at a time.
+        block: int; memory beyond the result is that of `kernel_distance`.
 
     Raises:
         InputError: unless 1 <= k < N; N = k + 1 is allowed.
@@ -212,23 +212,37 @@ def squared_radii(features, k, block=2048):
     if not 1 <= k < len(features):
         raise InputError(f"k={k} must be from 1 to N - 1, one below N={len(features)} images")
     nearest = np.full((len(features), k), np.inf)
+
+    def merge(start, others):
+        here = slice(start, start + len(others))
+        both = np.hstack([nearest[here], others])
+        nearest[here] = np.partition(both, k - 1, axis=1)[:, :k]
+
     for i, rows in _blocks(features, block):
-        here = slice(i, i + len(rows))
-        for j, columns in _blocks(features, block):
+        for j, columns in _blocks(features[i:], block):
             others = _squared_distances(rows, columns)
-            if i == j:
+            if j == 0:
                 np.fill_diagonal(others, np.inf)  # by index: a duplicate is another point
-            both = np.hstack([nearest[here], others])
-            nearest[here] = np.partition(both, k - 1, axis=1)[:, :k]
-    return nearest.max(axis=1)
+            else:
+                merge(i + j, others.T)
+            merge(i, others)
+    return np.sort(nearest, axis=1)
 
 
-def _memberships(centres, points, k, strict, block):
-    """Points within the k-NN ball of each centre (N,), and balls around each point (M,).
+def squared_radii(features, k, block=2048):
+    """Squared distance (N,) of each row of (N, D) to the k-th nearest other row.
+
+    Arguments and errors as `nearest_squared`.
+    """
+    return nearest_squared(features, k, block)[:, k - 1]
+
+
+def _memberships(centres, radii, points, strict, block):
+    """Points within the ball of each centre (N,), and balls around each point (M,).
 
     Distances that rounding cannot tell from the radius lie on the sphere: in, unless `strict`.
     """
-    reach = squared_radii(centres, k, block) * (1.0 - _TIE if strict else 1.0 + _TIE)
+    reach = radii * (1.0 - _TIE if strict else 1.0 + _TIE)
     compare = np.less if strict else np.less_equal
     per_ball, per_point = np.zeros(len(centres), int), np.zeros(len(points), int)
     for i, rows in _blocks(centres, block):
@@ -240,7 +254,7 @@ def _memberships(centres, points, k, strict, block):
     return per_ball, per_point
 
 
-def precision_recall(real, fake, k=3, strict=False, block=2048):
+def precision_recall(real, fake, k=3, strict=False, block=2048, radii=None):
     """Improved precision and recall: Kynkaanniemi et al. (2019), Eq. 1 and 2.
 
     Precision is the share of fake inside the k-NN ball of some real point, recall the share of
@@ -251,6 +265,7 @@ def precision_recall(real, fake, k=3, strict=False, block=2048):
         k: int, which nearest other point of the same set gives the radius.
         strict: False as in the paper: a point on the sphere is inside (<=). True: outside (<).
         block: int, rows of a block of distances.
+        radii: (M,), `squared_radii` of `real` if they are known.
 
     Returns:
         precision, recall, floats in [0, 1].
@@ -259,12 +274,13 @@ def precision_recall(real, fake, k=3, strict=False, block=2048):
         InputError: for fewer than k + 1 or 2 rows, different D, or values that are not finite.
     """
     real, fake = _checked_pair(real, fake)
-    balls_of_fake = _memberships(real, fake, k, strict, block)[1]
-    balls_of_real = _memberships(fake, real, k, strict, block)[1]
+    radii = squared_radii(real, k, block) if radii is None else radii
+    balls_of_fake = _memberships(real, radii, fake, strict, block)[1]
+    balls_of_real = _memberships(fake, squared_radii(fake, k, block), real, strict, block)[1]
     return float((balls_of_fake > 0).mean()), float((balls_of_real > 0).mean())
 
 
-def density_coverage(real, fake, k=5, strict=False, block=2048):
+def density_coverage(real, fake, k=5, strict=False, block=2048, radii=None):
     """Density and coverage: Naeem et al. (2020), Sec. 3. Arguments as `precision_recall`.
 
     Only real points have balls. The authors' package compares with `<`: `strict=True`.
@@ -274,7 +290,8 @@ def density_coverage(real, fake, k=5, strict=False, block=2048):
         (share of real balls that contain a fake point), floats.
     """
     real, fake = _checked_pair(real, fake)
-    fakes_in_ball, balls_of_fake = _memberships(real, fake, k, strict, block)
+    radii = squared_radii(real, k, block) if radii is None else radii
+    fakes_in_ball, balls_of_fake = _memberships(real, radii, fake, strict, block)
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 
 

@@ -1,20 +1,32 @@
 """One evaluation: what is measured against what, and records that say so completely."""
 
+import contextlib
 import dataclasses
 import json
+import os
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
-from ladagan_tf.evaluation import measure
-from ladagan_tf.evaluation.collection import collect, reference
+from ladagan_tf.evaluation import measure, tfgan
+from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, collect, reference
 from ladagan_tf.evaluation.images import Images
-from ladagan_tf.files import atomic_path
+from ladagan_tf.files import atomic_path, writing
 from ladagan_tf.runs.environment import environment
 
 PUBLISHABLE_IMAGES = 50_000
+# How GAT's authors sample what they publish; their truncation of 0.3 is a psi of 0.7 here.
+GAT_PUBLISHED = {
+    "count": PUBLISHABLE_IMAGES,
+    "labels": "random",
+    "psi": 0.7,
+    "guidance": 1.0,
+    "vae": "sd-vae-ft-ema.safetensors",
+}
+LONG_S, LARGE = 120, 4e9  # seconds and bytes of work that is announced before it begins
+_SAMPLED = f"; {{}} real images drawn with seed {SAMPLE_SEED}"
 
 
 def evaluate(
@@ -31,6 +43,7 @@ def evaluate(
     cache_dir=None,
     archive=None,
     progress=True,
+    on_failure=None,
 ):
     """Measures sets of generated images against real ones.
 
@@ -45,40 +58,48 @@ def evaluate(
         cache_dir: see `collection.reference`.
         archive: function called with each generated uint8 batch of the first seed, or None.
         progress: bool, show progress bars.
+        on_failure: function called with the name and the exception of a metric that cannot be
+            computed, which loses that metric only; None raises the exception.
 
     Returns:
         List of dicts, one per number: "name", "metric", "value", "spread", "spread_over",
         "lower_is_better", "details" and the whole "protocol".
 
     Raises:
-        InputError: see `collect`, `measure` and `by_class.check`.
+        InputError: before anything is measured, where sets, network and metrics do not suit each
+            other; see `measure.check_counts` and `by_class.check`.
     """
+    _check_sets(generated, real, extractor, names, engine)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
     if by_class:
         classes_apart.check(generated[0], real, extractor)
         real_classes, real_labels = real.classes, real.labels()
+    if progress and extractor:
+        _announce(names, generated, real, extractor.dimension, by_class)
     if isinstance(real, Images):
         about_real, wanted = real.about, _needs(names, True, engine, by_class)
         bar = "real images" if progress else None
         real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
     else:
         real, about_real = real
-    if extractor and real.mean is not None and len(real.mean) != extractor.dimension:
-        raise InputError(
-            f"dataset={about_real.get('statistics')}: its mu has {len(real.mean)} features, but "
-            f"features={extractor.name} gives {extractor.dimension}"
-        )
     wanted = _needs(names, False, engine, by_class)
     repeats = []
     for i, images in enumerate(generated):
         bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
         keep = archive if i == 0 else None
         found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
-        repeats.append(measure.measure(names, found, real, engine))
+        computed = {}  # by what was asked for
+        for name in names:
+            with _lost_alone(name, on_failure):
+                computed[name] = measure.measure([name], found, real, engine)
         if by_class:
             pairs = (found.features, images.labels()), (real.features, real_labels)
             metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
-            repeats[-1].append(classes_apart.intra_frechet(metric, *pairs, real_classes))
+            with _lost_alone(metric, on_failure):
+                computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+        repeats.append(computed)
+    everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
+    repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
     protocol = {
         "generated": generated[0].about,
         "sets": len(generated),
@@ -87,17 +108,18 @@ def evaluate(
         "engine": engine,
         "environment": environment(),
     }
-    counts = generated[0].count, real.count
+    if "psi" in generated[0].about:
+        protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
     kind = extractor and extractor.name
     return [
         {
-            "name": measure.metric_name(m.metric, kind, *counts),
+            "name": measure.metric_name(m.metric, kind, generated[0].count, m.reals or real.count),
             "metric": m.metric,
             "value": m.value,
             "spread": m.spread,
             "spread_over": m.spread_over,
             "lower_is_better": m.lower_is_better,
-            "definition": m.definition,
+            "definition": m.definition + (_SAMPLED.format(m.reals) if m.reals else ""),
             "details": m.details,
             "protocol": protocol,
         }
@@ -105,9 +127,75 @@ def evaluate(
     ]
 
 
+def _check_sets(generated, real, extractor, names, engine):
+    """Refuses what could only fail after everything was measured."""
+    moments, about = (None, None) if isinstance(real, Images) else real
+    sets = [*generated, real] if moments is None else generated
+    for images in sets:
+        if extractor and extractor.resolution not in (None, images.resolution):
+            raise InputError(
+                f"features={extractor.name}: the network takes images of {extractor.resolution} "
+                f"px, not of {images.resolution} px"
+            )
+    if "swd" in names and len({images.resolution for images in sets}) > 1:
+        raise InputError(
+            f"metrics=swd: the real images have {real.resolution} px, what is measured "
+            f"{generated[0].resolution}; it compares images of one size"
+        )
+    if moments and extractor and len(moments.mean) != extractor.dimension:
+        raise InputError(
+            f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "
+            f"features={extractor.name} gives {extractor.dimension}"
+        )
+    if "sfid" in names and moments and moments.spatial_mean is None:
+        raise InputError(
+            f"metrics=sfid: dataset={about.get('statistics')} has no mu_s and sigma_s that fit"
+        )
+    if engine == "tfgan":
+        if moments:
+            raise InputError("engine=tfgan needs the reference's images, not mu and sigma")
+        tfgan.check()
+    for images in generated:
+        measure.check_counts(names, images.count, None if moments else real.count)
+
+
+def _announce(names, generated, real, dimension, by_class):
+    real = real.count if isinstance(real, Images) else None
+    seconds, size = measure.estimate(names, generated[0].count, real, dimension)
+    seconds *= len(generated)
+    if by_class:
+        size = max(size, 4.0 * dimension * (generated[0].count + real))
+    if seconds > LONG_S or size > LARGE:
+        print(
+            f"comparing all images with each other will take about {seconds / 60:.0f} minutes and "
+            f"{size / 1e9:.1f} GB, after they were read",
+            flush=True,
+        )
+
+
+@contextlib.contextmanager
+def _lost_alone(name, on_failure):
+    try:
+        yield
+    except Exception as error:  # whatever it is, the other metrics are worth hours
+        if on_failure is None:
+            raise
+        on_failure(name, error)
+
+
+def _unlike_published(about):
+    """In words, where a GAT is sampled in another way than its authors do."""
+    unlike = [
+        f"{name} {about.get(name, 'not known')} instead of {value}"
+        for name, value in GAT_PUBLISHED.items()
+        if about.get(name) != value
+    ]
+    return ", ".join([*unlike, "uint8 rounded instead of cut off"])
+
+
 def _needs(names, real, engine, by_class):
     wanted = measure.needs(names, real=real, engine=engine)
-    return dataclasses.replace(wanted, features=wanted.features or by_class)
+    return dataclasses.replace(wanted, features=ALL) if by_class else wanted
 
 
 def table(records):
@@ -142,6 +230,8 @@ def table(records):
         lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
         if "by_class" in record["details"]:
             lines += classes_apart.table(record)
+    if unlike := protocol.get("unlike_gats_authors"):
+        lines += ["", f"Unlike GAT's authors sample: {unlike}."]
     lines += ["", _note(records)]
     return "\n".join(lines)
 
@@ -184,19 +274,32 @@ def write(records, path, classes=()):
 
     Returns:
         List of pathlib.Path, the files written.
+
+    Raises:
+        InputError: if they cannot be written; then no part of a line stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One write: two evaluations of one run at a time do not mix their lines.
-    text = "".join(json.dumps(record, default=_plain) + "\n" for record in records)
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(text)
     charts = []
-    for record in records:
-        if record["metric"] == "modes":
-            charts.append(path.with_name("classes.png"))
-            counts = record["details"]["real_counts"], record["details"]["generated_counts"]
-            class_chart(charts[-1], classes, *counts)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _append(path, "".join(json.dumps(record, default=_plain) + "\n" for record in records))
+        for record in records:
+            if record["metric"] == "modes":
+                charts.append(path.with_name("classes.png"))
+                counts = record["details"]["real_counts"], record["details"]["generated_counts"]
+                class_chart(charts[-1], classes, *counts)
     return [path, *charts]
+
+
+def _append(path, text):
+    """Appends all of a text or none, in one write: two evaluations do not mix their lines."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, before)
+        raise
 
 
 def _plain(value):

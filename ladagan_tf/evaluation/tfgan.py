@@ -44,10 +44,15 @@ def _eval():
             del tf.estimator
 
 
+def check():
+    """Raises InputError unless tensorflow-gan can be imported."""
+    _eval()
+
+
 def available():
     """Whether tensorflow-gan can be imported."""
     try:
-        _eval()
+        check()
     except InputError:
         return False
     return True

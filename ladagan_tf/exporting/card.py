@@ -3,7 +3,7 @@
 import pathlib
 
 import ladagan_tf
-from ladagan_tf.data import records
+from ladagan_tf.data import pipeline, records
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import results
@@ -64,7 +64,7 @@ def write(folder, sampler, files, batches, run=None):
         batches: sequence of ints, the batch sizes over which that is.
         run: `runs.directory.RunDirectory`, or None if where the weights come from is not known.
     """
-    parts = [_heading(sampler), _architecture(sampler), _training(run)]
+    parts = [_heading(sampler), _architecture(sampler), _training(sampler, run)]
     parts += [_results(sampler, run), _loading(sampler, files, batches), _licence()]
     (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
 
@@ -128,21 +128,22 @@ def _sizes(network, leave_out=()):
 {sizes}"""
 
 
-def _training(run):
+def _training(sampler, run):
     if run is None:
         return (
             "## Training\n\nExported from a file: what it was trained on is not recorded in it.\n"
         )
     flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
     windows, _ = results.read_stats(run.path)
-    last = windows[-1:]
+    kimg = sampler.about.get("kimg", 0)  # the run may have gone on
+    last = [line for line in windows if line["kimg"] <= kimg][-1:]
     state = "".join(f"- {k}: {_plain(v)}\n" for line in last for k, v in line.items())
     resolved = "".join(f"    --{name}={value}\n" for name, value in flags.items())
     return f"""\
 ## Training
 
-{_data(flags.get("dataset", ""))}
-The last line of its statistics:
+{_data(flags, run)}
+The last line of its statistics up to these weights:
 
 {state or "- none recorded"}
 Its flags:
@@ -150,13 +151,12 @@ Its flags:
 {resolved}"""
 
 
-def _data(dataset):
-    try:
-        info = records.load_info(pathlib.Path(dataset)) if dataset else None
-    except InputError:
-        info = None
+def _data(flags, run):
+    if not flags.get("dataset"):
+        return "Data: not recorded.\n"
+    info = _description(pipeline.prepared_folder(flags["dataset"], flags.get("resolution")), run)
     if info is None:
-        return f"Data: `{dataset or 'not recorded'}`; its description is not on this machine.\n"
+        return f"Data: `{flags['dataset']}`; its description was not found from here.\n"
     classes = f" in {len(info.classes)} classes ({', '.join(info.classes)})" if info.classes else ""
     return (
         f"Data: {info.count:,} images of {info.resolution} x {info.resolution} pixels{classes}, "
@@ -164,6 +164,16 @@ def _data(dataset):
         f"{info.preparation.crop}, {info.preparation.resize_filter}); SHA-256 of pixels and labels "
         f"`{info.content_sha256}`.\n"
     )
+
+
+def _description(folder, run):
+    """The description of a prepared set, looked for from here and from around the run, or None."""
+    for base in (pathlib.Path(), *run.path.resolve().parents):
+        try:
+            return records.load_info(base / folder)
+        except InputError:
+            continue
+    return None
 
 
 def _results(sampler, run):
@@ -194,7 +204,7 @@ def _is_of(line, about):
     protocol = line.get("protocol")
     measured = protocol.get("generated") if isinstance(protocol, dict) else None
     return isinstance(measured, dict) and all(
-        name in measured and measured[name] == about.get(name) for name in ("checkpoint", "ema")
+        measured.get(name) == about.get(name) for name in ("checkpoint", "ema", "vae_sha256")
     )
 
 

@@ -74,8 +74,9 @@ def define_vae():
     flags.DEFINE_string(
         "vae",
         None,
-        "Of a --model that makes latents, a GAT of ladagan_tf.convert: the autoencoder to decode "
-        "them, sd15, sd-mse or a file.",
+        "Autoencoder that decodes the latents of a --model without one, a GAT of "
+        "ladagan_tf.convert; or of a run, instead of its own: one with the same encoder. sd15, "
+        "sd-mse, sd-ema or a file.",
     )
 
 

@@ -91,7 +91,7 @@ def _define_protocol():
     flags.DEFINE_list(
         "metrics",
         "",
-        "Among fid, kid, is, prdc, swd with Inception; fcd, kid, is, prdc, modes, swd with a "
+        "Among fid, sfid, kid, is, prdc, swd with Inception; fcd, kid, is, prdc, modes, swd with a "
         "classifier; swd alone needs --features=none. By default all but those that cost extra.",
     )
     flags.DEFINE_boolean(

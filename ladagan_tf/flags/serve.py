@@ -23,8 +23,8 @@ def define():
     )
     flags.DEFINE_integer(
         "max_queue",
-        64,
-        "Most requests that wait; further ones are refused with 503. 64 by default.",
+        256,
+        "Most requests that wait; further ones are refused with 503. 256 by default.",
         lower_bound=1,
     )
     flags.DEFINE_float(

@@ -44,18 +44,18 @@ def open_source(
         Sampler.
 
     Raises:
-        InputError: see both; or unless exactly one of them is given, and `vae` only with a model.
+        InputError: see both; or unless exactly one of them is given.
     """
     if bool(run_dir) == bool(model):
         raise InputError("give either --run_dir or --model")
     if model:
         return open_model(model, precision, psi, guidance, vae)
-    if vae:
-        raise InputError(f"vae={vae}: it is for --model; a run has its own")
-    return open_run(run_dir, checkpoint, ema, precision, psi, guidance)
+    return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
 
 
-def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, guidance=1.0):
+def open_run(
+    path, checkpoint="best", ema=True, precision="float32", psi=1.0, guidance=1.0, vae=None
+):
     """Loads the generator of a run, with its autoencoder if it generates latents.
 
     Args:
@@ -65,12 +65,15 @@ def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, gu
         ema: bool, the averaged weights or those that were trained.
         precision: Keras dtype policy to compute in; the weights are float32 in each.
         psi, guidance: see `of_network`.
+        vae: what `weights.vae_weights.find` takes, to decode with instead of the run's own
+            autoencoder: of the same encoder. None for that.
 
     Returns:
         Sampler.
 
     Raises:
-        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder.
+        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder, or `vae`
+            is another or one too many.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
@@ -84,15 +87,29 @@ def open_run(path, checkpoint="best", ema=True, precision="float32", psi=1.0, gu
         network = open_part(run, found, "averaged" if ema else "generator", precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
     if isinstance(network, GatGenerator):
-        network = _decoded(network, run.vae_file, f"run_dir={path}", about)
+        network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
+    elif vae:
+        raise _has_none_to_take(vae, path)
     return of_network(network, about, psi, guidance)
 
 
-def _decoded(generator, file, source, about):
-    """The generator with the autoencoder of a file, in its precision; tells `about` its hash."""
+def _decoded(generator, file, source, about, other=None):
+    """The generator with the autoencoder of a file, in its precision; tells `about` its hash.
+
+    `other`, if given, names one that takes its place: published ones share an encoder.
+    """
     if not file.is_file():
         raise InputError(f"{source}: it generates latents, and {file} to decode them is not there")
     vae, about["vae_sha256"] = vae_weights.load(file, generator.dtype_policy)
+    if other:
+        encoder, file = vae_weights.encoder_sha256(vae), vae_weights.find(other)
+        vae, about["vae_sha256"] = vae_weights.load(file, generator.dtype_policy)
+        if vae_weights.encoder_sha256(vae) != encoder:
+            raise InputError(
+                f"vae={other}: its encoder is not that of {source}'s own autoencoder, so it does "
+                "not know these latents"
+            )
+    about["vae"] = file.name
     try:
         return DecodedGenerator(generator, vae)
     except ValueError as error:

@@ -29,7 +29,15 @@ except ImportError:
     raise InputError("demo: it needs a package that is not here: pip install gradio") from None
 
 COUNTS = (1, 4, 9, 25, 64)
-KEPT_S = 3600  # pictures of a visitor
+KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
+WAITING = 64  # clicks
+LONGEST = 65536  # bytes of what a browser sends
+# What the page asks of Gradio, which answers much else: uploads, requests to other hosts, edits.
+ASKED = {
+    "GET": ("app_id", "file=", "heartbeat/", "info", "queue/data", "startup-events", "theme.css"),
+    "POST": ("cancel", "queue/join", "reset"),
+}
+API = "/gradio_api/"
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important }
 .picture, .picture * { border-radius: 0 !important; justify-content: flex-start !important }
@@ -58,7 +66,7 @@ def build(sampler, folder):
         title=f"{name} - ladagan_tf",
         fill_width=True,
         analytics_enabled=False,
-        delete_cache=(KEPT_S, KEPT_S),
+        delete_cache=(TIDIED_S, KEPT_S),
     ) as blocks:
         gr.Markdown(
             f"# {name}\n{sampler.resolution} x {sampler.resolution} pixels, one image per seed, "
@@ -173,6 +181,8 @@ def _connect(view, blocks, folder, samples, closer, between):
     chosen = [samples["class"], samples["psi"]]
 
     def show_samples(seed, count, chosen_class, psi):
+        if count not in COUNTS:
+            raise InputError(f"The number of images {count!r} is not one of {COUNTS}.")
         images, first = view.samples(seed, count, chosen_class, psi)
         kind = f"_class_{chosen_class}" if chosen_class is not None else ""
         kind += f"_psi_{psi:g}" if view.truncates else ""
@@ -249,6 +259,59 @@ def _answer(handler, inputs, part, outputs, name):
     }
 
 
+class OnlyThePage:
+    """ASGI middleware that answers 404 to whatever the page itself does not ask."""
+
+    def __init__(self, application):
+        self.application = application
+
+    async def __call__(self, scope, receive, send):
+        application = self.application
+        if scope["type"] == "http" and not _is_asked(scope["method"], scope["path"]):
+            application = fastapi.responses.JSONResponse({"detail": "not of this page"}, 404)
+        await application(scope, receive, send)
+
+
+def _is_asked(method, path):
+    method = "GET" if method == "HEAD" else method
+    if method == "GET" and not path.startswith(API):
+        return True  # the page and its parts
+    return path.startswith(API) and path.removeprefix(API).startswith(ASKED.get(method, ()))
+
+
+def make_app(sampler, folder):
+    """The web application of the page.
+
+    Args:
+        sampler: Sampler.
+        folder: pathlib.Path of a folder for pictures; they are deleted after `KEPT_S` seconds.
+
+    Returns:
+        fastapi.FastAPI.
+    """
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    application = fastapi.FastAPI(openapi_url=None, max_body_size=LONGEST)
+    application.add_middleware(OnlyThePage)
+    # The browser's own fonts: nothing to load.
+    theme = gr.themes.Default(
+        primary_hue="indigo",
+        neutral_hue="slate",
+        font=["system-ui", "sans-serif"],
+        font_mono=["monospace"],
+    )
+    return gr.mount_gradio_app(
+        application,
+        build(sampler, folder).queue(max_size=WAITING),
+        path="/",
+        footer_links=[],
+        css=CSS,
+        theme=theme,
+        ssr_mode=False,
+        run_history=False,
+        enable_monitoring=False,
+    )
+
+
 def serve(sampler, host, port, say=print):
     """Serves the page until SIGTERM or Ctrl-C.
 
@@ -262,24 +325,10 @@ def serve(sampler, host, port, say=print):
         InputError: if the port cannot be listened on.
     """
     listener = listen(host, port)
-    # The browser's own fonts: nothing to load.
-    theme = gr.themes.Default(
-        primary_hue="indigo",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["monospace"],
-    )
     with tempfile.TemporaryDirectory(prefix="ladagan_tf_demo_") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # so that nothing is left in the end
-        application = gr.mount_gradio_app(
-            fastapi.FastAPI(),
-            build(sampler, pathlib.Path(folder)),
-            path="/",
-            footer_links=[],
-            css=CSS,
-            theme=theme,
-            ssr_mode=False,
-        )
+        application = make_app(sampler, pathlib.Path(folder))
         say(f"page on {address(listener)}")
         # A page that is open keeps a connection open: it is not waited for.
-        serve_until_stopped(application, listener, timeout_graceful_shutdown=1)
+        serve_until_stopped(
+            application, listener, log_level="critical", timeout_graceful_shutdown=1
+        )

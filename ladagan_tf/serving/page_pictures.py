@@ -55,11 +55,16 @@ class View:
 
         Returns:
             uint8 array (H, W, 3).
+
+        Raises:
+            InputError: if the seed is none, or there is no such head.
         """
         number = parse_seed(seed)
         if not self.heads:
             images, _ = self.samples(seed, 1, chosen_class, psi)
             return enlarged(images[0], NARROW)
+        if head not in range(1, self.heads.get(side, 0) + 1):
+            raise InputError(f"There is no head {head!r} at resolution {side!r}.")
         image, maps = self._attend(number, chosen_class)
         (weights,) = [m for m in maps if _side(m) == side]
         big = enlarged(pictures.to_uint8(image), NARROW // 2)
@@ -71,9 +76,15 @@ class View:
 
         Args:
             start, end: texts or ints, seeds.
-            position: int.
+            position: float; the nearest whole one is shown.
             chosen_class, psi: see `samples`.
+
+        Raises:
+            InputError: if the position is not on the way, or a seed is none.
         """
+        if not isinstance(position, int | float) or not 0 <= position <= STEPS:
+            raise InputError(f"The position {position!r} is not a number from 0 to {STEPS}.")
+        position = round(position)
         ends = [parse_seed(start), parse_seed(end)]
         path = walks.walk(seeds.latents(ends, self.sampler.noise_dim), STEPS)
         z = path[position : position + 1]
@@ -114,7 +125,7 @@ def parse_seed(text, count=1):
     Raises:
         InputError: if it is no number, or it or one of the seeds after it is out of range.
     """
-    text, most = text.strip(), seeds.MAX_SEED + 1 - count
+    text, most = str(text).strip(), seeds.MAX_SEED + 1 - count
     if not (text.isascii() and text.isdecimal() and len(text) <= 19 and int(text) <= most):
         shown = text if len(text) <= 24 else text[:24] + "..."
         raise InputError(f"The seed {shown!r} is not a whole number from 0 to {most}.")

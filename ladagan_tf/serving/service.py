@@ -1,7 +1,8 @@
-"""A generator over HTTP: /v1/generate, /healthz and /metrics.
+"""A generator over HTTP: /v1/generate, /healthz, /metrics and /docs, which needs no internet.
 
 Every image is that of its seed, as `ladagan_tf.generate` makes it. Errors are JSON, `{"detail":
-"..."}`: 422 says what is accepted, 503 that too many wait, 504 that the answer took too long.
+"..."}`: 422 says what is accepted, 413 that the body is too long, 503 that too many wait, 504 that
+the answer took too long.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import base64
 import contextlib
 import io
 import math
+import reprlib
 import time
 from typing import Annotated, Literal
 
@@ -22,19 +24,61 @@ from ladagan_tf.serving.worker import QueueFullError, Worker
 
 try:
     import fastapi
+    import fastapi_offline
     import pydantic
 
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
     raise InputError(
-        "serve: it needs packages that are not here: pip install fastapi uvicorn"
+        "serve: it needs packages that are not here: pip install fastapi fastapi-offline uvicorn"
     ) from None
 
 PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1
+TAKE_S = 30  # that a client has to take its answer
+HUNG_UP = 499  # nobody gets it; the status that nginx counts such requests by
 
 
-def serve(sampler, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, say=print):
+class Problem(pydantic.BaseModel):
+    """Every answer but 200."""
+
+    detail: str
+
+
+class EncodedImages(pydantic.BaseModel):
+    """Images as JSON."""
+
+    seed: int
+    images: list[str] = pydantic.Field(description="of each seed in turn, a PNG in base64")
+
+
+class Health(pydantic.BaseModel):
+    """What /healthz tells."""
+
+    status: str
+    model: str | None
+    resolution: int
+    noise_dim: int
+    num_classes: int
+    truncates: bool
+
+
+ANSWERS = {
+    200: {
+        "model": EncodedImages,
+        "description": "The images",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    400: {"model": Problem, "description": "The body is not JSON"},
+    411: {"model": Problem, "description": "The body's length is not given"},
+    413: {"model": Problem, "description": "The body is too long"},
+    422: {"model": Problem, "description": "What is accepted"},
+    503: {"model": Problem, "description": "Too many requests wait"},
+    504: {"model": Problem, "description": "The answer took too long"},
+}
+
+
+def serve(sampler, host, port, *, max_batch=64, max_queue=256, timeout_s=30.0, say=print):
     """Answers requests until SIGTERM or Ctrl-C, then finishes those that run.
 
     Args:
@@ -56,7 +100,9 @@ def serve(sampler, host, port, *, max_batch=64, max_queue=64, timeout_s=30.0, sa
     application = make_app(worker, timeout_s)
     say(f"serving on {address(listener)}")
     grace = math.ceil(timeout_s) + 1
-    serve_until_stopped(application, listener, access_log=False, timeout_graceful_shutdown=grace)
+    serve_until_stopped(
+        application, listener, answer_s=timeout_s + TAKE_S, timeout_graceful_shutdown=grace
+    )
 
 
 def make_app(worker, timeout_s):
@@ -71,20 +117,27 @@ def make_app(worker, timeout_s):
     """
     telemetry = Telemetry()
     request_type = request_model(worker.max_batch, worker.sampler)
+    longest = 4096 + 32 * worker.max_batch  # bytes of a body; a label takes at most 20
 
     @contextlib.asynccontextmanager
     async def lifespan(app):
         yield
         await asyncio.to_thread(worker.close)
 
-    app = fastapi.FastAPI(title="ladagan_tf", lifespan=lifespan)
+    app = fastapi_offline.FastAPIOffline(
+        title="ladagan_tf",
+        lifespan=lifespan,
+        redoc_url=None,
+        swagger_ui_parameters={"validatorUrl": None},  # a badge of another host
+    )
     app.add_exception_handler(fastapi.exceptions.RequestValidationError, _explain)
+    app.add_exception_handler(Exception, _apologize)
 
     @app.middleware("http")
     async def measure(request, call_next):
         start, status = time.perf_counter(), 500
         try:
-            response = await call_next(request)
+            response = _refuse_body(request, longest) or await call_next(request)
             status = response.status_code
         finally:
             # Only known paths: anybody can ask for new ones.
@@ -92,22 +145,24 @@ def make_app(worker, timeout_s):
             telemetry.record(path, status, time.perf_counter() - start)
         return response
 
-    @app.get("/v1/generate")
-    async def generate_by_query(request: Annotated[request_type, fastapi.Query()]):
-        return await _generate(worker, request, timeout_s)
+    @app.get("/v1/generate", responses=ANSWERS)
+    async def generate_by_query(
+        wanted: Annotated[request_type, fastapi.Query()], request: fastapi.Request
+    ):
+        return await _generate(worker, wanted, timeout_s, request)
 
-    @app.post("/v1/generate")
-    async def generate_by_body(request: request_type):
-        return await _generate(worker, request, timeout_s)
+    @app.post("/v1/generate", responses=ANSWERS)
+    async def generate_by_body(wanted: request_type, request: fastapi.Request):
+        return await _generate(worker, wanted, timeout_s, request)
 
-    @app.get("/healthz")
+    @app.get("/healthz", response_model=Health)
     async def healthz():
         sampler = worker.sampler
         shape = {k: getattr(sampler, k) for k in ("resolution", "noise_dim", "num_classes")}
         shape["truncates"] = sampler.truncated is not None
         return {"status": "ok", "model": sampler.about.get("model"), **shape}
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=fastapi.responses.PlainTextResponse)
     async def metrics():
         text = telemetry.text(
             queue_length=worker.waiting,
@@ -128,10 +183,10 @@ def request_model(max_batch, sampler):
         seed: int = pydantic.Field(
             0, ge=0, le=seeds.MAX_SEED + 1 - max_batch, description="seed of the first image"
         )
-        labels: list[int] | None = pydantic.Field(
+        labels: list[int] = pydantic.Field(
             None, max_length=max_batch, description="a class per image; in turn by default"
         )
-        psi: float | None = pydantic.Field(
+        psi: float = pydantic.Field(
             None, ge=0.0, le=1.0, description="truncation: 1 none, the default, 0 the class's mean"
         )
         format: Literal["png", "json"] = pydantic.Field(
@@ -159,36 +214,66 @@ def request_model(max_batch, sampler):
     return GenerateRequest
 
 
-async def _generate(worker, request, timeout_s):
-    chosen = range(request.seed, request.seed + request.num)
+def _refuse_body(request, longest):
+    """The answer to a body that is too long, or may be; FastAPI's own is no JSON."""
+    if "transfer-encoding" in request.headers:
+        return _problem(411, "give the body's content-length")
+    if int(request.headers.get("content-length", 0)) > longest:
+        return _problem(413, f"the body is longer than {longest} bytes")
+    return None
+
+
+def _problem(status, detail):
+    return fastapi.responses.JSONResponse({"detail": detail}, status)
+
+
+async def _generate(worker, wanted, timeout_s, request):
+    chosen = range(wanted.seed, wanted.seed + wanted.num)
     try:
-        future = worker.submit(chosen, request.labels, request.psi)
+        future = asyncio.wrap_future(worker.submit(chosen, wanted.labels, wanted.psi))
     except QueueFullError:
         raise fastapi.HTTPException(
             503,
             f"{worker.max_queue} requests wait already; try again later",
             {"Retry-After": str(RETRY_AFTER_S)},
         ) from None
+    hung_up = asyncio.create_task(_hung_up(request))
     try:
-        # Giving up cancels the future: what still waits is never computed.
-        images = await asyncio.wait_for(asyncio.wrap_future(future), timeout_s)
-    except TimeoutError:
-        raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s") from None
-    return await asyncio.to_thread(_response, images, request)
+        await asyncio.wait(
+            [future, hung_up], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if future.done():
+            return await asyncio.to_thread(_response, future.result(), wanted)
+        if hung_up.done():
+            raise fastapi.HTTPException(HUNG_UP, "the client hung up")
+        raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s")
+    finally:
+        future.cancel()  # what still waits is never computed
+        hung_up.cancel()
 
 
-def _response(images, request):
-    if request.format == "png":
+async def _hung_up(request):
+    """Returns once the client is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _response(images, wanted):
+    if wanted.format == "png":
         sheet = pictures.grid(images, math.ceil(len(images) ** 0.5))
         return fastapi.Response(_png(sheet), media_type="image/png")
     encoded = [base64.b64encode(_png(image)).decode() for image in images]
-    return fastapi.responses.JSONResponse({"seed": request.seed, "images": encoded})
+    return fastapi.responses.JSONResponse({"seed": wanted.seed, "images": encoded})
 
 
 def _png(image):
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG")
     return file.getvalue()
+
+
+async def _apologize(request, error):
+    return _problem(500, "internal error; the server's log has it")
 
 
 async def _explain(request, error):
@@ -201,5 +286,5 @@ async def _explain(request, error):
             findings.append(str(found["ctx"]["error"]))
         else:
             where = ".".join(str(part) for part in found["loc"][1:]) or "body"
-            findings.append(f"{where}: {found['msg']}; given {found['input']!r}")
-    return fastapi.responses.JSONResponse({"detail": "; ".join(findings)[:500]}, 422)
+            findings.append(f"{where}: {found['msg']}; given {reprlib.repr(found['input'])}")
+    return _problem(422, "; ".join(findings)[:500])

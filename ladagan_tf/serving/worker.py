@@ -34,7 +34,7 @@ class Worker:
         max_queue: int, requests that may wait.
     """
 
-    def __init__(self, sampler, max_batch=64, max_queue=64):
+    def __init__(self, sampler, max_batch=64, max_queue=256):
         self.sampler = sampler
         self.max_batch = max_batch
         self.max_queue = max_queue
@@ -48,8 +48,9 @@ class Worker:
 
     @property
     def waiting(self):
-        """Number of requests that wait."""
-        return len(self._jobs)
+        """Number of requests that wait, and whose images are still wanted."""
+        with self._changed:
+            return len(self._wanted())
 
     def submit(self, chosen, labels=None, psi=None):
         """Asks for images.
@@ -77,7 +78,7 @@ class Worker:
             inputs.append(np.asarray(labels, np.int32))
         job = _Job(tuple(inputs), psi, concurrent.futures.Future())
         with self._changed:
-            if self._closing or len(self._jobs) >= self.max_queue:
+            if self._closing or len(self._wanted()) >= self.max_queue:
                 raise QueueFullError
             self._jobs.append(job)
             self._changed.notify()
@@ -108,7 +109,7 @@ class Worker:
     def _next_batch(self):
         """Waits for jobs; returns those that fit into one batch, [] at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._jobs or self._closing)
+            self._changed.wait_for(lambda: self._wanted() or self._closing)
             jobs, size = [], 0
             while self._jobs and size + len(self._jobs[0].inputs[0]) <= self.max_batch:
                 if jobs and self._jobs[0].psi != jobs[0].psi:
@@ -116,6 +117,11 @@ class Worker:
                 jobs.append(self._jobs.popleft())
                 size += len(jobs[-1].inputs[0])
             return jobs
+
+    def _wanted(self):
+        """What waits, without what was cancelled."""
+        self._jobs = collections.deque(job for job in self._jobs if not job.future.cancelled())
+        return self._jobs
 
     def _generate(self, jobs):
         sizes = [len(job.inputs[0]) for job in jobs]

@@ -61,8 +61,8 @@ def _define_size_flags():
     flags.DEFINE_string(
         "vae",
         None,
-        "Autoencoder that decodes samples: sd15, sd-mse or a file; the one that the set was "
-        "encoded with by default. It must have the same encoder.",
+        "Autoencoder that decodes samples: sd15, sd-mse, sd-ema or a file; the one that the set "
+        "was encoded with by default. It must have the same encoder.",
     )
 
 

@@ -22,14 +22,14 @@ class PublishedFile(NamedTuple):
         what: what it holds, in the plural, e.g. "the weights of FID's Inception".
         name: its name in the cache folder.
         url: where it is published.
-        sha256: hex digest of its bytes.
+        sha256: hex digest of its bytes; None where nothing that can be cited tells it.
         flag: the flag with which a user gives another file, e.g. "--inception_weights".
     """
 
     what: str
     name: str
     url: str
-    sha256: str
+    sha256: str | None
     flag: str
 
 
@@ -50,7 +50,7 @@ def find_published(published, cache_dir=None, download=True):
         download: bool, False never asks the network.
 
     Returns:
-        pathlib.Path of a file with the published SHA-256.
+        pathlib.Path of a file with the published SHA-256, where that is known.
 
     Raises:
         InputError: if the cached file is another, or it is not there and cannot be downloaded; it
@@ -61,6 +61,8 @@ def find_published(published, cache_dir=None, download=True):
         if not download:
             raise InputError(_by_hand(published, cached, "are not here and downloading is off"))
         _download(published, cached)
+        return cached
+    if published.sha256 is None:
         return cached
     with cached.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -95,7 +97,7 @@ def _download(published, cached):
                 file.write(block)
                 digest.update(block)
                 bar.update(len(block))
-            if digest.hexdigest() != published.sha256:
+            if published.sha256 not in (None, digest.hexdigest()):
                 found = f"{digest.hexdigest()[:12]}.., not {published.sha256[:12]}.."
                 raise InputError(_by_hand(published, cached, f"arrived with SHA-256 {found}"))
     except (OSError, http.client.HTTPException) as error:

@@ -28,6 +28,15 @@ PUBLISHED = {
         "a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
         FLAG,
     ),
+    # What GAT's authors sample with. No public code checks its hash; that its encoder is the one
+    # which a run's latents were made with is checked, and the hash of its tensors is told.
+    "sd-ema": PublishedFile(
+        "the weights of sd-vae-ft-ema",
+        "sd-vae-ft-ema.safetensors",
+        f"{HUB}/stabilityai/sd-vae-ft-ema/resolve/main/{FILE}",
+        None,
+        FLAG,
+    ),
 }
 
 
@@ -46,7 +55,7 @@ def find(name, cache_dir=None, download=True):
         download: bool, False never asks the network.
 
     Returns:
-        pathlib.Path of an existing file; a published one has the published SHA-256.
+        pathlib.Path of an existing file; a published one has the published SHA-256, if known.
 
     Raises:
         InputError: if there is no such file, or it cannot be downloaded.

@@ -142,7 +142,7 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         ({"resolution": 16}, "--resolution=16: the images of .* have 8 pixels"),
         ({"resolution": 7, "source": "shapes"}, "--resolution=7: it must be a multiple of 2"),
         ({"vae": None}, "--vae is required with --latents"),
-        ({"vae": "nowhere"}, "nowhere: .*sd15, sd-mse, weights of diffusers"),
+        ({"vae": "nowhere"}, "nowhere: .*sd15, sd-mse, sd-ema, weights of diffusers"),
         ({"latents": False}, "--vae=.*: only for latents; add --latents"),
         ({"crop": "adm"}, "--crop=adm: the images of a prepared set are taken as they are"),
     ],

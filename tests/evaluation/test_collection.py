@@ -7,10 +7,18 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import images
-from ladagan_tf.evaluation.collection import Needs, cache_key, collect, given_moments, reference
+from ladagan_tf.evaluation import images, protocol
+from ladagan_tf.evaluation.collection import (
+    ALL,
+    Needs,
+    cache_key,
+    collect,
+    given_moments,
+    reference,
+    sampled_rows,
+)
 
-BANKS = Needs(features=True, logits=True)
+BANKS = Needs(features=ALL, logits=True)
 
 
 def test_every_image_counts_whatever_the_batch_size(two_tone, means):
@@ -82,6 +90,26 @@ def test_a_cached_reference_without_the_bank_or_damaged_is_computed_anew(two_ton
         assert not reference(real, means, Needs(), cache_dir=tmp_path)[1]
 
 
+def test_a_part_of_the_features_is_kept_and_is_the_same_part_of_a_whole(two_tone, means, tmp_path):
+    real, few = images.prepared(two_tone), Needs(features=50)
+    part, _ = reference(real, means, few, cache_dir=tmp_path)
+    assert reference(real, means, few, cache_dir=tmp_path)[1]
+    whole, cached = reference(real, means, BANKS, cache_dir=tmp_path)
+    assert not cached, "a part is not taken for the whole"
+    np.testing.assert_array_equal(part.features, whole.features[sampled_rows(121, 50)])
+    assert reference(real, means, few, cache_dir=tmp_path)[1], "the whole has every part"
+    for name in ("count", "mean", "covariance"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(whole, name))
+
+
+def test_a_drawn_part_is_fixed_and_all_of_what_is_no_more():
+    rows = sampled_rows(1000, 100)
+    assert len(set(rows)) == 100 and (np.diff(rows) > 0).all() and rows[-1] > 900
+    np.testing.assert_array_equal(rows, sampled_rows(1000, 100))
+    for most in (1000, 1001, ALL):
+        np.testing.assert_array_equal(sampled_rows(1000, most), np.arange(1000))
+
+
 def test_a_stale_file_under_the_right_name_is_not_believed(two_tone, means, tmp_path):
     real = images.prepared(two_tone)
     reference(real, means, Needs(), cache_dir=tmp_path)
@@ -106,6 +134,12 @@ def test_given_moments_are_read_and_checked(tmp_path):
     found, about = given_moments(tmp_path / "VIRTUAL.npz")
     np.testing.assert_array_equal(found.covariance, np.eye(3))
     assert found.count is None and len(about["file_sha256"]) == 64
+    assert found.spatial_mean is None, "they do not fit"
+    spatial = {"mu_s": np.ones(2), "sigma_s": np.eye(2)}
+    np.savez(tmp_path / "both.npz", mu=np.zeros(3), sigma=np.eye(3), **spatial)
+    both, _ = given_moments(tmp_path / "both.npz")
+    np.testing.assert_array_equal(both.spatial_mean, spatial["mu_s"])
+    np.testing.assert_array_equal(both.spatial_covariance, spatial["sigma_s"])
     np.savez(tmp_path / "images.npz", arr_0=np.zeros((2, 8, 8, 3), np.uint8))
     assert given_moments(tmp_path / "images.npz") == (None, None)
     np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=np.eye(4))
@@ -114,6 +148,46 @@ def test_given_moments_are_read_and_checked(tmp_path):
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(InputError, match="this npz archive cannot be read"):
         given_moments(tmp_path / "text.npz")
+
+
+@pytest.fixture
+def spatial(means):
+    """`means` with the corner pixels as spatial features."""
+
+    def features(images):
+        corners = tf.cast(tf.reshape(images[:, :2, :2], (-1, 12)), tf.float32)
+        return {**means.features(images), "spatial": corners}
+
+    return dataclasses.replace(means, name="inception", features=features)
+
+
+def test_spatial_moments_are_numpys_in_float64_and_are_cached(two_tone, means, spatial, tmp_path):
+    real, wanted = images.prepared(two_tone), Needs(spatial=True)
+    reference(real, means, Needs(), cache_dir=tmp_path)
+    found, cached = reference(real, spatial, wanted, cache_dir=tmp_path, batch_size=50)
+    assert not cached, "a reference without them is not taken"
+    pixels = np.concatenate(list(real.batches(121)))[:, :2, :2].reshape(121, 12).astype(np.float64)
+    np.testing.assert_allclose(found.spatial_mean, pixels.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.spatial_covariance, np.cov(pixels.T), rtol=1e-10)
+    again, cached = reference(real, spatial, wanted, cache_dir=tmp_path)
+    assert cached
+    np.testing.assert_array_equal(again.spatial_covariance, found.spatial_covariance)
+
+
+def test_sfid_is_the_distance_of_spatial_moments(two_tone, spatial, noise, tmp_path):
+    pair = images.generated(noise, 40), images.prepared(two_tone)
+    (record,) = protocol.evaluate(
+        [pair[0]], pair[1], spatial, ("sfid",), cache_dir=tmp_path, progress=False
+    )
+    pixels = [
+        np.concatenate(list(s.batches(64)))[:, :2, :2].reshape(-1, 12).astype(np.float64)
+        for s in pair
+    ]
+    means, covariances = zip(*((x.mean(0), np.cov(x.T)) for x in pixels), strict=True)
+    root = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).astype(complex)).real.sum()
+    right = np.square(means[0] - means[1]).sum() + sum(map(np.trace, covariances)) - 2 * root
+    assert record["name"] == "sfid_inception_40_vs_121"
+    assert record["value"] == pytest.approx(right, rel=1e-9)
 
 
 def test_features_are_computed_without_tf32_and_the_setting_comes_back(two_tone, means):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import measure
-from ladagan_tf.evaluation.collection import Collected
+from ladagan_tf.evaluation import measure, metrics
+from ladagan_tf.evaluation.collection import Collected, sampled_rows
 from ladagan_tf.evaluation.measure import check_metrics, metric_name, needs, over_repeats
 
 
@@ -56,6 +56,52 @@ def test_the_subset_protocol_joins_kid_from_1000_images_on(monkeypatch):
     assert [m.metric for m in measure.measure(["kid"], many, many)] == ["kid", "kid_subsets"]
 
 
+def test_many_reals_are_compared_as_a_drawn_part_that_the_number_tells(sets, monkeypatch):
+    real, generated = sets
+    everything = measure.measure(["prdc", "kid"], generated, real)
+    assert all(m.reals is None for m in everything), "no part of few"
+    monkeypatch.setattr(measure, "REALS", 30)
+    real.nearest = None
+    part = collected(real.features[sampled_rows(40, 30)])
+    expected = measure.measure(["prdc", "kid"], generated, part)
+    for engine in ("ours", "tfgan"):
+        found = measure.measure(["prdc", "kid"], generated, real, engine)
+        assert [m.reals for m in found] == [30] * len(found)
+        np.testing.assert_allclose([m.value for m in found], [m.value for m in expected], rtol=1e-4)
+    assert needs(["kid"], real=True).features == 30
+    assert needs(["kid", "fid"], real=True, engine="tfgan").features == measure.ALL
+    assert needs(["kid"], real=False).features == measure.ALL
+
+
+def test_the_radii_of_the_reals_are_computed_once(sets, monkeypatch):
+    real, generated = sets
+    computed, compute = [], metrics.nearest_squared
+
+    def counted(features, *arguments):
+        computed.append(features is real.features or features.shape == real.features.shape)
+        return compute(features, *arguments)
+
+    generated.features = generated.features[:30]
+    monkeypatch.setattr(metrics, "nearest_squared", counted)
+    for _ in range(3):
+        measure.measure(["prdc"], generated, real)
+    assert sum(computed) == 1
+
+
+def test_a_number_that_is_not_finite_is_none(sets, monkeypatch):
+    monkeypatch.setattr(metrics, "frechet_distance", lambda *_: float("nan"))
+    with pytest.raises(InputError, match="fid is nan, not a finite number"):
+        measure.measure(["kid", "fid"], *sets)
+
+
+def test_an_estimate_grows_with_the_pairs_and_is_none_without_any():
+    assert measure.estimate(["fid", "is"], 50_000, 1_281_167, 2048) == (0.0, 0.0)
+    seconds, size = measure.estimate(["prdc"], 50_000, 1_281_167, 64)
+    few_seconds, few_size = measure.estimate(["prdc"], 1_000, 1_000, 64)
+    assert seconds > 100 * few_seconds > 0 and size > few_size > 0
+    assert size < 1e9, "what is compared is bounded"
+
+
 def test_both_engines_agree(sets):
     real, generated = sets
     for name in ("fid", "kid"):
@@ -69,7 +115,7 @@ def test_both_engines_agree(sets):
 @pytest.mark.parametrize(
     "names, extractor, message",
     [
-        (["ppl"], "inception", "metrics=ppl: give fid, fcd"),
+        (["ppl"], "inception", "metrics=ppl: give fid, sfid, fcd"),
         (["fid"], "classifier", "fid is not defined with features=classifier"),
         (["fcd"], "inception", "fcd is not defined with features=inception"),
         (["kid"], None, "kid is not defined with features=none"),

@@ -148,6 +148,16 @@ def test_manifold_metrics_agree_with_all_distances_at_once_in_any_blocks(block):
     )
 
 
+@pytest.mark.parametrize("block", [1, 13, 2048])
+def test_nearest_rows_come_in_order_and_give_every_radius(block):
+    distances = np.square(REAL[:, None] - REAL).sum(axis=2)
+    found = metrics.nearest_squared(REAL, 4, block)
+    np.testing.assert_allclose(found, np.sort(distances, axis=1)[:, 1:5], rtol=1e-12)
+    radii = found[:, 2]
+    for compute in (metrics.precision_recall, metrics.density_coverage):
+        assert compute(REAL, FAKE, k=3, radii=radii) == compute(REAL, FAKE, k=3)
+
+
 def test_k_may_be_one_less_than_the_number_of_images_and_no_more():
     assert metrics.precision_recall(REAL[:4], REAL[:4], k=3) == (1.0, 1.0)
     for compute in (metrics.precision_recall, metrics.density_coverage):

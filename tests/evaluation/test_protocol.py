@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import resource
+import signal
 
 import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import images, protocol
+from ladagan_tf.evaluation import images, measure, protocol, tfgan
 from ladagan_tf.evaluation.collection import Collected
 from ladagan_tf.evaluation.features import classifier
 from ladagan_tf.evaluation.protocol import class_chart
@@ -47,6 +49,49 @@ def test_the_table_shows_numbers_and_protocol(records):
     text = protocol.table(records)
     for shown in ("fcd_classifier_40_vs_121", "channel means", "of 2", "lower is better", "noise"):
         assert shown in text
+
+
+def test_a_gats_protocol_tells_how_its_authors_sample_otherwise(noise, two_tone, means, tmp_path):
+    published = {"psi": 0.7, "guidance": 1.0, "vae": "sd-vae-ft-ema.safetensors"}
+    texts = []
+    for about in (published, {**published, "psi": 1.0, "vae": "vae.keras"}):
+        gat = dataclasses.replace(noise, num_classes=2, about=about)
+        found = protocol.evaluate(
+            [images.generated(gat, 10, labels="random")],
+            images.prepared(two_tone),
+            means,
+            ("fcd",),
+            cache_dir=tmp_path,
+            progress=False,
+        )
+        texts.append(found[0]["protocol"]["unlike_gats_authors"])
+        assert texts[-1] in protocol.table(found)
+    assert texts[0] == "count 10 instead of 50000, uint8 rounded instead of cut off"
+    assert "psi 1.0 instead of 0.7, vae vae.keras instead of sd-vae-ft-ema" in texts[1]
+
+
+def test_long_work_is_announced_and_a_part_of_the_reals_named(
+    noise, two_tone, means, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(protocol, "LONG_S", 0)
+    monkeypatch.setattr(measure, "REALS", 60)
+    found = protocol.evaluate(
+        [images.generated(noise, 10)],
+        images.prepared(two_tone),
+        means,
+        ("fcd", "prdc"),
+        cache_dir=tmp_path,
+    )
+    assert [r["name"] for r in found][:2] == [
+        "fcd_classifier_10_vs_121",
+        "precision_classifier_10_vs_60",
+    ]
+    assert found[1]["definition"].endswith("60 real images drawn with seed 2020")
+    assert "will take about 0 minutes and 0." in capsys.readouterr().out
+    monkeypatch.setattr(protocol, "LONG_S", 120)
+    for by_class, said in ((False, ""), (True, "will take about 0 minutes and 10.9 GB")):
+        protocol._announce(["fid"], [unread(50_000)], unread(1_281_167), 2048, by_class)
+        assert said in (out := capsys.readouterr().out) and bool(out) == by_class
 
 
 def test_a_quick_look_is_called_one(records):
@@ -96,6 +141,109 @@ def test_moments_of_another_network_are_refused(noise, means):
     given = Collected(mean=np.zeros(5), covariance=np.eye(5)), {"statistics": "r.npz"}
     with pytest.raises(InputError, match=r"r\.npz: its mu has 5 features, but .* gives 3"):
         protocol.evaluate([images.generated(noise, 4)], given, means, ("fcd",), progress=False)
+
+
+def unread(count, resolution=16):
+    """Images that must not be asked for."""
+
+    def batches(size):
+        raise AssertionError("something is measured")
+
+    return images.Images(count, resolution, batches, {"count": count})
+
+
+@pytest.mark.parametrize(
+    "generated, real, names, message",
+    [
+        (unread(1), unread(20), ["fcd"], "metrics=fcd: it needs at least 2 generated images"),
+        (unread(9), unread(20), ["fcd", "is"], "metrics=is: it needs at least 10 generated images"),
+        (unread(3), unread(20), ["prdc"], "metrics=prdc: it needs at least 4 generated images"),
+        (unread(20), unread(5), ["prdc"], "metrics=prdc: it needs at least 6 real images"),
+        (unread(20), unread(20, 32), ["swd"], "the real images have 32 px, what is measured 16"),
+    ],
+)
+def test_what_could_only_fail_at_the_end_is_refused_at_the_start(
+    means, generated, real, names, message
+):
+    with pytest.raises(InputError, match=message):
+        protocol.evaluate([generated], real, means, names, progress=False)
+
+
+def test_a_network_of_another_size_and_a_missing_engine_are_refused_at_the_start(
+    means, monkeypatch
+):
+    sets = [unread(20)], unread(20)
+    with pytest.raises(InputError, match="takes images of 32 px, not of 16 px"):
+        protocol.evaluate(*sets, dataclasses.replace(means, resolution=32), ["fcd"])
+
+    def missing():
+        raise InputError("no such package")
+
+    monkeypatch.setattr(tfgan, "_eval", missing)
+    with pytest.raises(InputError, match="no such package"):
+        protocol.evaluate(*sets, means, ["fcd"], engine="tfgan")
+    given = Collected(mean=np.zeros(3), covariance=np.eye(3)), {"statistics": "r.npz"}
+    with pytest.raises(InputError, match=r"metrics=sfid: dataset=r\.npz has no mu_s and sigma_s"):
+        protocol.evaluate(sets[0], given, means, ["sfid"])
+    with pytest.raises(InputError, match="engine=tfgan needs the reference's images"):
+        protocol.evaluate(sets[0], given, means, ["fcd"], engine="tfgan")
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("no image"), MemoryError(), FloatingPointError("nan")]
+)
+def test_a_metric_that_fails_is_lost_alone(noise, two_tone, means, tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setitem(measure._OURS, "modes", fail)
+    failures = []
+    found = protocol.evaluate(
+        [images.generated(noise, 20, seed) for seed in range(2)],
+        images.prepared(two_tone),
+        means,
+        ("fcd", "modes", "prdc"),
+        cache_dir=tmp_path,
+        progress=False,
+        on_failure=lambda *failure: failures.append(failure),
+    )
+    assert [record["metric"] for record in found] == [
+        "fcd", "precision", "recall", "f_score", "density", "coverage",
+    ]  # fmt: skip
+    assert failures == [("modes", error)] * 2
+
+
+def test_without_a_place_for_it_the_reference_is_not_kept_and_that_is_said(
+    noise, two_tone, means, tmp_path, capsys
+):
+    (tmp_path / "file").touch()
+    found = protocol.evaluate(
+        [images.generated(noise, 10)],
+        images.prepared(two_tone),
+        means,
+        ("fcd",),
+        cache_dir=tmp_path / "file",
+        progress=False,
+    )
+    assert found[0]["value"] > 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: cache_dir={tmp_path / 'file'}") and "not kept" in line
+
+
+def test_a_full_disk_leaves_no_part_of_a_line(records, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    protocol.write(records[:1], path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"metrics\.jsonl: it cannot be written"):
+            protocol.write(records[:1], path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
 
 
 def test_real_halves_are_closer_than_noise(two_tone, classifier_file, noise, tmp_path):

@@ -42,6 +42,30 @@ def test_the_card_of_a_run_has_data_flags_metrics_and_loading(run, tmp_path):
         assert part in text, part
 
 
+def test_the_statistics_are_those_of_the_weights_not_of_the_last_step(run, tmp_path):
+    for step in (3, 4):
+        run.append_stats({"step": step, "kimg": step * 0.25, "d_loss": 9.5})
+    text = written(tmp_path, opening.open_run(run.path), FILES, run)
+    assert "- kimg: 0.5\n- d_loss: 0.5\n" in text and "9.5" not in text
+    untrained = opening.open_run(run.path, "untrained")
+    assert "none recorded" in written(tmp_path, untrained, FILES, run)
+
+
+def test_a_set_is_found_by_the_name_that_prepared_it_and_from_another_folder(
+    run, tmp_path, monkeypatch
+):
+    source = opening.open_run(run.path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "shapes").rename(tmp_path / "data" / "shapes-32")
+    (tmp_path / "elsewhere").mkdir()
+    for flags in ("--dataset=shapes\n--resolution=32\n", "--dataset=data/shapes-32\n"):
+        run.flags_file.write_text(flags)
+        for folder in (tmp_path, tmp_path / "elsewhere"):
+            monkeypatch.chdir(folder)
+            text = written(tmp_path, source, FILES, run)
+            assert "Data: 6 images of 32 x 32 pixels" in text
+
+
 def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
     averaged = opening.open_run(run.path)
     text = written(tmp_path, averaged, FILES, run)
@@ -97,7 +121,7 @@ def test_what_is_not_known_is_said(small, run, tmp_path):
     run.flags_file.write_text("--dataset=elsewhere/photos\n")
     run.stats_file.unlink()
     text = written(tmp_path, small, {"saved_model": 0.0}, run)
-    assert "`elsewhere/photos`; its description is not on this machine" in text
+    assert "`elsewhere/photos`; its description was not found from here" in text
     assert "none recorded" in text
 
 

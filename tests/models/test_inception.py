@@ -12,6 +12,7 @@ from ladagan_tf.models.features.inception import (
     fold_batch_norm,
     resize_bilinear_tf1,
 )
+from ladagan_tf.weights.inception_weights import graph_names
 
 SIZES = [(1, 1), (7, 5), (32, 32), (299, 299), (300, 298), (331, 307), (450, 600)]
 
@@ -120,6 +121,23 @@ def test_stages_have_the_published_sides(network):
         8,
     ]
     assert stages[-1][1].shape == (1, 8, 8, 2048)
+
+
+def test_spatial_features_are_seven_channels_of_the_graphs_mixed_6_conv(rng):
+    name = graph_names()["mixed_6/conv/conv2d_params"]
+    assert name == "Mixed_6d.branch1x1.conv.weight"
+    network = Inception()
+    for layer in network.convolutions.values():
+        layer.kernel.assign(rng.normal(0, 0.05, layer.kernel.shape))
+        layer.bias.assign(rng.normal(0, 0.05, layer.bias.shape))
+    images = some_images(rng, 20, 20)
+    before = dict(network.stages(images))["Mixed_6c"]
+    layer = network.convolutions[name.removesuffix(".conv.weight")]
+    kernel, bias = (number(w).astype(np.float64) for w in (layer.kernel, layer.bias))
+    right = np.maximum(number(before).astype(np.float64) @ kernel[0, 0] + bias, 0.0)[..., :7]
+    found = number(network(images)["spatial"])
+    assert found.shape == (2, 2023) and 0 < np.mean(right > 0) < 1
+    np.testing.assert_allclose(found, right.reshape(2, 17 * 17 * 7), rtol=1e-4, atol=1e-4)
 
 
 def test_it_computes_in_float32_under_a_mixed_policy():

@@ -271,3 +271,11 @@ def test_a_published_file_that_is_missing_offline_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"downloading is off: put https.*--vae") as refused:
         vae_weights.find("sd-mse", tmp_path, download=False)
     assert "\n" not in str(refused.value)
+
+
+def test_an_autoencoder_without_a_published_hash_is_taken_as_it_is(tmp_path):
+    for name in ("sd-ema", "sd-mse"):
+        (tmp_path / vae_weights.PUBLISHED[name].name).write_bytes(b"weights")
+    assert vae_weights.find("sd-ema", tmp_path).read_bytes() == b"weights"
+    with pytest.raises(InputError, match=r"its SHA-256 is .* not the published"):
+        vae_weights.find("sd-mse", tmp_path)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from golden_sets import GOLDEN
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.checkpoints import Checkpoints
@@ -189,6 +190,31 @@ def test_a_gat_in_a_keras_file_has_its_autoencoder_or_is_given_one(
     AutoencoderKL(widths=(8, 8), resnets=1, groups=4, latent_channels=8).save(tmp_path / "v.keras")
     with pytest.raises(InputError, match=r"does not fit .*its latents have 8 channels"):
         opening.open_model(tmp_path / "bare.keras", vae=tmp_path / "v.keras")
+
+
+def test_a_gat_run_is_decoded_by_another_autoencoder_of_its_encoder_only(
+    tiny_gat, tiny_gat_run, run, tmp_path
+):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    vae = keras.saving.load_model(tiny_gat_run / "vae.keras")
+    decoder = [w for w in vae.weights if "decoder" in w.path]
+    for weight in decoder:
+        weight.assign(weight + 0.1)
+    vae.save(tmp_path / "ema.keras")
+    source = opening.open_source(tiny_gat_run, None, vae=tmp_path / "ema.keras", psi=0.7)
+    right = DecodedGenerator(tiny_gat.generator, vae)(z, labels, psi=0.7)
+    np.testing.assert_allclose(source.generate(z, labels), right, atol=1e-5)
+    assert np.abs(right - tiny_gat(z, labels, psi=0.7)).max() > 1e-2
+    assert source.about["vae"] == "ema.keras"
+    assert source.about["vae_sha256"] == content_sha256(vae.tensors())
+    vae.set_weights([w + 0.1 for w in vae.get_weights()])
+    vae.save(tmp_path / "other.keras")
+    with pytest.raises(
+        InputError, match=r"vae=.*other\.keras: its encoder is not that of run_dir="
+    ):
+        opening.open_source(tiny_gat_run, None, vae=tmp_path / "other.keras")
+    with pytest.raises(InputError, match=r"it is for a GAT generator without an autoencoder"):
+        opening.open_source(run.path, None, vae="sd15")
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

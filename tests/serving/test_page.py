@@ -7,7 +7,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.error
 import urllib.request
 
 import numpy as np
@@ -115,6 +117,75 @@ def test_the_functions_of_a_running_page(address, small, tmp_path):
     for text in INVALID:
         message = client.predict(text, 4, None, 1.0, api_name="/samples")[0]
         assert message["visible"] and "is not a whole number from 0 to" in message["value"]
+
+
+@pytest.fixture(scope="module")
+def hasty(page, small, tmp_path_factory):
+    """(address, folder) of a page in this process that keeps pictures for a second."""
+    from ladagan_tf.serving import listening
+
+    folder = tmp_path_factory.mktemp("pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "KEPT_S", 1)
+        patch.setattr(page, "TIDIED_S", 1)
+        patch.delenv("GRADIO_TEMP_DIR", raising=False)
+        listener = listening.listen("127.0.0.1", 0)
+        server = listening.Server(
+            page.make_app(small, folder), listener, timeout_graceful_shutdown=1
+        )
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.address(listener), folder
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.mark.slow
+def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(
+    hasty, small, tmp_path
+):
+    gradio_client = pytest.importorskip("gradio_client", reason="it comes with gradio")
+    address, folder = hasty
+    client = gradio_client.Client(
+        address, download_files=tmp_path, verbose=False, analytics_enabled=False
+    )
+    client.predict("5", 4, None, 1.0, api_name="/samples")
+    message, picture = client.predict("0", "1", 33.3, None, 1.0, api_name="/between")
+    assert not message["visible"]
+    right = View(small).between("0", "1", 33, None, 1.0)
+    np.testing.assert_allclose(read(picture), right.astype(int), atol=1)
+    assert any(path.is_file() for path in folder.rglob("*"))
+    end = time.monotonic() + 20
+    while any(path.is_file() for path in folder.rglob("*")):
+        assert time.monotonic() < end, "what a visitor saw is still there"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, path",
+    [
+        ("POST", "upload"),
+        ("GET", "upload_progress?upload_id=1"),
+        ("GET", "proxy=https://example.com"),
+        ("POST", "vibe-edit"),
+        ("POST", "run/samples"),
+        ("PUT", "queue/join"),
+    ],
+)
+def test_what_the_page_does_not_ask_for_is_closed(hasty, method, path):
+    request = urllib.request.Request(f"{hasty[0]}/gradio_api/{path}", b"x", method=method)
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        urllib.request.urlopen(request)
+
+
+@pytest.mark.slow
+def test_a_visitor_cannot_send_a_long_body(hasty):
+    request = urllib.request.Request(f"{hasty[0]}/gradio_api/queue/join", b"x" * 100_000)
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        urllib.request.urlopen(request)
 
 
 def framed(images, chosen):

@@ -97,6 +97,18 @@ def test_the_way_between_two_seeds_starts_and_ends_at_them(small):
     np.testing.assert_allclose(middle, pictures.to_uint8(small.generate(z))[0].astype(int), atol=1)
 
 
+def test_a_position_off_the_way_and_a_head_that_is_not_there_are_one_line(small):
+    view = View(small)
+    for position in (-0.1, page_pictures.STEPS + 1, float("nan"), None, "50"):
+        with pytest.raises(InputError, match="is not a number from 0 to 100"):
+            view.between("0", "1", position, None, 1.0)
+    near, exact = (view.between("0", "1", position, None, 1.0) for position in (49.6, 50))
+    np.testing.assert_array_equal(near, exact)
+    for side, head in ((7, 1), (8, 3), (8, 0), (None, 1), (8, 1.5)):
+        with pytest.raises(InputError, match="There is no head"):
+            view.look("0", None, 1.0, side, head)
+
+
 @pytest.mark.parametrize("count", [1, 4, 9, 25, 64])
 def test_the_image_that_is_clicked_is_framed(count):
     images = np.zeros((count, 32, 32, 3), np.uint8)

@@ -7,28 +7,33 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
+import socket
 import threading
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import flags
 from in_process import command, error_line
 from PIL import Image
 
 from benchmarks import serving as load
-from ladagan_tf import pictures, serve
+from ladagan_tf import demo, pictures, serve
 from ladagan_tf.exporting import endpoints
+from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
 from ladagan_tf.sampling import opening, seeds
 from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.serving.worker import Worker
 
 pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")
-uvicorn = pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
+pytest.importorskip("uvicorn", reason="uvicorn is optional: the service is not tested")
+pytest.importorskip("fastapi_offline", reason="it is optional: the service is not tested")
 
-from ladagan_tf.serving import listening, service  # noqa: E402
+from ladagan_tf.serving import listening, service
 
 SLOW_S = 1.0
 
@@ -56,12 +61,12 @@ def slow():
 
 
 @contextlib.contextmanager
-def serving(sampler, max_batch=8, max_queue=64, timeout_s=30.0):
+def serving(sampler, max_batch=8, max_queue=256, timeout_s=30.0):
     """host:port of the service in a thread of this process, which saves the start of another."""
     listener = listening.listen("127.0.0.1", 0)
     application = service.make_app(Worker(sampler, max_batch, max_queue), timeout_s)
-    server = uvicorn.Server(uvicorn.Config(application, log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    server = listening.Server(application, listener, answer_s=timeout_s + service.TAKE_S)
+    thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
@@ -252,6 +257,173 @@ def test_a_late_answer_is_given_up_and_what_waited_is_not_computed(slow):
         assert json.loads(answers[0][2])["detail"] == f"no answer within {SLOW_S / 2:g} s"
         time.sleep(SLOW_S)
         assert counters(address)["ladagan_batches_total"] - before == 1
+
+
+def half_open(address, count, text=b""):
+    """Connections over which nothing comes but `text`."""
+    host, port = address.split(":")
+    for _ in range(count):
+        connection = socket.create_connection((host, int(port)))
+        connection.sendall(text)
+        yield connection
+
+
+def is_open(connection):
+    connection.setblocking(False)
+    try:
+        return bool(connection.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
+HEAD = b"POST /v1/generate HTTP/1.1\r\nhost: here\r\n"
+
+
+@pytest.mark.parametrize("text", [b"", HEAD, HEAD + b"content-length: 9\r\n\r\n{"])
+def test_half_open_clients_neither_fill_the_server_nor_stay(small, text, monkeypatch, caplog):
+    monkeypatch.setattr(listening, "affordable_connections", lambda: 20)
+    monkeypatch.setattr(listening, "REQUEST_S", 0.5)
+    with serving(small) as address:
+        held = list(half_open(address, 60, text))
+        assert get(address, "/healthz")[0] == 200
+        assert sum(map(is_open, held)) <= 20
+        end = time.monotonic() + 10
+        while any(map(is_open, held)):
+            assert time.monotonic() < end, "half a request holds its connection"
+            time.sleep(0.05)
+        for connection in held:
+            connection.close()
+    assert not caplog.records
+
+
+def test_a_client_that_sends_bytes_now_and_then_has_no_more_time(small, monkeypatch):
+    monkeypatch.setattr(listening, "REQUEST_S", 0.5)
+    with serving(small) as address:
+        (connection,) = half_open(address, 1, b"GET /healthz HTTP/1.1\r\nhost: here\r\n\r\n")
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        start = time.monotonic()
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < start + 10:
+                connection.sendall(b"G")
+                time.sleep(0.05)
+        connection.close()
+
+
+def test_a_client_that_does_not_take_its_answer_is_dropped(small, monkeypatch):
+    monkeypatch.setattr(service, "TAKE_S", 0.5)
+    with serving(small, timeout_s=0.1) as address, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((address.split(":")[0], int(address.split(":")[1])))
+        path = b"/static-offline-docs/swagger-ui-bundle.js"
+        many = 16  # more than the system keeps for a client
+        client.sendall(many * (b"GET " + path + b" HTTP/1.1\r\nhost: here\r\n\r\n"))
+        time.sleep(1.5)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while part := client.recv(2**20):
+                received += len(part)
+        assert 0 < received < many * len(get(address, path.decode())[2])
+
+
+def test_as_many_connections_are_taken_as_there_are_descriptors(monkeypatch):
+    limits = listening.resource.RLIM_INFINITY, listening.resource.RLIM_INFINITY
+    for most, expected in ((limits[0], 1000), (100_000, 1000), (10, 1)):
+        monkeypatch.setattr(listening.resource, "getrlimit", lambda _, most=most: (most, most))
+        assert listening.affordable_connections() == expected
+    monkeypatch.setattr(listening.resource, "getrlimit", lambda _: (256, 256))
+    monkeypatch.setattr(listening.os, "listdir", lambda _: ["0"] * 50)
+    assert listening.affordable_connections() == 256 - 50 - listening.RESERVE
+
+
+def test_nothing_is_computed_for_clients_that_hung_up(slow):
+    with serving(slow, max_batch=1) as address:
+        before = counters(address)
+        clients = list(half_open(address, 12, b"GET /v1/generate HTTP/1.1\r\nhost: here\r\n\r\n"))
+        time.sleep(SLOW_S / 4)
+        for client in clients:
+            client.close()
+        time.sleep(SLOW_S / 4)
+        assert counters(address)["ladagan_queue_length"] == 0
+        assert get(address, "/v1/generate")[0] == 200
+        after = counters(address)
+    assert after["ladagan_batches_total"] - before.get("ladagan_batches_total", 0) == 2
+    assert after['ladagan_requests_total{path="/v1/generate",status="499"}'] == 12
+
+
+def test_only_this_machine_is_answered_unless_another_host_is_asked_for():
+    for module, verb in ((serve, serve_flags), (demo, demo_flags)):
+        with command(module, verb.define):
+            assert flags.FLAGS["host"].default == "127.0.0.1"
+
+
+def test_200_clients_at_once_get_their_images(small):
+    with (
+        serving(small, max_batch=64) as address,
+        concurrent.futures.ThreadPoolExecutor(200) as pool,
+    ):
+        answers = pool.map(lambda i: get(address, f"/v1/generate?seed={i}")[0], range(200))
+        assert list(answers) == [200] * 200
+
+
+@pytest.mark.parametrize(
+    "path, method, body, status",
+    [
+        ("/v1/generate", "POST", "x" * 1_000_000, 413),
+        ("/v1/generate", "POST", "[" * 4000, 400),
+        ("/v1/generate", "POST", '{"\\ud800": 1}', 422),
+        ("/v1/generate", "POST", (b"{}" for _ in range(2)), 411),  # chunks, of unknown length
+        ("/v1/generate", "DELETE", None, 405),
+        ("/secret", "GET", None, 404),
+    ],
+)
+def test_every_error_is_json_with_a_detail(address, path, method, body, status):
+    found, headers, content = get(address, path, method, body)
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert isinstance(json.loads(content)["detail"], str) and len(content) < 600
+
+
+def test_errors_of_ours_and_of_no_http_are_json_too(small, monkeypatch):
+    monkeypatch.setattr(service, "_response", lambda *_: 1 / 0)
+    with serving(small) as address:
+        status, headers, content = get(address, "/v1/generate")
+        assert (status, headers["content-type"]) == (500, "application/json")
+        assert json.loads(content)["detail"].startswith("internal error")
+        (connection,) = half_open(address, 1, b"\x00\r\n\r\n")
+        answer = connection.makefile("rb").read()
+        connection.close()
+    assert answer.startswith(b"HTTP/1.1 400") and b"application/json" in answer
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
+
+
+def test_the_description_of_requests_and_answers_is_right(address):
+    told = json.loads(get(address, "/openapi.json")[2])
+    schema = told["components"]["schemas"]["GenerateRequest"]["properties"]
+    labels, psi = schema["labels"], schema["psi"]
+    assert (labels["type"], labels["items"], labels["maxItems"]) == (
+        "array",
+        {"type": "integer"},
+        8,
+    )
+    assert (psi["type"], psi["minimum"], psi["maximum"]) == ("number", 0, 1)
+    for method in ("get", "post"):
+        answers = told["paths"]["/v1/generate"][method]["responses"]
+        assert set(answers["200"]["content"]) == {"image/png", "application/json"}
+        for status in ("400", "411", "413", "422", "503", "504"):
+            assert answers[status]["content"]["application/json"]["schema"]["$ref"].endswith(
+                "Problem"
+            )
+    (metrics,) = told["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
+    assert metrics == "text/plain"
+
+
+def test_the_docs_need_no_other_host(address):
+    text = get(address, "/docs")[2].decode()
+    parts = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert len(parts) >= 3 and all(part.startswith("/") for part in parts)
+    assert all(get(address, part)[0] == 200 for part in parts)
+    assert '"validatorUrl": null' in text
 
 
 @pytest.mark.slow

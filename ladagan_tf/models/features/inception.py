@@ -17,6 +17,8 @@ SIDE = 299
 CLASSES = 1008
 EPSILON = 1e-3
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
+# sFID: channels of this stage's first convolution, mixed_6/conv in the graph of 2015.
+SPATIAL_STAGE, SPATIAL_CHANNELS = "Mixed_6d", 7
 # Stage -> the name of its spatial mean among the features.
 MEANS_BEHIND = {"MaxPool_1": "64", "MaxPool_2": "192", "Mixed_6e": "768", "Mixed_7c": "2048"}
 
@@ -191,8 +193,10 @@ class Inception(keras.Model):
         images: uint8, or float in [0, 255], tensor (B, H, W, 3) with static H and W.
 
     Returns:
-        Dict of float32 tensors: spatial means "64", "192", "768", "2048" of shape (B, D), and
-        "logits_unbiased" (what the Inception Score was defined with) and "logits", (B, 1008).
+        Dict of float32 tensors: spatial means "64", "192", "768", "2048" of shape (B, D);
+        "spatial", what sFID is made of (Nash et al., arXiv 2103.03841, as ADM's evaluation has it):
+        7 channels of the 17 x 17 grid, (B, 2023); and "logits_unbiased" (what the Inception Score
+        was defined with) and "logits", (B, 1008).
 
     Raises:
         ValueError: if the images have not three channels.
@@ -259,6 +263,9 @@ class Inception(keras.Model):
         for stage, x in self.stages(images):
             if stage in MEANS_BEHIND:
                 features[MEANS_BEHIND[stage]] = ops.mean(x, axis=(1, 2))  # (B, D)
+            if stage == SPATIAL_STAGE:
+                x = x[..., :SPATIAL_CHANNELS]  # (B, 17, 17, 7)
+                features["spatial"] = ops.reshape(x, (-1, np.prod(x.shape[1:])))
         unbiased = ops.matmul(features["2048"], self.head.kernel)  # (B, 1008)
         return {**features, "logits_unbiased": unbiased, "logits": unbiased + self.head.bias}
 
