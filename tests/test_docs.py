@@ -28,6 +28,10 @@ INDEX = ROOT / "docs" / "commands.md"
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdisjoint(p.parts))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+TRAIN_FLAGS = [
+    ROOT / "ladagan_tf" / name
+    for name in ("flags/train.py", "flags/common.py", "systems/lada.py", "systems/gat.py")
+]
 
 
 def relative(path):
@@ -209,6 +213,8 @@ def flags_in(script):
     """Names of the flags that a script defines itself, read without importing it."""
     names = set()
     for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "train_flags.define":
+            names |= {"flagfile"}.union(*map(flags_in, TRAIN_FLAGS))
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = ast.unparse(node.func).rsplit(".", 1)[-1]
             if called == "add_argument" or called.startswith("DEFINE_"):

@@ -297,11 +297,12 @@ def given_moments(path):
     arrays = read_npz(path, ("mu", "sigma", "mu_s", "sigma_s"), what)
     if not {"mu", "sigma"} <= set(arrays):
         return None, None
-    spatial = None, None
     with one_line_about(what, "npz archive"):
         mean, covariance = checked_moments(arrays["mu"], arrays["sigma"])
-        if {"mu_s", "sigma_s"} <= set(arrays):
-            spatial = checked_moments(arrays["mu_s"], arrays["sigma_s"])
+    try:
+        spatial = checked_moments(arrays["mu_s"], arrays["sigma_s"])
+    except (KeyError, ValueError):  # not there, or something else under these names
+        spatial = None, None
     about = {
         "statistics": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
