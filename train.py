@@ -87,7 +87,9 @@ def _build(folder):
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
     networks = generator, discriminator, averaged
-    gan = AdversarialModel(*networks, objective, FLAGS.seed, FLAGS.spike_factor)
+    gan = AdversarialModel(
+        *networks, objective, FLAGS.seed, FLAGS.spike_factor, int(FLAGS.draw_keys)
+    )
     gan.compile(
         *(
             devices.make_optimizer(

@@ -2,6 +2,8 @@
 
 import contextlib
 import itertools
+import json
+import math
 import os
 import pathlib
 import shutil
@@ -50,6 +52,27 @@ def set_aside(path):
     aside = next(name for name in names if not name.exists())
     path.rename(aside)
     return aside
+
+
+def json_line(content):
+    """Content as a line of JSON, which has no NaN and no infinity: they become null.
+
+    Args:
+        content: dicts, lists, text and numbers, of NumPy too; anything else becomes its `str`.
+    """
+    return json.dumps(_plain(content), allow_nan=False) + "\n"
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(name): _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | None) else str(value)
 
 
 def cache_folder():

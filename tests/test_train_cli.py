@@ -102,6 +102,10 @@ def place(reference, dataset, tmp_path_factory):
     place = tmp_path_factory.mktemp("place")
     for name in ("damaged", "finished", "changed", "diverged"):
         shutil.copytree(reference, place / name)
+    lines = (reference / "flags.cfg").read_text().splitlines(keepends=True)
+    (place / "before").mkdir()
+    old = "".join(line for line in lines if not line.startswith("--draw_keys"))
+    (place / "before" / "flags.cfg").write_text(old)
     shutil.copytree(dataset, place / "set elsewhere")
     prepare("shapes", place / "other set", resolution=32, num_images=50, workers=1, seed=1)
     (data,) = (place / "damaged" / "checkpoints" / "step-00000012").glob("ckpt.data*")
@@ -126,6 +130,7 @@ def outputs(dataset, place):
         "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER),
         "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force"),
         "dry_run": flags("dry_run", "--dry_run"),
+        "began before": flags("before", "--dry_run"),
         **{flag: flags("refused", flag) for flag in REFUSALS},
     }
     found = run_each([*traced.values()]) + run_each([*eager.values()], eagerly=True)
@@ -245,6 +250,11 @@ def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(outputs, pla
     for expected in ("--batch_size=8", "latent_to_tokens", "from_rgb", "multiply-adds", "memory"):
         assert expected in output
     assert not (place / "dry_run").exists()
+
+
+def test_a_run_that_began_before_there_was_a_choice_keeps_keys_of_32_bits(outputs):
+    assert "--draw_keys=32\n" in outputs["began before"]
+    assert "--draw_keys=64\n" in outputs["dry_run"]
 
 
 @pytest.mark.parametrize(("batch", "parts", "replicas"), [(6, 2, 2), (4, 4, 4), (8, 1, 3)])

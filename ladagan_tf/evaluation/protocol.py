@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 import os
 
 import numpy as np
@@ -13,7 +12,7 @@ from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure, tfgan
 from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, collect, reference
 from ladagan_tf.evaluation.images import Images
-from ladagan_tf.files import atomic_path, writing
+from ladagan_tf.files import atomic_path, json_line, writing
 from ladagan_tf.runs.environment import environment
 
 PUBLISHABLE_IMAGES = 50_000
@@ -281,7 +280,7 @@ def write(records, path, classes=()):
     charts = []
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _append(path, "".join(json.dumps(record, default=_plain) + "\n" for record in records))
+        _append(path, "".join(map(json_line, records)))
         for record in records:
             if record["metric"] == "modes":
                 charts.append(path.with_name("classes.png"))
@@ -300,10 +299,6 @@ def _append(path, text):
         with contextlib.suppress(OSError):
             os.truncate(path, before)
         raise
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def class_chart(path, classes, real_counts, generated_counts):

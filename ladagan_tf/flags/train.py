@@ -26,6 +26,7 @@ FREE = {
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher"}
 UNRECORDED = {"dry_run", "force", "preset", "size", "run_dir"}
+BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay")  # from 0, below 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
@@ -135,6 +136,13 @@ def _define_run_flags():
     common.define_seed("All randomness derives from it; 0 by default.")
     flags.adopt_module_key_flags(common)
     flags.DEFINE_enum(
+        "draw_keys",
+        "64",
+        ["32", "64"],
+        "Bits of the keys that a step's draws derive from; 64 by default. Runs that began before "
+        "there was a choice have 32, which they keep.",
+    )
+    flags.DEFINE_enum(
         "strategy",
         "none",
         ["none", "mirrored", "multiworker", "tpu"],
@@ -208,6 +216,7 @@ def resolve():
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
         )
     FLAGS.run_dir = _run_dir()
+    _keep_what_began_before()
     return {
         flag.name: _text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
@@ -223,6 +232,16 @@ def _run_dir():
     if is_own and "run_dir" not in given:
         return str(config.parent)  # older ones say where they once were
     return FLAGS.run_dir or str(pathlib.Path("runs") / config.stem)
+
+
+def _keep_what_began_before():
+    """Sets `BEFORE` for a run whose record does not name these flags, where they are not given."""
+    record = pathlib.Path(FLAGS.run_dir) / FLAGS_FILE
+    if record.is_file():
+        text = record.read_text(errors="replace")
+        for name, value in BEFORE.items():
+            if not FLAGS[name].present and f"--{name}=" not in text:
+                FLAGS[name].value = value
 
 
 def _check_ranges():
@@ -254,7 +273,7 @@ def foreign(system):
 def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
     values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
-    values |= SYSTEMS[FLAGS.system].DEFAULTS
+    values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
     return {name: _text(value) for name, value in values.items() if value is not None}
 
 

@@ -43,7 +43,7 @@ def write_run(folder, out, flags):
     """
     folder = pathlib.Path(folder)
     about, networks = read(folder)
-    recorded = {**about["flags"], **flags, "run_dir": str(out)}
+    recorded = {**about["flags"], **flags}
     averaged, discriminator = (networks[name] for name in NETWORKS)
     generator = type(averaged).from_config({**averaged.get_config(), "name": "generator"})
     generator.set_weights(averaged.get_weights())
@@ -106,6 +106,8 @@ def _part(path, digest):
 
 
 def _bytes(path):
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; copy all that the run brought back")
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise InputError(f"{path}: {size} bytes; at most {MOST_BYTES} are read")

@@ -16,7 +16,7 @@ import pathlib
 import keras
 
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.files import atomic_path, set_aside, write_text
+from ladagan_tf.files import atomic_path, json_line, set_aside, write_text
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.environment import environment
@@ -141,7 +141,7 @@ class RunDirectory:
 
     def append_stats(self, record):
         with open(self.stats_file, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json_line(record))
 
     def truncate_stats(self, step, say=print):
         """Drops lines after `step`, which a resumed run writes again, and a line cut short.

@@ -3,6 +3,8 @@
 import hashlib
 import json
 
+from ladagan_tf.files import json_line
+
 SEAL = "content_sha256"
 
 
@@ -15,7 +17,8 @@ def sealed(content):
     Returns:
         str, of one line.
     """
-    return json.dumps({**content, SEAL: _digest(content)}) + "\n"
+    content = json.loads(json_line(content))
+    return json_line({**content, SEAL: _digest(content)})
 
 
 def unsealed(text):

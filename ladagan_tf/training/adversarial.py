@@ -18,7 +18,24 @@ from ladagan_tf.training.step import (
 DISCRIMINATOR_PHASE, GENERATOR_PHASE, BATCH_PHASE = 0, 1, 2
 
 
-def sample_draws(specification, count, seed, step, phase):
+def draw_key(seed, step, stream, bits=64):
+    """The two words that a draw derives from.
+
+    Args:
+        seed: int.
+        step: int64 scalar tensor.
+        stream: int, of the draws of a step.
+        bits: 64, or 32 as in runs that began before 2026-11-26: of keys that short, 30 pairs of the
+            532,000 steps of a CIFAR-10 run are the same.
+
+    Returns:
+        Integer tensor (2,).
+    """
+    base = tf.random.fold_in([seed, 0], step)
+    return tf.random.fold_in(base, tf.constant(stream, tf.int64 if bits == 64 else tf.int32))
+
+
+def sample_draws(specification, count, seed, step, phase, key_bits=64):
     """Draws what an objective asks for as a pure function of (seed, step, phase).
 
     Args:
@@ -27,15 +44,15 @@ def sample_draws(specification, count, seed, step, phase):
         seed: int.
         step: int64 scalar tensor.
         phase: int, which stream of the step.
+        key_bits: see `draw_key`.
 
     Returns:
         Nested dict of tensors (count, *shape), float32 or int32.
     """
-    base = tf.random.fold_in([seed, 0], step)
     flat = keras.tree.flatten(specification)
     drawn = []
     for i, draw in enumerate(flat):
-        key = tf.random.fold_in(base, phase * 1024 + i)
+        key = draw_key(seed, step, phase * 1024 + i, key_bits)
         shape = tf.concat([tf.reshape(count, (1,)), tf.constant(draw.shape, tf.int32)], axis=0)
         if draw.kind == "normal":
             value = tf.random.stateless_normal(shape, key)
@@ -64,12 +81,21 @@ class AdversarialModel(keras.Model):
         objective: what to minimise, e.g. `LadaObjective`.
         seed: int, all randomness of the steps derives from (seed, step).
         spike_factor: float, see `statistics.SpikeCounter`.
+        key_bits: 64 or 32, see `draw_key`.
 
     `train_step` takes (what `data.pipeline` yields for the objective's `batch`, int32 labels (B,)).
     """
 
     def __init__(
-        self, generator, discriminator, averaged, objective, seed=0, spike_factor=3.0, **kwargs
+        self,
+        generator,
+        discriminator,
+        averaged,
+        objective,
+        seed=0,
+        spike_factor=3.0,
+        key_bits=64,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.generator = generator
@@ -77,6 +103,7 @@ class AdversarialModel(keras.Model):
         self.averaged = averaged
         self.objective = objective
         self.seed = seed
+        self.key_bits = key_bits
         averaged.set_weights(generator.get_weights())
         self.step = self._counter("step", 0)
         self.bad_step = self._counter("bad_step", -1)
@@ -180,7 +207,9 @@ class AdversarialModel(keras.Model):
             # The whole batch's draws on every replica, then its part: they do not depend on
             # how many replicas there are, and cost next to nothing.
             step = tf.convert_to_tensor(self.step)
-            whole = sample_draws(specification, local * replicas, self.seed, step, phase)
+            whole = sample_draws(
+                specification, local * replicas, self.seed, step, phase, self.key_bits
+            )
             if replicas == 1:
                 return whole
             return keras.tree.map_structure(lambda x: x[index * local :][:local], whole)

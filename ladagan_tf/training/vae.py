@@ -157,9 +157,8 @@ def _fit(network, folder, steps, seed, kl_weight):
     def step(images, index):
         images = scale_images(images)
         shape = (images.shape[0], *(s // network.factor for s in images.shape[1:3]))
-        noise = tf.random.stateless_normal(
-            (*shape, network.latent_channels), [seed % 2**31, index], alg="philox"
-        )
+        words = tf.stack([tf.constant(seed, tf.int64), tf.cast(index, tf.int64)])
+        noise = tf.random.stateless_normal((*shape, network.latent_channels), words, alg="philox")
         with tf.GradientTape() as tape:
             loss, parts = losses(network, images, noise, kl_weight)
         gradients = tape.gradient(loss, network.trainable_variables)

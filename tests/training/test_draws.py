@@ -10,7 +10,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
 
-from ladagan_tf.training.adversarial import sample_draws  # noqa: E402
+from ladagan_tf.training.adversarial import draw_key, sample_draws  # noqa: E402
 
 SPECIFICATION = {
     "z": Draw.normal(5),
@@ -19,8 +19,9 @@ SPECIFICATION = {
 }
 
 
-def drawn(count=1000, seed=0, step=0, phase=0):
-    values = sample_draws(SPECIFICATION, count, seed, tf.constant(step, tf.int64), phase)
+def drawn(count=1000, seed=0, step=0, phase=0, **kwargs):
+    step = tf.constant(step, tf.int64)
+    values = sample_draws(SPECIFICATION, count, seed, step, phase, **kwargs)
     return keras.tree.map_structure(np.asarray, values)
 
 
@@ -32,6 +33,15 @@ def test_draws_are_a_function_of_seed_step_and_phase():
         ):
             assert np.mean(a == b) < 0.5
     assert np.all(drawn()["u"] != drawn()["nested"]["u"])
+
+
+def test_keys_have_64_bits_and_those_of_older_runs_32():
+    steps = [tf.constant(step, tf.int64) for step in range(200)]
+    for bits, most in ((64, 2**63), (32, 2**31)):
+        keys = np.array([draw_key(3, step, 1024, bits) for step in steps])
+        assert (keys[:, 1] == 1024).all() and len(set(keys[:, 0])) == 200
+        assert most / 2 < np.abs(keys[:, 0].astype(float)).max() < most
+    assert np.mean(drawn()["z"] == drawn(key_bits=32)["z"]) < 0.5
 
 
 def test_every_seed_up_to_63_bits_has_draws_of_its_own():

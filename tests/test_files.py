@@ -1,0 +1,22 @@
+"""What is written is whole and readable by others."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+
+from ladagan_tf.files import json_line
+
+
+def test_a_line_of_json_has_null_for_what_json_has_not():
+    content = {"a": np.float32("nan"), "b": [1.5, -math.inf, np.int64(3)], "c": Path("x"), 1: None}
+    line = json_line(content)
+    assert line.endswith("\n")
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    assert json.loads(line, parse_constant=refuse) == {
+        "a": None, "b": [1.5, None, 3], "c": "x", "1": None
+    }  # fmt: skip
