@@ -23,6 +23,7 @@ from ladagan_tf.hardware import usable_cores
 _SMALL = 2_000
 # So many unusable images are no accident: the rest need not be waited for.
 _MOST_BAD = 1_000
+_MOST_WORKERS = 1_024
 MOST_LISTED = 100  # of unusable images, in what is printed
 
 
@@ -138,6 +139,8 @@ def prepare_from(
     for name, value in (("workers", workers), ("shards", shards)):
         if value is not None and value < 1:
             raise InputError(f"{name}={value}: it must be at least 1")
+    if workers is not None and workers > _MOST_WORKERS:
+        raise InputError(f"workers={workers}: it must be at most {_MOST_WORKERS}")
     wanted = _identity(conversion.resolution, preparation, encoding and encoding.latents)
     out = pathlib.Path(absolute(out))
     if str(out) != str(out).encode(errors="replace").decode():

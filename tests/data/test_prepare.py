@@ -223,6 +223,19 @@ def test_shards_of_two_earlier_attempts_serve_the_third(tmp_path, monkeypatch, c
     assert len(info.shards) > 5
 
 
+def test_damaged_notes_of_an_earlier_attempt_are_not_used(folder, tmp_path, converted):
+    with pytest.raises(InputError, match="unusable"):
+        prepare(str(folder), tmp_path / "out", resolution=16)
+    (notes,) = (tmp_path / ".out.preparing").glob("*.jsonl")
+    text = notes.read_bytes()
+    for damaged in (b"", text[:-9], text.replace(b"good1", b"good9"), b"\xff" + text):
+        notes.write_bytes(damaged)
+        converted.clear()
+        with pytest.raises(InputError, match="unusable"):
+            prepare(str(folder), tmp_path / "out", resolution=16)
+        assert len(converted) == 5
+
+
 def test_the_work_on_another_set_is_not_taken_for_this(folder, tmp_path, converted):
     with pytest.raises(InputError, match="unusable"):
         prepare(str(folder), tmp_path / "out", resolution=16)
@@ -425,6 +438,8 @@ def test_names_that_are_not_utf8_are_recorded_in_ascii_or_refused(tmp_path):
     ("arguments", "message"),
     [
         ({"workers": 0}, "workers=0: it must be at least 1"),
+        ({"workers": 10**5}, "workers=100000: it must be at most 1024"),
+        ({"resolution": 10**6}, "resolution=1000000: it must be from 1 to 16384 pixels"),
         ({"shards": 0}, "shards=0: it must be at least 1"),
         ({"shards": 11}, "shards=11: it must be at most the 10 images"),
         ({"num_images": 0}, "num_images=0: it must be at least 1"),

@@ -402,6 +402,11 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, content):
         open_source(str(path), resolution=8)
 
 
+def test_no_source_is_not_the_working_folder():
+    with pytest.raises(InputError, match="source=: not found"):
+        open_source("", resolution=8)
+
+
 def test_a_folder_without_images_is_refused(tmp_path):
     with pytest.raises(InputError, match="no image files"):
         open_source(str(tmp_path), resolution=8)
