@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from in_process import command, error_line
+from in_process import command, error_line, outcome
 from PIL import Image
 from tfds_sets.handmade import HandmadeTfdsSet
 
@@ -32,12 +32,6 @@ from ladagan_tf.flags import prepare as prepare_flags
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "ladagan_tf.prepare"]
-
-
-def _run(*arguments):
-    return subprocess.run(
-        [*_COMMAND, *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.fixture
@@ -514,19 +508,16 @@ def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
 
 
 def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
-    result = _run(
-        f"--source={folder}",
-        f"--out={tmp_path / 'out'}",
-        "--resolution=16",
-        "--crop=none",
-        "--background=10,20,30",
-        "--skip_bad",
-        "--workers=2",
-        "--shards=2",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "3 images of 16 x 16, no classes, 2 shards" in result.stdout
-    assert "skipped thin.png: 2 x 16 pixels" in result.stdout
+    arguments = [
+        f"--source={folder}", f"--out={tmp_path / 'out'}", "--resolution=16", "--crop=none",
+        "--background=10,20,30", "--skip_bad", "--workers=2", "--shards=2",
+    ]  # fmt: skip
+    with command(prepare_command, prepare_flags.define) as call:
+        status, said, error = outcome(call, arguments)
+    assert status == 0, error
+    assert "3 images of 16 x 16, no classes, 2 shards" in said
+    assert "2 skipped, 0 other files left out" in said
+    assert "skipped thin.png: 2 x 16 pixels" in said
     preparation = json.loads((tmp_path / "out" / "dataset.json").read_text())["preparation"]
     assert preparation["background"] == [10, 20, 30] and preparation["crop"] == "none"
     assert _visible(tmp_path) == ["out", "source"]
