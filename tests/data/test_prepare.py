@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -353,7 +354,11 @@ def test_the_same_files_elsewhere_are_the_same_set(tmp_path, capsys):
     first = prepare(str(source), tmp_path / "out", resolution=8)
     source.rename(tmp_path / "moved")
     assert prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8) == first
-    assert "already prepared" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "moved")  # what is gone cannot have changed
+    assert prepare(str(source), tmp_path / "out", resolution=8) == first
+    assert capsys.readouterr().out.count("already prepared") == 2
+    with pytest.raises(InputError, match=r"not source=.*/moved"):
+        prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8)
 
 
 def test_overwrite_replaces_a_damaged_set_but_nothing_else(tmp_path):
