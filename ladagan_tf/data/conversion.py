@@ -15,6 +15,7 @@ from PIL import Image, ImageColor, ImageOps
 
 from ladagan_tf.errors import InputError
 
+MOST_RESOLUTION = 16_384
 CROPS = ("centre", "adm", "none")
 RESIZE_FILTERS = {
     "lanczos": Image.Resampling.LANCZOS,
@@ -35,7 +36,7 @@ class Conversion:
     """How every image of a set is converted; recorded in its `dataset.json`.
 
     Args:
-        resolution: int >= 1, side of the result in pixels.
+        resolution: int from 1 to `MOST_RESOLUTION`, side of the result in pixels.
         crop: `centre` keeps the largest centred square; `adm` is how ADM, and GAT after it, prepare
             ImageNet (see `_adm_crop`), which ignores EXIF orientation too; `none` stretches the
             whole image.
@@ -56,8 +57,10 @@ class Conversion:
     min_side: int | None = None
 
     def __post_init__(self):
-        if self.resolution < 1:
-            raise InputError(f"resolution={self.resolution}: it must be at least 1 pixel")
+        if not 1 <= self.resolution <= MOST_RESOLUTION:
+            raise InputError(
+                f"resolution={self.resolution}: it must be from 1 to {MOST_RESOLUTION} pixels"
+            )
         if self.crop not in CROPS:
             raise InputError(f"crop={self.crop!r}: it must be one of {', '.join(CROPS)}")
         if self.resize_filter is None:

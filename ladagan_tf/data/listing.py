@@ -7,7 +7,6 @@ import collections
 import dataclasses
 import functools
 import os
-import pathlib
 import posixpath
 import re
 import stat
@@ -61,7 +60,7 @@ def image_suffixes():
 
 
 def files_below(folder):
-    """All files below a folder, through links too; every folder is read once.
+    """All files below a folder, a pathlib.Path, through links too; every folder is read once.
 
     Returns:
         Dict, slash-separated name -> the same name; list of (name, reason) of what is left out.
@@ -69,7 +68,8 @@ def files_below(folder):
     Raises:
         OSError: if a folder cannot be read.
     """
-    files, left_out, seen = {}, [], set()
+    files, left_out = {}, []
+    seen = {_identity(around) for around in folder.resolve().parents}
     folders, links = [""], []  # links come last, so that a folder goes by its own name
     while folders or links:
         if folders:
@@ -77,11 +77,11 @@ def files_below(folder):
         else:
             links.sort(reverse=True)
             place = links.pop()
-        status = os.stat(folder / place)
-        if (status.st_dev, status.st_ino) in seen:
-            left_out.append((place.rstrip("/"), "a link to a folder that is read already"))
+        if (identity := _identity(folder / place)) in seen:
+            why = "a link to a folder that is read already or lies around this one"
+            left_out.append((place.rstrip("/"), why))
             continue
-        seen.add((status.st_dev, status.st_ino))
+        seen.add(identity)
         for entry in os.scandir(folder / place):
             name = place + entry.name
             if entry.is_dir():
@@ -92,6 +92,11 @@ def files_below(folder):
                 broken = entry.is_symlink()
                 left_out.append((name, "a broken link" if broken else "no regular file"))
     return files, left_out
+
+
+def _identity(folder):
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def files_in_zip(entries):
@@ -174,7 +179,7 @@ def _why_not(name, file, is_image):
             return f"in {part}"
         if part.startswith("."):
             return "hidden"
-    suffix = pathlib.PurePosixPath(name).suffix.lower()
+    suffix = posixpath.splitext(name)[1].lower()
     if suffix in image_suffixes() or (not suffix and is_image(file)):
         return None
     return f"suffix {printable(suffix)}" if suffix else "no suffix and no image"

@@ -23,6 +23,7 @@ from ladagan_tf.hardware import usable_cores
 _SMALL = 2_000
 # So many unusable images are no accident: the rest need not be waited for.
 _MOST_BAD = 1_000
+_MOST_WORKERS = 1_024
 MOST_LISTED = 100  # of unusable images, in what is printed
 
 
@@ -87,8 +88,9 @@ def prepare(
         )
 
     drawn = source == sources.SHAPES
+    named = drawn or source.startswith(TFDS_PREFIX)
     preparation = records.Preparation(
-        source=source,
+        source=source if named else printable(absolute(source)),
         crop=crop,
         resize_filter=conversion.resize_filter,
         background=conversion.background,
@@ -98,13 +100,10 @@ def prepare(
         num_images=num_images if drawn else None,
         num_classes=num_classes,
     )
-    if not (drawn or source.startswith(TFDS_PREFIX)):
+    if not named and os.path.exists(absolute(source)):
         # Files can change, so a finished set is compared with those that are there now.
         preparation = dataclasses.replace(
-            preparation,
-            source=printable(absolute(source)),
-            split=open_images().split,
-            files_sha256=open_images().files_sha256(),
+            preparation, split=open_images().split, files_sha256=open_images().files_sha256()
         )
     return prepare_from(
         open_images, out, conversion, preparation, encoding, workers, shards, overwrite
@@ -138,6 +137,8 @@ def prepare_from(
     for name, value in (("workers", workers), ("shards", shards)):
         if value is not None and value < 1:
             raise InputError(f"{name}={value}: it must be at least 1")
+    if workers is not None and workers > _MOST_WORKERS:
+        raise InputError(f"workers={workers}: it must be at most {_MOST_WORKERS}")
     wanted = _identity(conversion.resolution, preparation, encoding and encoding.latents)
     out = pathlib.Path(absolute(out))
     if str(out) != str(out).encode(errors="replace").decode():
@@ -261,7 +262,7 @@ def _check_same(out, info, wanted):
         ignored = {"source", "files_sha256", "split"}
     else:
         known = found["files_sha256"] and wanted["files_sha256"]
-        ignored = {"source"} if known else {"files_sha256"}
+        ignored = {"source"} if known else {"files_sha256", "split"}
     if not info.skipped:
         ignored.add("skip_bad")
     for name in wanted:

@@ -15,7 +15,7 @@ from ladagan_tf.errors import reason
 TFDS_PREFIX = "tfds:"
 MOST_BYTES = 2**29  # of one encoded image: 16 bits of every pixel that `MOST_PIXELS` allows
 MOST_PIXELS = Image.MAX_IMAGE_PIXELS  # Pillow's 89 million, where it warns of bombs
-MOST_NAMES = 20
+MOST_NAMES = 100  # of files left out, for each reason
 # Formats that begin with a signature, and others that only a suffix tells. Left out are those that
 # Pillow reads by running a program, or knows by name only.
 SIGNED_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
@@ -64,6 +64,8 @@ class LeftOut:
 
 def printable(name):
     """A file name with what cannot be printed, or is not UTF-8, as backslash escapes."""
+    if name.isprintable():
+        return name
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

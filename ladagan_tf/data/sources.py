@@ -74,7 +74,7 @@ def open_source(
         InputError: if there is no such source or it holds no images.
     """
     path = pathlib.Path(os.path.expanduser(spec))
-    named = spec == SHAPES or spec.startswith(TFDS_PREFIX)
+    named = spec == SHAPES or spec.startswith(TFDS_PREFIX) or not spec
     suffix = path.suffix.lower() if path.is_file() and not named else ""
     listed = suffix == ".zip" or (path.is_dir() and not named and not (path / LMDB_FILE).is_file())
     if split is not None and not listed:
@@ -96,7 +96,7 @@ def open_source(
         return _lmdb_source(path)
     if suffix == ".npz":
         return _npz_source(path, num_classes, labelled)
-    found = "another kind of file" if path.exists() else "not found"
+    found = "another kind of file" if spec and path.exists() else "not found"
     raise InputError(
         f"source={spec}: {found}; it must be a folder or a .zip of images, an .npz, "
         f"{TFDS_PREFIX}NAME or {SHAPES}"

@@ -8,6 +8,7 @@ records of the others: what has changed since, as a file that was mended, is con
 import contextlib
 import dataclasses
 import fcntl
+import hashlib
 import itertools
 import json
 import os
@@ -148,7 +149,8 @@ class ShardWriter:
         with _writing(self._folder):
             self._writer.close()
             size = self._path.stat().st_size
-            files.write_text(self._path.with_suffix(_LIST), "".join(self._listed))
+            listed = "".join(self._listed)
+            files.write_text(self._path.with_suffix(_LIST), f"{_sha256(listed)}\n{listed}")
         self._shards.append(Shard(self._path.name, size, self._records))
         self._writer, self._bytes, self._records, self._listed = None, 0, 0, []
 
@@ -161,6 +163,10 @@ def _writing(folder):
             yield
     except tf.errors.OpError as error:
         raise InputError(f"out={folder}: it cannot be written ({reason(error)})") from None
+
+
+def _sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _to_json(record):
@@ -195,7 +201,7 @@ class Kept:
         self._places = {}  # name -> (path, position in the file, record)
         with files.writing(folder):
             path, text = folder / _IDENTITY_NAME, json.dumps(identity, sort_keys=True)
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            if not path.is_file() or path.read_bytes() != text.encode():
                 for entry in folder.iterdir():
                     entry.unlink()
                 files.write_text(path, text)
@@ -265,9 +271,11 @@ class Kept:
 
 
 def _kept_shard(path):
-    """The complete shard that the list at `path` describes; None if it is another one."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    listed = [Record(*json.loads(line)) for line in lines]
+    """The complete shard that the list at `path` describes; None if either is damaged."""
+    sha256, _, text = path.read_text(encoding="utf-8", errors="replace").partition("\n")
+    if sha256 != _sha256(text):
+        return None
+    listed = [Record(*json.loads(line)) for line in text.splitlines()]
     shard = path.with_suffix(_SHARD)
     size = sum(record.data + RECORD_BYTES for record in listed if not record.problem)
     return _KeptShard(shard, size, listed) if shard.stat().st_size == size else None

@@ -293,8 +293,11 @@ def _append(path, text):
     """Appends all of a text or none, in one write: two evaluations do not mix their lines."""
     before = path.stat().st_size if path.exists() else 0
     try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(text)
+        with open(path, "ab+") as file:
+            if before:
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else f"\n{text}"  # a line was cut short
+            file.write(text.encode())
     except OSError:
         with contextlib.suppress(OSError):
             os.truncate(path, before)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from in_process import command, error_line
+from in_process import command, error_line, outcome
 from PIL import Image
 from tfds_sets.handmade import HandmadeTfdsSet
 
@@ -32,12 +33,6 @@ from ladagan_tf.flags import prepare as prepare_flags
 
 _ROOT = Path(__file__).resolve().parents[2]
 _COMMAND = [sys.executable, "-m", "ladagan_tf.prepare"]
-
-
-def _run(*arguments):
-    return subprocess.run(
-        [*_COMMAND, *arguments], cwd=_ROOT, capture_output=True, text=True, timeout=120
-    )
 
 
 @pytest.fixture
@@ -223,6 +218,19 @@ def test_shards_of_two_earlier_attempts_serve_the_third(tmp_path, monkeypatch, c
     assert len(info.shards) > 5
 
 
+def test_damaged_notes_of_an_earlier_attempt_are_not_used(folder, tmp_path, converted):
+    with pytest.raises(InputError, match="unusable"):
+        prepare(str(folder), tmp_path / "out", resolution=16)
+    (notes,) = (tmp_path / ".out.preparing").glob("*.jsonl")
+    text = notes.read_bytes()
+    for damaged in (b"", text[:-9], text.replace(b"good1", b"good9"), b"\xff" + text):
+        notes.write_bytes(damaged)
+        converted.clear()
+        with pytest.raises(InputError, match="unusable"):
+            prepare(str(folder), tmp_path / "out", resolution=16)
+        assert len(converted) == 5
+
+
 def test_the_work_on_another_set_is_not_taken_for_this(folder, tmp_path, converted):
     with pytest.raises(InputError, match="unusable"):
         prepare(str(folder), tmp_path / "out", resolution=16)
@@ -346,7 +354,11 @@ def test_the_same_files_elsewhere_are_the_same_set(tmp_path, capsys):
     first = prepare(str(source), tmp_path / "out", resolution=8)
     source.rename(tmp_path / "moved")
     assert prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8) == first
-    assert "already prepared" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "moved")  # what is gone cannot have changed
+    assert prepare(str(source), tmp_path / "out", resolution=8) == first
+    assert capsys.readouterr().out.count("already prepared") == 2
+    with pytest.raises(InputError, match=r"not source=.*/moved"):
+        prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8)
 
 
 def test_overwrite_replaces_a_damaged_set_but_nothing_else(tmp_path):
@@ -425,6 +437,8 @@ def test_names_that_are_not_utf8_are_recorded_in_ascii_or_refused(tmp_path):
     ("arguments", "message"),
     [
         ({"workers": 0}, "workers=0: it must be at least 1"),
+        ({"workers": 10**5}, "workers=100000: it must be at most 1024"),
+        ({"resolution": 10**6}, "resolution=1000000: it must be from 1 to 16384 pixels"),
         ({"shards": 0}, "shards=0: it must be at least 1"),
         ({"shards": 11}, "shards=11: it must be at most the 10 images"),
         ({"num_images": 0}, "num_images=0: it must be at least 1"),
@@ -499,19 +513,16 @@ def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
 
 
 def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
-    result = _run(
-        f"--source={folder}",
-        f"--out={tmp_path / 'out'}",
-        "--resolution=16",
-        "--crop=none",
-        "--background=10,20,30",
-        "--skip_bad",
-        "--workers=2",
-        "--shards=2",
-    )
-    assert result.returncode == 0, result.stderr
-    assert "3 images of 16 x 16, no classes, 2 shards" in result.stdout
-    assert "skipped thin.png: 2 x 16 pixels" in result.stdout
+    arguments = [
+        f"--source={folder}", f"--out={tmp_path / 'out'}", "--resolution=16", "--crop=none",
+        "--background=10,20,30", "--skip_bad", "--workers=2", "--shards=2",
+    ]  # fmt: skip
+    with command(prepare_command, prepare_flags.define) as call:
+        status, said, error = outcome(call, arguments)
+    assert status == 0, error
+    assert "3 images of 16 x 16, no classes, 2 shards" in said
+    assert "2 skipped, 0 other files left out" in said
+    assert "skipped thin.png: 2 x 16 pixels" in said
     preparation = json.loads((tmp_path / "out" / "dataset.json").read_text())["preparation"]
     assert preparation["background"] == [10, 20, 30] and preparation["crop"] == "none"
     assert _visible(tmp_path) == ["out", "source"]

@@ -122,12 +122,14 @@ def test_what_is_left_out_is_counted_and_named_by_reason(tmp_path):
 
 def test_many_reasons_and_names_stay_few(tmp_path):
     _colour_folder(tmp_path, ["0.png"])
-    for i in range(60):
-        (tmp_path / f"{i:02d}.s{i // 2}").write_text("")
-        (tmp_path / f"{i:02d}.txt").write_text("")
+    for i in range(110):
+        (tmp_path / f"{i:03d}.txt").write_text("")
+    for i in range(30):
+        (tmp_path / f"{i:03d}.s{i}").write_text("")
     left_out = open_source(str(tmp_path), resolution=8).left_out
-    assert len(left_out) == 21 and sum(some.count for some in left_out) == 120
-    assert left_out[0].count == 60 and max(len(some.names) for some in left_out) == 20
+    assert len(left_out) == 21 and sum(some.count for some in left_out) == 140
+    assert (left_out[0].count, len(left_out[0].names)) == (110, 100)
+    assert (left_out[-1].reason, left_out[-1].count) == ("another suffix", 11)
 
 
 @pytest.mark.parametrize(
@@ -159,11 +161,12 @@ def test_links_to_folders_and_files_are_followed_and_no_folder_is_read_twice(tmp
     (folder / "dog").symlink_to(pool / "dogs")
     (folder / "dog" / "up").symlink_to(folder)
     (folder / "wolf").symlink_to(pool / "dogs")
+    (folder / "all").symlink_to(tmp_path.parent)
     source = open_source(str(folder), resolution=8)
     assert source.classes == ("bird", "cat", "dog")
     assert sorted(i.name for i in source.items()) == ["bird/2.png", "cat/0.png", "dog/1.png"]
-    reason = "a link to a folder that is read already"
-    assert _left_out(source) == {reason: (2, "dog/up", "wolf")}
+    reason = "a link to a folder that is read already or lies around this one"
+    assert _left_out(source) == {reason: (3, "all", "dog/up", "wolf")}
 
 
 def test_names_in_a_zip_may_have_dots_backslashes_and_twins(tmp_path):
@@ -400,6 +403,11 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"source=.*set\.zip: (not|this zip cannot)"):
         open_source(str(path), resolution=8)
+
+
+def test_no_source_is_not_the_working_folder():
+    with pytest.raises(InputError, match="source=: not found"):
+        open_source("", resolution=8)
 
 
 def test_a_folder_without_images_is_refused(tmp_path):

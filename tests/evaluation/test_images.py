@@ -70,6 +70,18 @@ def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):
     assert len({one.about["content_sha256"] for one in found}) == 1
 
 
+def test_files_that_are_not_measured_are_said_and_labels_with_gaps_do_not_matter(tmp_path, capsys):
+    pixels = np.zeros((2, 8, 8, 3), np.uint8)
+    (tmp_path / "folder").mkdir()
+    for i, image in enumerate(pixels):
+        (tmp_path / "folder" / f"{i}.png").write_bytes(png(image))
+    (tmp_path / "folder" / "grid.svg").write_text("")
+    assert images.stored(tmp_path / "folder").count == 2
+    assert "folder: left out 1 file: 1 suffix .svg (grid.svg)" in capsys.readouterr().err
+    np.savez(tmp_path / "samples.npz", arr_0=pixels, arr_1=np.array([999, 3]))
+    assert images.stored(tmp_path / "samples.npz").count == 2
+
+
 def test_different_sizes_broken_files_and_empty_folders_are_one_line(tmp_path):
     with pytest.raises(InputError, match="no image files in it"):
         images.open_images(tmp_path)

@@ -269,3 +269,10 @@ def test_a_quick_metric_is_named_after_its_size_and_repeats(noise, two_tone, mea
 def test_the_class_chart_is_written(tmp_path):
     class_chart(tmp_path / "classes.png", ("a", "b"), [3, 1], [1, 0])
     assert (tmp_path / "classes.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(records, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"name": "cut')
+    protocol.write(records[:1], tmp_path / "metrics.jsonl")
+    first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert first == '{"name": "cut' and json.loads(second)["name"] == records[0]["name"]
