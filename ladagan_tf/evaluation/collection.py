@@ -14,6 +14,7 @@ import tqdm
 
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.evaluation.images import Images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
@@ -75,6 +76,7 @@ class Collected:
         class_counts: int64 (C,), images by their most likely class; None without logits.
         features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
+        images: images.Images beside moments from a file, for what compares image with image.
         nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
     """
 
@@ -87,6 +89,7 @@ class Collected:
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     patches: PatchBank | None = None
+    images: Images | None = None
     nearest: np.ndarray | None = None
 
 
