@@ -132,8 +132,9 @@ def collect(
     compute = extractor and replicated(extractor.features, strategy, jit)
     moments = spatial = None
     features, logits, classes = [], [], 0
-    kept, seen = np.zeros(images.count, bool), 0
-    kept[sampled_rows(images.count, needs.features)] = True
+    drawn, seen = None, 0
+    if 0 < needs.features < images.count:
+        drawn = np.isin(np.arange(images.count), sampled_rows(images.count, needs.features))
     bar = tqdm.tqdm(
         total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
     )
@@ -154,7 +155,8 @@ def collect(
                     best = np.argmax(out["logits"], axis=1)
                     classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
                 if needs.features:
-                    features.append(out["features"][kept[seen : seen + len(batch)]])
+                    rows = slice(None) if drawn is None else drawn[seen : seen + len(batch)]
+                    features.append(out["features"][rows])
                 if needs.logits:
                     logits.append(out["logits"])
             seen += len(batch)
