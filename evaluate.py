@@ -63,9 +63,8 @@ def evaluate(strategy):
         inception_path=FLAGS.inception_weights,
         cache_dir=FLAGS.cache_dir,
     )
-    names = measure.check_metrics(
-        FLAGS.metrics, extractor and extractor.name, isinstance(real, images.Images)
-    )
+    has_images = isinstance(real, images.Images) or real[0].images is not None
+    names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
     jit = devices.use_jit(FLAGS.jit)
     sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
     failures = []
@@ -146,6 +145,9 @@ def open_reference(resolution):
     if pathlib.Path(name).suffix == ".npz":
         collected, about = collection.given_moments(name)
         if collected:
+            wanted = measure.needs(FLAGS.metrics, real=True)
+            if wanted.features or wanted.patches:  # ADM's files hold images too
+                collected.images = images.open_images(name, FLAGS.num_real)
             return collected, about
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)

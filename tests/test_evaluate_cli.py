@@ -45,6 +45,9 @@ def results(place, tiny_gat, tiny_gat_run):
     tiny_gat.generator.save(place / "latents.keras")
     real = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
     np.savez(place / "real.npz", arr_0=real)
+    moments = {"mu": np.zeros(3), "sigma": np.eye(3)}
+    np.savez(place / "adm.npz", arr_0=np.repeat(np.repeat(real, 2, 1), 2, 2), **moments)
+    none, lost = "--features=none", f"--out={place / 'lost.jsonl'}"
     gat = [f"--run_dir={tiny_gat_run}", f"--dataset={place / 'real.npz'}", "--features=none"]
     shapes, cache = f"--dataset={place / 'shapes'}", f"--cache_dir={place / 'cache'}"
     run, classifier = f"--run_dir={place / 'run'}", "--features=classifier"
@@ -79,6 +82,7 @@ def results(place, tiny_gat, tiny_gat_run):
         "real": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=fcd", cache, out],
         "cost": ["--cost"],
         "speed": ["--cost", keras_file],
+        "adm": [keras_file, f"--dataset={place / 'adm.npz'}", none, "--metrics=swd", lost, *few],
         "gat": [*gat, "--psi=0.5", "--guidance=1.5", "--labels=random", out, *few],
         "gat_cost": [gat[0], "--cost"],
         "gat_vae": [f"--model={place / 'latents.keras'}", "--cost"],
@@ -101,8 +105,7 @@ def results(place, tiny_gat, tiny_gat_run):
         found = {name: outcome(call, arguments) for name, arguments in commands.items()}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
-            arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache]
-            arguments.append(f"--out={place / 'lost.jsonl'}")
+            arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
             found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
         return found
 
@@ -143,6 +146,12 @@ def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place)
     features = record["protocol"]["features"]
     assert features["network"].startswith("Inception-2015-12-05") and len(features["sha256"]) == 64
     assert "TF1 bilinear" in features["resize"]
+
+
+def test_a_file_of_moments_and_images_is_both(results):
+    status, out, error = results["adm"]
+    assert status == 0, error
+    assert "swd_20_vs_20 " in out and "compared" in out
 
 
 def test_repeats_give_a_spread_over_seeds(results):

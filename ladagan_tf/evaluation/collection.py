@@ -13,6 +13,7 @@ import tqdm
 
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.evaluation.images import Images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
@@ -76,6 +77,7 @@ class Collected:
         class_counts: int64 (C,), images by their most likely class; None without logits.
         features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
+        images: images.Images beside moments from a file, for what compares image with image.
         nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
     """
 
@@ -88,6 +90,7 @@ class Collected:
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     patches: PatchBank | None = None
+    images: Images | None = None
     nearest: np.ndarray | None = None
 
 
@@ -130,8 +133,9 @@ def collect(
     compute = extractor and replicated(extractor.features, strategy, jit)
     moments = spatial = None
     features, logits, classes = [], [], 0
-    kept, seen = np.zeros(images.count, bool), 0
-    kept[sampled_rows(images.count, needs.features)] = True
+    drawn, seen = None, 0
+    if 0 < needs.features < images.count:
+        drawn = np.isin(np.arange(images.count), sampled_rows(images.count, needs.features))
     bar = tqdm.tqdm(
         total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
     )
@@ -152,7 +156,8 @@ def collect(
                     best = np.argmax(out["logits"], axis=1)
                     classes = classes + np.bincount(best, minlength=out["logits"].shape[1])
                 if needs.features:
-                    features.append(out["features"][kept[seen : seen + len(batch)]])
+                    rows = slice(None) if drawn is None else drawn[seen : seen + len(batch)]
+                    features.append(out["features"][rows])
                 if needs.logits:
                     logits.append(out["logits"])
             seen += len(batch)

@@ -44,7 +44,7 @@ class Measurement:
         spread: float or None, a standard deviation.
         spread_over: what the spread is over, e.g. "10 splits".
         details: dict of further plain values.
-        reals: int, how many of the real images it is of; None: all.
+        reals: int, how many real images it is of, where that is not all; None: all.
     """
 
     metric: str
@@ -158,7 +158,7 @@ def measure(names, generated, real, engine="ours"):
 def _compared(real):
     """The real features that every generated image is compared with, and a `reals`."""
     rows = sampled_rows(len(real.features), REALS)
-    return real.features[rows], len(rows) if len(rows) < real.count else None
+    return real.features[rows], len(rows) if len(rows) != real.count else None
 
 
 def estimate(names, generated, real, dimension):
@@ -267,9 +267,9 @@ def _modes(name, generated, real):
 def _sliced(name, generated, real):
     sides = sliced_wasserstein(real.patches, generated.patches)
     text = "x1000; 7x7 patches of a Laplacian pyramid, 512 projections (Karras 2018, Sec. 5)"
-    return [
-        Measurement(name, sides["mean"], True, text, details={str(k): v for k, v in sides.items()})
-    ]
+    details = {str(k): v for k, v in sides.items()}
+    reals = real.patches.count if real.patches.count != real.count else None
+    return [Measurement(name, sides["mean"], True, text, details=details, reals=reals)]
 
 
 def _tfgan(name, generated, real):

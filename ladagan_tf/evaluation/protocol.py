@@ -25,7 +25,7 @@ GAT_PUBLISHED = {
     "vae": "sd-vae-ft-ema.safetensors",
 }
 LONG_S, LARGE = 120, 4e9  # seconds and bytes of work that is announced before it begins
-_SAMPLED = f"; {{}} real images drawn with seed {SAMPLE_SEED}"
+_SAMPLED = f"; {{}} real images, drawn with seed {SAMPLE_SEED} where there are more"
 
 
 def evaluate(
@@ -81,6 +81,14 @@ def evaluate(
         real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
     else:
         real, about_real = real
+        wanted = _needs(names, True, engine, by_class)
+        if real.images and (wanted.features or wanted.patches):
+            bar = "real images" if progress else None
+            bank, _ = reference(
+                real.images, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
+            )
+            real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
+            about_real = {**about_real, "compared": real.images.about}
     wanted = _needs(names, False, engine, by_class)
     repeats = []
     for i, images in enumerate(generated):
@@ -129,7 +137,8 @@ def evaluate(
 def _check_sets(generated, real, extractor, names, engine):
     """Refuses what could only fail after everything was measured."""
     moments, about = (None, None) if isinstance(real, Images) else real
-    sets = [*generated, real] if moments is None else generated
+    compared = moments.images if moments else real
+    sets = [*generated, compared] if compared else generated
     for images in sets:
         if extractor and extractor.resolution not in (None, images.resolution):
             raise InputError(
@@ -138,7 +147,7 @@ def _check_sets(generated, real, extractor, names, engine):
             )
     if "swd" in names and len({images.resolution for images in sets}) > 1:
         raise InputError(
-            f"metrics=swd: the real images have {real.resolution} px, what is measured "
+            f"metrics=swd: the real images have {compared.resolution} px, what is measured "
             f"{generated[0].resolution}; it compares images of one size"
         )
     if moments and extractor and len(moments.mean) != extractor.dimension:
@@ -155,11 +164,12 @@ def _check_sets(generated, real, extractor, names, engine):
             raise InputError("engine=tfgan needs the reference's images, not mu and sigma")
         tfgan.check()
     for images in generated:
-        measure.check_counts(names, images.count, None if moments else real.count)
+        measure.check_counts(names, images.count, compared and compared.count)
 
 
 def _announce(names, generated, real, dimension, by_class):
-    real = real.count if isinstance(real, Images) else None
+    compared = real if isinstance(real, Images) else real[0].images
+    real = compared and compared.count
     seconds, size = measure.estimate(names, generated[0].count, real, dimension)
     seconds *= len(generated)
     if by_class:

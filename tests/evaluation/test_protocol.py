@@ -70,6 +70,29 @@ def test_a_gats_protocol_tells_how_its_authors_sample_otherwise(noise, two_tone,
     assert "psi 1.0 instead of 0.7, vae vae.keras instead of sd-vae-ft-ema" in texts[1]
 
 
+def test_moments_from_a_file_go_with_images_for_what_compares_them(
+    noise, two_tone, means, tmp_path
+):
+    real = images.prepared(two_tone)
+    given = Collected(mean=np.zeros(3), covariance=np.eye(3), images=real)
+    arguments = {"cache_dir": tmp_path, "progress": False}
+    sets = [images.generated(noise, 10)]
+    found = protocol.evaluate(
+        sets, (given, {"statistics": "v.npz"}), means, ("fcd", "prdc"), **arguments
+    )
+    direct = protocol.evaluate(sets, real, means, ("fcd", "prdc"), **arguments)
+    assert [r["name"] for r in found][:2] == [
+        "fcd_classifier_10",
+        "precision_classifier_10_vs_121",
+    ]
+    assert [r["value"] for r in found[1:]] == [r["value"] for r in direct[1:]]
+    assert found[0]["value"] != pytest.approx(direct[0]["value"], rel=0.1)
+    about = found[1]["protocol"]["reference"]
+    assert about["statistics"] == "v.npz" and about["compared"]["count"] == 121
+    with pytest.raises(InputError, match="metrics=swd: the real images have 16 px"):
+        protocol.evaluate([unread(20, 32)], (given, {}), None, ("swd",))
+
+
 def test_long_work_is_announced_and_a_part_of_the_reals_named(
     noise, two_tone, means, tmp_path, monkeypatch, capsys
 ):
@@ -86,7 +109,9 @@ def test_long_work_is_announced_and_a_part_of_the_reals_named(
         "fcd_classifier_10_vs_121",
         "precision_classifier_10_vs_60",
     ]
-    assert found[1]["definition"].endswith("60 real images drawn with seed 2020")
+    assert found[1]["definition"].endswith(
+        "; 60 real images, drawn with seed 2020 where there are more"
+    )
     assert "will take about 0 minutes and 0." in capsys.readouterr().out
     monkeypatch.setattr(protocol, "LONG_S", 120)
     for by_class, said in ((False, ""), (True, "will take about 0 minutes and 10.9 GB")):

@@ -15,7 +15,6 @@ import time
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from absl import flags
 from in_process import command, error_line
 from PIL import Image
@@ -38,20 +37,9 @@ from ladagan_tf.serving import listening, service
 SLOW_S = 1.0
 
 
-class Slow(tf.Module):
-    """A generator that takes SLOW_S for each batch, whatever its size."""
-
-    @tf.function(input_signature=[tf.TensorSpec((None, 8), tf.float32, name="z")])
-    def serve(self, z):
-        end = tf.timestamp() + SLOW_S
-        now = tf.while_loop(lambda now: now < end, lambda now: [tf.timestamp()], [tf.timestamp()])
-        late = tf.cast(now[0] > 0, tf.float32)
-        return {"images": tf.ones((tf.shape(z)[0], 32, 32, 3)) * late}
-
-
 @pytest.fixture
 def slow():
-    """`Sampler` as `Slow`, for a server in this process."""
+    """`Sampler` that takes SLOW_S for each batch, whatever its size."""
 
     def generate(z):
         time.sleep(SLOW_S)
@@ -97,24 +85,16 @@ def counters(address):
 
 
 @pytest.fixture(scope="module")
-def running(small, tmp_path_factory):
+def running(saved):
     """(process, host:port) of a server of a small generator."""
-    folder = tmp_path_factory.mktemp("served") / "saved_model"
-    endpoints.write_saved_model(small.network, folder)
-    with load.server(folder, "--max_batch=8") as started:
+    with load.server(saved / "saved_model", "--max_batch=8") as started:
         yield started
+    assert started[0].returncode == 0
 
 
 @pytest.fixture
 def address(running):
     return running[1]
-
-
-@pytest.fixture(scope="module")
-def slow_model(tmp_path_factory):
-    folder, module = str(tmp_path_factory.mktemp("slow") / "saved_model"), Slow()
-    tf.saved_model.save(module, folder, signatures={"serve": module.serve})
-    return folder
 
 
 def test_an_image_is_that_of_its_seed(address, small):
@@ -426,27 +406,40 @@ def test_the_docs_need_no_other_host(address):
     assert '"validatorUrl": null' in text
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_running_requests_finish(slow_model, number):
-    with load.server(slow_model) as (process, address):
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+def test_a_signal_lets_running_requests_finish(slow, number):
+    listener = listening.listen("127.0.0.1", 0)
+    address = listening.address(listener).removeprefix("http://")
+    application = service.make_app(Worker(slow), 30.0)
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+
+    def refused_after_the_signal():
+        time.sleep(SLOW_S / 2)
+        os.kill(os.getpid(), number)
+        time.sleep(SLOW_S / 4)
+        with pytest.raises(OSError):
+            get(address, "/healthz")
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
             running = pool.submit(get, address, "/v1/generate")
-            time.sleep(SLOW_S / 2)
-            os.kill(process.pid, number)
-            time.sleep(SLOW_S / 4)
-            with pytest.raises(OSError):
-                get(address, "/healthz")
-            assert running.result()[0] == 200
-        assert process.wait(timeout=30) == 0
+            signalled = pool.submit(refused_after_the_signal)
+            listening.serve_until_stopped(application, listener, timeout_graceful_shutdown=31)
+            assert running.result()[0] == 200 and signalled.result() is None
+    finally:
+        for n, handler in before.items():
+            signal.signal(n, handler)
 
 
 @pytest.mark.slow
-def test_a_port_in_use_and_a_missing_model_are_one_line(address, slow_model, tmp_path, capsys):
+def test_a_port_in_use_and_a_missing_model_are_one_line(address, saved, tmp_path, capsys):
     port = address.rsplit(":", 1)[1]
     with command(serve, serve_flags.define) as call:
         for arguments, message in (
-            ([f"--model={slow_model}", f"--port={port}"], f"port={port}: 127.0.0.1 cannot be"),
+            (
+                [f"--model={saved / 'saved_model'}", f"--port={port}"],
+                f"port={port}: 127.0.0.1 cannot be",
+            ),
             ([f"--model={tmp_path}"], f"model={tmp_path}: give a .keras file or a SavedModel"),
         ):
             assert message in error_line(call, arguments, capsys)
