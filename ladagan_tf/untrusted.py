@@ -82,9 +82,11 @@ def check_unpacked(members, size):
         members: zipfile.ZipInfos.
         size: int, bytes of the archive.
     """
-    declared = sum(member.file_size for member in members)
-    if declared > max(ALWAYS, EXPANSION * size):
-        raise ValueError(f"it would unpack to {declared} bytes")
+    declared, most = sum(member.file_size for member in members), max(ALWAYS, EXPANSION * size)
+    if declared > most:
+        raise ValueError(
+            f"it would unpack to {declared} bytes, and {most} are accepted; save it uncompressed"
+        )
     for member in members:
         if member.compress_type not in STREAM:
             raise ValueError(f"{member.filename} is compressed by method {member.compress_type}")

@@ -10,7 +10,6 @@ and a traceback of each that did neither. Mutant number i of a seed is always th
 import argparse
 import faulthandler
 import io
-import itertools
 import json
 import os
 import pathlib
@@ -530,18 +529,17 @@ def main():
     given = parser.parse_args()
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - warnings of libraries, by the thousand
     failed, found = 0, formats()
+    note = pathlib.Path(tempfile.gettempdir()) / f"mutant-{os.getpid()}"  # should the process crash
     for name in given.names or found:
         with tempfile.TemporaryDirectory() as work:
             made = pathlib.Path(work) / "example"
             made.mkdir()
             example = found[name].make(made)
             counts, slowest = {"works": 0, "refused": 0, "fell": 0}, (0.0, 0)
-            for number in itertools.islice(itertools.count(given.first), given.count):
+            for number in range(given.first, given.first + given.count):
                 faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.stdout)
                 started = time.monotonic()
-                (pathlib.Path(tempfile.gettempdir()) / f"mutant-{os.getpid()}").write_text(
-                    f"{name} {given.seed} {number}\n"  # which one it was, should it crash
-                )
+                note.write_text(f"{name} {given.seed} {number}\n")
                 try:
                     counts[found[name].outcome(example, work, given.seed, number)] += 1
                 except Exception:
@@ -554,6 +552,7 @@ def main():
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
             print(f"{name}: {counts}, slowest {slowest[0]:.1f} s (number {slowest[1]}), "
                   f"peak {peak} MiB", flush=True)  # fmt: skip
+    note.unlink(missing_ok=True)
     return 1 if failed else 0
 
 

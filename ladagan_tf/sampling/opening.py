@@ -301,7 +301,8 @@ def _check_images(signature, latent, others, ours):
             f"({PROBES}, S, S, 3)"
         )
     low, high = images.min(), images.max()
-    if not (-RANGE <= low <= high <= RANGE and (low < 0.0 or ours)):
+    signed = low < 0.0 or low == high or ours  # of one colour, they tell nothing
+    if not (signed and low >= -RANGE and high <= RANGE):
         raise ValueError(
             f"its images are from {low:.3g} to {high:.3g}; they must be nominally in [-1, 1]"
         )
