@@ -387,7 +387,7 @@ def formats():
     def npz_source(folder):
         shape = (4, 6, 6, 3)
         pixels = rng.integers(0, 256, shape, np.uint8)
-        np.savez(folder / "a.npz", images=pixels)
+        np.savez(folder / "a.npz", images=pixels, labels=np.arange(4))
         return folder / "a.npz"
 
     def read_source(path):

@@ -1,7 +1,6 @@
 """What `benchmarks/gpu_run.py` brings back from a machine without TensorFlow, as a run of ours."""
 
 import hashlib
-import io
 import json
 import math
 import pathlib
@@ -15,12 +14,13 @@ from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.official.lada_runs import lada_model
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.untrusted import read_json, read_npy
+from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network
 
 DESCRIPTION = "run.json"
 CARRIED = "gpu_run.json"  # in a run: the description, without the networks
 COPIED = {"stats.jsonl": "stats.jsonl", "samples.png": "samples", "progress.png": "samples"}
 NETWORKS = ("averaged", "discriminator")
-MOST_BYTES = 100_000_000  # of a part, and of the description
 
 
 def write_run(folder, out, flags):
@@ -76,20 +76,22 @@ def read(folder):
     path = folder / DESCRIPTION
     if not path.is_file():
         raise InputError(f"gpu_run={folder}: no {DESCRIPTION} in it, so gpu_run.py did not make it")
+    about = read_json(path)
     with one_line_about(path, "description of a run"):
-        about = json.loads(_bytes(path))
         about = {**about, "step": int(about["step"]), "images": int(about["images"])}
+        parts = [(folder / name, digest) for name, digest in about["parts"].items()]
+        configs = {name: about["networks"][name]["config"] for name in NETWORKS}
+        check_classes(configs)
+    values = np.concatenate([_part(*part) for part in parts])
+    with one_line_about(path, "description of a run"), at_most(len(values)):
         networks = {
-            name: keras.saving.deserialize_keras_object(about["networks"][name]["config"])
-            for name in NETWORKS
+            name: checked_network(keras.saving.deserialize_keras_object(config))
+            for name, config in configs.items()
         }
-        values = np.concatenate([_part(folder / n, h) for n, h in about["parts"].items()])
     variables = [w for name in NETWORKS for w in networks[name].weights]
-    if len(values) != sum(math.prod(w.shape) for w in variables):
-        raise InputError(
-            f"{path}: the parts hold {len(values)} values, its networks have "
-            f"{sum(math.prod(w.shape) for w in variables)}"
-        )
+    wanted = sum(math.prod(w.shape) for w in variables)
+    if len(values) != wanted:
+        raise InputError(f"{path}: the parts hold {len(values)} values, its networks {wanted}")
     start = 0
     for variable in variables:
         count = math.prod(variable.shape)
@@ -99,16 +101,9 @@ def read(folder):
 
 
 def _part(path, digest):
-    data = _bytes(path)
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise InputError(f"{path}: it is not the part that was written; copy it again")
-    return np.load(io.BytesIO(data), allow_pickle=False)
-
-
-def _bytes(path):
     if not path.is_file():
         raise InputError(f"{path}: no such file; copy all that the run brought back")
-    size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise InputError(f"{path}: {size} bytes; at most {MOST_BYTES} are read")
-    return path.read_bytes()
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            raise InputError(f"{path}: it is not the part that was written; copy it again")
+    return read_npy(path).ravel()
