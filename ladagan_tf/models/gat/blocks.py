@@ -13,10 +13,15 @@ ATTENTIONS = ("dot_product", "additive")
 
 
 class _Block(keras.layers.Layer):
-    """What both blocks have: an attention and an MLP with residuals around them."""
+    """What both blocks have: an attention and an MLP with residuals around them.
+
+    In mixed precision the branches compute in half; the tokens that they add to, the norms and the
+    gates stay float32, as under the official code's autocast: of what depends on z and class, half
+    precision would lose a sixth.
+    """
 
     def __init__(self, num_heads, grid, fused=True, attention="dot_product", **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         check(
             attention in ATTENTIONS,
             f"attention={attention!r} is not one of {', '.join(ATTENTIONS)}, which GAT has",
@@ -35,6 +40,10 @@ class _Block(keras.layers.Layer):
         self.mlp = SwiGLU(dtype=self.dtype_policy, name="mlp")
         self.attention.build(x_shape)
         self.mlp.build(x_shape)
+
+    def _branch(self, layer, x):
+        """What a layer makes of tokens, in the precision of the tokens."""
+        return ops.cast(layer(x), x.dtype)
 
     def compute_output_shape(self, x_shape, style_shape=None):
         return tuple(x_shape)
@@ -76,10 +85,13 @@ class GeneratorBlock(_Block):
         self.modulation.build(style_shape)
 
     def call(self, x, style):
-        modulation = ops.expand_dims(self.modulation(ops.silu(style)), 1)  # (B, 1, 4C)
+        modulation = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, 4C)
+        modulation = ops.expand_dims(modulation, 1)  # (B, 1, 4C)
         scale_1, gate_1, scale_2, gate_2 = ops.split(modulation, 4, axis=-1)  # (B, 1, C)
-        x = x + gate_1 * self.attention(rms_normalize(x) * (1.0 + scale_1))  # (B, T, C)
-        return x + gate_2 * self.mlp(rms_normalize(x) * (1.0 + scale_2))  # (B, T, C)
+        normed = rms_normalize(x) * (1.0 + scale_1)
+        x = x + gate_1 * self._branch(self.attention, normed)  # (B, T, C)
+        normed = rms_normalize(x) * (1.0 + scale_2)
+        return x + gate_2 * self._branch(self.mlp, normed)  # (B, T, C)
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -107,12 +119,15 @@ class DiscriminatorBlock(_Block):
         for norm in (self.attention_norm, self.mlp_norm):
             norm.build(x_shape)
         start = keras.initializers.Constant(LAYER_SCALE)
-        self.attention_scale = self.add_weight(x_shape[-1:], start, name="attention_scale")
-        self.mlp_scale = self.add_weight(x_shape[-1:], start, name="mlp_scale")
+        # Keras casts the weights of a layer that is called first, whatever its own `autocast`.
+        self.attention_scale, self.mlp_scale = (
+            self.add_weight(x_shape[-1:], start, name=name, autocast=False)
+            for name in ("attention_scale", "mlp_scale")
+        )
 
     def call(self, x):
-        x = x + self.attention_scale * self.attention(self.attention_norm(x))  # (B, N, C)
-        return x + self.mlp_scale * self.mlp(self.mlp_norm(x))  # (B, N, C)
+        x = x + self.attention_scale * self._branch(self.attention, self.attention_norm(x))
+        return x + self.mlp_scale * self._branch(self.mlp, self.mlp_norm(x))  # (B, N, C)
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -133,7 +148,7 @@ class LevelHead(keras.layers.Layer):
     """
 
     def __init__(self, grid, patch, channels, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.grid = grid
         self.patch = patch
         self.channels = channels
@@ -147,7 +162,8 @@ class LevelHead(keras.layers.Layer):
         self.to_patch.build(x_shape)
 
     def call(self, x, style):
-        scale = ops.expand_dims(self.modulation(ops.silu(style)), 1)  # (B, 1, C)
+        scale = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, C)
+        scale = ops.expand_dims(scale, 1)  # (B, 1, C)
         patches = self.to_patch(rms_normalize(x) * (1.0 + scale))  # (B, T, p p c)
         patches = ops.reshape(patches, (-1, self.grid, self.grid, patches.shape[-1]))
         if self.patch == 1:  # which TensorFlow's function refuses

@@ -45,7 +45,7 @@ class RMSNorm(keras.layers.Layer):
     """
 
     def __init__(self, epsilon=NORM_EPSILON, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.epsilon = epsilon
 
     def build(self, x_shape):

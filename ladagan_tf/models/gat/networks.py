@@ -267,7 +267,7 @@ class GatDiscriminator(GatTransformer):
             return
         tokens = (None, self.grid**2 + 1, self.width)
         self.positions = self._add_positions()
-        self.cls = self.add_weight((1, self.width), normal(), name="cls")
+        self.cls = self.add_weight((1, self.width), normal(), name="cls", autocast=False)
         self.to_tokens.build((None, self.grid**2, self.patch**2 * self.levels * self.channels))
         for layer in (*self.blocks, self.norm):
             layer.build(tokens)
@@ -304,7 +304,7 @@ class GatDiscriminator(GatTransformer):
         if self.patch > 1:  # TensorFlow's function refuses 1
             x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p K c)
         x = ops.reshape(x, (-1, self.grid**2, x.shape[-1]))  # (B, T, p p K c)
-        x = self.to_tokens(x)  # (B, T, C)
+        x = ops.cast(self.to_tokens(x), self.precise)  # (B, T, C)
         x = x + ops.cast(self.positions, x.dtype)  # (B, T, C)
         cls = ops.broadcast_to(ops.cast(self.cls, x.dtype), (ops.shape(x)[0], 1, self.width))
         return ops.concatenate([cls, x], axis=1)  # (B, 1 + T, C)

@@ -93,6 +93,7 @@ class GatTransformer(keras.Model):
             lambda shape, dtype: ops.convert_to_tensor(sincos_table(self.width, self.grid), dtype),
             trainable=self.trainable_positions,
             name="positions",
+            autocast=False,
         )
 
     def get_config(self):
