@@ -1,6 +1,7 @@
 """Exceptions for what a user can correct, and their one-line presentation."""
 
 import contextlib
+import os
 import signal
 import sys
 import zipfile
@@ -74,12 +75,16 @@ def one_line_errors():
     An `InputError`, or an error that only the world outside can cause (`BORDER`, the file system
     and TensorFlow's words for it), becomes `error: <message>` on stderr and exit status 2 (or the
     error's own); a `StoppedError` its message and status 4; Ctrl-C, where nothing saves before it
-    ends, status 130. Every other exception is ours to mend and keeps its traceback.
+    ends, status 130; a closed pipe nothing, and status 141. Every other exception is ours to mend
+    and keeps its traceback.
     """
     try:
         yield
     except InputError as error:
         _end(f"error: {error}", error.status)
+    except BrokenPipeError:  # what it prints into, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at exit
+        raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
         _end(f"error: {one_line(where + (error.strerror or reason(error)))}", InputError.status)

@@ -1,5 +1,9 @@
 """Command lines: what is wrong with them in one line, and what a flagfile takes back."""
 
+import pathlib
+import subprocess
+import sys
+
 import pytest
 from absl import flags
 from in_process import command
@@ -9,6 +13,8 @@ from ladagan_tf import generate
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import common
 from ladagan_tf.flags import generate as generate_flags
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +71,14 @@ def test_what_a_later_flagfile_takes_back_is_named(tmp_path, given):
     (line,) = prologue.overridden(argv)  # not fps: it is what was asked for last
     assert line.startswith("--batch_size=4 has no effect: --batch_size=8 of --flagfile=")
     assert prologue.overridden(["generate", *words, "--batch_size=4"]) == []
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
+    script = (
+        "from ladagan_tf.errors import one_line_errors\n"
+        "with one_line_errors():\n"
+        "    while True: print('more')\n"
+    )
+    piped = f'set -o pipefail; {sys.executable} -c "{script}" | head -1'
+    done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (141, "more\n", "")
