@@ -59,6 +59,11 @@ def main():
     if FLAGS.gpu_run:
         join_parts(as_keras)
         return
+    if FLAGS.to_official and (as_keras or FLAGS.official):
+        raise InputError(
+            "--to_official needs --run_dir and a folder as --out: the format holds both networks "
+            "and, of LadaGAN, their optimizers, which a .keras file does not"
+        )
     with locked(FLAGS.out):
         vacant(FLAGS.out)
         resolve_source()
@@ -68,7 +73,7 @@ def main():
 def convert(as_keras):
     """Writes what the flags ask for; `as_keras`: whether --out ends in .keras."""
     if FLAGS.to_official:
-        convert_back(as_keras)
+        convert_back()
     elif as_keras:
         convert_to_keras()
     elif FLAGS.run_dir:
@@ -124,13 +129,8 @@ def official_system(source):
     )
 
 
-def convert_back(as_keras):
-    """A run in the authors' format; `as_keras`: whether --out ends in .keras."""
-    if as_keras or FLAGS.official:
-        raise InputError(
-            "--to_official needs --run_dir and a folder as --out: the format holds both networks "
-            "and, of LadaGAN, their optimizers, which a .keras file does not"
-        )
+def convert_back():
+    """A run in the authors' format."""
     if FLAGS.system == "gat":
         count = gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
         print(f"{FLAGS.out}: {count} tensors with the GAT authors' names, without the optimizers")
