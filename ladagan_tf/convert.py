@@ -3,14 +3,16 @@
     python -m ladagan_tf.convert --official=FOLDER --out=ffhq_128.keras
     python -m ladagan_tf.convert --official=FOLDER --out=runs/ffhq_128 --dataset=data/ffhq-128
     python -m ladagan_tf.convert --official=latest.pt --vae=sd-mse --out=gat.keras
+    python -m ladagan_tf.convert --official=hf:BiliSakura/GAT-diffusers/GAT-XL-2-256 --out=gat.keras
     python -m ladagan_tf.convert --official=latest.pt --out=runs/gat --dataset=data/LATENTS
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=FOLDER --to_official
     python -m ladagan_tf.convert --run_dir=runs/NAME --out=NAME.keras
     python -m ladagan_tf.convert --gpu_run=FOLDER --out=runs/NAME
 
 LadaGAN's format is a folder of TensorFlow, with the optimizers. GAT's is a PyTorch file, of which
-nothing is executed; written are three .safetensors files instead, because a .pt file is a pickle.
-GAT's optimizers are never taken over. `--gpu_run` joins what `benchmarks/gpu_run.py` brought back.
+nothing is executed, or a folder of diffusers with safetensors; written are three .safetensors files
+instead, because a .pt file is a pickle. GAT's optimizers are never taken over.
+`--gpu_run` joins what `benchmarks/gpu_run.py` brought back.
 
 A run directory records flags as train.py does: those that the authors' files imply, and any of
 train.py's flags given here. It needs --dataset to be trained further.
@@ -33,7 +35,15 @@ from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
-from ladagan_tf.official import gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
+from ladagan_tf.official import (
+    gat_files,
+    gat_runs,
+    gpu_runs,
+    hub,
+    lada_fields,
+    lada_folder,
+    lada_runs,
+)
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.weights import vae_weights
@@ -49,15 +59,21 @@ def main():
     if FLAGS.gpu_run:
         join_parts(as_keras)
         return
-    resolve_system()
+    if FLAGS.to_official and (as_keras or FLAGS.official):
+        raise InputError(
+            "--to_official needs --run_dir and a folder as --out: the format holds both networks "
+            "and, of LadaGAN, their optimizers, which a .keras file does not"
+        )
     with locked(FLAGS.out):
+        vacant(FLAGS.out)
+        resolve_source()
         convert(as_keras)
 
 
 def convert(as_keras):
     """Writes what the flags ask for; `as_keras`: whether --out ends in .keras."""
     if FLAGS.to_official:
-        convert_back(as_keras)
+        convert_back()
     elif as_keras:
         convert_to_keras()
     elif FLAGS.run_dir:
@@ -77,24 +93,44 @@ def join_parts(as_keras):
     report_run(found, "without the optimizers' state")
 
 
-def resolve_system():
-    """Sets --system to what the source is; InputError for flags that are not that system's."""
+def resolve_source():
+    """Sets --official to a path here and --system to what the source is.
+
+    InputError if it is of neither system, or for flags that are not that system's.
+    """
     source = FLAGS.official or FLAGS.run_dir
-    is_gat = gat_runs.is_official if FLAGS.official else gat_runs.is_run
-    system = "gat" if is_gat(source) else "lada"
+    if FLAGS.official:
+        FLAGS.official = str(hub.locate(source, (*lada_folder.FILES, *gat_files.FILES)))
+        system = official_system(source)
+    else:
+        system = "gat" if gat_runs.is_run(source) else "lada"
     if FLAGS["system"].present and FLAGS.system != system:
         raise InputError(f"--system={FLAGS.system}: {source} is of --system={system}")
     FLAGS.system = system
     train_flags.foreign(system)
 
 
-def convert_back(as_keras):
-    """A run in the authors' format; `as_keras`: whether --out ends in .keras."""
-    if as_keras or FLAGS.official:
-        raise InputError(
-            "--to_official needs --run_dir and a folder as --out: the format holds both networks "
-            "and, of LadaGAN, their optimizers, which a .keras file does not"
-        )
+def official_system(source):
+    """Whose --official is, which was given as `source`: gat or lada."""
+    path = pathlib.Path(FLAGS.official)
+    if gat_runs.is_official(path):
+        return "gat"
+    if lada_folder.is_official(path):
+        return "lada"
+    rest = "of the hub give hf:USER/REPO/SUBFOLDER"
+    for folder in sorted(path.iterdir()) if path.is_dir() else ():
+        if gat_files.is_folder(folder) or lada_folder.is_official(folder):
+            rest = f"perhaps {source.rstrip('/')}/{folder.name}"
+            break
+    raise InputError(
+        f"official={source}: no weight file, and no folder of LadaGAN ({lada_folder.CONFIG}, "
+        f"{lada_folder.CHECKPOINTS}/) or GAT (ema.safetensors, or generator/ with "
+        f"{gat_files.WEIGHTS}); {rest}"
+    )
+
+
+def convert_back():
+    """A run in the authors' format."""
     if FLAGS.system == "gat":
         count = gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
         print(f"{FLAGS.out}: {count} tensors with the GAT authors' names, without the optimizers")
@@ -105,7 +141,6 @@ def convert_back(as_keras):
 
 def convert_to_keras():
     """One network of the source as a .keras file."""
-    vacant(FLAGS.out)
     network, steps = open_gat_part() if FLAGS.system == "gat" else (open_lada_part(), None)
     with new_file(FLAGS.out) as temporary:
         network.save(temporary)
@@ -119,7 +154,7 @@ def convert_to_keras():
 def open_lada_part():
     """LadaGAN's network of --part, a keras.Model."""
     if FLAGS.official:
-        return lada_runs.open_official(lada_folder.locate(FLAGS.official), FLAGS.part)
+        return lada_runs.open_official(pathlib.Path(FLAGS.official), FLAGS.part)
     return lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
 
 
@@ -155,7 +190,7 @@ def sizes_in_words(network):
 
 def convert_lada_to_run():
     """A folder of LadaGAN's authors as a run directory."""
-    folder = lada_folder.locate(FLAGS.official)
+    folder = pathlib.Path(FLAGS.official)
     recorded = record(lada_flags(folder), folder)
     found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
@@ -164,7 +199,6 @@ def convert_lada_to_run():
 
 def convert_gat_to_run():
     """A checkpoint of GAT's authors as a run directory."""
-    vacant(FLAGS.out)
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
     recorded = record(gat_runs.flags_of(checkpoint, path), path)

@@ -54,7 +54,7 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
         (["--out=x.keras"], "give either --official, to convert it, or --run_dir"),
         (
             ["--official=nowhere", "--out=x.keras"],
-            "config.json: this JSON file cannot be read (No",
+            "official=nowhere: no weight file, and no folder of LadaGAN (config.json",
         ),
         (["--to_official", "--run_dir=r", "--out=x.keras"], "needs --run_dir and a folder"),
     ],

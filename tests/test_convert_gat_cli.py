@@ -1,10 +1,13 @@
 """`python -m ladagan_tf.convert` of GAT: to a run that is trained further."""
 
 import contextlib
+import shutil
+import sys
 
 import keras
 import numpy as np
 import pytest
+from fake_hub import FakeHub
 from in_process import command, error_line
 from safetensors.numpy import save_file
 from train_processes import run_each, stats
@@ -88,6 +91,34 @@ def test_a_converted_run_is_trained_further(small, tmp_path, capsys):
     with converting() as main:
         main(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
     assert "averaged, 16 px from latents of 8 x 8 x 4" in capsys.readouterr().out
+
+
+def test_a_generator_of_diffusers_is_converted_from_the_hub(
+    small, main, tmp_path, capsys, monkeypatch
+):
+    variant = tmp_path / "repository" / "GAT-XL-2-256"
+    (variant / "generator").mkdir(parents=True)
+    weights = "diffusion_pytorch_model.safetensors"
+    shutil.copy(small / "official" / "ema.safetensors", variant / "generator" / weights)
+    fake = FakeHub(tmp_path / "repository", tmp_path / "local")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    out = tmp_path / "gat.keras"
+    arguments = ("--official=hf:BiliSakura/GAT-diffusers/GAT-XL-2-256", f"--out={out}")
+    main(*arguments, f"--vae={small / 'vae.keras'}")
+    assert "averaged, 16 px from latents of 8 x 8 x 4" in capsys.readouterr().out
+    assert opening.open_model(out).num_classes == 30
+    assert "it exists already" in error_line(main, arguments, capsys)
+    assert len(fake.asked) == 1  # nothing is downloaded that could not be written
+    fake.local = tmp_path / "empty"
+    for address, told in (
+        (tmp_path / "repository", f"perhaps {tmp_path}/repository/GAT-XL-2-256"),
+        ("hf:BiliSakura/GAT-diffusers", "of the hub give hf:USER/REPO/SUBFOLDER"),
+    ):
+        line = error_line(main, (f"--official={address}", f"--out={tmp_path / 'x.keras'}"), capsys)
+        assert line.startswith(f"error: official={address}: no weight file") and told in line
+    line = error_line(main, (f"--official={variant}", f"--out={tmp_path / 'run'}"), capsys)
+    assert "no state dict 'generator', only ema; that makes a .keras file, but no run" in line
+    assert not (tmp_path / "run").exists()
 
 
 def test_flags_of_the_other_system_are_one_line(small, main, capsys):

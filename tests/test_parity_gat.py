@@ -18,7 +18,7 @@ from keras import ops
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.attention import rope_tables, rotate, sincos_table
-from ladagan_tf.official import gat as official_gat
+from ladagan_tf.official import gat_files
 from ladagan_tf.official.gat import (
     load_state,
     network_of,
@@ -315,10 +315,11 @@ def test_a_file_that_is_no_gat_checkpoint_is_refused_by_name(monkeypatch, record
     del states["D"]["pos_embed"]
     for content, message in (
         (good, r"x\.pt: .*discriminator: 1 missing \(pos_embed\)"),
-        ({"generator": {}}, r"x\.pt: .*generator: 1 missing \(pos_embed\)"),
-        ({"model": {}}, r"x\.pt: .*it has no state dict 'generator'"),
-        ([1], r"it has no state dict 'generator'"),
+        ({part: {} for part in good}, r"x\.pt: .*generator: 1 missing \(pos_embed\)"),
+        ({"generator": {}}, r"x\.pt: it has no state dict 'ema', only generator"),
+        ({"model": {}}, r"x\.pt: it has no state dict 'generator', nor any"),
+        ([1], r"x\.pt: .*it holds a list, no dict"),
     ):
-        monkeypatch.setattr(official_gat, "read_torch", lambda path, content=content: content)
+        monkeypatch.setattr(gat_files, "read_torch", lambda path, content=content: content)
         with pytest.raises(InputError, match=message):
             read_checkpoint("x.pt")

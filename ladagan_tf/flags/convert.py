@@ -11,10 +11,13 @@ def define():
     flags.DEFINE_string(
         "official",
         None,
-        "Folder of the LadaGAN authors (config.json and best-training-checkpoints/), or "
-        "hf:USER/REPO/SUBFOLDER on the Hugging Face hub, e.g. hf:milmor/LadaGAN/ffhq_128; or of "
-        "GAT a .pt file, a .safetensors file of one network (to make a .keras file), or a folder "
-        "of --to_official. Give this or --run_dir.",
+        "Folder of the LadaGAN authors (config.json and best-training-checkpoints/). Or of GAT: a "
+        ".pt file of the authors (state dicts ema, generator, and discriminator for a run), a "
+        "folder of --to_official, one of diffusers (generator/ or that folder itself: config.json "
+        "and diffusion_pytorch_model.safetensors, whole or in shards), or a .safetensors file of "
+        "one network. Each may be hf:USER/REPO[/SUBFOLDER or /FILE] on the Hugging Face hub: "
+        "hf:milmor/LadaGAN/ffhq_128, hf:BiliSakura/GAT-diffusers/GAT-XL-2-256. Give this or "
+        "--run_dir.",
     )
     flags.DEFINE_string(
         "gpu_run",

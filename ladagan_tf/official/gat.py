@@ -4,21 +4,19 @@ The generator of the official code also holds a patch embedding of an image that
 zero: it is read over, and written as zeros.
 """
 
-import pathlib
 import re
 
 import numpy as np
-import safetensors
 from keras import ops
 
-from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.errors import one_line_about
 from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.gat.attention import rope_tables
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.official import gat_files
+from ladagan_tf.official.gat_files import KIND, PARTS
 from ladagan_tf.official.lada_names import load_official
 from ladagan_tf.weights.keras_file import at_most
-from ladagan_tf.weights.reading import read_weights
-from ladagan_tf.weights.torch_file import read_torch
 
 
 class OfficialView:
@@ -123,8 +121,13 @@ def official_names(network):
 ROTATION = ("feat_rope.freqs_cos", "feat_rope.freqs_sin")
 DEAD_EMBEDDING = ("x_embedder.proj.weight", "x_embedder.proj.bias")
 GENERATORS = ("generator", "ema")
-PARTS = (*GENERATORS, "discriminator")
-KIND = "GAT checkpoint"
+# Of config.json in a folder of diffusers: what says the same as the shapes.
+CLASSES = {"generator": "GATGenerator", "discriminator": "GATDiscriminator"}
+FIELDS = {
+    "input_size": "latent_size", "patch_size": "patch", "in_channels": "channels",
+    "latent_size": "noise_dim", "hidden_size": "width", "depth": "depth", "num_heads": "num_heads",
+    "num_classes": "num_classes", "cmap_dim": "class_dim",
+}  # fmt: skip
 
 
 def constants(network):
@@ -179,7 +182,8 @@ def network_of(state, **options):
     try:
         kind, sizes = _discriminator(state) if "cls_token" in state else _generator(state)
     except KeyError as missing:
-        raise ValueError(f"1 missing ({missing.args[0]})") from None
+        names = ", ".join([*sorted(state)[:3], "..."])
+        raise ValueError(f"1 missing ({missing.args[0]}); its names are {names}") from None
     with at_most(sum(array.size for array in state.values())):
         network = kind(**sizes, **options)
     load_state(network, state)
@@ -231,7 +235,7 @@ def read_checkpoint(path, official_quirks=False):
 
     Args:
         path: a .pt file that holds state dicts "generator", "ema" and "discriminator"; or a folder
-            of those three as .safetensors, as `official_gat_runs` writes it.
+            of those three as .safetensors, as `gat_runs.write_official` writes it.
         official_quirks: bool, networks that train their positions and whose guidance is the
             official one.
 
@@ -241,15 +245,14 @@ def read_checkpoint(path, official_quirks=False):
     Raises:
         InputError: if a file cannot be read or holds other networks, naming it.
     """
-    content = _read(path, PARTS)
+    content = gat_files.read(path, PARTS)
     with one_line_about(path, KIND):
         networks = {part: _network(content, part, official_quirks) for part in PARTS}
-        args, steps = content.get("args") or {}, content.get("steps") or 0
-        return {**networks, "args": dict(args), "steps": int(steps)}
+    return {**networks, "args": content.args, "steps": content.steps or 0}
 
 
 def read_network(path, part, official_quirks=False):
-    """One network of what `read_checkpoint` reads, or of a .safetensors file of its state dict.
+    """One network of an official checkpoint, in any layout of `gat_files.read`.
 
     Args:
         path: the file or folder.
@@ -262,40 +265,14 @@ def read_network(path, part, official_quirks=False):
     Raises:
         InputError: as `read_checkpoint`.
     """
-    content = _read(path, (part,))
+    content = gat_files.read(path, (part,))
     with one_line_about(path, KIND):
-        network = _network(content, part, official_quirks)
-        steps = content.get("steps")
-        return network, None if steps is None else int(steps)
-
-
-def _read(path, parts):
-    """Dict of state dicts by part, with "args" and "steps" where the source has them."""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        files = {part: path / f"{part}.safetensors" for part in parts}
-    elif path.suffix == ".safetensors":
-        if len(parts) > 1:
-            raise InputError(f"{path}: it holds one network, not {', '.join(parts)}")
-        files = dict.fromkeys(parts, path)
-    else:
-        return read_torch(path)
-    return {part: read_weights(file) for part, file in files.items()} | _metadata(files[parts[0]])
-
-
-def _metadata(path):
-    """What `official_gat_runs.write_official` notes in a file beside the weights."""
-    with one_line_about(path, KIND), safetensors.safe_open(path, framework="np") as file:
-        noted = file.metadata() or {}
-    batch_size = {"batch_size": noted["batch_size"]} if "batch_size" in noted else {}
-    return {"args": batch_size} | {k: v for k, v in noted.items() if k == "steps"}
+        return _network(content, part, official_quirks), content.steps
 
 
 def _network(content, part, official_quirks):
-    """The network of a part; ValueError if it is not there, or no such network."""
-    if not isinstance(content, dict) or not isinstance(content.get(part), dict):
-        raise ValueError(f"it has no state dict {part!r}")
-    state = content[part]
+    """The network of a part; ValueError if it is no such network, or not that of its config."""
+    state, config = content.states[part], content.configs.get(part, {})
     kind = "generator" if part in GENERATORS else "discriminator"
     options = {"trainable_positions": official_quirks}
     if part in GENERATORS:
@@ -303,8 +280,15 @@ def _network(content, part, official_quirks):
     if part == "ema":
         options |= {"name": "averaged_generator"}
     try:
+        if config.get("_class_name", CLASSES[kind]) != CLASSES[kind]:
+            raise ValueError(f"config.json is of a {config['_class_name']}, not {CLASSES[kind]}")
         if state and ("cls_token" in state) != (kind == "discriminator"):
             raise ValueError(f"it is no {kind}")
-        return network_of(state, **options)
+        network = network_of(state, **options)
+        for field, attribute in FIELDS.items():
+            size = getattr(network, attribute, None)
+            if size is not None and config.get(field, size) != size:
+                raise ValueError(f"config.json has {field}={config[field]}, its tensors {size}")
     except ValueError as error:
         raise ValueError(f"{part}: {error}") from error
+    return network

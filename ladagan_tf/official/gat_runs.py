@@ -15,7 +15,7 @@ from ladagan_tf.files import new_folder
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.official import gat as official_gat
-from ladagan_tf.official import lada_fields
+from ladagan_tf.official import gat_files, lada_fields
 from ladagan_tf.official.lada_runs import adversarial_model, open_run_part
 from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint
 from ladagan_tf.runs.directory import RunDirectory
@@ -41,10 +41,10 @@ TEACHERS = {1024: f"dinov2:{LARGE}"}  # by their features
 
 
 def is_official(path):
-    """Whether `--official` is GAT's: a weight file, or a folder as `write_official` makes it."""
+    """Whether `--official` is GAT's: a weight file, or a folder that `gat_files` knows."""
     path = pathlib.Path(path)
     weights = path.suffix in (".pt", ".pth", ".safetensors") or path.is_file()
-    return weights or any((path / f"{part}.safetensors").is_file() for part in PARTS.values())
+    return weights or gat_files.is_folder(path)
 
 
 def is_run(path):
@@ -60,8 +60,7 @@ def open_official(path, part="averaged", official_quirks=False):
     """One network of an official checkpoint.
 
     Args:
-        path: a .pt file of the official training code, a .safetensors file of one network's state
-            dict, or a folder of `write_official`.
+        path: see `gat_files.read`.
         part: one of `PARTS`.
         official_quirks: see `official_gat.read_checkpoint`.
 

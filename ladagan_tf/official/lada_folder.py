@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError, one_line_about, reason
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.official.lada_fields import parse_config
 from ladagan_tf.untrusted import read_json
 
@@ -25,34 +25,12 @@ BOOKKEEPING = {
     "save_counter": np.int64,
 }
 ROOTS = (*NETWORKS, *OPTIMIZERS, *BOOKKEEPING)
-HUB = "hf:"
+FILES = (CONFIG, f"{CHECKPOINTS}/*")  # what to download of one
 
 
-def locate(source):
-    """The local folder of `--official`, downloaded if it is `hf:USER/REPO/SUBFOLDER`.
-
-    Raises:
-        InputError: if huggingface_hub is not installed, or the download fails.
-    """
-    if not str(source).startswith(HUB):
-        return pathlib.Path(source)
-    user, repo, subfolder = (*str(source).removeprefix(HUB).strip("/").split("/", 2), "", "")[:3]
-    if not user or not repo:
-        raise InputError(f"official={source}: give hf:USER/REPO/SUBFOLDER")
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise InputError(
-            f"official={source}: downloading needs huggingface_hub; pip install huggingface_hub"
-        ) from None
-    inside = f"{subfolder}/" if subfolder else ""
-    try:
-        local = huggingface_hub.snapshot_download(
-            f"{user}/{repo}", allow_patterns=[f"{inside}{CONFIG}", f"{inside}{CHECKPOINTS}/*"]
-        )
-    except Exception as error:  # of whichever HTTP library the hub's client uses
-        raise InputError(f"official={source}: the download failed ({reason(error)})") from None
-    return pathlib.Path(local) / subfolder
+def is_official(path):
+    """Whether a path is a folder of LadaGAN's authors."""
+    return (pathlib.Path(path) / CHECKPOINTS).is_dir()
 
 
 def read_config(folder):

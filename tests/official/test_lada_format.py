@@ -1,7 +1,6 @@
 """The official format: its names, its fields, and what is said about folders that do not fit."""
 
 import json
-import sys
 
 import keras
 import numpy as np
@@ -183,42 +182,6 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     other.save(str(tmp_path / lada_folder.CHECKPOINTS / "ckpt"))
     with pytest.raises(InputError, match="no LadaGAN checkpoint: 1 unknown"):
         lada_folder.read_arrays(tmp_path)
-
-
-class FakeHub:
-    """Stands for huggingface_hub: records what is asked for, or fails."""
-
-    def __init__(self, local, error=None):
-        self.local, self.error, self.asked = local, error, []
-
-    def snapshot_download(self, repository, allow_patterns):
-        self.asked.append((repository, allow_patterns))
-        if self.error:
-            raise self.error
-        return str(self.local)
-
-
-def test_a_folder_of_the_hub_is_downloaded(monkeypatch, tmp_path):
-    hub = FakeHub(tmp_path)
-    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
-    assert lada_folder.locate("hf:milmor/LadaGAN/ffhq_128") == tmp_path / "ffhq_128"
-    patterns = ["ffhq_128/config.json", "ffhq_128/best-training-checkpoints/*"]
-    assert hub.asked == [("milmor/LadaGAN", patterns)]
-    assert lada_folder.locate("hf:milmor/LadaGAN") == tmp_path
-    assert hub.asked[1][1] == ["config.json", "best-training-checkpoints/*"]
-
-
-def test_no_hub_is_one_line(monkeypatch, tmp_path):
-    modules = sys.modules
-    monkeypatch.setitem(modules, "huggingface_hub", FakeHub(tmp_path, ConnectionError("off\nline")))
-    with pytest.raises(InputError, match=r"^official=hf:a/b/c: the download failed [(]off[)]$"):
-        lada_folder.locate("hf:a/b/c")
-    with pytest.raises(InputError, match="give hf:USER/REPO"):
-        lada_folder.locate("hf:name")
-    monkeypatch.setitem(modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match="pip install huggingface_hub"):
-        lada_folder.locate("hf:a/b/c")
-    assert lada_folder.locate(tmp_path) == tmp_path
 
 
 def test_config_written_is_json(folder):
