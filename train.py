@@ -26,6 +26,7 @@ from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
+from ladagan_tf.training.workers import told_of_lost_workers
 
 FLAGS = flags.FLAGS
 
@@ -41,7 +42,7 @@ def main():
     index, _ = devices.worker(strategy)
     # Of several workers only the first writes.
     place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
-    with place:
+    with told_of_lost_workers(strategy, FLAGS.run_dir), place:
         folder = open_dataset(recorded)
         train(build(strategy, folder), recorded, folder)
 

@@ -24,6 +24,7 @@ from train_processes import (
 import train
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.locks import locked
 from ladagan_tf.runs.checkpoints import best_checkpoint, read_state
 
 STEPS = 12
@@ -269,26 +270,34 @@ def test_parts_of_several_devices_leave_no_image_out(batch, parts, replicas):
         train.check_split(strategy)
 
 
-def test_two_workers_equal_two_parts_of_one_batch(dataset, tmp_path):
+def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dataset, tmp_path):
     """Both normalise batches of four with their own statistics, so the weights agree."""
-    parts = tmp_path / "parts"
-    # Four steps, fast to trace.
-    flags = ["--total_kimg=0.032", "--policy=", "--r1_weight=0", "--metric=none"]
-    flags += ["--g_modulation=layer_norm", "--sample_kimg=9"]
-    in_parts = command(dataset, parts, *flags, "--micro_batches=2")[2:]
-    (output,) = run_each([in_parts], eagerly=True)
+    parts, run_dir = tmp_path / "parts", tmp_path / "workers"
+    # Fast to trace.
+    flags = ["--policy=", "--r1_weight=0", "--metric=none", "--g_modulation=layer_norm"]
+    flags += ["--sample_kimg=9", "--checkpoint_kimg=0.008", f"--keep_checkpoints={STEPS}"]
+    (output,) = run_each(
+        [command(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.032")[2:]],
+        eagerly=True,
+    )
     assert output.endswith("code 0\n"), output
 
-    run_dir = tmp_path / "workers"
-    cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
-    processes = []
-    for index in range(2):
-        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-        arguments = command(dataset, run_dir, *flags, "--strategy=multiworker")
-        processes.append(start(arguments, TF_CONFIG=config))
-    for process in processes:
+    together = command(dataset, run_dir, *flags, "--strategy=multiworker")
+    chief, other = start_workers(together)
+    wait_for_checkpoint(run_dir, chief, 1)
+    other.send_signal(signal.SIGTERM)
+    for process, by in ((chief, "a signal to another worker"), (other, "SIGTERM")):
         code, output = finish(process)
-        assert code == 0, output
+        assert code == 4, output
+        assert output.endswith(f"stopped by {by}; run the same command to continue {run_dir}\n")
+    stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
+    assert stopped < STEPS
+    chief, other = start_workers(together)
+    (code, output), (other_code, other_output) = finish(chief), finish(other)
+    assert code == 0 and f"step {stopped} of {STEPS}" in output, output
+    assert other_code == 0, other_output
+
+    assert [line["step"] for line in stats(run_dir)] == [3, 6, 9, 12]
     ours, expected = variables(run_dir, 4), variables(parts, 4)
     moved = 0
     for name, value in expected.items():
@@ -296,6 +305,32 @@ def test_two_workers_equal_two_parts_of_one_batch(dataset, tmp_path):
             np.testing.assert_allclose(ours[name], value, atol=1e-5, err_msg=name)
             moved += 1
     assert moved > 50
+
+
+def test_a_worker_whose_chief_is_refused_ends_in_one_line(dataset, tmp_path):
+    run_dir = tmp_path / "run"
+    with locked(run_dir, "run_dir", inside=True):
+        chief, other = start_workers(command(dataset, run_dir, "--strategy=multiworker"))
+        code, output = finish(chief)
+        assert code == 2 and "is writing there" in output.splitlines()[-1], output
+        code, output = finish(other)
+    assert code == 2 and "Traceback" not in output, output
+    last = output.splitlines()[-1]
+    assert last.startswith("error: worker 1 of 2: another worker has ended"), output
+    assert last.endswith(f"to continue {run_dir} from its latest checkpoint")
+    assert not run_dir.exists()
+
+
+def start_workers(arguments):
+    """Two processes that train one run: the chief, and the other."""
+    cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
+    return [
+        start(
+            arguments,
+            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
+        )
+        for index in range(2)
+    ]
 
 
 def free_port():

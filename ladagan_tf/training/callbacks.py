@@ -99,7 +99,7 @@ class Checkpointing(StepCallback):
     """Saves a checkpoint every `kimg`, with every measurement and, when told to stop, at once.
 
     SIGTERM, SIGINT and SIGHUP let the running step finish, save, and end the loop; a second signal
-    has its usual effect.
+    has its usual effect. Several workers end after the same step, whichever of them was told.
 
     Args:
         schedule: Schedule.
@@ -108,21 +108,22 @@ class Checkpointing(StepCallback):
         kimg: float.
         writes: bool, whether this process is the one that saves.
         measuring: Measuring, whose score the checkpoint of its step keeps; or None.
+        any_told: function from whether this worker was told to stop to whether any was, see
+            `workers.Workers`; what one worker was told is all there is.
     """
 
-    def __init__(self, schedule, checkpoints, guard, kimg, writes=True, measuring=None):
+    def __init__(
+        self, schedule, checkpoints, guard, kimg, writes=True, measuring=None, any_told=bool
+    ):
         super().__init__(schedule)
         self.checkpoints = checkpoints
         self.guard = guard
         self.kimg = kimg
         self.writes = writes
         self.measuring = measuring
+        self.any_told = any_told
         self.request = StopRequest()
-
-    @property
-    def stopped_by(self):
-        """Name of the signal that ended the loop, or None."""
-        return self.request.received
+        self.stopped_by = None  # what ended the loop, in words
 
     def on_train_begin(self, logs=None):
         self.request.begin()
@@ -131,6 +132,8 @@ class Checkpointing(StepCallback):
         self.request.end()
 
     def after_step(self, step):
+        if self.any_told(self.request.received is not None):
+            self.stopped_by = self.request.received or "a signal to another worker"
         measured = self.measuring is not None and self.measuring.measured_step == step
         if self.stopped_by or measured or self.schedule.due(step, self.kimg):
             self.guard.check_weights(step)

@@ -7,11 +7,11 @@ import keras
 import tensorflow as tf
 
 from ladagan_tf.data import pipeline
-from ladagan_tf.devices import worker
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
 from ladagan_tf.training import callbacks, observers
+from ladagan_tf.training.workers import Workers
 
 
 def continue_run(
@@ -65,9 +65,9 @@ def continue_run(
         StoppedError: when SIGTERM, SIGINT or SIGHUP ended it; everything is saved.
     """
     strategy = model.distribute_strategy
-    index, workers = worker(strategy)
-    replicas = strategy.num_replicas_in_sync // workers
-    about = {"contents": contents or {}, "workers": workers, "replicas": replicas}
+    workers = Workers(strategy)
+    replicas = strategy.num_replicas_in_sync // workers.count
+    about = {"contents": contents or {}, "workers": workers.count, "replicas": replicas}
     checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
     state = checkpoints.restore_latest() or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
@@ -83,8 +83,8 @@ def continue_run(
             start_step=images // batch_size,
             flip=flip,
             subset=subset,
-            worker_index=index,
-            num_workers=workers,
+            worker_index=workers.index,
+            num_workers=workers.count,
             replicas=replicas,
             **model.objective.needs,
         )
@@ -92,7 +92,7 @@ def continue_run(
     schedule = callbacks.Schedule(batch_size, start, total, images)
     model.images_before = images - start * batch_size
     guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
-    chief = index == 0
+    chief = workers.index == 0
     around, measuring = [guard], None
     with told_how_to_continue(run.path, checkpoints):
         if chief:
@@ -110,13 +110,20 @@ def continue_run(
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
-            where = f"{workers} worker(s) x {replicas} replica(s)"
+            where = f"{workers.count} worker(s) x {replicas} replica(s)"
             print(f"{run.path}: step {start} of {total}, {where}")
         saving = callbacks.Checkpointing(
-            schedule, checkpoints, guard, checkpoint_kimg, writes=chief, measuring=measuring
+            schedule,
+            checkpoints,
+            guard,
+            checkpoint_kimg,
+            writes=chief,
+            measuring=measuring,
+            any_told=workers.any_told,
         )
         with pipeline.damage_as_input_error(folder):
             run_steps(model, stream, total - start, [*around, saving])
+    workers.wait()  # none says that all is saved before the chief has saved it
     if saving.stopped_by:
         raise StoppedError(
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"

@@ -91,3 +91,17 @@ def test_a_signal_lets_the_running_step_finish_saves_and_stops(number):
         saving.on_train_end()
     assert checkpoints.saved == [(2, 16)]
     assert model.stop_training and saving.stopped_by == number.name
+
+
+def test_a_signal_to_another_worker_saves_and_stops_this_one_too():
+    checkpoints, model, told = Saves(), FakeModel(-1, weight=1.0), iter([False, True])
+    saving = Checkpointing(
+        Schedule(8, 0, 10), checkpoints, guard(model), 1000.0, any_told=lambda _: next(told)
+    )
+    saving.set_model(model)
+    model.stop_training = False
+    saving.on_train_batch_end(0)
+    assert checkpoints.saved == [] and not model.stop_training
+    saving.on_train_batch_end(1)
+    assert checkpoints.saved == [(2, 16)]
+    assert model.stop_training and saving.stopped_by == "a signal to another worker"
