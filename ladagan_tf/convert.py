@@ -56,9 +56,6 @@ def main():
     if sum(map(bool, (FLAGS.official, FLAGS.run_dir, FLAGS.gpu_run))) != 1:
         raise InputError("give either --official, to convert it, or --run_dir, or --gpu_run")
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
-    if FLAGS.gpu_run:
-        join_parts(as_keras)
-        return
     if FLAGS.to_official and (as_keras or FLAGS.official):
         raise InputError(
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
@@ -66,8 +63,11 @@ def main():
         )
     with locked(FLAGS.out):
         vacant(FLAGS.out)
-        resolve_source()
-        convert(as_keras)
+        if FLAGS.gpu_run:
+            join_parts(as_keras)
+        else:
+            resolve_source()
+            convert(as_keras)
 
 
 def convert(as_keras):
