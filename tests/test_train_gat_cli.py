@@ -8,7 +8,7 @@ import keras
 import pytest
 from train_processes import assert_identical, finish, run_each, start, stats, variables
 
-from ladagan_tf.data import latents, records
+from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.models.pixels import scale_images
@@ -70,7 +70,7 @@ def folder(tmp_path_factory):
     AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "other.keras")
     Classifier(16, ["dark", "bright"]).save(folder / "classifier.keras")
     vae, sha256 = vae_weights.load(folder / "vae.keras")
-    description = records.Latents(
+    description = dataset_info.Latents(
         size=8,
         channels=4,
         dtype="float16",
@@ -127,7 +127,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     assert {"samples_000000.024kimg.png", "samples_psi0.5_000000.024kimg.png"} <= names
     assert [line["swd_20"] > 0 for line in stats(whole) if "swd_20" in line] == [True] * 2
     saved, _ = vae_weights.load(whole / "vae.keras")
-    assert saved.scaling_factor == records.load_info(folder / "latents").latents.scaling_factor
+    assert saved.scaling_factor == dataset_info.load_info(folder / "latents").latents.scaling_factor
     values = variables(whole, STEPS)
     (styles,) = (v for name, v in values.items() if "averaged" in name and "mean_style" in name)
     assert styles.any()

@@ -25,7 +25,7 @@ from tfds_sets.handmade import HandmadeTfdsSet
 
 from ladagan_tf import prepare as prepare_command
 from ladagan_tf.data import conversion as conversion_module
-from ladagan_tf.data import pipeline, preparation, record_making, records, unfinished
+from ladagan_tf.data import dataset_info, pipeline, preparation, record_making, unfinished
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError
@@ -290,7 +290,7 @@ def test_skip_bad_leaves_out_counts_and_lists_bad_images(folder, tmp_path):
         "broken.png": "not an image in a format that Pillow reads",
         "thin.png": "2 x 16 pixels; the shorter side must have at least min_side=4",
     }
-    assert records.load_info(info.folder) == info
+    assert dataset_info.load_info(info.folder) == info
 
 
 def test_files_that_are_no_images_are_said_and_recorded(folder, tmp_path, capsys):
@@ -335,7 +335,7 @@ def test_a_source_that_has_changed_is_noticed_and_prepared_again_on_demand(tmp_p
     Image.new("RGB", (8, 8), (5, 0, 0)).save(source / "5.png")
     with pytest.raises(InputError, match="its 2 images were made of other files than source="):
         prepare(str(source), out, resolution=8)
-    assert records.load_info(out) == first
+    assert dataset_info.load_info(out) == first
     assert prepare(str(source), out, resolution=8, overwrite=True).count == 3
     assert prepare(str(source), out, resolution=8, overwrite=True).count == 3
     assert capsys.readouterr().out.count("already prepared: 3 images") == 1
@@ -457,7 +457,7 @@ def test_any_tfds_name_is_a_source(tmp_path):
         plain = prepare(
             "tfds:cifar10@test", tmp_path / "test", resolution=32, data_dir=str(tmp_path)
         )
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     assert folder.name == "tfds-cifar10-16" and info.count == plain.count == 12
     assert len(info.classes) == 10 and sum(info.class_counts) == 12
     images, _ = next(pipeline.iterate_images(folder, 12))
@@ -572,7 +572,7 @@ def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp
     process.wait()
     assert not out.exists()
     with pytest.raises(InputError):
-        records.load_info(hidden)
+        dataset_info.load_info(hidden)
     (hidden / "records-00099.tfrecord").write_bytes(b"left behind")
 
     info = prepare("shapes", out, resolution=8, num_images=20)
