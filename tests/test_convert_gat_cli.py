@@ -36,7 +36,7 @@ def main():
 
 @contextlib.contextmanager
 def converting():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     with command(convert, convert_flags.define) as call:
         yield call
 
