@@ -17,7 +17,7 @@ from contextlib import nullcontext
 import keras
 
 from ladagan_tf import devices
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
@@ -65,7 +65,7 @@ def open_dataset(recorded):
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
-    train_flags.SYSTEMS[FLAGS.system].check_set(records.load_info(folder))
+    train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
     return folder
 
 
