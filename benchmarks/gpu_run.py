@@ -43,7 +43,6 @@ from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.models.pixels import clipped_share
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.training.step import (
     decay_of_halflife,
@@ -254,11 +253,10 @@ def train(trainer, recorded, out):
         jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
         seconds = time.perf_counter() - start
         if due:
-            made = sample(values, z)
             means = jax.tree.map(lambda *x: float(np.mean(x)), *window)
             rate = len(window) * rows.size / (time.perf_counter() - last)
             line = {"step": step, "kimg": now / 1000, "seconds": round(seconds, 1), **means}
-            line |= {"img_per_s": round(rate, 1), "clipped": float(clipped_share(made))}
+            line |= {"img_per_s": round(rate, 1)}
             lines.append(json.dumps(line))
             print(lines[-1], flush=True)
             window, last = [], time.perf_counter()

@@ -5,6 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from ladagan_tf.runs.checkpoints import OBSERVED
 from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
@@ -110,6 +111,7 @@ class AdversarialModel(keras.Model):
         self.d_norms = BlockNorms("d_grad_norm", discriminator)
         self.g_norms = BlockNorms("g_grad_norm", generator)
         self.window = Window([*objective.metrics, *self.d_norms.names, *self.g_norms.names])
+        self.observed = Window(objective.observed)
         self.spikes = SpikeCounter(2, spike_factor)
         self.images_before = 0  # beyond steps times the batch, of starts with another batch
         self.built = True
@@ -171,6 +173,7 @@ class AdversarialModel(keras.Model):
             "g_optimizer": self.g_optimizer.variables,
             "d_optimizer": self.d_optimizer.variables,
             "window": self.window.variables,
+            OBSERVED: self.observed.variables,
             "spikes": self.spikes.variables,
             "counters": [self.step, self.bad_step],
         }
@@ -185,6 +188,15 @@ class AdversarialModel(keras.Model):
             for i, (name, variable) in enumerate(pairs)
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
+
+    def means(self):
+        """Dict of the scalars' means over the steps since the last `reset_means`; NaN if none."""
+        return {**self.window.results(), **self.observed.results()}
+
+    def reset_means(self):
+        """Begins a new window."""
+        self.window.reset()
+        self.observed.reset()
 
     def totals(self):
         """Steps since the run's start at which each network's gradient norm was a spike, and those
@@ -260,6 +272,7 @@ class AdversarialModel(keras.Model):
             self.skipped.assign_add(tf.cast(~counts, tf.int64))
         self.spikes.count(norms, self.step, counts)
         self.window.add(metrics, counts)
+        self.observed.add(metrics, counts)
         self.step.assign_add(1)
         return metrics
 

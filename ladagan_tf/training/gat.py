@@ -89,6 +89,8 @@ class GatObjective:
 
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
+    # Not the share of clipped values: pixels are decoded for samples only, never in a step.
+    observed = ()
 
     @property
     def needs(self):

@@ -5,7 +5,7 @@ import typing
 
 from keras import ops
 
-from ladagan_tf.models.pixels import scale_images
+from ladagan_tf.models.pixels import clipped_share, scale_images
 from ladagan_tf.training import losses
 from ladagan_tf.training.augment import augmentation_draws, diff_augment, parse_policy
 from ladagan_tf.training.autodiff import input_gradient
@@ -57,6 +57,7 @@ class LadaObjective:
     # The EMA generator's batch norm statistics are averages too (official code).
     averages_statistics = True
     needs: typing.ClassVar = {}  # nothing but images of the input pipeline
+    observed = ("clipped",)  # scalars of the two losses that say how it goes, and are no part of it
 
     @property
     def steps(self):
@@ -167,7 +168,7 @@ class LadaObjective:
             loss = losses.non_saturating_generator(logits)
         else:
             loss = losses.hinge_generator(logits)
-        parts = {"g_loss": loss, "fake_logits": ops.mean(logits)}
+        parts = {"g_loss": loss, "fake_logits": ops.mean(logits), "clipped": clipped_share(images)}
         if self.range_weight:
             loss = loss + self.range_weight * losses.range_penalty(images)
         return loss, parts

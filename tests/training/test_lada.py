@@ -151,6 +151,22 @@ def test_a_range_weight_adds_the_squared_distance_from_the_range_to_the_generato
     np.testing.assert_allclose(metrics["g_loss"], plain)
 
 
+def test_the_share_of_clipped_values_is_that_of_the_images_before_augmentation(
+    tiny_generator, tiny_discriminator, batch, draw
+):
+    lada, bounded = objective(policy="color"), tiny_generator()
+
+    def generator(z, training):
+        return 4.0 * bounded(z, training=training)
+
+    draws = draw(lada.generator_draws())
+    _, metrics = lada.generator_loss(generator, tiny_discriminator(), batch, draws)
+    (images,) = numbers([generator(draws["z"], training=True)])
+    expected = np.mean(np.abs(images * 127.5) > 127.5 + 5)
+    assert 0.0 < expected < 1.0
+    np.testing.assert_allclose(metrics["clipped"], expected, rtol=1e-6)
+
+
 def test_hinge_discriminator_loss_is_the_formula(
     tiny_generator, tiny_discriminator, batch, plain_draws
 ):
@@ -276,7 +292,7 @@ def test_metrics_are_the_reported_names(tiny_generator, tiny_discriminator, batc
         networks = tiny_generator(), tiny_discriminator()
         _, d = lada.discriminator_loss(networks[1], batch, batch["real"], draws)
         _, g = lada.generator_loss(*networks, batch, draws)
-        assert sorted([*d, *g]) == sorted(lada.metrics)
+        assert sorted([*d, *g]) == sorted([*lada.metrics, *lada.observed])
 
 
 def test_draws_are_a_latent_and_one_augmentation_for_each_side():

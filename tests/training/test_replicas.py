@@ -75,7 +75,7 @@ for count, strategy in enumerate(strategies, 1):
     networks = model.generator, model.discriminator, model.averaged
     weights = [w for network in networks for w in network.get_weights()]
     np.savez(f"{sys.argv[1]}/{count}.npz", *weights, step=model.step.numpy())
-    print(json.dumps(model.window.results()))
+    print(json.dumps(model.means()))
 # On each replica the gradients of both networks once; of matrices else only two, of mean styles.
 trained = [v for n in networks[:2] for v in n.trainable_variables if v.shape.rank > 1]
 matrices = [v for v in reduced[1] if v.shape.rank > 1]
