@@ -91,6 +91,17 @@ def _define_shared_flags():
     flags.DEFINE_float(
         "r1_weight", None, "Weight of R1, at every step; 1e-4 or 0.05 by default, 0: off."
     )
+    flags.DEFINE_float(
+        "r2_weight",
+        None,
+        "Weight of R2, R1 at generated samples; 0 (off) or 0.05 by default.",
+    )
+    flags.DEFINE_float(
+        "penalty_share",
+        1.0,
+        "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
+        "fourth image; 1 by default.",
+    )
     flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator; 2e-4 by default.")
     flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator; 2e-4 by default.")
     flags.DEFINE_float("beta1", None, "Adam beta 1 of both networks; 0.5 or 0 by default.")

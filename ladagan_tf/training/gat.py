@@ -59,6 +59,7 @@ class GatObjective:
         scaling_factor: float, of the autoencoder; latents are learned times it.
         r1_weight, r2_weight: floats, weights of the penalties at real and generated samples (the
             paper's gamma / 2), at every step; 0 switches one off.
+        penalty_every: int, take them at one of so many samples; must divide the batch.
         exact_penalties: bool, squared norms of input gradients, which need second derivatives,
             instead of one random finite difference.
         precise_penalties: bool, compute D in float32 in its own phase where a penalty is taken:
@@ -79,6 +80,7 @@ class GatObjective:
     scaling_factor: float = 0.18215
     r1_weight: float = 0.05
     r2_weight: float = 0.05
+    penalty_every: int = 1
     exact_penalties: bool = False
     precise_penalties: bool = True
     teacher: collections.abc.Callable | None = None
@@ -90,7 +92,7 @@ class GatObjective:
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
     # Not the share of clipped values: pixels are decoded for samples only, never in a step.
-    observed = ()
+    observed = ("real_sign",)
 
     @property
     def needs(self):
@@ -187,45 +189,43 @@ class GatObjective:
         precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
         with computing_in(discriminator, "float32" if precise else None):
             labels, latents = batch["labels"], batch["real"]
-            real = self._copies(latents)  # (B, S, S, K, C)
-            real_means, fake_means = color_means(latents), color_means(fake[:, :, :, -1])
+            real = ops.expand_dims(latents, 3)  # (B, S, S, 1, C), which all levels see
+            of_real = labels, draws["real"], color_means(latents)
+            of_fake = labels, draws["fake"], color_means(fake[:, :, :, -1])
 
-            def on_real(stages, **asked):
-                return discriminator(self._seen(stages, draws["real"], real_means), labels, **asked)
-
-            def on_fake(stages):
-                return discriminator(self._seen(stages, draws["fake"], fake_means), labels)
+            def judge(stages, given, **asked):
+                labels, views, means = given
+                return discriminator(self._seen(stages, views, means), labels, **asked)
 
             parts, total = {}, 0.0
             if self.teacher:
-                real_logits, *features = on_real(real, return_features=True)  # (B, 1)
+                real_logits, *features = judge(real, of_real, return_features=True)  # (B, 1)
                 parts["alignment"] = self._alignment(features, batch, draws["real"])
                 total = total + self.alignment_weight * parts["alignment"]
             else:
-                real_logits = on_real(real)  # (B, 1)
-            fake_logits = on_fake(fake)  # (B, 1)
+                real_logits = judge(real, of_real)  # (B, 1)
+            fake_logits = judge(fake, of_fake)  # (B, 1)
             loss = losses.relativistic(real_logits, fake_logits)
 
-            r1 = r2 = ops.zeros(())
-            if self.r1_weight and self.exact_penalties:  # the copies of a latent are one input
-                _, gradient = input_gradient(
-                    lambda x: on_real(self._copies(x)), latents, discriminator
+            def penalty(name, weight, stages, given, logits):
+                if not weight:
+                    return ops.zeros(())
+                noise = {} if self.exact_penalties else draws[name]
+                stages, given, logits, noise = losses.every_nth(
+                    (stages, given, logits, noise), self.penalty_every
                 )
-                r1 = self.r1_weight * losses.r1_penalty(gradient)
-            elif self.r1_weight:
-                moved = on_real(real + SIGMA * draws["r1"])
-                r1 = self.r1_weight * losses.finite_difference_penalty(real_logits, moved, SIGMA)
-            if self.r2_weight and self.exact_penalties:
-                _, gradient = input_gradient(on_fake, fake, discriminator)
-                r2 = self.r2_weight * losses.r1_penalty(gradient)
-            elif self.r2_weight:
-                moved = on_fake(fake + SIGMA * draws["r2"])
-                r2 = self.r2_weight * losses.finite_difference_penalty(fake_logits, moved, SIGMA)
+                if self.exact_penalties:
+                    _, gradient = input_gradient(lambda x: judge(x, given), stages, discriminator)
+                    return weight * losses.r1_penalty(gradient)
+                moved = judge(stages + SIGMA * noise, given)
+                return weight * losses.finite_difference_penalty(logits, moved, SIGMA)
 
+            r1 = penalty("r1", self.r1_weight, real, of_real, real_logits)
+            r2 = penalty("r2", self.r2_weight, fake, of_fake, fake_logits)
             total = total + loss + r1 + r2
-            margin = ops.mean(real_logits - fake_logits)
-            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": margin, "d_total": total}
-            return total, parts
+            margins = real_logits - fake_logits
+            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
+            return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
 
     def _alignment(self, features, batch, draws):
         """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; official code)."""
@@ -250,16 +250,14 @@ class GatObjective:
         fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
         seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]))
         fake_logits = discriminator(seen, labels)
-        seen = self._seen(self._copies(latents), draws["real"], color_means(latents))
+        seen = self._seen(ops.expand_dims(latents, 3), draws["real"], color_means(latents))
         loss = losses.relativistic(fake_logits, discriminator(seen, labels))
         return loss, {"g_loss": loss}
 
-    def _copies(self, latents):
-        """A latent (B, S, S, C) as K equal stages (B, S, S, K, C)."""
-        return ops.repeat(ops.expand_dims(latents, 3), self.levels, axis=3)
-
     def _seen(self, stages, draws, means):
-        """What D gets of stages: (B, S, S, K C)."""
+        """What D gets of stages (B, S, S, K, C), or of the one that all are: (B, S, S, K C)."""
+        if stages.shape[3] < self.levels:
+            stages = ops.repeat(stages, self.levels, axis=3)
         if self.augment:
             stages = augment_stages(stages, draws, means)
         if self.noise_guidance:

@@ -174,7 +174,7 @@ class Measuring(StepCallback):
 class Progress(StepCallback):
     """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
 
-    Once in a start it warns of a generator more than `CLIPPED` of whose values pictures cannot hold.
+    Once in a start it warns when pictures cannot hold more than `CLIPPED` of the generated values.
 
     Args:
         schedule: Schedule.

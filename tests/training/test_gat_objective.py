@@ -10,7 +10,7 @@ from keras import ops
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.models.precision import computing_in
-from ladagan_tf.training import gat
+from ladagan_tf.training import gat, losses
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
@@ -29,6 +29,13 @@ class LinearDiscriminator(keras.Model):
 
     def call(self, x, labels):
         return ops.sum(x * self.w, axis=(1, 2, 3))[:, None]
+
+
+class QuadraticDiscriminator(LinearDiscriminator):
+    """<w, x^2>: its input gradient is another one at every sample."""
+
+    def call(self, x, labels):
+        return super().call(ops.square(x), labels)
 
 
 class ConstantDiscriminator(LinearDiscriminator):
@@ -100,6 +107,21 @@ def test_one_draw_of_the_penalties_is_the_squared_directional_derivative(batch, 
     for name in ("r1", "r2"):  # R1 has one draw for all copies of a real
         along = np.sum(np.asarray(draws[name], np.float64) * w, axis=(1, 2, 3, 4))
         np.testing.assert_allclose(parts[name], 0.05 * np.mean(along**2), rtol=2e-3)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_penalties_at_a_share_are_those_of_every_nth_sample(batch, fake, draw, exact):
+    """Augmented and noised as those samples are; the rest of the loss is that of all."""
+    some, every = (objective_of(exact_penalties=exact, penalty_every=n) for n in (2, 1))
+    draws, discriminator = draw(every.discriminator_draws(), B), QuadraticDiscriminator()
+    _, shared = some.discriminator_loss(discriminator, batch, fake, draws)
+    part, half, fakes = losses.every_nth((batch, draws, fake), 2)
+    _, expected = every.discriminator_loss(discriminator, part, fakes, half)
+    _, whole = every.discriminator_loss(discriminator, batch, fake, draws)
+    for name in ("r1", "r2"):
+        np.testing.assert_allclose(shared[name], expected[name], rtol=1e-5)
+        assert abs(shared[name] - whole[name]) > 1e-3 * whole[name]
+    np.testing.assert_array_equal(shared["d_loss"], whole["d_loss"])
 
 
 def test_the_mean_over_draws_is_the_exact_penalty(batch, fake, draw):
