@@ -110,6 +110,9 @@ def _build(folder):
         ema_rampup=FLAGS.ema_rampup,
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
+        schedules=train_flags.schedules(),
+        augment_target=FLAGS.augment_target,
+        augment_kimg=FLAGS.augment_kimg,
         jit=devices.use_jit(FLAGS.jit),
     )
     return gan

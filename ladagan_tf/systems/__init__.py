@@ -37,3 +37,8 @@ def penalty_every():
     if not every or abs(every * share - 1) > 0.011:  # 0.33 is a third
         raise InputError(f"--penalty_share={share:g}: give 1, 1/2, 1/3 ... as 1, 0.5, 0.33")
     return every
+
+
+def augments_sometimes():
+    """Whether the flags ask for another probability of augmentation than 1."""
+    return FLAGS.augment_p != 1 or FLAGS.augment_ramp or FLAGS.augment_target > 0

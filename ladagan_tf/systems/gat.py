@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import integers, penalty_every
+from ladagan_tf.systems import augments_sometimes, integers, penalty_every
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -190,6 +190,7 @@ def build(folder):
         alignment_weight=FLAGS.alignment_weight,
         noise_guidance=FLAGS.noise_guidance,
         augment=FLAGS.latent_augment,
+        augment_sometimes=augments_sometimes(),
         reuse_z=FLAGS.official_quirks,
     )
     return generator, averaged, discriminator, objective

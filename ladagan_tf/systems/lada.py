@@ -5,7 +5,7 @@ from absl import flags
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.lada.sizes import MODULATIONS, NORMS, OUTPUTS, PRESETS
-from ladagan_tf.systems import integers, penalty_every
+from ladagan_tf.systems import augments_sometimes, integers, penalty_every
 from ladagan_tf.training import LOSSES
 
 FLAGS = flags.FLAGS
@@ -208,6 +208,7 @@ def build(folder):
         r2_weight=FLAGS.r2_weight,
         penalty_every=penalty_every(),
         policy=FLAGS.policy,
+        augment_sometimes=augments_sometimes(),
         bcr=FLAGS.bcr,
         bcr_weight=FLAGS.bcr_weight,
         range_weight=FLAGS.range_weight,

@@ -1,14 +1,21 @@
 """LadaGAN's objective (arXiv 2401.09596, Sec. III-D; order of steps: official trainer.py)."""
 
 import dataclasses
+import functools
 import typing
 
 from keras import ops
 
 from ladagan_tf.models.pixels import clipped_share, scale_images
 from ladagan_tf.training import LOSSES, losses
-from ladagan_tf.training.augment import augmentation_draws, diff_augment, parse_policy
+from ladagan_tf.training.augment import (
+    augmentation_draws,
+    diff_augment,
+    parse_policy,
+    sometimes,
+)
 from ladagan_tf.training.draws import Draw
+from ladagan_tf.training.schedules import AS_CONFIGURED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +37,8 @@ class LadaObjective:
             generated images, at every step; 0 switches one off.
         penalty_every: int, take them at one of so many images; must divide the batch.
         policy: DiffAugment steps, e.g. "color,translation"; "" for none.
+        augment_sometimes: bool, augment each image with the probability of the step's `Strengths`;
+            else all.
         bcr: bool, balanced consistency regularisation.
         bcr_weight: float, its weight, the same for real and generated images.
         range_weight: float, weight of `losses.range_penalty` in G's loss; 0 switches it off.
@@ -45,6 +54,7 @@ class LadaObjective:
     r2_weight: float = 0.0
     penalty_every: int = 1
     policy: str = "color,translation"
+    augment_sometimes: bool = False
     bcr: bool = False
     bcr_weight: float = 0.1
     range_weight: float = 0.0
@@ -55,6 +65,8 @@ class LadaObjective:
         steps = parse_policy(self.policy)  # also checks it
         if self.bcr and not steps:
             raise ValueError("bcr=True with policy='': consistency needs an augmentation")
+        if self.augment_sometimes and not steps:
+            raise ValueError("policy='': there is no augmentation to apply with a probability")
 
     # The EMA generator's batch norm statistics are averages too (official code).
     averages_statistics = True
@@ -84,7 +96,7 @@ class LadaObjective:
 
     def discriminator_draws(self):
         """Draws of the D phase: the latent, and one augmentation for fakes and one for reals."""
-        augmentation = augmentation_draws(self.steps, self.resolution)
+        augmentation = self._augmentation_draws()
         return {
             "z": Draw.normal(self.noise_dim),
             "fake": augmentation,
@@ -96,9 +108,13 @@ class LadaObjective:
 
         Only a relativistic loss sees reals there.
         """
-        augmentation = {} if self.bcr else augmentation_draws(self.steps, self.resolution)
+        augmentation = {} if self.bcr else self._augmentation_draws()
         seen = ("fake", "real") if self.loss == "rpgan" else ("fake",)
         return {"z": Draw.normal(self.noise_dim)} | dict.fromkeys(seen, augmentation)
+
+    def _augmentation_draws(self):
+        draws = augmentation_draws(self.steps, self.resolution)
+        return draws | ({"chosen": Draw.uniform()} if self.augment_sometimes else {})
 
     def generate(self, generator, batch, draws):
         """Images for the D phase, in training mode: a decoder's batch norms update."""
@@ -107,7 +123,7 @@ class LadaObjective:
     def update_statistics(self, generator, batch, draws, total):
         """Nothing: batch norms update their statistics while they run. See `GatObjective`."""
 
-    def discriminator_loss(self, discriminator, batch, fake, draws):
+    def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.
 
         Args:
@@ -115,13 +131,16 @@ class LadaObjective:
             batch: dict with "real" (B, S, S, 3) in [-1, 1].
             fake: generated images (B, S, S, 3), constants here.
             draws: as `discriminator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
-        fake, real = self._seen(fake, draws["fake"]), self._seen(batch["real"], draws["real"])
-        fake_logits, r2 = self._judged(discriminator, fake, self.r2_weight)  # (B, 25), scalar
-        real_logits, r1 = self._judged(discriminator, real, self.r1_weight)
+        fake = self._seen(fake, draws["fake"], strengths)
+        real = self._seen(batch["real"], draws["real"], strengths)
+        judged = functools.partial(self._judged, discriminator, factor=strengths.penalty)
+        fake_logits, r2 = judged(fake, self.r2_weight)  # (B, 25), scalar
+        real_logits, r1 = judged(real, self.r1_weight)
         adversarial = losses.adversarial_discriminator(self.loss, real_logits, fake_logits)
         total = adversarial + r1
         verdict = losses.verdict(self.loss, real_logits, fake_logits)
@@ -132,16 +151,22 @@ class LadaObjective:
             total = total + r2
         if self.bcr:
             parts["bcr"] = self.bcr_weight * self._consistency(
-                discriminator, real, fake, real_logits, fake_logits, draws
+                discriminator, real, fake, real_logits, fake_logits, draws, strengths
             )
             total = total + parts["bcr"]
         return total, {**parts, "d_total": total}
 
-    def _seen(self, images, draws):
+    def _seen(self, images, draws, strengths):
         """What D judges of images: augmented, unless bCR compares both."""
-        return images if self.bcr else diff_augment(images, draws, self.steps)
+        return images if self.bcr else self._augmented(images, draws, strengths)
 
-    def _judged(self, discriminator, images, weight):
+    def _augmented(self, images, draws, strengths):
+        augmented = diff_augment(images, draws, self.steps)
+        if not self.augment_sometimes:
+            return augmented
+        return sometimes(augmented, images, draws["chosen"], strengths.augment)
+
+    def _judged(self, discriminator, images, weight, factor):
         """Logits (B, 25) and the weighted penalty at the images."""
 
         def judge(images):
@@ -152,13 +177,13 @@ class LadaObjective:
         logits, penalty = losses.judged_with_penalty(
             judge, images, discriminator, self.penalty_every
         )
-        return logits, weight * penalty
+        return logits, weight * factor * penalty
 
-    def _consistency(self, discriminator, real, fake, real_logits, fake_logits, draws):
+    def _consistency(self, discriminator, real, fake, real_logits, fake_logits, draws, strengths):
         augmented = ops.concatenate(  # one batch: real and fake share these BN statistics
             [
-                diff_augment(real, draws["real"], self.steps),
-                diff_augment(fake, draws["fake"], self.steps),
+                self._augmented(real, draws["real"], strengths),
+                self._augmented(fake, draws["fake"], strengths),
             ]
         )  # (2B, S, S, 3)
         logits = discriminator(ops.stop_gradient(augmented), training=True)  # (2B, 25)
@@ -167,22 +192,24 @@ class LadaObjective:
             fake_logits, fake_augmented
         )
 
-    def generator_loss(self, generator, discriminator, batch, draws):
+    def generator_loss(self, generator, discriminator, batch, draws, strengths=AS_CONFIGURED):
         """G's loss through the updated D, in training mode.
 
         Args:
             generator, discriminator: keras.Models.
             batch: what `batch` returned.
             draws: as `generator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
         images = self.generate(generator, batch, draws)  # (B, S, S, 3)
-        logits = discriminator(self._seen(images, draws["fake"]), training=True)  # (B, 25)
+        fake = self._seen(images, draws["fake"], strengths)
+        logits = discriminator(fake, training=True)  # (B, 25)
         real_logits = None
         if self.loss == "rpgan":
-            real = self._seen(batch["real"], draws["real"])
+            real = self._seen(batch["real"], draws["real"], strengths)
             real_logits = discriminator(real, training=True)  # (B, 25)
         loss = losses.adversarial_generator(self.loss, logits, real_logits)
         parts = {"g_loss": loss, "fake_logits": ops.mean(logits), "clipped": clipped_share(images)}

@@ -11,7 +11,12 @@ from ladagan_tf.training.autodiff import input_gradient
 
 
 def adversarial_discriminator(kind, real_logits, fake_logits):
-    """D's adversarial loss of a `kind` of `training.LOSSES`."""
+    """D's adversarial loss.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        real_logits, fake_logits: float tensors (B, K).
+    """
     return {
         "nsl": non_saturating_discriminator,
         "hinge": hinge_discriminator,
@@ -20,16 +25,28 @@ def adversarial_discriminator(kind, real_logits, fake_logits):
 
 
 def adversarial_generator(kind, fake_logits, real_logits=None):
-    """G's adversarial loss of a `kind` of `training.LOSSES`; only "rpgan" needs reals."""
+    """G's adversarial loss.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        fake_logits, real_logits: float tensors (B, K); only "rpgan" needs reals.
+    """
     if kind == "rpgan":
         return relativistic(fake_logits, real_logits)
     return {"nsl": non_saturating_generator, "hinge": hinge_generator}[kind](fake_logits)
 
 
 def verdict(kind, real_logits, fake_logits):
-    """What a `kind` of loss wants to be positive at reals: D(x), or D(x) - D(G(z)) of each pair.
+    """What a loss wants to be positive at reals: D(x), or D(x) - D(G(z)) of each pair.
 
     A relativistic D has no zero: a constant that is added to all its logits changes nothing.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        real_logits, fake_logits: float tensors (B, K).
+
+    Returns:
+        Float tensor (B, K).
     """
     return real_logits - fake_logits if kind == "rpgan" else real_logits
 

@@ -47,7 +47,8 @@ class Statistics(StepCallback):
         self.since, self.since_step = now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
-        counts = {**self.model.totals(), "img_per_s": round(speed, 2)}
+        counts = {**self.model.totals(), **self.model.scheduled(images)}
+        counts["img_per_s"] = round(speed, 2)
         self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
         with self.writer.as_default(step=images):
             for name, value in {**means, **counts}.items():

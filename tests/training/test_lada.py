@@ -374,6 +374,7 @@ def test_defaults_are_the_published_cifar10_recipe():
         ({"loss": "wgan"}, "loss='wgan' is not one of nsl, hinge, rpgan"),
         ({"policy": "flip"}, "policy='flip': 'flip' is not one of color, translation, cutout"),
         ({"policy": "", "bcr": True}, "bcr=True with policy='': consistency needs"),
+        ({"policy": "", "augment_sometimes": True}, "policy='': there is no augmentation to apply"),
     ],
 )
 def test_wrong_fields_are_refused_when_the_objective_is_made(fields, message):

@@ -68,6 +68,9 @@ class Model:
     def reset_means(self):
         self.was_reset = True
 
+    def scheduled(self, images):
+        return {"augment_p": images / 2000}
+
     def totals(self):
         return {"d_grad_spikes": 0, "g_grad_spikes": 4}
 
@@ -91,6 +94,7 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
         "clipped": 0.125,
         "d_grad_spikes": 0,
         "g_grad_spikes": 4,
+        "augment_p": 0.5,
     }
     assert model.was_reset
 
