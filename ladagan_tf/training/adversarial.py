@@ -225,7 +225,7 @@ class AdversarialModel(keras.Model):
         """`Strengths` of the step before which `images` were seen."""
         strengths = self.schedules.at(images)
         if self.augmentation:
-            strengths = strengths._replace(augment=ops.convert_to_tensor(self.augmentation.p))
+            strengths = strengths._replace(augment=tf.convert_to_tensor(self.augmentation.p))
         return strengths
 
     def scheduled(self, images):
