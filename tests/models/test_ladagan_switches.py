@@ -1,5 +1,7 @@
 """The generator's and discriminator's switches of the paper's ablation (Sec. IV-C)."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -256,6 +258,16 @@ def test_a_configuration_from_before_there_was_a_choice_has_batch_norm():
     paths = [w.path for w in tiny_discriminator().weights]
     assert [w.path for w in rebuilt.weights] == paths
     assert any("moving_variance" in path for path in paths)
+
+
+def test_a_choice_that_was_not_made_takes_nothing_of_the_seed():
+    """Every initializer takes a number when it is made; one too many changes all later weights."""
+    keras.utils.set_random_seed(0)
+    network = tiny_discriminator()
+    following = random.randint(1, 10**9)
+    keras.utils.set_random_seed(0)
+    drawn = [random.randint(1, 10**9) for w in network.weights if len(w.shape) > 1]
+    assert len(drawn) > 5 and random.randint(1, 10**9) == following
 
 
 def test_another_norm_is_refused():

@@ -118,10 +118,10 @@ class DownBlock(keras.layers.Layer):
         policy = self.dtype_policy
         inner = (batch, height // 2, width // 2, self.filters)
         bare = self.norm == "none"
-        first, last, direct = (
-            {"use_bias": True, "kernel": kernel} if bare else {}
-            for kernel in (he_normal(), "zeros", he_normal(4.0))
-        )
+        first = last = direct = {}
+        if bare:  # only then: an initializer takes a number of Keras's seed when it is made
+            kernels = he_normal(), "zeros", he_normal(4.0)
+            first, last, direct = ({"use_bias": True, "kernel": kernel} for kernel in kernels)
         self.main_conv_1 = square_conv(self.filters, 3, policy, "main_conv_1", strides=2, **first)
         self.main_conv_2 = square_conv(self.filters, 3, policy, "main_conv_2", **last)
         self.direct_conv = square_conv(self.filters, 1, policy, "direct_conv", **direct)
