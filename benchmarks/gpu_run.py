@@ -51,7 +51,6 @@ from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.models.pixels import clipped_share
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.training.step import (
     decay_of_halflife,
@@ -87,6 +86,8 @@ def main(_):
     recorded = train_flags.resolve()
     if FLAGS.system == "gat" and not FLAGS.measure:
         raise InputError("--system=gat: it is only measured here, with --measure")
+    if FLAGS.augment_target:
+        raise InputError(f"--augment_target={FLAGS.augment_target:g}: only train.py adapts it")
     keras.utils.set_random_seed(FLAGS.seed % 2**32)
     trainer = Trainer()
     say("built")
@@ -121,12 +122,13 @@ class Trainer:
         built = system.build(None)
         self.generator, self.averaged, self.discriminator, self.objective = built
         self.averaged.set_weights(self.generator.get_weights())
-        self.optimizers = []
+        self.schedules, self.rates, self.optimizers = train_flags.schedules(), [], []
         for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
             rate = system.learning_rate(base, network)
             adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)
             adam.build(network.trainable_variables)
             self.optimizers.append(adam)
+            self.rates.append(rate)
         self.state = [
             *self.generator.weights,
             *self.discriminator.weights,
@@ -165,10 +167,14 @@ class Trainer:
             batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
             draws = drawn(objective.discriminator_draws(), "discriminator")
             networks = objective, generator, discriminator, batch
-            gradients, metrics = discriminator_gradients(*networks, draws, FLAGS.micro_batches)
+            strengths = self.schedules.at(images_seen(step))
+            for adam, rate in zip(self.optimizers, self.rates, strict=True):
+                adam.learning_rate = rate * strengths.rate
+            given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
+            gradients, metrics = discriminator_gradients(*networks, draws, **given)
             d_adam.apply(gradients, discriminator.trainable_variables)
             draws = drawn(objective.generator_draws(), "generator")
-            gradients, more = generator_gradients(*networks, draws, FLAGS.micro_batches)
+            gradients, more = generator_gradients(*networks, draws, **given)
             objective.update_statistics(generator, batch, draws, lambda tree: tree)
             g_adam.apply(gradients, generator.trainable_variables)
             update_average(self.averaged, generator, ema_decay(step), objective.averages_statistics)
@@ -274,8 +280,13 @@ def ema_decay(step):
     """The decay of the EMA at a step, as the flags say."""
     if not FLAGS.ema_halflife_kimg:
         return FLAGS.ema_decay
-    seen = step.astype(jnp.float32) * FLAGS.batch_size
-    return decay_of_halflife(FLAGS.batch_size, seen, FLAGS.ema_halflife_kimg, FLAGS.ema_rampup)
+    halflife = FLAGS.ema_halflife_kimg
+    return decay_of_halflife(FLAGS.batch_size, images_seen(step), halflife, FLAGS.ema_rampup)
+
+
+def images_seen(step):
+    """Images before a step, a float32 scalar."""
+    return step.astype(jnp.float32) * FLAGS.batch_size
 
 
 def draw(specification, count, key):
@@ -340,11 +351,10 @@ def train(trainer, images, recorded, out):
         jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
         seconds = time.perf_counter() - start
         if due:
-            made = sample(values, z)
             means = jax.tree.map(lambda *x: float(np.mean(x)), *window)
             rate = len(window) * rows.size / (time.perf_counter() - last)
             line = {"step": step, "kimg": now / 1000, "seconds": round(seconds, 1), **means}
-            line |= {"img_per_s": round(rate, 1), "clipped": float(clipped_share(made))}
+            line |= {"img_per_s": round(rate, 1)}
             lines.append(json.dumps(line))
             print(lines[-1], flush=True)
             window, last = [], time.perf_counter()

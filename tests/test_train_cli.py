@@ -46,6 +46,9 @@ TINY = [
     "--metric_kimg=0.048",
     "--grid=2",
     "--seed=3",
+    "--schedule=cosine",
+    "--schedule_kimg=0.08",
+    "--lr_final=0.5",
 ]
 REFUSALS = {
     "--batch_size=64": "fewer than one batch; batch_size=64",
@@ -62,6 +65,16 @@ REFUSALS = {
     "--beta1=1.5": "--beta1=1.5: it must be from 0 to below 1",
     "--ema_decay=2": "--ema_decay=2.0: it must be from 0 to below 1",
     "--r1_weight=-1": "--r1_weight=-1.0: it must be a finite number from 0 on",
+    "--r2_weight=nan": "--r2_weight=nan: it must be a finite number from 0 on",
+    "--schedule_kimg=0": "--schedule_kimg=0.0: it must be a finite number greater than 0",
+    "--schedule=constant": "--lr_final=0.5: it needs --schedule=linear or cosine",
+    "--lr_final=1": "--schedule=cosine: nothing changes along it; give --lr_final, --penalty_final",
+    "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
+    "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",
+    "--augment_kimg=9": "--augment_kimg=9.0: it needs --augment_target",
+    "--penalty_share=0.3": "--penalty_share=0.3: give 1, 1/2, 1/3 ... as 1, 0.5, 0.33",
+    "--penalty_share=0.33": "--batch_size=8: it must be a multiple of 3, 1 replicas x "
+    "--micro_batches=1 x 3 for --penalty_share=0.33",
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
 LONGER = ["--batch_size=16", "--total_kimg=0.112"]  # by a step
@@ -257,6 +270,7 @@ def test_parts_of_several_devices_leave_no_image_out(batch, parts, replicas):
     strategy = types.SimpleNamespace(num_replicas_in_sync=replicas)
     flags = types.SimpleNamespace(batch_size=batch, micro_batches=parts)
     with (
+        unittest.mock.patch.object(train, "penalty_every", lambda: 1),
         unittest.mock.patch.object(train, "FLAGS", flags),
         pytest.raises(InputError, match=f"--batch_size={batch}: it must be a multiple of "),
     ):
