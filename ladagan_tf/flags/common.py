@@ -57,15 +57,15 @@ def define_model(words):
         "model",
         None,
         f"{words} A .keras file, a SavedModel folder, a folder of ladagan_tf.export, hf:USER/REPO "
-        f"on the Hugging Face hub, or one that comes with the package: {zoo.known()}. zoo: alone "
-        "lists these.",
+        "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
+        "alone lists.",
     )
     flags.register_validator("model", _is_known)
 
 
 def _is_known(model):
     """Refuses a name that the zoo does not have, before anything heavy is imported."""
-    if model and model.startswith(zoo.PREFIX):
+    if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
         try:
             zoo.find(model)
         except InputError as error:

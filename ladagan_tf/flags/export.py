@@ -11,7 +11,7 @@ ZOO = "zoo"
 def define():
     """Defines them."""
     flags.DEFINE_string("run_dir", None, "Run to export. Give this or --model.")
-    common.define_model("Generator to export, but for a SavedModel. Give this or --run_dir.")
+    common.define_model("Generator to export; a SavedModel is one already. Give this or --run_dir.")
     flags.DEFINE_string(
         "checkpoint",
         "best",

@@ -23,7 +23,7 @@ def names():
 
 
 def known():
-    """The zoo's models as `--model` takes them, in words, for messages and help."""
+    """The zoo's models as `--model` takes them, in words, for messages."""
     return ", ".join(PREFIX + name for name in names())
 
 
