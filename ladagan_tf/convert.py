@@ -35,18 +35,10 @@ from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
-from ladagan_tf.official import (
-    gat_files,
-    gat_runs,
-    gpu_runs,
-    hub,
-    lada_fields,
-    lada_folder,
-    lada_runs,
-)
+from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.weights import vae_weights
+from ladagan_tf.weights import hub, vae_weights
 
 FLAGS = flags.FLAGS
 

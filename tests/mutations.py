@@ -42,6 +42,7 @@ NAMES = [
     "tiny_inception_like.pb", ".png", ".jpg", ".webp", ".bmp", ".gif", ".ppm", ".tif",
     "weights.npz", "zip", "npz", "reference", "cache", "dataset.json", "records", "keras",
     "gat.keras", "vae.keras", "models.json", "official", "gat.pt", "saved_model",
+    "about.json",
 ]  # fmt: skip
 
 
@@ -99,6 +100,7 @@ def formats():
     import tensorflow as tf
     from PIL import Image
 
+    from ladagan_tf import zoo
     from ladagan_tf.data import pipeline, sources
     from ladagan_tf.data.conversion import Conversion, convert_items
     from ladagan_tf.data.preparation import prepare
@@ -152,7 +154,7 @@ def formats():
 
     def references(folder):
         scatter = rng.normal(size=(6, 6))
-        np.savez(folder / "r.npz", mu=scatter[0], sigma=scatter @ scatter.T)
+        np.savez(folder / "r.npz", mu=scatter[0], sigma=scatter @ scatter.T, count=7)
         return folder / "r.npz"
 
     def cached(folder):
@@ -203,6 +205,9 @@ def formats():
         module.serve = serve
         tf.saved_model.save(module, str(folder / "saved"), {"serving_default": serve})
         return folder / "saved"
+
+    def entry(folder):
+        return pathlib.Path(shutil.copytree(zoo.FOLDER / "shapes", folder / "entry"))
 
     def run(folder):
         network, directory = Generator(noise_dim=4, **widths), RunDirectory(folder / "run")
@@ -272,6 +277,7 @@ def formats():
         "saved_model": Format(
             saved_model, lambda p: generate(opening.open_model(p)), edited_saved_model,
         ),
+        "about.json": Format(entry, opening.locate, as_json, "about.json"),
     }  # fmt: skip
 
 

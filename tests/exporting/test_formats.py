@@ -97,7 +97,9 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     said = []
     generator = request.getfixturevalue(kind)
     errors = formats.export(generator, tmp_path / "out", names, say=said.append)
-    assert list(errors) == names and max(errors.values()) < 1e-5
+    assert list(errors) == names
+    assert all(errors[name] < 1e-5 for name in names if name != "float16")
+    assert errors["float16"] < 5e-3
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
