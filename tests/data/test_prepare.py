@@ -293,6 +293,13 @@ def test_skip_bad_leaves_out_counts_and_lists_bad_images(folder, tmp_path):
     assert records.load_info(info.folder) == info
 
 
+def test_so_many_bad_images_are_named_and_the_rest_counted(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "_MOST_BAD", 1)
+    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+    assert (info.count, len(info.skipped), info.skipped_more) == (3, 1, 1)
+    assert records.load_info(info.folder) == info
+
+
 def test_files_that_are_no_images_are_said_and_recorded(folder, tmp_path, capsys):
     (folder / "notes.txt").write_text("no image")
     info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
