@@ -38,6 +38,8 @@ def defined():
         ("--batch_size=0", "--batch_size=0: "),
         ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
         ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
+        ("--fps=nan", "--fps=nan: it must be a finite number"),
+        ("--fps=1e999", "--fps=inf: it must be a finite number"),
         ("--flagfile=none.cfg", "--flagfile: [Errno 2] No such file or directory: 'none.cfg'"),
     ],
 )
@@ -57,6 +59,12 @@ def test_a_home_folder_is_meant_wherever_a_path_begins(monkeypatch, tmp_path):
     argv = ["generate", "--out=~/x", f"--flagfile={tmp_path}/f.cfg"]
     common.read_flags(argv)
     assert values.run_dir == f"{tmp_path}/r" and prologue.overridden(argv) == []
+
+
+def test_what_no_name_can_hold_is_refused(tmp_path):
+    (tmp_path / "f.cfg").write_text("--out=a\0b.png\n")
+    with pytest.raises(InputError, match=r"^--out=a.*b.png: it holds a NUL character$"):
+        common.read_flags(["generate", f"--flagfile={tmp_path}/f.cfg"])
 
 
 def test_flagfiles_are_found_in_both_spellings():
