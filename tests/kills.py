@@ -3,9 +3,10 @@
     python tests/kills.py KILL TERM [--moments=20] [--seed=0]
 
 Each moment is a run of its own, ended after a random part of the time that an uninterrupted one
-takes from its first file on, then started again. Prints the moment, how it ended, the step it continued from, and whether
-checkpoint, statistics and pictures are those of the uninterrupted run, bit for bit; exits with 1 if
-one is not. Not collected by pytest: it takes minutes, and `test_train_cli.py` tries two moments.
+takes from its first file on, then started again. Prints the moment, how it ended, the step it
+continued from, and whether checkpoint, statistics and pictures are those of the uninterrupted run,
+bit for bit; exits with 1 if one is not. Not collected by pytest: it takes minutes, and
+`test_train_cli.py` tries two moments.
 """
 
 import argparse
