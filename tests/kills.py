@@ -39,13 +39,15 @@ def begin(dataset, run_dir, said):
     """Forks a process that trains, which saves the import; returns its id."""
     process = os.fork()
     if process == 0:
-        tf.config.run_functions_eagerly(True)  # or tracing would take most of the time
-        with command(train, train_flags.define) as call:
-            status, out, error = outcome(
-                call, [f"--dataset={dataset}", f"--run_dir={run_dir}", *FLAGS]
-            )
-        said.write_text(out + error)
-        os._exit(status)
+        status = 1
+        try:
+            tf.config.run_functions_eagerly(True)  # or tracing would take most of the time
+            with command(train, train_flags.define) as call:
+                arguments = [f"--dataset={dataset}", f"--run_dir={run_dir}", *FLAGS]
+                status, out, error = outcome(call, arguments)
+            said.write_text(out + error)
+        finally:
+            os._exit(status)
     return process
 
 
