@@ -71,7 +71,11 @@ PHASES = ("batch", "discriminator", "generator", "flip")  # streams of draws of 
 
 def define_flags():
     train_flags.define()
-    flags.DEFINE_string("images", None, "An .npz with uint8 images (N, S, S, 3) to train on.")
+    flags.DEFINE_string(
+        "images",
+        None,
+        "An .npz with uint8 images (N, S, S, 3) to train on, and `labels` (N,) for --conditional.",
+    )
     flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
     flags.DEFINE_list("snapshots", [], "Shares of the time at which the weights are kept, too.")
@@ -189,9 +193,8 @@ class Trainer:
         def run(values, images, first, indices):
             def one(values, step_and_rows):
                 step, rows = step_and_rows
-                labels = jnp.zeros(len(rows), jnp.int32)
                 taken = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), images)
-                return self.step(values, (taken, labels), step)
+                return self.step(values, taken, step)
 
             steps = first + jnp.arange(len(indices))
             values, metrics = jax.lax.scan(one, values, (steps, indices))
@@ -200,11 +203,11 @@ class Trainer:
         return jax.jit(run, donate_argnums=0)
 
     def sampler(self):
-        """Compiled: (values, latents) to the averaged generator's images."""
+        """Compiled: (values, latents and, if conditional, labels) to the average's images."""
 
-        def sample(values, z):
+        def sample(values, inputs):
             with keras.StatelessScope(list(zip(self.state, values, strict=True))):
-                return self.averaged(z)
+                return self.averaged(*inputs)
 
         return jax.jit(sample)
 
@@ -214,7 +217,7 @@ def programs(trainer, images, place=lambda tree: tree):
 
     Args:
         trainer: Trainer.
-        images: what the step takes its batches from.
+        images: what the step takes its batches from, and their labels.
         place: takes a pytree of arrays, returns what is lowered in its place.
 
     Returns:
@@ -227,7 +230,7 @@ def programs(trainer, images, place=lambda tree: tree):
     state = [np.asarray(v) for v in trainer.state]
     lowered = [trainer.many_steps().lower(*place((state, images, np.int32(0), rows)))]
     if not FLAGS.measure:
-        lowered.append(trainer.sampler().lower(*place((state, latents()))))
+        lowered.append(trainer.sampler().lower(*place((state, shown(trainer)))))
     say("traced")
     compiled = [each.compile() for each in lowered]
     say("compiled")
@@ -270,10 +273,12 @@ def convolution(inputs, kernel, strides=1, padding="valid", data_format=None, di
     return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
-def latents():
-    """float32 (ROWS * COLUMNS, noise_dim): whose images are shown."""
-    count = ROWS * COLUMNS
-    return np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
+def shown(trainer):
+    """Whose images are shown: latents (ROWS * COLUMNS, noise_dim), and a class per row if any."""
+    count, classes = ROWS * COLUMNS, getattr(trainer.averaged, "num_classes", 0)
+    z = np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
+    rows = np.linspace(0, classes - 1, ROWS).round().astype(np.int32)
+    return (z, np.repeat(rows, COLUMNS)) if classes else (z,)
 
 
 def ema_decay(step):
@@ -324,7 +329,7 @@ def train(trainer, images, recorded, out):
     start = time.perf_counter()
     run, sample = programs(trainer, images)
     compiling = time.perf_counter() - start
-    values, on_device, z = trainer.values(), jax.device_put(images), jax.device_put(latents())
+    values, on_device, z = trainer.values(), jax.device_put(images), jax.device_put(shown(trainer))
 
     def about():
         """What run.json says of the weights as they are."""
@@ -342,7 +347,7 @@ def train(trainer, images, recorded, out):
     start = last = time.perf_counter()
     seconds, budget = 0.0, 60 * FLAGS.minutes - WRITING - (start - STARTED)
     while step == 0 or seconds < budget:
-        rows = rows_of_steps(step, FLAGS.steps_per_call, len(images))
+        rows = rows_of_steps(step, FLAGS.steps_per_call, len(images[0]))
         values, metrics = run(values, on_device, np.int32(step), rows)
         window.append(metrics)
         step += FLAGS.steps_per_call
@@ -380,18 +385,27 @@ def train(trainer, images, recorded, out):
 
 
 def read_images():
-    """uint8 images (N, S, S, 3) of --images, of the right size."""
+    """uint8 images (N, S, S, 3) of --images, of the right size, and int32 labels (N,)."""
     if not FLAGS.images:
         raise InputError("--images is required: an .npz of uint8 images")
     with np.load(FLAGS.images, allow_pickle=False) as file:
         images = file["images"]
+        labels = file["labels"] if FLAGS.conditional and "labels" in file else None
     side = FLAGS.resolution
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
         raise InputError(
             f"--images={FLAGS.images}: {images.dtype} of shape {images.shape}; uint8 "
             f"(N, {side}, {side}, 3) are accepted"
         )
-    return images
+    if not FLAGS.conditional:
+        return images, np.zeros(len(images), np.int32)
+    fits = labels is not None and labels.shape == images.shape[:1] and labels.dtype.kind in "iu"
+    if not fits or not np.all((labels >= 0) & (labels < FLAGS.num_classes)):
+        raise InputError(
+            f"--images={FLAGS.images}: with --conditional it must hold int `labels` (N,) from 0 "
+            f"to {FLAGS.num_classes - 1}"
+        )
+    return images, labels.astype(np.int32)
 
 
 def write_weights(trainer, values, about, out):
@@ -420,12 +434,13 @@ def write_weights(trainer, values, about, out):
 
 
 def random_images():
-    """Four batches: uint8 images, or {"moments": float32} for GAT."""
+    """Four batches: uint8 images, or {"moments": float32} for GAT, and labels."""
     rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
+    labels = np.zeros(count, np.int32)
     if FLAGS.system == "gat":
         side = FLAGS.latent_size
-        return {"moments": rng.random((count, side, side, 8), np.float32)}
-    return rng.integers(0, 256, (count, side, side, 3), np.uint8)
+        return {"moments": rng.random((count, side, side, 8), np.float32)}, labels
+    return rng.integers(0, 256, (count, side, side, 3), np.uint8), labels
 
 
 def measure(trainer, images, recorded):

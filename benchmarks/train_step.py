@@ -127,7 +127,7 @@ def training_data(gan, batch):
 
     random = np.random.default_rng(1)
     size = gan.generator.resolution
-    if hasattr(gan.generator, "num_classes"):
+    if getattr(gan.generator, "num_classes", 0):
         shape = (batch, size, size, 2 * gan.generator.channels)
         return {"moments": tf.constant(random.random(shape), tf.float16)}
     return tf.constant(random.integers(0, 256, (batch, size, size, 3)), tf.uint8)

@@ -15,10 +15,15 @@ from ladagan_tf.cost.layers import (
     mlp_multiply_adds,
     norm_multiply_adds,
 )
-from ladagan_tf.models.lada.discriminator import DISCRIMINATOR_GRID
+from ladagan_tf.models.lada.discriminator import (
+    DISCRIMINATOR_GRID,
+    EMBEDDING,
+    HEAD_KERNEL,
+    LOGITS,
+)
 from ladagan_tf.models.lada.generator import GRID, MAPPING_LAYERS
 
-LOGITS_SIDE, LOGITS_KERNEL = 5, 4
+LOGITS_SIDE = 5
 
 
 def parameter_counts(model):
@@ -49,7 +54,9 @@ def generator_multiply_adds(generator):
     g = generator
     total = g.noise_dim * GRID[0] ** 2 * g.widths[0]
     if g.modulation == "vitgan_sln":
-        total += MAPPING_LAYERS * g.noise_dim**2
+        total += (MAPPING_LAYERS + (g.num_classes > 0)) * g.noise_dim**2
+    if g.class_tokens:
+        total += g.noise_dim * GRID[0] ** 2 * g.widths[0]
     for i, side in enumerate(GRID):
         width = g.widths[i]
         total += attention_multiply_adds(
@@ -62,7 +69,7 @@ def generator_multiply_adds(generator):
             window=g.window,
         )
         total += mlp_multiply_adds(side**2, width, g.mlp_widths[i])
-        total += 2 * norm_multiply_adds(g.modulation, g.noise_dim, width)
+        total += 2 * norm_multiply_adds(g.modulation, g.noise_dim, width, g.num_classes > 0)
         if g.conv and i + 1 < len(GRID):
             total += conv_multiply_adds(2 * side, 3, width // 4, g.widths[i + 1])
     side, channels = GRID[-1], g.widths[-1]
@@ -99,7 +106,16 @@ def discriminator_multiply_adds(discriminator):
     side = DISCRIMINATOR_GRID // 2
     total += conv_multiply_adds(side, 3, 4 * width, d.out_widths[0])
     total += conv_multiply_adds(side, 1, *d.out_widths)
-    return total + conv_multiply_adds(LOGITS_SIDE, LOGITS_KERNEL, d.out_widths[1], 1)
+    return total + _head_multiply_adds(d)
+
+
+def _head_multiply_adds(d):
+    """Of a discriminator's last convolutions, and of the products with its class's vector."""
+    channels = int(not d.pure) + (d.class_dim if d.num_classes else 0)
+    total = conv_multiply_adds(LOGITS_SIDE, HEAD_KERNEL, d.out_widths[1], channels)
+    if d.num_classes:
+        total += d.class_dim * (1 if d.class_head == "pooled" else LOGITS)
+    return total + (EMBEDDING * d.class_dim if d.pure else 0)
 
 
 def generator_activations(generator):

@@ -56,18 +56,19 @@ def mlp_multiply_adds(tokens, width, hidden):
     return 2 * tokens * width * hidden
 
 
-def norm_multiply_adds(modulation, noise_dim, width):
+def norm_multiply_adds(modulation, noise_dim, width, conditional=False):
     """Of one image's scale and shift.
 
     Args:
         modulation: "sln", "vitgan_sln" or "layer_norm".
         noise_dim, width: ints, Z and D.
+        conditional: bool, "sln" reads a class's vector too.
 
     Returns:
         int.
     """
     return {
-        "sln": noise_dim * width + 2 * width**2,
+        "sln": (1 + conditional) * noise_dim * width + 2 * width**2,
         "vitgan_sln": 2 * noise_dim * width,
         "layer_norm": 0,
     }[modulation]

@@ -36,8 +36,9 @@ NOT_NEGATIVE = (
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
-    "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
-    "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg", "augment_kimg",
+    "metric_kimg", "metric_images", "noise_dim", "num_classes", "keep_checkpoints", "grid",
+    "virtual_cpus", "g_lr", "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg",
+    "augment_kimg",
 )  # fmt: skip
 
 
@@ -91,6 +92,12 @@ def _define_shared_flags():
         "additive or dot_product by default.",
     )
     flags.DEFINE_integer("noise_dim", None, "Size of the latent z; 128 or 64 by default.")
+    flags.DEFINE_integer(
+        "num_classes",
+        None,
+        "Classes, as in the set: of LadaGAN with --conditional as many as there are by default, of "
+        "GAT 1000.",
+    )
     flags.DEFINE_float(
         "r1_weight", None, "Weight of R1, at every step; 1e-4 or 0.05 by default, 0: off."
     )

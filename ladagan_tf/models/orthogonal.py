@@ -31,21 +31,27 @@ class NumpyOrthogonal(keras.initializers.Initializer):
 ORTHOGONAL = NumpyOrthogonal() if keras.backend.backend() == "jax" else "orthogonal"
 
 
-def dense(units, dtype, name, activation=None, use_bias=True):
+def dense(units, dtype, name, activation=None, use_bias=True, kernel=ORTHOGONAL):
     """A dense layer as LadaGAN initialises it: orthogonal kernel, zero bias.
 
     Args:
         units: int, outputs.
         dtype, name, activation, use_bias: see `keras.layers.Dense`.
+        kernel: another initializer of the kernel.
     """
     return keras.layers.Dense(
         units,
         activation=activation,
         use_bias=use_bias,
-        kernel_initializer=ORTHOGONAL,
+        kernel_initializer=kernel,
         dtype=dtype,
         name=name,
     )
+
+
+def zero_dense(units, dtype, name):
+    """A dense layer that adds nothing at first: zero kernel, no bias; see `dense`."""
+    return dense(units, dtype, name, use_bias=False, kernel="zeros")
 
 
 def square_conv(

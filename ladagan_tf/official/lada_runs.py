@@ -45,6 +45,7 @@ OFFICIAL_SWITCHES = {
     "output_range": "linear",
     "scale_cue": False,
     "norm": "batch",
+    "num_classes": 0,
 }
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 

@@ -42,3 +42,12 @@ def penalty_every():
 def augments_sometimes():
     """Whether the flags ask for another probability of augmentation than 1."""
     return FLAGS.augment_p != 1 or FLAGS.augment_ramp or FLAGS.augment_target > 0
+
+
+def check_found(info, **found):
+    """Raises InputError unless flags are what a prepared set `info` is found to have."""
+    for name, value in found.items():
+        if FLAGS[name].value != value:
+            raise InputError(
+                f"--{name}={FLAGS[name].value}: --dataset={info.folder} has {name}={value}"
+            )

@@ -5,13 +5,14 @@ from absl import flags
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import augments_sometimes, integers, penalty_every
+from ladagan_tf.systems import augments_sometimes, check_found, integers, penalty_every
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
 DEFAULTS = {
     "attention": "dot_product",
     "noise_dim": 64,
+    "num_classes": 1000,
     "r1_weight": 0.05,
     "r2_weight": 0.05,
     "beta1": 0.0,
@@ -43,7 +44,6 @@ def _define_size_flags():
         32,
         "Side of the latents, as in the set; 32 by default: 256 px with the usual autoencoder.",
     )
-    flags.DEFINE_integer("num_classes", 1000, "Classes, as in the set; 1000 by default.")
     flags.DEFINE_integer(
         "levels", 4, "Outputs of G that D sees under noise; must divide G's depth. 4 by default."
     )
@@ -118,12 +118,7 @@ def check_set(info):
             f"--dataset={info.folder}: it holds images; encode it, with python -m "
             "ladagan_tf.prepare --latents"
         )
-    found = {"latent_size": info.latents.size, "num_classes": max(1, len(info.classes))}
-    for name, value in found.items():
-        if FLAGS[name].value != value:
-            raise InputError(
-                f"--{name}={FLAGS[name].value}: --dataset={info.folder} has {name}={value}"
-            )
+    check_found(info, latent_size=info.latents.size, num_classes=max(1, len(info.classes)))
     if FLAGS.flip:
         raise InputError("--flip: latents cannot be mirrored; --latent_augment does, after the VAE")
 

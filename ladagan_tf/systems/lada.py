@@ -2,10 +2,11 @@
 
 from absl import flags
 
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
-from ladagan_tf.models.lada.sizes import MODULATIONS, NORMS, OUTPUTS, PRESETS
-from ladagan_tf.systems import augments_sometimes, integers, penalty_every
+from ladagan_tf.models.lada.sizes import CLASS_HEADS, MODULATIONS, NORMS, OUTPUTS, PRESETS
+from ladagan_tf.systems import augments_sometimes, check_found, integers, penalty_every
 from ladagan_tf.training import LOSSES
 
 FLAGS = flags.FLAGS
@@ -27,6 +28,7 @@ def define():
     """Defines them. Sizes without a value come from --preset."""
     _define_size_flags()
     _define_switches()
+    _define_class_flags()
     _define_objective_flags()
 
 
@@ -116,6 +118,25 @@ def _define_switches():
     )
 
 
+def _define_class_flags():
+    flags.DEFINE_boolean(
+        "conditional", False, "Both networks learn the classes of the set; off by default."
+    )
+    flags.DEFINE_enum(
+        "class_head",
+        "projection",
+        list(CLASS_HEADS),
+        "With --conditional, the discriminator's logits: the unconditional ones and the product of "
+        "each patch with a vector of the class (projection, default), or of the mean over all "
+        "patches (pooled); or the product of each alone (pure).",
+    )
+    flags.DEFINE_boolean(
+        "class_tokens",
+        False,
+        "With --conditional: the generator's first tokens read the class too; off by default.",
+    )
+
+
 def _define_objective_flags():
     flags.DEFINE_enum(
         "loss",
@@ -140,7 +161,14 @@ def _define_objective_flags():
 
 
 def implied():
-    """Dict from flag to what --preset says of it."""
+    """Dict from flag to what --preset says of it.
+
+    Raises:
+        InputError: for a flag of classes without --conditional.
+    """
+    for name in ("num_classes", "class_head", "class_tokens"):
+        if not FLAGS.conditional and FLAGS[name].value != FLAGS[name].default:
+            raise InputError(f"--{name}={FLAGS[name].value}: it needs --conditional")
     preset = PRESETS[FLAGS.preset]
     return {
         "resolution": preset.resolution,
@@ -151,15 +179,34 @@ def implied():
 
 
 def check_set(info):
-    """Raises InputError unless a prepared set holds images."""
+    """Raises InputError unless a prepared set holds images and, if conditional, classes of them."""
     if info.latents:
         raise InputError(f"--dataset={info.folder}: it holds latents, for --system=gat")
+    if FLAGS.conditional and not info.classes:
+        raise InputError(f"--conditional: the images of --dataset={info.folder} have no classes")
+    if FLAGS.num_classes is not None:
+        check_found(info, num_classes=len(info.classes))
+
+
+def _num_classes(folder):
+    """How many classes the networks learn; 0 for none."""
+    if not FLAGS.conditional:
+        return 0
+    if folder:
+        return len(dataset_info.load_info(folder).classes)
+    if FLAGS.num_classes is None:
+        raise InputError("--conditional: without the set at hand --num_classes must be given")
+    return FLAGS.num_classes
 
 
 def build(folder):
     """Generator, a second one for the average, discriminator and objective.
 
-    Call it in the strategy's scope. Nothing depends on the prepared set `folder`.
+    Call it in the strategy's scope.
+
+    Args:
+        folder: a prepared set that `check_set` has passed, of which the number of classes is taken;
+            None to describe a run without it.
 
     Raises:
         ValueError: for what does not fit, naming the field and the value.
@@ -169,6 +216,7 @@ def build(folder):
     from ladagan_tf.models.lada.generator import Generator
     from ladagan_tf.training.lada import LadaObjective
 
+    num_classes = _num_classes(folder)
     sizes = {
         "resolution": FLAGS.resolution,
         "noise_dim": FLAGS.noise_dim,
@@ -185,6 +233,8 @@ def build(folder):
         "modulation": FLAGS.g_modulation,
         "conv": FLAGS.g_conv,
         "output_range": FLAGS.g_output,
+        "num_classes": num_classes,
+        "class_tokens": FLAGS.class_tokens,
         "dtype": FLAGS.precision,
     }
     generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
@@ -198,6 +248,8 @@ def build(folder):
         ladaformer=FLAGS.d_ladaformer,
         scale_cue=FLAGS.d_scale_cue,
         norm=FLAGS.d_norm,
+        num_classes=num_classes,
+        class_head=FLAGS.class_head,
         dtype=FLAGS.precision,
     )
     objective = LadaObjective(
@@ -212,6 +264,7 @@ def build(folder):
         bcr=FLAGS.bcr,
         bcr_weight=FLAGS.bcr_weight,
         range_weight=FLAGS.range_weight,
+        conditional=FLAGS.conditional,
     )
     return generator, averaged, discriminator, objective
 

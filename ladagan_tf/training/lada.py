@@ -28,6 +28,8 @@ class LadaObjective:
     the adversarial terms and R1 use clean images, and D is asked to give augmented ones the same
     logits. With rpgan each patch's logit is compared with that of the pair's other image, and G's
     phase judges reals too; with R1 and R2 that is the objective of R3GAN (arXiv 2501.05441).
+    Conditional networks get the labels of the real batch, for the fakes too, as in R3GAN and GAT;
+    an image keeps its label when it is augmented.
 
     Args:
         noise_dim: int, size of the latent.
@@ -42,6 +44,7 @@ class LadaObjective:
         bcr: bool, balanced consistency regularisation.
         bcr_weight: float, its weight, the same for real and generated images.
         range_weight: float, weight of `losses.range_penalty` in G's loss; 0 switches it off.
+        conditional: bool, whether both networks take labels.
 
     Raises:
         ValueError: for an unknown loss or augmentation, or bCR without augmentation.
@@ -58,6 +61,7 @@ class LadaObjective:
     bcr: bool = False
     bcr_weight: float = 0.1
     range_weight: float = 0.0
+    conditional: bool = False
 
     def __post_init__(self):
         if self.loss not in LOSSES:
@@ -118,7 +122,11 @@ class LadaObjective:
 
     def generate(self, generator, batch, draws):
         """Images for the D phase, in training mode: a decoder's batch norms update."""
-        return generator(draws["z"], training=True)  # (B, S, S, 3)
+        return generator(draws["z"], *self._labels(batch), training=True)  # (B, S, S, 3)
+
+    def _labels(self, batch):
+        """What networks get beside latents or images: labels (B,), or nothing."""
+        return (batch["labels"],) if self.conditional else ()
 
     def update_statistics(self, generator, batch, draws, total):
         """Nothing: batch norms update their statistics while they run. See `GatObjective`."""
@@ -128,7 +136,7 @@ class LadaObjective:
 
         Args:
             discriminator: keras.Model, images to logits.
-            batch: dict with "real" (B, S, S, 3) in [-1, 1].
+            batch: dict with "real" (B, S, S, 3) in [-1, 1] and, if conditional, "labels" (B,).
             fake: generated images (B, S, S, 3), constants here.
             draws: as `discriminator_draws` describes.
             strengths: Strengths of this step.
@@ -138,7 +146,10 @@ class LadaObjective:
         """
         fake = self._seen(fake, draws["fake"], strengths)
         real = self._seen(batch["real"], draws["real"], strengths)
-        judged = functools.partial(self._judged, discriminator, factor=strengths.penalty)
+        labels = self._labels(batch)
+        judged = functools.partial(
+            self._judged, discriminator, labels=labels, factor=strengths.penalty
+        )
         fake_logits, r2 = judged(fake, self.r2_weight)  # (B, 25), scalar
         real_logits, r1 = judged(real, self.r1_weight)
         adversarial = losses.adversarial_discriminator(self.loss, real_logits, fake_logits)
@@ -151,7 +162,7 @@ class LadaObjective:
             total = total + r2
         if self.bcr:
             parts["bcr"] = self.bcr_weight * self._consistency(
-                discriminator, real, fake, real_logits, fake_logits, draws, strengths
+                discriminator, labels, real, fake, real_logits, fake_logits, draws, strengths
             )
             total = total + parts["bcr"]
         return total, {**parts, "d_total": total}
@@ -166,27 +177,30 @@ class LadaObjective:
             return augmented
         return sometimes(augmented, images, draws["chosen"], strengths.augment)
 
-    def _judged(self, discriminator, images, weight, factor):
+    def _judged(self, discriminator, images, weight, labels, factor):
         """Logits (B, 25) and the weighted penalty at the images."""
 
-        def judge(images):
-            return discriminator(images, training=True)
+        def judge(images, *labels):
+            return discriminator(images, *labels, training=True)
 
         if not weight:
-            return judge(images), ops.zeros(())
+            return judge(images, *labels), ops.zeros(())
         logits, penalty = losses.judged_with_penalty(
-            judge, images, discriminator, self.penalty_every
+            judge, images, discriminator, self.penalty_every, labels
         )
         return logits, weight * factor * penalty
 
-    def _consistency(self, discriminator, real, fake, real_logits, fake_logits, draws, strengths):
+    def _consistency(
+        self, discriminator, labels, real, fake, real_logits, fake_logits, draws, strengths
+    ):
         augmented = ops.concatenate(  # one batch: real and fake share these BN statistics
             [
                 self._augmented(real, draws["real"], strengths),
                 self._augmented(fake, draws["fake"], strengths),
             ]
         )  # (2B, S, S, 3)
-        logits = discriminator(ops.stop_gradient(augmented), training=True)  # (2B, 25)
+        labels = [ops.concatenate([each, each]) for each in labels]  # (2B,)
+        logits = discriminator(ops.stop_gradient(augmented), *labels, training=True)  # (2B, 25)
         real_augmented, fake_augmented = ops.split(logits, 2)
         return losses.consistency(real_logits, real_augmented) + losses.consistency(
             fake_logits, fake_augmented
@@ -206,11 +220,12 @@ class LadaObjective:
         """
         images = self.generate(generator, batch, draws)  # (B, S, S, 3)
         fake = self._seen(images, draws["fake"], strengths)
-        logits = discriminator(fake, training=True)  # (B, 25)
+        labels = self._labels(batch)
+        logits = discriminator(fake, *labels, training=True)  # (B, 25)
         real_logits = None
         if self.loss == "rpgan":
             real = self._seen(batch["real"], draws["real"], strengths)
-            real_logits = discriminator(real, training=True)  # (B, 25)
+            real_logits = discriminator(real, *labels, training=True)  # (B, 25)
         loss = losses.adversarial_generator(self.loss, logits, real_logits)
         parts = {"g_loss": loss, "fake_logits": ops.mean(logits), "clipped": clipped_share(images)}
         if self.range_weight:

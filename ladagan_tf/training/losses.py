@@ -91,24 +91,24 @@ def every_nth(tree, n):
     return tree if n == 1 else keras.tree.map_structure(lambda x: x[::n], tree)
 
 
-def judged_with_penalty(judge, x, network, n=1):
+def judged_with_penalty(judge, x, network, n=1, given=()):
     """Logits, and `r1_penalty` at every n-th image.
 
     Args:
-        judge: function from images (b, ...) to logits (b, K), in which images do not mix but by
-            batch norm; a part of the images has batch statistics of its own.
+        judge: function from images (b, ...), and what is `given` with them, to logits (b, K), in
+            which images do not mix but by batch norm; a part of the images has batch statistics of
+            its own.
         x: float tensor (B, ...).
         network: the keras.Model that `judge` calls.
         n: int, must divide B.
+        given: tuple of tensors (B, ...), as labels, that are not differentiated.
 
     Returns:
         Logits (B, K) and a scalar.
     """
-    if n == 1:
-        logits, gradient = input_gradient(judge, x, network)
-    else:
-        logits, (_, gradient) = judge(x), input_gradient(judge, every_nth(x, n), network)
-    return logits, r1_penalty(gradient)
+    some, with_some = every_nth((x, given), n)
+    logits, gradient = input_gradient(lambda x: judge(x, *with_some), some, network)
+    return logits if n == 1 else judge(x, *given), r1_penalty(gradient)
 
 
 def range_penalty(images):

@@ -59,8 +59,8 @@ class Samples(StepCallback):
     """Writes a grid of EMA samples from fixed latents every `kimg`, and before the first step.
 
     LadaGAN adds a sheet of what its heads attend to, unless its attention has no maps. A
-    conditional generator shows a class per row, spread over all, and a second grid of the same
-    samples half way to their classes' means.
+    conditional generator shows a class per row, spread over all. One with mean styles adds a second
+    grid of the same samples half way to their classes' means.
 
     Args:
         schedule: Schedule.
@@ -81,7 +81,7 @@ class Samples(StepCallback):
         self.columns = grid
         latents = np.random.default_rng(seed).normal(size=(grid**2, network.noise_dim))
         self.inputs = [latents.astype(np.float32)]
-        if hasattr(network, "num_classes"):
+        if getattr(network, "num_classes", 0):
             rows = np.linspace(0, network.num_classes - 1, grid).round().astype(np.int32)
             self.inputs.append(np.repeat(rows, grid))
 
@@ -123,7 +123,7 @@ class Samples(StepCallback):
 
     def _grids(self):
         strengths = {"samples": {}}
-        if hasattr(self.network, "num_classes"):
+        if hasattr(self.network, "mean_style"):
             strengths = {"samples": {"psi": 1.0}, f"samples_psi{HALF}": {"psi": HALF}}
         sheets = {}
         for name, strength in strengths.items():

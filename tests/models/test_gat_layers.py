@@ -6,14 +6,13 @@ import pytest
 from gat_in_numpy import B, C, G, H, T, affine, assert_close, number, rms_norm, silu
 from keras import ops
 
+from ladagan_tf.models.classes import ClassTable, rms_normalize
 from ladagan_tf.models.gat.attention import GatAttention
 from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.layers import (
-    ClassTable,
     EqualLinear,
     RMSNorm,
     SwiGLU,
-    rms_normalize,
     swiglu_width,
 )
 from ladagan_tf.models.gat.mapping import Mapping

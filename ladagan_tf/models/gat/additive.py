@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.attention.additive import additive_pooling, head_width
+from ladagan_tf.models.classes import at_least_float32
 from ladagan_tf.models.gat.attention import QK_EPSILON
 from ladagan_tf.models.gat.initializers import linear, xavier
-from ladagan_tf.models.gat.layers import RMSNorm, at_least_float32
+from ladagan_tf.models.gat.layers import RMSNorm
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

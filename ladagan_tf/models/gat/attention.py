@@ -12,8 +12,9 @@ import numpy as np
 from keras import ops
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.classes import at_least_float32
 from ladagan_tf.models.gat.initializers import linear
-from ladagan_tf.models.gat.layers import RMSNorm, at_least_float32
+from ladagan_tf.models.gat.layers import RMSNorm
 
 QK_EPSILON = 1.1920929e-07  # float32's machine epsilon, under half precision too
 THETA = 10_000.0  # base of all position frequencies

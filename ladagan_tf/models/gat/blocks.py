@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.classes import at_least_float32, rms_normalize
 from ladagan_tf.models.gat.additive import GatAdditiveAttention
 from ladagan_tf.models.gat.attention import GatAttention
 from ladagan_tf.models.gat.initializers import LAYER_SCALE, MODULATION_GAIN, linear
-from ladagan_tf.models.gat.layers import RMSNorm, SwiGLU, at_least_float32, rms_normalize
+from ladagan_tf.models.gat.layers import RMSNorm, SwiGLU
 
 ATTENTIONS = ("dot_product", "additive")
 

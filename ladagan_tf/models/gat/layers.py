@@ -1,4 +1,4 @@
-"""GAT's small layers (arXiv 2509.24935): RMS norm, slow dense layer, class table, SwiGLU.
+"""GAT's small layers (arXiv 2509.24935): RMS norm, slow dense layer, SwiGLU.
 
 Norms compute in float32 even where the rest computes in half precision.
 """
@@ -6,23 +6,10 @@ Norms compute in float32 even where the rest computes in half precision.
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat.initializers import linear, normal, xavier
+from ladagan_tf.models.classes import NORM_EPSILON, rms_normalize
+from ladagan_tf.models.gat.initializers import linear, xavier
 
-NORM_EPSILON = 1e-6
 EQUAL_MULTIPLIER = 0.01
-
-
-def at_least_float32(dtype):
-    """The name of a dtype, or float32 if it has fewer bits."""
-    return keras.backend.result_type(dtype, "float32")
-
-
-def rms_normalize(x, epsilon=NORM_EPSILON, weight=1.0):
-    """x / sqrt(mean(x^2) + epsilon) * weight over the last axis."""
-    dtype = x.dtype
-    x = ops.cast(x, at_least_float32(dtype))
-    scale = ops.rsqrt(ops.mean(ops.square(x), axis=-1, keepdims=True) + epsilon)
-    return ops.cast(x * scale * weight, dtype)
 
 
 def swiglu_width(width):
@@ -96,41 +83,6 @@ class EqualLinear(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}
-
-
-@keras.saving.register_keras_serializable(package="ladagan_tf")
-class ClassTable(keras.layers.Layer):
-    """A learned vector per class, at first N(0, 0.02).
-
-    Args:
-        num_classes: int.
-        width: int, size of the vectors.
-
-    Call arguments:
-        labels: int tensor (B,) in [0, num_classes).
-
-    Returns:
-        Float tensor (B, width).
-    """
-
-    def __init__(self, num_classes, width, **kwargs):
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.width = width
-
-    def build(self, labels_shape=None):
-        self.table = self.add_weight((self.num_classes, self.width), normal(), name="table")
-
-    def call(self, labels):
-        # Behind a product TensorFlow's gradient of the gather is one dense tensor: slices, of which
-        # repeated labels have several, have no norm and no sum over micro-batches.
-        return ops.take(ops.multiply(self.table, 1.0), labels, axis=0)
-
-    def compute_output_shape(self, labels_shape):
-        return labels_shape[0], self.width
-
-    def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes, "width": self.width}
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

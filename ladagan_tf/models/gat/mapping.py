@@ -3,7 +3,8 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.gat.layers import ClassTable, EqualLinear, rms_normalize
+from ladagan_tf.models.classes import ClassTable, rms_normalize
+from ladagan_tf.models.gat.layers import EqualLinear
 
 EPSILON = 1e-8
 MEAN_STYLE_DECAY = 0.995

@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear, normal
-from ladagan_tf.models.gat.layers import ClassTable, EqualLinear, RMSNorm
+from ladagan_tf.models.gat.layers import EqualLinear, RMSNorm
 from ladagan_tf.models.gat.mapping import Mapping
 from ladagan_tf.models.gat.sizes import check_positive, check_taps, evenly_spaced_taps
 from ladagan_tf.models.gat.transformer import GatTransformer

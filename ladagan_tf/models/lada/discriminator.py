@@ -1,16 +1,27 @@
 """LadaGAN's discriminator (arXiv 2401.09596, Sec. III-C)."""
 
+import math
+
 import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, he_normal, leaky_relu
-from ladagan_tf.models.lada.sizes import NORMS, check_resolution
-from ladagan_tf.models.orthogonal import square_conv
+from ladagan_tf.models.lada.sizes import (
+    CLASS_HEADS,
+    NORMS,
+    check_labels,
+    check_num_classes,
+    check_resolution,
+)
+from ladagan_tf.models.orthogonal import dense, square_conv
 
 DISCRIMINATOR_GRID = 16
 LOGITS = 25
+HEAD_KERNEL = 4
+EMBEDDING = 128  # numbers of a class's vector in the head "pure"
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -32,10 +43,22 @@ class Discriminator(keras.Model):
         scale_cue: bool, a fourth input channel of ones. Without it everything before the first
             batch norm is homogeneous: D cannot see how large the values of a whole batch are.
         norm: "batch", "none" or "group", of the down blocks; see `DownBlock`.
-        dtype: Keras dtype policy; the last convolution always computes in float32.
+        num_classes: int; 0 for an unconditional discriminator.
+        class_head: what a class adds (ours; the paper has none). A second 4x4 convolution makes a
+            vector u_p of d = `class_dim` numbers of each of the 25 patches p, and the logit is
+
+            - "projection" (Miyato and Koyama 2018, at each patch): a_p + <V_y, u_p> / sqrt(d), of
+              the unconditional logit a_p and a vector V_y of the class, which starts at zero;
+            - "pooled": a_p + <V_y, mean of all u_p> / sqrt(d);
+            - "pure" (Projected GAN, arXiv 2111.01007; R3GAN): <C_y, u_p> / sqrt(d) alone, with
+              C_y = leaky ReLU(P E_y + b) of a vector E_y of 128 numbers, at first N(0, 1). There is
+              no unconditional logit in it.
+        class_dim: int, d.
+        dtype: Keras dtype policy; the last convolutions and the classes always compute in float32.
 
     Call arguments:
         images: float tensor (B, resolution, resolution, 3) in [-1, 1].
+        labels: int tensor (B,), classes in [0, num_classes); only when conditional.
         training: bool, the batch norms use (and update with) batch statistics.
 
     Returns:
@@ -56,6 +79,9 @@ class Discriminator(keras.Model):
         ladaformer=True,
         scale_cue=False,
         norm="batch",
+        num_classes=0,
+        class_head="projection",
+        class_dim=64,
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
@@ -69,7 +95,16 @@ class Discriminator(keras.Model):
         self.ladaformer = ladaformer
         self.scale_cue = scale_cue
         self.norm = norm
+        self.num_classes = num_classes
+        self.class_head = class_head
+        self.class_dim = class_dim
         check_resolution(resolution)
+        check_num_classes(num_classes)
+        check(
+            class_head in CLASS_HEADS,
+            f"class_head={class_head!r} is not one of {', '.join(CLASS_HEADS)}",
+        )
+        check_widths("class_dim", (class_dim,), 1, "(of a class's vector)")
         check_widths(
             "widths",
             self.widths,
@@ -99,8 +134,21 @@ class Discriminator(keras.Model):
             )
         self.head_conv_1 = square_conv(self.out_widths[0], 3, policy, "head_conv_1", use_bias=True)
         self.head_conv_2 = square_conv(self.out_widths[1], 1, policy, "head_conv_2")
-        self.to_logits = square_conv(1, 4, "float32", "to_logits", padding="valid")
+        last = {"size": HEAD_KERNEL, "dtype": "float32", "padding": "valid"}
+        if not self.pure:
+            self.to_logits = square_conv(1, name="to_logits", **last)
+        if num_classes:
+            self.to_class = square_conv(class_dim, name="to_class", **last)
+            width, start = (EMBEDDING, 1.0) if self.pure else (class_dim, 0.0)
+            self.classes = ClassTable(num_classes, width, start, dtype="float32", name="classes")
+        if self.pure:
+            self.embed = dense(class_dim, "float32", "embed", leaky_relu)
         self.build((None, resolution, resolution, 3))
+
+    @property
+    def pure(self):
+        """Whether logits are of nothing but how well image and class belong together."""
+        return self.num_classes > 0 and self.class_head == "pure"
 
     def build(self, input_shape):
         if self.built:
@@ -118,10 +166,17 @@ class Discriminator(keras.Model):
         side //= 2
         self.head_conv_1.build((None, side, side, 4 * self.widths[-1]))
         self.head_conv_2.build((None, side, side, self.out_widths[0]))
-        self.to_logits.build((None, side, side, self.out_widths[1]))
+        for layer in ("to_logits", "to_class"):
+            if hasattr(self, layer):
+                getattr(self, layer).build((None, side, side, self.out_widths[1]))
+        if self.num_classes:
+            self.classes.build((None,))
+        if self.pure:
+            self.embed.build((None, EMBEDDING))
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images, labels=None, training=False):
+        check_labels(self, labels)
         if self.scale_cue:
             images = ops.concatenate([images, ops.ones_like(images[..., :1])], axis=3)
         x = leaky_relu(self.from_rgb(images))  # (B, S, S, e0)
@@ -134,9 +189,21 @@ class Discriminator(keras.Model):
             x = ops.reshape(x, (-1, side, side, width))  # (B, 16, 16, e)
         x = ops.space_to_depth(x, 2)  # (B, 8, 8, 4e)
         x = leaky_relu(self.head_conv_2(self.head_conv_1(x)))  # (B, 8, 8, o1)
-        return ops.reshape(self.to_logits(x), (-1, LOGITS))  # (B, 25)
+        logits = 0.0 if self.pure else ops.reshape(self.to_logits(x), (-1, LOGITS))  # (B, 25)
+        return logits + self._belonging(x, labels) if self.num_classes else logits
 
-    def compute_output_shape(self, input_shape):
+    def _belonging(self, x, labels):
+        """How well features (B, 8, 8, o1) belong to labels (B,): (B, 25), or (B, 1) if pooled."""
+        patches = ops.reshape(self.to_class(x), (-1, LOGITS, self.class_dim))  # (B, 25, d)
+        if self.class_head == "pooled":
+            patches = ops.mean(patches, axis=1, keepdims=True)  # (B, 1, d)
+        vectors = self.classes(labels)  # (B, d), or (B, 128) if pure
+        if self.pure:
+            vectors = self.embed(vectors)  # (B, d)
+        products = ops.matmul(patches, ops.expand_dims(vectors, 2))  # (B, 25 or 1, 1)
+        return ops.squeeze(products, 2) / math.sqrt(self.class_dim)
+
+    def compute_output_shape(self, input_shape, labels_shape=None):
         return input_shape[0], LOGITS
 
     def get_config(self):
@@ -151,4 +218,7 @@ class Discriminator(keras.Model):
             "ladaformer": self.ladaformer,
             "scale_cue": self.scale_cue,
             "norm": self.norm,
+            "num_classes": self.num_classes,
+            "class_head": self.class_head,
+            "class_dim": self.class_dim,
         }

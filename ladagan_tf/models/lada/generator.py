@@ -4,13 +4,20 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.classes import ClassTable, rms_normalize
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
-from ladagan_tf.models.lada.sizes import OUTPUTS, check_resolution
-from ladagan_tf.models.orthogonal import dense, square_conv
+from ladagan_tf.models.lada.sizes import (
+    OUTPUTS,
+    check_labels,
+    check_num_classes,
+    check_resolution,
+)
+from ladagan_tf.models.orthogonal import dense, square_conv, zero_dense
 
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 MAPPING_LAYERS = 2
+CLASS_EPSILON = 1e-8
 SOFT_EDGE = 0.1  # how far "softclip" lets a value go beyond [-1, 1]
 
 
@@ -50,10 +57,18 @@ class Generator(keras.Model):
         output_range: what pixels go through: "linear", nothing (paper); "tanh"; or "softclip", see
             `soft_clip`. Linear ones are kept in [-1, 1] by nothing but D, whose batch norms hide
             the common scale of a batch.
-        dtype: Keras dtype policy; the image convolution always computes in float32.
+        num_classes: int; 0 for an unconditional generator. Otherwise each class has a vector, which
+            is brought to the length of a latent: r = E / sqrt(mean(E^2) + 1e-8). With "sln" the
+            hidden layer of each norm reads it beside the latent; with "vitgan_sln" the first layer
+            of the mapping does. All weights that read it start at zero: at first each class has the
+            images of the unconditional generator. (Ours; the paper has no classes.)
+        class_tokens: bool, the first tokens read the class too; a way without modulation.
+        dtype: Keras dtype policy; the image convolution always computes in float32, as do the
+            classes' vectors.
 
     Call arguments:
         z: float tensor (B, Z), standard normal latents.
+        labels: int tensor (B,), classes in [0, num_classes); only when conditional.
         training: bool, the decoder's batch norms use (and update with) batch statistics.
 
     Returns:
@@ -83,6 +98,8 @@ class Generator(keras.Model):
         modulation="sln",
         conv=True,
         output_range="linear",
+        num_classes=0,
+        class_tokens=False,
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -102,18 +119,22 @@ class Generator(keras.Model):
         self.modulation = modulation
         self.conv = conv
         self.output_range = output_range
+        self.num_classes = num_classes
+        self.class_tokens = class_tokens
         self._check_sizes()
+        self._check_classes()
 
         policy = self.dtype_policy
         self.latent_to_tokens = dense(
             GRID[0] ** 2 * self.widths[0], policy, "latent_to_tokens", use_bias=False
         )
         mapped = MAPPING_LAYERS if modulation == "vitgan_sln" else 0
-        self.mapping = [dense(noise_dim, policy, f"mapping_{i}", "relu") for i in range(mapped)]
+        self.mapping = [dense(noise_dim, policy, f"mapping_{i}") for i in range(mapped)]
         # Empty lists first: Keras tracks layers, and the summary shows them, in order of appending.
         self.positions, self.blocks, self.convs = [], [], []
         switches = {
             "modulation": modulation,
+            "conditional": num_classes > 0 and modulation == "sln",
             "attention_residual": attention_residual,
             "mlp_residual": mlp_residual,
             "attention": attention,
@@ -135,6 +156,14 @@ class Generator(keras.Model):
             for i, width in enumerate(self.decoder_widths)
         ]
         self.to_rgb = square_conv(3, 3, "float32", "to_rgb", use_bias=True)
+        if num_classes:
+            self.classes = ClassTable(num_classes, noise_dim, dtype="float32", name="classes")
+        if class_tokens:
+            self.class_to_tokens = zero_dense(
+                GRID[0] ** 2 * self.widths[0], policy, "class_to_tokens"
+            )
+        if num_classes and mapped:
+            self.class_mapping = zero_dense(noise_dim, policy, "class_mapping")
         self.build((None, noise_dim))
 
     def _check_sizes(self):
@@ -173,6 +202,18 @@ class Generator(keras.Model):
                 f"a last width that is a multiple of {factor**2}",
             )
 
+    def _check_classes(self):
+        check_num_classes(self.num_classes)
+        check(
+            self.num_classes or not self.class_tokens,
+            "class_tokens=True with num_classes=0: there are no classes to read",
+        )
+        check(
+            self.modulation != "layer_norm" or self.class_tokens or not self.num_classes,
+            f"num_classes={self.num_classes} with modulation='layer_norm': these norms read no "
+            "class; give class_tokens=True, sln or vitgan_sln",
+        )
+
     def build(self, input_shape):
         if self.built:
             return
@@ -190,37 +231,59 @@ class Generator(keras.Model):
             side, channels = 2 * side, stage.filters
         factor = self.resolution // side  # 1 behind a decoder
         self.to_rgb.build((None, self.resolution, self.resolution, channels // factor**2))
+        if self.num_classes:
+            self.classes.build((None,))
+        if self.class_tokens:
+            self.class_to_tokens.build(input_shape)
+        if self.num_classes and self.mapping:
+            self.class_mapping.build(input_shape)
         self.built = True
 
-    def call(self, z, training=False):
-        return self._forward(z, training)[0]
+    def call(self, z, labels=None, training=False):
+        return self._forward(z, labels, training)[0]
 
     @property
     def has_attention_maps(self):
         """Whether the attention says where it looks."""
         return self.attention != "linformer"
 
-    def attention_maps(self, z):
+    def attention_maps(self, z, labels=None):
         """Images and where the generator looks, with moving statistics as at inference.
 
         Args:
             z: float tensor (B, Z).
+            labels: int tensor (B,); only when conditional.
 
         Returns:
             Images (B, resolution, resolution, 3) and a list of three attention maps (B, H, N) for
             the 8x8, 16x16 and 32x32 tokens, row by row; each map sums to 1 over N. Linformer has
             none, see `has_attention_maps`: the list holds None.
         """
-        return self._forward(ops.cast(z, self.compute_dtype), training=False)
+        return self._forward(ops.cast(z, self.compute_dtype), labels, training=False)
 
-    def _forward(self, z, training):
-        maps = []
-        x = self.latent_to_tokens(z)  # (B, 64 D0)
-        x = ops.reshape(x, (-1, GRID[0] ** 2, self.widths[0]))  # (B, 64, D0)
-        for layer in self.mapping:
+    def _class_vectors(self, labels):
+        """r of some labels (B, Z), as long as a latent; None when unconditional."""
+        check_labels(self, labels)
+        if not self.num_classes:
+            return None
+        return rms_normalize(self.classes(labels), CLASS_EPSILON)  # (B, Z)
+
+    def _mapped(self, z, r):
+        """What the norms read: the latent, or what the shared mapping makes of it, (B, Z)."""
+        for i, layer in enumerate(self.mapping):
             z = layer(z)  # (B, Z)
+            z = ops.relu(z + self.class_mapping(r) if self.num_classes and i == 0 else z)
+        return z
+
+    def _forward(self, z, labels, training):
+        maps, r = [], self._class_vectors(labels)
+        x = self.latent_to_tokens(z)  # (B, 64 D0)
+        if self.class_tokens:
+            x = x + self.class_to_tokens(r)  # (B, 64 D0)
+        x = ops.reshape(x, (-1, GRID[0] ** 2, self.widths[0]))  # (B, 64, D0)
+        z = self._mapped(z, r)  # (B, Z)
         for i, side in enumerate(GRID):
-            x, weights = self.blocks[i](self.positions[i](x), z)  # (B, N, D), (B, H, N)
+            x, weights = self.blocks[i](self.positions[i](x), z, r)  # (B, N, D), (B, H, N)
             maps.append(weights)
             x = ops.reshape(x, (-1, side, side, self.widths[i]))
             if i + 1 < len(GRID):
@@ -235,7 +298,7 @@ class Generator(keras.Model):
         bounded = {"linear": lambda x: x, "tanh": ops.tanh, "softclip": soft_clip}
         return bounded[self.output_range](self.to_rgb(x)), maps  # (B, S, S, 3)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape, labels_shape=None):
         return input_shape[0], self.resolution, self.resolution, 3
 
     def get_config(self):
@@ -256,4 +319,6 @@ class Generator(keras.Model):
             "modulation": self.modulation,
             "conv": self.conv,
             "output_range": self.output_range,
+            "num_classes": self.num_classes,
+            "class_tokens": self.class_tokens,
         }

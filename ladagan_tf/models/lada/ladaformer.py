@@ -29,6 +29,7 @@ class Ladaformer(keras.layers.Layer):
         num_heads: int, must divide the token width.
         modulation: "layer_norm", or a `SelfModulatedLayerNorm`: "sln" (LadaGAN's own) or
             "vitgan_sln" (the one that reads a mapped latent).
+        conditional: bool, its norms, which must be "sln", read a class's vector too.
         attention_residual: bool, add x to what the attention gives.
         mlp_residual: bool, add y to what the MLP gives.
         attention: one of `models.attention.ATTENTIONS`.
@@ -39,6 +40,7 @@ class Ladaformer(keras.layers.Layer):
     Call arguments:
         x: float tensor (B, N, D), the tokens.
         z: float tensor (B, Z), the latent; only when modulated.
+        r: float tensor (B, Z), the class's vector; only when conditional.
 
     Returns:
         Tokens (B, N, D) and attention weights (B, H, N), or None for "linformer".
@@ -53,6 +55,7 @@ class Ladaformer(keras.layers.Layer):
         num_heads=4,
         *,
         modulation="layer_norm",
+        conditional=False,
         attention_residual=True,
         mlp_residual=True,
         attention="additive",
@@ -68,7 +71,12 @@ class Ladaformer(keras.layers.Layer):
         )
         self.mlp_width = mlp_width
         self.num_heads = num_heads
+        check(
+            modulation == "sln" or not conditional,
+            f"conditional=True with modulation={modulation!r}: only sln reads a class",
+        )
         self.modulation = modulation
+        self.conditional = conditional
         self.attention_residual = attention_residual
         self.mlp_residual = mlp_residual
         self.attention_kind = attention
@@ -106,21 +114,21 @@ class Ladaformer(keras.layers.Layer):
     def _norm(self, name, x_shape, z_shape):
         if self.modulated:
             own = self.modulation == "sln"
-            norm = SelfModulatedLayerNorm(own, dtype=self.dtype_policy, name=name)
+            norm = SelfModulatedLayerNorm(own, self.conditional, dtype=self.dtype_policy, name=name)
             norm.build(x_shape, z_shape)
         else:
             norm = LayerNormalization(dtype=self.dtype_policy, name=name)
             norm.build(x_shape)
         return norm
 
-    def call(self, x, z=None):
-        latent = (z,) if self.modulated else ()
+    def call(self, x, z=None, r=None):
+        latent = (z, r) if self.conditional else (z,) if self.modulated else ()
         y, weights = self.attention(self.attention_norm(x, *latent))  # (B, N, D), (B, H, N)
         y = x + y if self.attention_residual else y  # (B, N, D)
         out = self.contract(self.expand(self.mlp_norm(y, *latent)))  # (B, N, D)
         return (y + out if self.mlp_residual else out), weights
 
-    def compute_output_shape(self, x_shape, z_shape=None):
+    def compute_output_shape(self, x_shape, z_shape=None, r_shape=None):
         return self._make_attention().compute_output_shape(x_shape)
 
     def get_config(self):
@@ -129,6 +137,7 @@ class Ladaformer(keras.layers.Layer):
             "mlp_width": self.mlp_width,
             "num_heads": self.num_heads,
             "modulation": self.modulation,
+            "conditional": self.conditional,
             "attention_residual": self.attention_residual,
             "mlp_residual": self.mlp_residual,
             "attention": self.attention_kind,

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from ladagan_tf.models.orthogonal import dense
+from ladagan_tf.models.orthogonal import dense, zero_dense
 
 LN_EPSILON = 1e-6
 GROUP = 16  # channels, at most: as good as 32 groups (Wu and He 2018, Table 3)
@@ -53,45 +53,59 @@ class SelfModulatedLayerNorm(keras.layers.Layer):
 
         h = relu(W_h z + b_h);  y = LN(x) * (W_s h + b_s) + (W_t h + b_t)
 
+    A class's vector r, if there is one, is seen beside the latent, at first by zero weights (ours):
+
+        h = relu(W_h z + U_h r + b_h)
+
     The normalisation has no parameters of its own; the scale is used as it is, not as 1 + scale.
 
     Args:
         own_mlp: bool, the hidden layer h is this norm's own. Without it h = z, for a latent that a
             shared network has mapped: the SLN of ViTGAN (arXiv 2107.04589, Eq. 20).
+        conditional: bool, the hidden layer sees a class's vector too.
 
     Call arguments:
         x: float tensor (B, N, D).
         z: float tensor (B, Z), the latent.
+        r: float tensor (B, Z), the class's vector; only when conditional.
 
     Returns:
         Float tensor (B, N, D).
     """
 
-    def __init__(self, own_mlp=True, **kwargs):
+    def __init__(self, own_mlp=True, conditional=False, **kwargs):
         super().__init__(**kwargs)
         self.own_mlp = own_mlp
+        self.conditional = conditional
 
     def build(self, x_shape, z_shape):
         width = x_shape[-1]
         if self.own_mlp:
-            self.hidden = dense(width, self.dtype_policy, "hidden", activation="relu")
+            self.hidden = dense(width, self.dtype_policy, "hidden")
             self.hidden.build(z_shape)
+        if self.conditional:
+            self.class_hidden = zero_dense(width, self.dtype_policy, "class_hidden")
+            self.class_hidden.build(z_shape)
         self.scale = dense(width, self.dtype_policy, "scale")
         self.shift = dense(width, self.dtype_policy, "shift")
         for layer in (self.scale, self.shift):
             layer.build((z_shape[0], width if self.own_mlp else z_shape[-1]))
 
-    def call(self, x, z):
-        h = self.hidden(z) if self.own_mlp else z  # (B, D) or (B, Z)
+    def call(self, x, z, r=None):
+        h = z  # (B, Z)
+        if self.own_mlp:
+            h = self.hidden(z)  # (B, D)
+            h = ops.relu(h + self.class_hidden(r) if self.conditional else h)  # (B, D)
         scale = ops.expand_dims(self.scale(h), 1)  # (B, 1, D)
         shift = ops.expand_dims(self.shift(h), 1)  # (B, 1, D)
         return normalize(x) * scale + shift  # (B, N, D)
 
-    def compute_output_shape(self, x_shape, z_shape):
+    def compute_output_shape(self, x_shape, z_shape, r_shape=None):
         return tuple(x_shape)
 
     def get_config(self):
-        return {**super().get_config(), "own_mlp": self.own_mlp}
+        config = {"own_mlp": self.own_mlp, "conditional": self.conditional}
+        return {**super().get_config(), **config}
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

@@ -8,6 +8,7 @@ RESOLUTIONS = (32, 64, 128, 256)
 MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
 OUTPUTS = ("linear", "tanh", "softclip")
 NORMS = ("batch", "none", "group")  # of the discriminator's down blocks
+CLASS_HEADS = ("projection", "pure", "pooled")  # how a conditional discriminator sees its class
 
 
 def check_resolution(resolution):
@@ -15,6 +16,24 @@ def check_resolution(resolution):
     check(
         resolution in RESOLUTIONS,
         f"resolution={resolution} is not one of {', '.join(map(str, RESOLUTIONS))}",
+    )
+
+
+def check_num_classes(num_classes):
+    """Raises ValueError unless it is a number of classes, or 0 for none."""
+    check(
+        isinstance(num_classes, int) and num_classes >= 0,
+        f"num_classes={num_classes!r}: give a positive integer, or 0 for none",
+    )
+
+
+def check_labels(network, labels):
+    """Raises ValueError unless a network gets labels where it has classes, and only there."""
+    count = network.num_classes
+    check(
+        (labels is not None) == (count > 0),
+        f"labels: {network.name} has {count or 'no'} classes; give "
+        + ("one for each sample" if count else "none"),
     )
 
 

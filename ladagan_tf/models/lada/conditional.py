@@ -1,0 +1,39 @@
+"""An unconditional LadaGAN as a conditional one that computes the same."""
+
+from ladagan_tf.models.checks import check
+
+
+def as_conditional(network, num_classes, **how):
+    """A conditional network with an unconditional one's weights, for whose classes all is the same.
+
+    What reads the class starts at zero, so for every label a generator makes the images, and a
+    discriminator gives the logits, of the unconditional network, until it is trained.
+
+    Args:
+        network: an unconditional `Generator` or `Discriminator`.
+        num_classes: int.
+        **how: other arguments of the conditional one: `class_tokens`, or `class_head` and
+            `class_dim`.
+
+    Returns:
+        Network of the same class.
+
+    Raises:
+        ValueError: if it has classes already, or a head without unconditional logits is asked for.
+    """
+    check(not network.num_classes, f"{network.name} has {network.num_classes} classes already")
+    config = {**network.get_config(), "num_classes": num_classes, **how}
+    conditional = type(network).from_config(config)
+    check(
+        not getattr(conditional, "pure", False),
+        "class_head='pure': it has no unconditional logits, so it cannot compute the same",
+    )
+    ours = {_name(weight): weight for weight in conditional.weights}
+    for weight in network.weights:
+        ours[_name(weight)].assign(weight)
+    return conditional
+
+
+def _name(weight):
+    """A weight's path below its network."""
+    return weight.path.partition("/")[2]
