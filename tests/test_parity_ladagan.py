@@ -57,7 +57,7 @@ class Recorded:
         merged = {**self.arrays("models_32"), **self.arrays(name)}
         return {key: merged[key] for key in shapes if key in merged}
 
-    def generator(self, name, resolution, decoder_widths=()):
+    def generator(self, name, resolution, decoder_widths=(), num_classes=0):
         config = self.meta["config"]
         generator = Generator(
             resolution=resolution,
@@ -66,11 +66,12 @@ class Recorded:
             num_heads=config["g_heads"],
             mlp_widths=config["g_mlp"],
             decoder_widths=decoder_widths,
+            num_classes=num_classes,
         )
         load_official(generator_names(generator), self.weights(name))
         return generator
 
-    def discriminator(self, name, resolution):
+    def discriminator(self, name, resolution, num_classes=0):
         config = self.meta["config"]
         discriminator = Discriminator(
             resolution=resolution,
@@ -78,6 +79,7 @@ class Recorded:
             out_widths=config["d_out_dim"],
             num_heads=config["d_heads"],
             mlp_width=config["d_mlp"],
+            num_classes=num_classes,
         )
         load_official(discriminator_names(discriminator), self.weights(name))
         return discriminator
@@ -269,6 +271,43 @@ def test_gradients_of_both_losses(recorded, resolution, jit):
     g_gradients, g = compiled(lambda: generator_gradients(*networks))()
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
+
+
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_networks_of_classes_whose_weights_are_zero_are_the_recorded_ones(recorded, resolution):
+    """For every label: images, maps, logits, and the gradients of all weights but the classes'."""
+    name, classes = f"models_{resolution}", 3
+    arrays = recorded.arrays(name)
+    generator = recorded.generator(name, resolution, num_classes=classes)
+    discriminator = recorded.discriminator(name, resolution, num_classes=classes)
+    z, real, fake = arrays["in/z"], arrays["in/images"], arrays["out/g_image"]
+    for label in range(classes):
+        labels = np.full(len(z), label)
+        images, maps = generator.attention_maps(z, labels)
+        assert_close(images, arrays["out/g_image"], f"images of {label}")
+        for side, weights in zip((8, 16, 32), maps, strict=True):
+            assert_close(weights, arrays[f"out/g_attn_{side}"], f"map {side} of {label}")
+        for kind, x in (("real", real), ("fake", fake)):
+            logits = discriminator(x, np.full(len(x), label))
+            assert_close(logits, arrays[f"out/d_logits_{kind}_inference"], f"{kind} as {label}")
+    objective = objective_of(recorded, resolution, conditional=True)
+    batch = {"real": tf.constant(real), "labels": tf.constant(np.arange(len(real)) % classes)}
+    draws = {"z": tf.constant(z), "fake": {}, "real": {}}
+    networks = (objective, generator, discriminator, batch, draws)
+    d_gradients, d = discriminator_gradients(*networks)
+    assert_close(d["d_total"], arrays["loss/d_total"], "d_total")
+    assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
+    g_gradients, g = generator_gradients(*networks)
+    assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
+    assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
+
+
+def test_a_decoder_of_classes_whose_weights_are_zero_is_the_recorded_one(recorded):
+    arrays = recorded.arrays("convdec_128")
+    generator = recorded.generator("convdec_128", 128, recorded.meta["dec_dim_128"], 3)
+    for label in range(3):
+        images = generator(arrays["in/z"], np.full(len(arrays["in/z"]), label))
+        assert_close(images, arrays["out/g_image_inference"], f"images of {label}")
 
 
 def by_official_name(gradients, network, names):

@@ -63,6 +63,24 @@ def test_multiply_adds_are_half_of_the_operations_of_the_traced_graph(score):
     assert discriminator_multiply_adds(discriminator) == traced + in_sums
 
 
+@pytest.mark.parametrize(
+    ("modulation", "head"), [("sln", "projection"), ("vitgan_sln", "pooled"), ("sln", "pure")]
+)
+def test_multiply_adds_of_classes_are_those_of_the_traced_graph(modulation, head):
+    generator = Generator(
+        32, 6, (16, 16, 8), (2, 2, 2), (4, 4, 4), modulation=modulation, num_classes=5,
+        class_tokens=modulation == "sln",
+    )  # fmt: skip
+    discriminator = Discriminator(
+        32, (4, 8), (7, 9), 2, 10, num_classes=5, class_head=head, class_dim=3
+    )
+    labels = np.zeros(1, np.int32)
+    traced = multiply_adds(lambda z: generator(z, labels), (1, 6))
+    assert generator_multiply_adds(generator) == traced
+    traced = multiply_adds(lambda x: discriminator(x, labels), (1, 32, 32, 3))
+    assert discriminator_multiply_adds(discriminator) == traced
+
+
 def test_memory_is_affine_in_the_images_in_flight():
     networks = tiny()
     one, two, four = (memory_estimate(*networks, batch_size=n) for n in (1, 2, 4))

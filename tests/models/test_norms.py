@@ -9,6 +9,7 @@ from ladagan_tf.models.lada.norms import (
     BatchNormalization,
     GroupNormalization,
     LayerNormalization,
+    SelfModulatedLayerNorm,
     normalize,
 )
 
@@ -173,3 +174,19 @@ def test_layer_norm_scales_and_shifts_normalised_tokens(built, tokens):
     layer = built(LayerNormalization(dtype="float64"), (None, N, D))
     expected = layer_norm(tokens) * number(layer.gamma) + number(layer.beta)
     np.testing.assert_allclose(number(layer(tokens)), expected, rtol=1e-6)
+
+
+def test_self_modulation_reads_a_class_beside_the_latent(built, tokens, rng):
+    z, r = rng.standard_normal((2, len(tokens), 3))
+    layer = built(SelfModulatedLayerNorm(conditional=True, dtype="float64"), tokens.shape, z.shape)
+
+    def affine(dense, x):
+        return x @ number(dense.kernel) + (number(dense.bias) if dense.use_bias else 0.0)
+
+    hidden = np.maximum(affine(layer.hidden, z) + affine(layer.class_hidden, r), 0)
+    scale, shift = (affine(dense, hidden)[:, None] for dense in (layer.scale, layer.shift))
+    np.testing.assert_allclose(
+        number(layer(tokens, z, r)), layer_norm(tokens) * scale + shift, rtol=1e-6
+    )
+    layer.class_hidden.kernel.assign(np.zeros((3, D)))
+    np.testing.assert_array_equal(number(layer(tokens, z, r)), number(layer(tokens, z, 2 * r)))

@@ -35,6 +35,11 @@ CASES = {
         "generator": {"attention": "dot_product", "modulation": "layer_norm"},
         "objective": {"loss": "hinge"},
     },
+    "classes, in every SLN and the tokens": {
+        "generator": {"num_classes": 3, "class_tokens": True},
+        "discriminator": {"num_classes": 3},
+        "objective": {"conditional": True},
+    },
 }
 pytestmark = pytest.mark.usefixtures("eagerly")
 
@@ -59,7 +64,7 @@ def make(case, seed):
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_two_steps_in_two_starts_are_two_steps(tmp_path, rng, case):
     images = rng.integers(0, 256, (BATCH, 32, 32, 3), dtype="uint8")
-    data = tf.constant(images), tf.zeros(BATCH, tf.int32)
+    data = tf.constant(images), tf.constant([2, 0])
     whole = make(case, seed=0)
     before = [np.array(w) for w in whole.generator.get_weights()]
     whole.train_step(data)

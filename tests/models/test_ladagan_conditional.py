@@ -1,0 +1,237 @@
+"""LadaGAN with classes: the unconditional networks at first, then the formulas."""
+
+import keras
+import numpy as np
+import pytest
+from ladagan_networks import latents, number, pictures, tiny_discriminator, tiny_generator
+from paper_sizes import zero_weights
+
+from ladagan_tf.models.classes import ClassTable
+from ladagan_tf.models.lada.conditional import as_conditional
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.training.autodiff import value_and_grad
+
+K = 3
+GENERATORS = {
+    "every SLN": {},
+    "the mapping": {"modulation": "vitgan_sln"},
+    "tokens": {"modulation": "layer_norm", "class_tokens": True},
+}
+EVERY_GENERATOR = pytest.mark.parametrize("given", GENERATORS.values(), ids=GENERATORS)
+EVERY_HEAD = pytest.mark.parametrize("head", ["projection", "pooled", "pure"])
+
+
+def conditional_generator(randomised, **given):
+    return randomised(tiny_generator(num_classes=K, **given))
+
+
+def conditional_discriminator(randomised, head):
+    return randomised(tiny_discriminator(num_classes=K, class_head=head, class_dim=6))
+
+
+# ---------------------------------------------------------------------- zero class weights
+
+
+@EVERY_GENERATOR
+def test_a_generator_made_conditional_makes_the_same_images_for_every_label(rng, randomised, given):
+    given, how = dict(given), {"class_tokens": "class_tokens" in given}
+    given.pop("class_tokens", None)
+    before, z = randomised(tiny_generator(**given)), latents(rng)
+    after = as_conditional(before, K, **how)
+    images, maps = before.attention_maps(z)
+    for label in range(K):
+        labels = np.full(len(z), label)
+        theirs, their_maps = after.attention_maps(z, labels)
+        np.testing.assert_array_equal(number(after(z, labels)), number(images))
+        np.testing.assert_array_equal(number(theirs), number(images))
+        for ours, expected in zip(their_maps, maps, strict=True):
+            np.testing.assert_array_equal(number(ours), number(expected))
+
+
+@pytest.mark.parametrize("head", ["projection", "pooled"])
+def test_a_discriminator_made_conditional_gives_the_same_logits_for_every_label(
+    rng, randomised, head
+):
+    before, images = randomised(tiny_discriminator()), pictures(rng, 32)
+    after = as_conditional(before, K, class_head=head)
+    for label in range(K):
+        logits = after(images, np.full(len(images), label))
+        np.testing.assert_array_equal(number(logits), number(before(images)))
+
+
+def test_what_is_new_has_the_sizes_of_the_paper_s_networks():
+    with zero_weights():
+        networks = {kind: [kind(), kind(num_classes=10)] for kind in (Generator, Discriminator)}
+    new = {k: b.count_params() - a.count_params() for k, (a, b) in networks.items()}
+    assert new[Generator] == 2 * 128 * (1024 + 256 + 64) + 10 * 128 == 344_064 + 1_280
+    assert new[Discriminator] == 1_048_576 + 10 * 64
+
+
+# ------------------------------------------------------------------------------ the formulas
+
+
+@EVERY_HEAD
+def test_what_a_class_adds_to_the_logits_is_the_formula(rng, randomised, head):
+    discriminator, labels = conditional_discriminator(randomised, head), np.array([2, 0])
+    features = rng.standard_normal((2, 8, 8, 5)).astype("float32")
+    table = number(discriminator.classes.table).astype("float64")[labels]
+    kernel = number(discriminator.to_class.kernel).astype("float64")
+    corners = [(i, j) for i in range(5) for j in range(5)]
+    windows = np.stack([features[:, i : i + 4, j : j + 4] for i, j in corners], 1)
+    patches = np.einsum("bphwc,hwcd->bpd", windows.astype("float64"), kernel)
+    if head == "pooled":
+        patches = patches.mean(axis=1, keepdims=True)
+    if head == "pure":
+        table = table @ number(discriminator.embed.kernel) + number(discriminator.embed.bias)
+        table = np.where(table > 0, table, 0.2 * table)
+    expected = np.einsum("bpd,bd->bp", patches, table) / np.sqrt(6)
+    found = discriminator._belonging(keras.ops.convert_to_tensor(features), labels)
+    np.testing.assert_allclose(number(found), expected, rtol=1e-4, atol=1e-4)
+
+
+@EVERY_HEAD
+def test_logits_are_the_unconditional_ones_and_what_the_class_adds(rng, randomised, head):
+    discriminator, images = conditional_discriminator(randomised, head), pictures(rng, 32)
+    logits = [number(discriminator(images, np.full(2, label))) for label in range(K)]
+    kept = number(discriminator.classes.table)
+    discriminator.classes.table.assign(np.zeros_like(kept))
+    if head == "pure":
+        discriminator.embed.bias.assign(np.zeros(6))
+    plain = number(discriminator(images, np.zeros(2, int)))
+    added = np.stack(logits) - plain  # (K, 2, 25)
+    assert np.abs(plain).max() == 0.0 if head == "pure" else np.abs(plain).max() > 0.1
+    constant = np.ptp(added, axis=2).max() < 1e-4
+    assert constant == (head == "pooled") and np.abs(added).max() > 0.01
+
+
+def test_class_vectors_are_as_long_as_latents(rng, randomised):
+    generator = conditional_generator(randomised)
+    table = number(generator.classes.table).astype("float64")
+    expected = table / np.sqrt(np.mean(table**2, axis=1, keepdims=True) + 1e-8)
+    np.testing.assert_allclose(
+        number(generator._class_vectors(np.arange(K))), expected, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(np.sum(expected**2, axis=1), generator.noise_dim, rtol=1e-3)
+
+
+# ------------------------------------------------------------------------------ classes alone
+
+
+@EVERY_GENERATOR
+def test_to_number_the_classes_otherwise_changes_nothing(rng, randomised, given):
+    order = np.array([2, 0, 1])
+    networks = [
+        (conditional_generator(randomised, **given), latents(rng, 3)),
+        *((conditional_discriminator(randomised, h), pictures(rng, 32, 3)) for h in ("pure",)),
+    ]
+    for network, x in networks:
+        labels = np.array([0, 1, 2])
+        before = number(network(x, labels))
+        assert np.abs(before - number(network(x, np.zeros(3, int))))[1:].max() > 1e-3
+        table = number(network.classes.table)
+        network.classes.table.assign(table[np.argsort(order)])
+        np.testing.assert_array_equal(number(network(x, order[labels])), before)
+
+
+def test_swapped_labels_of_two_images_swap_only_their_logits(rng, randomised):
+    discriminator, images = (
+        conditional_discriminator(randomised, "projection"),
+        pictures(rng, 32, 3),
+    )
+    images[1] = images[0]
+    one, other = (
+        number(discriminator(images, np.array(labels))) for labels in ([0, 1, 2], [1, 0, 2])
+    )
+    assert np.abs(one[0] - one[1]).max() > 0.01
+    np.testing.assert_allclose(one[[1, 0, 2]], other, atol=1e-5)
+
+
+@EVERY_HEAD
+def test_classes_that_are_absent_have_no_gradient(rng, randomised, head):
+    networks = (
+        (conditional_generator(randomised), latents(rng)),
+        (conditional_discriminator(randomised, head), pictures(rng, 32)),
+    )
+    for network, x in networks:
+        _, gradients = value_and_grad(
+            lambda network=network, x=x: (
+                keras.ops.sum(keras.ops.square(network(x, np.array([2, 2])))),
+                (),
+            ),
+            network,
+        )
+        (i,) = (
+            i
+            for i, v in enumerate(network.trainable_variables)
+            if v.name == "table" and "classes" in v.path
+        )
+        rows = np.abs(number(gradients[i])).max(axis=1)
+        assert rows[2] > 0 and not rows[:2].any()
+
+
+# ------------------------------------------------------------------- precision, saving, refusals
+
+
+def test_classes_stay_float32_where_the_rest_is_half(rng):
+    generator = tiny_generator(num_classes=K, class_tokens=True, dtype="mixed_bfloat16")
+    discriminator = tiny_discriminator(num_classes=K, dtype="mixed_bfloat16")
+    assert {n.classes.compute_dtype for n in (generator, discriminator)} == {"float32"}
+    logits = discriminator(generator(latents(rng), np.array([0, 2])), np.array([0, 2]))
+    assert logits.dtype == "float32" and np.isfinite(number(logits)).all()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda fill: conditional_generator(fill, class_tokens=True),
+        lambda fill: conditional_generator(fill, modulation="vitgan_sln"),
+        lambda fill: conditional_discriminator(fill, "pooled"),
+        lambda fill: conditional_discriminator(fill, "pure"),
+    ],
+    ids=["tokens", "mapping", "pooled", "pure"],
+)
+def test_a_saved_conditional_network_loads_with_the_same_outputs(
+    rng, randomised, tmp_path, network
+):
+    network, labels = network(randomised), np.array([2, 1])
+    network.save(tmp_path / "network.keras")
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert loaded.get_config() == network.get_config()
+    x = pictures(rng, 32) if isinstance(network, Discriminator) else latents(rng)
+    np.testing.assert_array_equal(number(loaded(x, labels)), number(network(x, labels)))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tiny_generator(num_classes=-1), "num_classes=-1: give a positive integer, or 0"),
+        (lambda: tiny_discriminator(num_classes=2.0), "num_classes=2.0: give a positive integer"),
+        (lambda: tiny_generator(class_tokens=True), "class_tokens=True with num_classes=0"),
+        (
+            lambda: tiny_generator(num_classes=2, modulation="layer_norm"),
+            "num_classes=2 with modulation='layer_norm': these norms read no class",
+        ),
+        (lambda: tiny_discriminator(class_head="no"), "class_head='no' is not one of projection"),
+        (lambda: tiny_discriminator(num_classes=2, class_dim=0), r"class_dim=\[0\]: give 1 pos"),
+        (lambda: tiny_generator()(np.zeros((1, 6)), np.zeros(1)), "generator has no classes; give"),
+        (lambda: tiny_generator(num_classes=2)(np.zeros((1, 6))), "generator has 2 classes; give"),
+        (
+            lambda: as_conditional(tiny_discriminator(), 2, class_head="pure"),
+            "class_head='pure': it has no unconditional logits",
+        ),
+        (
+            lambda: as_conditional(tiny_generator(num_classes=2), 2),
+            "generator has 2 classes already",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_table_of_zeros_starts_at_zero():
+    table = ClassTable(4, 5, stddev=0.0)
+    table.build()
+    assert not number(table.table).any()
