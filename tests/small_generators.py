@@ -5,7 +5,6 @@ import json
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.exporting import endpoints
@@ -16,25 +15,6 @@ from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import Sampler, of_network
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
-
-
-@keras.saving.register_keras_serializable(package="ladagan_tf_tests")
-class Conditional(keras.Model):
-    """A generator of three classes: a dense layer and a colour per class."""
-
-    noise_dim, resolution, num_classes = 8, 32, 3
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.pixels = keras.layers.Dense(32 * 32 * 3)
-        self.colour = keras.layers.Embedding(3, 3)
-        self.pixels.build((None, 8))
-        self.colour.build((None,))
-        self.built = True
-
-    def call(self, z, labels, training=False):
-        images = ops.reshape(self.pixels(z), (-1, 32, 32, 3))
-        return images + ops.reshape(self.colour(labels), (-1, 1, 1, 3))
 
 
 def perturbed(network, seed=0):
@@ -51,8 +31,8 @@ def small():
 
 @pytest.fixture(scope="session")
 def conditional():
-    """`Sampler` of a generator with three classes."""
-    return of_network(perturbed(Conditional()), {"model": "conditional"})
+    """`Sampler` of a small LadaGAN generator with three classes."""
+    return of_network(perturbed(Generator(**SIZES, num_classes=3)), {"model": "conditional"})
 
 
 @pytest.fixture

@@ -70,6 +70,37 @@ def carried(tmp_path_factory):
     return folder / "out"
 
 
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    """What a run with classes brings back, of a step of plain networks."""
+    folder = tmp_path_factory.mktemp("classes")
+    more = "--conditional\n--num_classes=3\n--g_modulation=layer_norm\n--class_tokens\n"
+    (folder / "tiny.cfg").write_text(FLAGS + more)
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    np.savez(folder / "images.npz", images=images, labels=np.array([0, 2, 1, 2, 0]))
+    run(
+        RUN,
+        f"--flagfile={folder / 'tiny.cfg'}",
+        f"--images={folder / 'images.npz'}",
+        "--minutes=0.01",
+        "--steps_per_call=2",
+        f"--out={folder / 'out'}",
+    )
+    return folder / "out"
+
+
+def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
+    with command(convert, convert_flags.define) as main:
+        main(f"--gpu_run={classes}", f"--out={tmp_path / 'run'}")
+    sampler = open_run(tmp_path / "run")
+    assert sampler.num_classes == 3
+    table = keras.ops.convert_to_numpy(sampler.network.class_to_tokens.kernel)
+    assert table.any()  # it has learned from the labels
+    z = np.zeros((2, 8), np.float32)
+    images = np.asarray(sampler.generate(z, np.int32([0, 2])))
+    assert np.isfinite(images).all() and np.any(images[0] != images[1])
+
+
 def run(code, *arguments):
     """A process of its own, on the CPU, with little compiling."""
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}

@@ -85,14 +85,12 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
     np.testing.assert_allclose(opened.generate(z), small.generate(z), atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "kind", ["small", "conditional", pytest.param("gat", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("kind", ["conditional", pytest.param("gat", marks=pytest.mark.slow)])
 def test_every_format_computes_the_same_images(kind, request, tmp_path):
     needs = {name: form.packages for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
-    if kind != "conditional":  # SavedModels of the others are opened and compared in tests above
+    if kind != "conditional":  # the other's SavedModel is opened and compared in a test above
         names.remove("saved_model")
     said = []
     generator = request.getfixturevalue(kind)

@@ -49,7 +49,7 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
     endpoints.write_saved_model(small.network, tmp_path / "saved_model")
     for source, more in (
         (small, {"Attention", "Resolution", "Head"}),
-        (conditional, {"Closer", "Class"}),
+        (conditional, {"Attention", "Resolution", "Head", "Class"}),
         (of_network(Truncating()), {"Closer", "Truncation psi"}),
         (of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
         (opening.open_model(tmp_path / "saved_model"), {"Closer"}),

@@ -143,14 +143,14 @@ class Discriminator(keras.Model):
             self.classes = ClassTable(num_classes, width, start, dtype="float32", name="classes")
         if self.pure:
             self.embed = dense(class_dim, "float32", "embed", leaky_relu)
-        self.build((None, resolution, resolution, 3))
+        self.build((None, resolution, resolution, 3), *([(None,)] if num_classes else []))
 
     @property
     def pure(self):
         """Whether logits are of nothing but how well image and class belong together."""
         return self.num_classes > 0 and self.class_head == "pure"
 
-    def build(self, input_shape):
+    def build(self, input_shape, labels_shape=None):
         if self.built:
             return
         side = self.resolution
@@ -170,7 +170,7 @@ class Discriminator(keras.Model):
             if hasattr(self, layer):
                 getattr(self, layer).build((None, side, side, self.out_widths[1]))
         if self.num_classes:
-            self.classes.build((None,))
+            self.classes.build(labels_shape)
         if self.pure:
             self.embed.build((None, EMBEDDING))
         self.built = True

@@ -7,6 +7,7 @@ from ladagan_tf.models.checks import check, check_widths
 from ladagan_tf.models.classes import ClassTable, rms_normalize
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
+from ladagan_tf.models.lada.norms import relu_of_sum
 from ladagan_tf.models.lada.sizes import (
     OUTPUTS,
     check_labels,
@@ -164,7 +165,7 @@ class Generator(keras.Model):
             )
         if num_classes and mapped:
             self.class_mapping = zero_dense(noise_dim, policy, "class_mapping")
-        self.build((None, noise_dim))
+        self.build((None, noise_dim), *([(None,)] if num_classes else []))
 
     def _check_sizes(self):
         check_resolution(self.resolution)
@@ -214,7 +215,7 @@ class Generator(keras.Model):
             "class; give class_tokens=True, sln or vitgan_sln",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape, labels_shape=None):
         if self.built:
             return
         for layer in (self.latent_to_tokens, *self.mapping):
@@ -232,7 +233,7 @@ class Generator(keras.Model):
         factor = self.resolution // side  # 1 behind a decoder
         self.to_rgb.build((None, self.resolution, self.resolution, channels // factor**2))
         if self.num_classes:
-            self.classes.build((None,))
+            self.classes.build(labels_shape)
         if self.class_tokens:
             self.class_to_tokens.build(input_shape)
         if self.num_classes and self.mapping:
@@ -271,8 +272,8 @@ class Generator(keras.Model):
     def _mapped(self, z, r):
         """What the norms read: the latent, or what the shared mapping makes of it, (B, Z)."""
         for i, layer in enumerate(self.mapping):
-            z = layer(z)  # (B, Z)
-            z = ops.relu(z + self.class_mapping(r) if self.num_classes and i == 0 else z)
+            added = self.class_mapping(r) if self.num_classes and i == 0 else None
+            z = relu_of_sum(layer(z), added)  # (B, Z)
         return z
 
     def _forward(self, z, labels, training):

@@ -25,6 +25,15 @@ def normalize(x):
     return ops.cast(x * scale - mean * scale, dtype)
 
 
+def relu_of_sum(x, y=None):
+    """max(x + y, 0), or max(x, 0), of outputs of dense layers."""
+    if y is None:
+        return ops.relu(x)
+    # Not ops.relu: of product, bias, sum and Relu on a CPU TensorFlow 2.21's remapper makes a node
+    # without a name, and then optimises nothing.
+    return ops.maximum(x + y, 0)
+
+
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class LayerNormalization(keras.layers.Layer):
     """Layer norm over the channels with a learned scale and offset; see `normalize`.
@@ -94,8 +103,7 @@ class SelfModulatedLayerNorm(keras.layers.Layer):
     def call(self, x, z, r=None):
         h = z  # (B, Z)
         if self.own_mlp:
-            h = self.hidden(z)  # (B, D)
-            h = ops.relu(h + self.class_hidden(r) if self.conditional else h)  # (B, D)
+            h = relu_of_sum(self.hidden(z), self.class_hidden(r) if self.conditional else None)
         scale = ops.expand_dims(self.scale(h), 1)  # (B, 1, D)
         shift = ops.expand_dims(self.shift(h), 1)  # (B, 1, D)
         return normalize(x) * scale + shift  # (B, N, D)
