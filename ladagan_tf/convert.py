@@ -28,7 +28,7 @@ if __name__ == "__main__":
 
 import pathlib
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import train as train_flags
@@ -210,7 +210,7 @@ def convert_gat_to_run():
 def open_autoencoder():
     """What decodes a run's samples: that of --dataset, which is checked, or of --vae; or None."""
     if FLAGS.dataset:
-        gat_system.check_set(records.load_info(FLAGS.dataset))
+        gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
         return gat_system.autoencoder(FLAGS.dataset)
     if FLAGS.vae:
         return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]

@@ -4,7 +4,7 @@ import pathlib
 
 import ladagan_tf
 from ladagan_tf import zoo
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import results
@@ -191,7 +191,7 @@ def _description(folder, run):
     """The description of a prepared set, looked for from here and from around the run, or None."""
     for base in (pathlib.Path(), *run.path.resolve().parents):
         try:
-            return records.load_info(base / folder)
+            return dataset_info.load_info(base / folder)
         except InputError:
             continue
     return None

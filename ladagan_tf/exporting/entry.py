@@ -17,7 +17,7 @@ import pathlib
 import numpy as np
 
 from ladagan_tf import zoo
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, protocol
 from ladagan_tf.evaluation.classifier import load_classifier
@@ -122,7 +122,7 @@ def _write_reference(folder, prepared, dataset):
 
 
 def _data(prepared, licence):
-    info = records.load_info(prepared)
+    info = dataset_info.load_info(prepared)
     return {
         "name": info.folder.name,
         "count": info.count,

@@ -9,7 +9,7 @@ import pytest
 from in_process import command, error_line
 
 from ladagan_tf import export, zoo
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path
 from ladagan_tf.exporting import card, entry, formats
@@ -22,7 +22,7 @@ from ladagan_tf.sampling import opening, seeds
 def measurable(run, monkeypatch):
     """The run, with an untrained classifier beside its set."""
     folder = run.path.with_name("shapes")
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     classifier = Classifier(32, info.classes, {"content_sha256": info.content_sha256})
     classifier.save(default_path(folder))
     monkeypatch.setattr(entry, "COUNT", 8)

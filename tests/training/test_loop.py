@@ -1,6 +1,7 @@
 """A run goes on where it was, or says in a line why not."""
 
 import errno
+import functools
 import types
 
 import pytest
@@ -42,6 +43,7 @@ def test_the_average_s_ramp_up_counts_them_too():
     model = types.SimpleNamespace(
         ema_halflife_kimg=9.0, ema_rampup=0.1, step=31, images_before=-240
     )
+    model._seen = functools.partial(AdversarialModel._seen, model)
     expected = decay_of_halflife(16.0, 256.0, 9.0, 0.1)
     assert float(AdversarialModel._decay(model, 16)) == pytest.approx(float(expected))
 
