@@ -14,6 +14,7 @@ from absl import app, flags, logging
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.flags.common import asks_for_the_zoo, flagfiles, read_flags, with_home
+from ladagan_tf.stopping import Interrupt
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
@@ -106,7 +107,10 @@ def _held_stderr():
 
 
 def run(main):
-    """Runs a command whose flags are set; an `InputError` is one line and its exit status."""
+    """Runs a command whose flags are set; an `InputError` is one line and its exit status.
+
+    Signals that would end it at once unwind it first, so that nothing half-written stays.
+    """
     logging.set_verbosity(logging.WARNING)  # TensorFlow's notes would cut through progress bars
-    with one_line_errors():
+    with one_line_errors(), Interrupt():
         main()
