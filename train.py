@@ -17,7 +17,7 @@ from contextlib import nullcontext
 import keras
 
 from ladagan_tf import devices
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
@@ -27,7 +27,7 @@ from ladagan_tf.systems import penalty_every
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
-from ladagan_tf.training.workers import told_of_lost_workers
+from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
 FLAGS = flags.FLAGS
 
@@ -35,6 +35,8 @@ FLAGS = flags.FLAGS
 def main():
     """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
+    if FLAGS.strategy == "multiworker":
+        roll_call(*devices.cluster(), FLAGS.worker_wait)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:
@@ -68,7 +70,7 @@ def open_dataset(recorded):
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
-    train_flags.SYSTEMS[FLAGS.system].check_set(records.load_info(folder))
+    train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
     return folder
 
 

@@ -12,7 +12,7 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
-from ladagan_tf.data import latents, official_latents, records, sources
+from ladagan_tf.data import dataset_info, latents, official_latents, sources
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
 from ladagan_tf.data.source import TFDS_PREFIX
@@ -58,20 +58,22 @@ def prepare_and_tell():
     else:
         info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
+    skipped = len(info.skipped) + info.skipped_more
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
         f"{len(info.shards)} shards, {info.total_bytes / 2**20:.1f} MiB, "
-        f"{len(info.skipped)} skipped, {sum(some.count for some in info.left_out)} other files "
+        f"{skipped} skipped, {sum(some.count for some in info.left_out)} other files "
         f"left out, sha256 {info.content_sha256[:12]}"
     )
-    for skipped in info.skipped[:MOST_LISTED]:
-        print(f"skipped {skipped.name}: {skipped.reason}")
-    if len(info.skipped) > MOST_LISTED:
-        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {records.INFO_NAME}")
+    for image in info.skipped[:MOST_LISTED]:
+        print(f"skipped {image.name}: {image.reason}")
+    if skipped > MOST_LISTED:
+        listed = f"the first {len(info.skipped)} are" if info.skipped_more else "all are"
+        print(f"skipped: {skipped - MOST_LISTED} more; {listed} in {dataset_info.INFO_NAME}")
 
 
 def _prepare_set():
-    resolution = records.load_info(absolute(FLAGS.source)).resolution
+    resolution = dataset_info.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
             f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
@@ -141,7 +143,7 @@ def _encoding(resolution):
             f"--vae={FLAGS.vae} divides sides"
         )
     teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
-    description = records.Latents(
+    description = dataset_info.Latents(
         size=resolution // vae.factor,
         channels=vae.latent_channels,
         dtype=FLAGS.latent_dtype,

@@ -1,11 +1,14 @@
 """Flags that several commands have, defined once, and how command lines are read."""
 
+import itertools
+import math
 import os.path
 import re
 
 from absl import flags
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf import zoo
+from ladagan_tf.errors import InputError, one_line, reason
 
 MOST_SEED = 2**63 - 1
 
@@ -47,6 +50,38 @@ def define_measuring():
         None,
         "Folder of downloaded weights and of reference statistics; ~/.cache/ladagan_tf by default.",
     )
+
+
+def define_model(words):
+    """Of commands that open a generator; `words` say what for, for the help."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        f"{words} A .keras file, a SavedModel folder, a folder of ladagan_tf.export, hf:USER/REPO "
+        "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
+        "alone lists.",
+    )
+    flags.register_validator("model", _is_known)
+
+
+def _is_known(model):
+    """Refuses a name that the zoo does not have, before anything heavy is imported."""
+    if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
+        try:
+            zoo.find(model)
+        except InputError as error:
+            raise flags.ValidationError(str(error).partition(": ")[2]) from None
+    return True
+
+
+def asks_for_the_zoo(argv):
+    """Whether a command line has `--model=zoo:`, which asks for a list.
+
+    Args:
+        argv: list of str, the program's name first.
+    """
+    words = [word.lstrip("-") for word in argv]
+    return f"model={zoo.PREFIX}" in words or ("model", zoo.PREFIX) in itertools.pairwise(words)
 
 
 def define_truncation():
@@ -95,6 +130,7 @@ def read_flags(argv):
     try:
         rest = flags.FLAGS(argv)
         _expand_homes()
+        _check_values()
         return rest
     except flags.UnrecognizedFlagError as error:
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
@@ -107,6 +143,17 @@ def read_flags(argv):
         raise InputError(f"--flagfile={named}: it is no text in UTF-8 ({reason(error)})") from None
     except flags.Error as error:
         raise InputError(reason(error).removeprefix("flag ")) from None
+
+
+def _check_values():
+    """What passes for text in a flagfile, and for a number within any bounds, but is none."""
+    for name in flags.FLAGS:
+        values = flags.FLAGS[name].value
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and "\0" in value:
+                raise InputError(f"--{name}={one_line(value)}: it holds a NUL character")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"--{name}={value}: it must be a finite number")
 
 
 def _expand_homes():

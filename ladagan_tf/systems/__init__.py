@@ -5,7 +5,7 @@ A system's module has
     DEFAULTS         dict, flag -> what it is here unless given, of flags that all systems have
     define()         defines the flags that only this system has
     implied()        dict, flag -> what other flags (a preset, a size) say of it
-    check_set(info)  InputError unless a `data.records.DatasetInfo` is a set that it can learn
+    check_set(info)  InputError unless a `data.dataset_info.DatasetInfo` is a set that it can learn
     build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
                      the prepared set `folder`; None describes a run without its set
     learning_rate(base, network)                     a network's rate, from what its flag says

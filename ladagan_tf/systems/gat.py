@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.systems import augments_sometimes, integers, penalty_every
@@ -135,10 +136,9 @@ def autoencoder(folder, own=None):
         own: path of a copy that a run keeps, used where the original is no longer to be had.
     """
     # Here and below, because flags are parsed before TensorFlow and Keras are imported.
-    from ladagan_tf.data import records
     from ladagan_tf.weights import vae_weights
 
-    latents = records.load_info(folder).latents
+    latents = dataset_info.load_info(folder).latents
     has_own = own is not None and own.is_file()
     try:
         path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir, download=not has_own)
@@ -170,7 +170,7 @@ def build(folder):
     from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
     from ladagan_tf.training.gat import GatObjective
 
-    latents = _latents(folder) if folder else None
+    latents = dataset_info.load_info(folder).latents if folder else None
     teacher = _teacher(latents) if latents else None
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
@@ -194,12 +194,6 @@ def build(folder):
         reuse_z=FLAGS.official_quirks,
     )
     return generator, averaged, discriminator, objective
-
-
-def _latents(folder):
-    from ladagan_tf.data import records  # which needs TensorFlow; describing a run does not
-
-    return records.load_info(folder).latents
 
 
 def _teacher(latents):

@@ -7,7 +7,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.training import contents as contents_module
 from ladagan_tf.training.adversarial import AdversarialModel
@@ -58,7 +58,7 @@ def test_another_number_of_devices_is_said_because_it_changes_batch_norm():
 
 def test_what_a_run_learns_from_is_known_by_content(monkeypatch):
     info = types.SimpleNamespace(content_sha256="01")
-    monkeypatch.setattr(records, "load_info", lambda folder: info)
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
     monkeypatch.setattr(contents_module, "content_sha256", lambda tensors: f"of {tensors}")
     vae = types.SimpleNamespace(tensors=lambda: "a, b")
 

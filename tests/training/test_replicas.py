@@ -77,6 +77,7 @@ for count, strategy in enumerate(strategies, 1):
         model = make()
         batches = strategy.experimental_distribute_dataset(batches)
     reduced.append([])
+    tf.config.run_functions_eagerly(count == 1)
     run_steps(model, batches, 3, [])
     networks = model.generator, model.discriminator, model.averaged
     weights = [w for network in networks for w in network.get_weights()]
