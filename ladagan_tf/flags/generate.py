@@ -61,6 +61,14 @@ def _define_kinds():
     flags.DEFINE_string(
         "grid", None, "Rows and columns of a .png, as 8x8; as square as possible by default."
     )
+    flags.DEFINE_integer(
+        "scale",
+        1,
+        "Whole factor by which images of a .png, .gif or .mp4 are enlarged, pixel by pixel; 1 by "
+        "default.",
+        lower_bound=1,
+        upper_bound=64,
+    )
     flags.DEFINE_boolean(
         "interpolate",
         False,

@@ -183,11 +183,12 @@ def write_animation(path, batches, count, fps):
 
     Args:
         path: file to write or replace.
-        batches: iterator of uint8 arrays (b, S, S, 3).
-        count: int, number of frames.
+        batches: iterator of uint8 arrays (b, H, W, 3).
+        count: int, number of frames, for a progress bar; None: without one.
         fps: float, frames per second; a GIF rounds their time to 1/100 s.
     """
-    frames = (frame for batch in _progress(batches, count) for frame in batch)
+    batches = batches if count is None else _progress(batches, count)
+    frames = (frame for batch in batches for frame in batch)
     write = _write_gif if pathlib.Path(path).suffix == ".gif" else _write_mp4
     with writing(path), atomic_path(path) as temporary:
         write(temporary, frames, fps)

@@ -4,14 +4,16 @@ import json
 
 import keras
 import pytest
+from PIL import Image
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("about tf.summary: needs the TensorFlow backend", allow_module_level=True)
 
+from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
-from ladagan_tf.training.observers import Samples, Statistics  # noqa: E402
+from ladagan_tf.training.observers import Samples, Statistics, tag  # noqa: E402
 
 GRID = 2
 
@@ -82,7 +84,8 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
     for step in (1, 2):
         statistics.after_step(step)
     (line,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
-    assert line.pop("img_per_s") > 0
+    assert 1000 / line.pop("img_per_s") == pytest.approx(line.pop("sec_per_kimg"), abs=0.002)
+    assert {name: line.pop(name) for name in peak_memory()} == pytest.approx(peak_memory(), abs=0.1)
     assert line == {
         "step": 2,
         "kimg": 1.0,
@@ -92,3 +95,36 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
         "g_grad_spikes": 4,
     }
     assert Model.window.was_reset
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("d_loss", "loss"),
+        ("g_loss", "loss"),
+        ("d_total", "loss"),
+        ("alignment", "loss"),
+        ("margin", "logits"),
+        ("fake_logits", "logits"),
+        ("r1", "penalties"),
+        ("bcr", "penalties"),
+        ("d_grad_norm/block_8", "norms"),
+        ("g_grad_spikes", "norms"),
+        ("sec_per_kimg", "speed"),
+        ("gpu_peak_gb", "memory"),
+        ("fid_inception_5k", "metric"),
+    ],
+)
+def test_scalars_of_a_kind_stand_together(name, group):
+    assert tag(name) == f"{group}/{name}"
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(3, 3), (None, 39)])
+def test_small_images_are_enlarged_in_grids(tmp_path, scale, factor):
+    run = RunDirectory(tmp_path)
+    run.samples.mkdir()
+    writer = tf.summary.create_noop_writer()
+    samples = Samples(Schedule(1, 0, 10), run, writer, 1.0, Plain(), GRID, seed=0, scale=scale)
+    samples.on_train_begin()
+    (file,) = run.samples.iterdir()
+    assert Image.open(file).size == (GRID * (8 * factor + 2) - 2,) * 2
