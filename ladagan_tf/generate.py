@@ -51,7 +51,7 @@ def main():
 def write(kind, out):
     """Writes a `kind` of picture to the path `out`."""
     source = open_source()
-    classes = walks.parse_classes(FLAGS.classes, source.num_classes)
+    classes = walks.parse_classes(FLAGS.classes, source.num_classes, source.class_names)
     numbers = chosen_seeds(kind)
     writers = {
         "walk": write_walk,
@@ -171,7 +171,9 @@ def write_grid(source, numbers, classes, out):
         parts = list(compute(source, numbers, classes))
     images = np.concatenate(parts)
     save(out, pictures.enlarged_grid(images, columns, FLAGS.scale))
-    rows = f", a row for each class of {classes}" if FLAGS.classes else ""
+    names = source.class_names
+    shown = "; ".join(names[number] for number in classes) if names else classes
+    rows = f", a row for each class of {shown}" if FLAGS.classes else ""
     return f"{len(images)} images{rows}"
 
 

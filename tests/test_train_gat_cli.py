@@ -1,5 +1,6 @@
 """`train.py --system=gat` through real processes: exact resume, ablations, what is refused."""
 
+import json
 import re
 import shutil
 import sys
@@ -128,6 +129,9 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     assert [line["swd_20"] > 0 for line in stats(whole) if "swd_20" in line] == [True] * 2
     saved, _ = vae_weights.load(whole / "vae.keras")
     assert saved.scaling_factor == records.load_info(folder / "latents").latents.scaling_factor
+    models = json.loads((whole / "models.json").read_text())
+    known = records.load_info(folder / "latents").classes
+    assert models["generator"]["config"]["class_names"] == [*known] and "red circle" in known
     values = variables(whole, STEPS)
     (styles,) = (v for name, v in values.items() if "averaged" in name and "mean_style" in name)
     assert styles.any()

@@ -36,8 +36,9 @@ def _define_images():
     flags.DEFINE_list(
         "classes",
         None,
-        "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
-        "number), all by default; a .png then has one row per class, with the same seeds in each.",
+        "Conditional models: classes, by number or name, as 0,2 or flags,food-drink, which the "
+        "seeds get in turn (seed modulo their number), all by default; a .png then has one row per "
+        "class, with the same seeds in each.",
     )
     common.define_truncation()
     flags.adopt_module_key_flags(common)

@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 340, 200  # units of a panel; a unit is about a pixel
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 22
 PLOT = WIDTH - LEFT - RIGHT  # units from the first to the last image
 BUCKETS = 150  # of a curve; each shows its lowest and its highest value
-TICKS = 6  # at most so many steps between them
+TICKS, TICKS_BELOW = 6, 4  # at most so many steps between them
 COLOURS, DASHES = 6, 3  # that the style sheet knows
 
 
@@ -123,7 +123,7 @@ def _axes(end, low, high):
         y = _y(value, low, high)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" class="y">{_number(value)}</text>')
-    at = ticks(0.0, end)
+    at = ticks(0.0, end, TICKS_BELOW)
     for value in at:
         last = " kimg" if value == at[-1] else ""
         x, anchor = _x(value, end), ' class="last"' if last and value > 0.9 * end else ""

@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.runs import FLAGS_FILE, results
+from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE, results
 from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.untrusted import read_json
 
 REALS = "reals.png"
 
@@ -85,6 +86,21 @@ def _read(name, path):
     )
 
 
+def classes_of_rows(num_classes, rows):
+    """The class that each row of a sample grid shows: int32 (rows,), spread over all classes."""
+    return np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
+
+
+def _names_of_rows(run):
+    """What the classes of the rows are called, in words; "" if they have no names."""
+    try:
+        names = read_json(run.path / MODELS_FILE)["generator"]["config"]["class_names"]
+        rows = classes_of_rows(len(names), int(run.flags["grid"]))
+        return ", ".join(names[number] for number in rows)
+    except (InputError, KeyError, TypeError, ValueError, OSError):  # it has none, or no models.json
+        return ""
+
+
 def facts(run):
     """A run in a few words, a dict from what to text; what is not known is left out.
 
@@ -100,6 +116,7 @@ def facts(run):
             "progress": _progress(run.kimg, flags.get("total_kimg")),
             "model": _joined(system, flags.get("precision")),
             "images": _joined(flags.get("dataset"), size),
+            "rows of grids": _names_of_rows(run),
             "best": "; ".join(
                 f"{metric} {value:.4g} at {at:g} kimg"
                 for metric, (value, at) in results.best_scores(run.measured).items()

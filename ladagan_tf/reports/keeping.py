@@ -1,12 +1,13 @@
 """The files of a run that are drawn from its other files, each of which can be written again."""
 
 import numpy as np
+from PIL import Image
 
 from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path
 from ladagan_tf.reports import gathering, page
 from ladagan_tf.runs import results
-from ladagan_tf.sampling.image_files import write_animation
+from ladagan_tf.sampling.image_files import write_gif
 
 MOST_FRAMES = 40
 FPS = 5
@@ -36,16 +37,19 @@ def write_timelapse(folder):
     drawn = [(gathering.picture(path), kimg) for kimg, path in chosen]
     drawn = [(image, kimg) for image, kimg in drawn if image]
     size = drawn[-1][0].size if drawn else None
-    frames = [_frame(image, kimg)[None] for image, kimg in drawn if image.size == size]
+    frames = [_frame(image, kimg) for image, kimg in drawn if image.size == size]
     if len(frames) > 1:
-        write_animation(folder / "timelapse.gif", frames + frames[-1:] * HELD, None, FPS)
+        with atomic_path(folder / "timelapse.gif") as temporary:
+            write_gif(temporary, iter(frames + frames[-1:] * HELD), FPS)
 
 
 def _frame(image, kimg):
     image.thumbnail((LARGEST, LARGEST))
     factor = pictures.factor_within(image.width, pictures.WIDE)
     sheet = pictures.enlarged(np.asarray(image), factor)
-    return pictures.captioned(sheet, f"{kimg:.4g} kimg")
+    sheet = pictures.captioned(sheet, f"{kimg:.4g} kimg")
+    # A hundred times as fast as what Pillow does by itself.
+    return Image.fromarray(sheet).quantize(method=Image.Quantize.FASTOCTREE)
 
 
 # By what they write; the cheapest first.

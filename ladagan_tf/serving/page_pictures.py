@@ -27,6 +27,8 @@ class View:
         self.sampler = sampler
         self.truncates = sampler.truncated is not None
         self.classes = list(range(sampler.num_classes))
+        names = sampler.class_names or [str(number) for number in self.classes]
+        self.choices = [*zip(names, self.classes, strict=True)]  # as people see them, and numbers
         self.heads = {}  # by side of the token grid
         if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())

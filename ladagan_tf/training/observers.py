@@ -8,6 +8,7 @@ import tqdm
 
 from ladagan_tf import pictures
 from ladagan_tf.hardware import peak_memory
+from ladagan_tf.reports.gathering import classes_of_rows
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
@@ -112,8 +113,7 @@ class Samples(StepCallback):
         latents = np.random.default_rng(seed).normal(size=(grid**2, network.noise_dim))
         self.inputs, self.labels = [latents.astype(np.float32)], None
         if hasattr(network, "num_classes"):
-            rows = np.linspace(0, network.num_classes - 1, grid).round().astype(np.int32)
-            self.labels = np.repeat(rows, grid)
+            self.labels = np.repeat(classes_of_rows(network.num_classes, grid), grid)
             self.inputs.append(self.labels)
 
     def on_train_begin(self, logs=None):

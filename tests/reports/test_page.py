@@ -149,6 +149,15 @@ def test_classes_have_a_table_by_name(run):
     assert ["food-drink", "7.123", "50", "60"] in Reader(render(run)).rows
 
 
+def test_rows_of_grids_are_named_where_classes_have_names(make_run):
+    run = make_run("gat", grid="3")
+    names = ["flags", "food-drink", "objects", "symbols", "people"]
+    models = {"generator": {"config": {"class_names": names}}}
+    (run / "models.json").write_text(json.dumps(models))
+    rows = {row[0]: row[1:] for row in Reader(render(run)).rows}
+    assert rows["rows of grids"] == ["flags, objects, people"]
+
+
 def test_nothing_in_a_run_s_files_becomes_markup(make_run):
     evil = '"><script>x</script>\udcff'.encode("utf-8", "replace").decode()
     run = make_run("a<b>", dataset=evil)
