@@ -3,6 +3,7 @@
 import os
 import pathlib
 import resource
+import types
 
 import pytest
 import tensorflow as tf
@@ -32,3 +33,13 @@ def test_the_peak_of_memory_is_no_less_than_what_is_taken_now():
     at_most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     assert now - 0.01 <= peak_memory()["cpu_peak_gb"] <= at_most + 0.01
     assert ("gpu_peak_gb" in peak_memory()) == bool(tf.config.list_physical_devices("GPU"))
+
+
+def test_the_peak_of_gpus_is_that_of_the_fullest(monkeypatch):
+    peaks = {"GPU:0": 2.5e9, "GPU:1": 7.25e9}
+    devices = [types.SimpleNamespace(name=f"/device:{name}") for name in peaks]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_memory_info", lambda name: {"peak": peaks[name]}
+    )
+    assert peak_memory()["gpu_peak_gb"] == 7.25

@@ -13,7 +13,7 @@ if keras.backend.backend() != "tensorflow":
 from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
-from ladagan_tf.training.observers import Samples, Statistics, tag  # noqa: E402
+from ladagan_tf.training.observers import Samples, Statistics, tag, write_flags  # noqa: E402
 
 GRID = 2
 
@@ -128,3 +128,25 @@ def test_small_images_are_enlarged_in_grids(tmp_path, scale, factor):
     samples.on_train_begin()
     (file,) = run.samples.iterdir()
     assert Image.open(file).size == (GRID * (8 * factor + 2) - 2,) * 2
+
+
+def test_tensorboard_has_groups_and_the_flags_as_text(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.samples.mkdir()
+    writer = tf.summary.create_file_writer(str(run.tensorboard))
+    write_flags(writer, {"g_lr": "0.1", "batch_size": "8"}, 0)
+    Samples(Schedule(1, 0, 10), run, writer, 1.0, Mapped(), GRID, seed=0).on_train_begin()
+    statistics = Statistics(Schedule(500, 0, 10), run, writer, kimg=0.5)
+    statistics.set_model(Model())
+    statistics.on_train_begin()
+    statistics.after_step(1)
+    writer.flush()
+    (file,) = run.tensorboard.iterdir()
+    values = {
+        value.tag: value.tensor
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    assert values.keys() >= {"images/samples", "images/attention", "loss/d_loss", "speed/img_per_s"}
+    (text,) = tf.make_ndarray(values["flags"]).ravel()
+    assert text.decode() == "| flag | value |\n|---|---|\n| batch_size | 8 |\n| g_lr | 0.1 |\n"
