@@ -9,6 +9,7 @@ from ladagan_tf.reports import gathering, page
 from ladagan_tf.runs import results
 from ladagan_tf.sampling.image_files import write_gif
 
+REPORT = "report.html"
 MOST_FRAMES = 40
 FPS = 5
 HELD = 5  # frames that the last one stands
@@ -17,7 +18,7 @@ LARGEST = 720  # side of a frame in pixels
 
 def write_report(folder):
     """Writes report.html of a run, see `page`."""
-    page.write([folder], folder / "report.html")
+    page.write([folder], folder / REPORT)
 
 
 def write_curves(folder):
@@ -54,7 +55,7 @@ def _frame(image, kimg):
 
 # By what they write; the cheapest first.
 WRITERS = {
-    "report.html": write_report,
+    REPORT: write_report,
     "curves.png": write_curves,
     "timelapse.gif": write_timelapse,
 }
