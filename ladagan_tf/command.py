@@ -11,8 +11,9 @@ import tempfile
 
 from absl import app, flags, logging
 
+from ladagan_tf import zoo
 from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags.common import flagfiles, read_flags, with_home
+from ladagan_tf.flags.common import asks_for_the_zoo, flagfiles, read_flags, with_home
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
@@ -25,7 +26,9 @@ def define(verb):
 
 
 def parse(verb, parser=read_flags):
-    """Defines a command's flags and sets them from the command line; `--help` ends here.
+    """Defines a command's flags and sets them from the command line.
+
+    `--help` and `--model=zoo:` end here.
 
     Args:
         verb: module of `ladagan_tf.flags`.
@@ -35,6 +38,9 @@ def parse(verb, parser=read_flags):
         stream.reconfigure(errors="backslashreplace")
     define(verb)
     app.define_help_flags()
+    if "model" in flags.FLAGS and asks_for_the_zoo(sys.argv):
+        print(zoo.listing())
+        raise SystemExit
     with one_line_errors():
         refuse_arguments(parser(sys.argv)[1:])
     for line in overridden(sys.argv):

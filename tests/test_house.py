@@ -15,12 +15,12 @@ PACKAGE = "ladagan_tf"
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
     {"files", "hardware", "stopping", "untrusted"},
-    {"locks"},
+    {"locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},
-    {"evaluation", "cost", "exporting", "serving", "reports"},
-    {"training", "studies"},
+    {"evaluation", "cost", "serving", "reports"},
+    {"training", "studies", "exporting"},
     {"systems", "official"},
     {"flags"},
     {"command"},

@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from ladagan_tf import pictures
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import reason
 from ladagan_tf.reports import gathering, keeping
 from ladagan_tf.training.callbacks import StepCallback
@@ -81,7 +81,7 @@ def write_reals(run, folder, *, columns, labels=None, subset=1.0, scale=None):
         scale: see `pictures.enlarged_grid`.
     """
     path = run.path / gathering.REALS
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     if path.exists() or (info.latents and not info.latents.images):
         return
     side = info.resolution

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.training.callbacks import Schedule
 from ladagan_tf.training.reporting import SHARE, Reporting, write_reals
@@ -74,7 +74,7 @@ SIDE, CLASSES = 4, 3
 def real_set(monkeypatch):
     """Nine images, each of one grey level: 10 times its number; classes 0, 0, 0, 1, 1, 1, ..."""
     info = types.SimpleNamespace(count=9, resolution=SIDE, latents=None)
-    monkeypatch.setattr(records, "load_info", lambda folder: info)
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
     images = np.repeat(np.arange(9), SIDE * SIDE * 3).reshape(9, SIDE, SIDE, 3) * 10
 
     def read(folder, batch_size, first, count):
