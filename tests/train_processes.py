@@ -61,8 +61,10 @@ class Process:
     def finish(self):
         """(exit status, what it printed)."""
         self._process.join(HANGS)
-        assert self._process.exitcode is not None, self.said()
-        return self._process.exitcode, self.said()
+        said = self.said()
+        assert self._process.exitcode is not None, said
+        self._said.close()
+        return self._process.exitcode, said
 
     def said(self):
         return pathlib.Path(self._said.name).read_text()
