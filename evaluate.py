@@ -27,6 +27,7 @@ from ladagan_tf.evaluation import collection, features, images, measure, protoco
 from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.reports import keeping
 from ladagan_tf.runs import directory
 from ladagan_tf.sampling import image_files, opening
 from ladagan_tf.sampling.sampler import of_network
@@ -90,8 +91,17 @@ def evaluate(strategy):
             print(protocol.table(found), flush=True)
             written = protocol.write(found, output(), extractor.classes if extractor else ())
             print(f"\nwritten: {', '.join(map(str, written))}")
+            write_report_again()
     if failures:
         raise InputError("; ".join(dict.fromkeys(failures)))
+
+
+def write_report_again():
+    """Writes the page of --run_dir again, which shows the numbers, if it has one."""
+    report = pathlib.Path(FLAGS.run_dir or "", keeping.REPORT)
+    if FLAGS.run_dir and report.is_file():
+        with writing(report, "run_dir"):
+            keeping.write_report(report.parent)
 
 
 def report_cost():

@@ -173,6 +173,7 @@ def train(gan, recorded, folder):
         metric_kimg=FLAGS.metric_kimg,
         vae=vae,
         contents=learned,
+        scale=FLAGS.scale,
     )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

@@ -19,7 +19,7 @@ STOREYS = (
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},
-    {"evaluation", "cost", "serving"},
+    {"evaluation", "cost", "serving", "reports"},
     {"training", "studies", "exporting"},
     {"systems", "official"},
     {"flags"},
@@ -27,8 +27,8 @@ STOREYS = (
     {"verbs"},
 )
 VERBS = {
-    "convert", "demo", "evaluate", "export", "generate", "prepare", "serve", "study", "train",
-    "train_classifier", "train_vae",
+    "compare", "convert", "demo", "evaluate", "export", "generate", "prepare", "serve", "study",
+    "train", "train_classifier", "train_vae",
 }  # fmt: skip
 READ_FLAGS = {"systems", "flags", "command", "verbs"}
 KERAS_MAY_BE_ABSENT = "registered"  # `import ladagan_tf` imports it where Keras is there already

@@ -10,6 +10,7 @@ import unittest.mock
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from train_processes import (
     Process,
     assert_identical,
@@ -161,6 +162,10 @@ def test_a_run_directory_holds_what_the_readme_promises(reference):
     environment = json.loads((reference / "environment.json").read_text())
     assert environment[0]["tensorflow"] == tf.__version__
     assert any((reference / "tensorboard").iterdir())
+    page = (reference / "report.html").read_text()
+    assert "0.096 of 0.096 kimg" in page and page.count("<figure><figcaption>") == 3
+    for name in ("reals.png", "curves.png", "timelapse.gif"):
+        assert Image.open(reference / name).size > (300, 300)
 
 
 def test_the_quick_metric_is_recorded_and_its_best_checkpoint_kept(reference):

@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import functools
 import importlib.util
+import json
 import warnings
 
 import keras
@@ -20,6 +21,7 @@ from ladagan_tf.weights.keras_file import in_precision, save_deflated
 LIMIT = 1e-5
 FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
 BATCHES = (1, 7, 64)
+CLASS_NAMES = "class_names"  # in the metadata of ONNX: a JSON list
 COLUMNS = 8  # of the sample grid, which is square
 
 
@@ -198,6 +200,19 @@ def write_onnx(network, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object in its patch
         network.export(str(path), format="onnx", input_signature=signature(network), verbose=False)
+    if names := getattr(network, "class_names", ()):
+        _describe_onnx(path, {CLASS_NAMES: json.dumps(names)})
+
+
+def _describe_onnx(path, properties):
+    """Puts properties, a dict of text, beside those in the metadata of an ONNX file."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    onnx.helper.set_model_props(
+        model, {**{prop.key: prop.value for prop in model.metadata_props}, **properties}
+    )
+    onnx.save(model, path)
 
 
 @functools.cache

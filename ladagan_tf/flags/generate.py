@@ -36,8 +36,9 @@ def _define_images():
     flags.DEFINE_list(
         "classes",
         None,
-        "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
-        "number), all by default; a .png then has one row per class, with the same seeds in each.",
+        "Conditional models: classes, by number or name, as 0,2 or flags,food-drink, which the "
+        "seeds get in turn (seed modulo their number), all by default; a .png then has one row per "
+        "class, with the same seeds in each.",
     )
     common.define_truncation()
     flags.adopt_module_key_flags(common)
@@ -60,6 +61,14 @@ def _define_kinds():
     )
     flags.DEFINE_string(
         "grid", None, "Rows and columns of a .png, as 8x8; as square as possible by default."
+    )
+    flags.DEFINE_integer(
+        "scale",
+        1,
+        "Whole factor by which images of a .png, .gif or .mp4 are enlarged, pixel by pixel; 1 by "
+        "default.",
+        lower_bound=1,
+        upper_bound=64,
     )
     flags.DEFINE_boolean(
         "interpolate",

@@ -21,8 +21,8 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
-    "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
-    "features", "inception_weights", "cache_dir",
+    "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
+    "metric_images", "features", "inception_weights", "cache_dir",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher"}
@@ -228,6 +228,14 @@ def _define_run_flags():
     flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg; 500 by default.")
     flags.DEFINE_integer("keep_checkpoints", 2, "Latest checkpoints kept; 2 by default.")
     flags.DEFINE_integer("grid", 8, "Sample grids have this many rows and columns; 8 by default.")
+    flags.DEFINE_integer(
+        "scale",
+        None,
+        "Whole factor by which images of sample grids are enlarged; by default the largest that "
+        "keeps a grid within 640 pixels.",
+        lower_bound=1,
+        upper_bound=64,
+    )
     flags.DEFINE_float(
         "spike_factor",
         3.0,

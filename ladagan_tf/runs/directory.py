@@ -8,6 +8,8 @@ stats.jsonl       one line per logging window, the only truth; TensorBoard mirro
 checkpoints/      step-*/ complete folders, renamed into place when written
 *.old-1           environment.json or stats.jsonl that could not be read, or of a run begun anew
 samples/          grids and attention sheets
+report.html       what `reports` makes of all this; curves.png and timelapse.gif, too
+reals.png         images that it learns from
 """
 
 import json

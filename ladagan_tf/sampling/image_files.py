@@ -183,7 +183,7 @@ def write_animation(path, batches, count, fps):
 
     Args:
         path: file to write or replace.
-        batches: iterator of uint8 arrays (b, S, S, 3).
+        batches: iterator of uint8 arrays (b, H, W, 3).
         count: int, number of frames.
         fps: float, frames per second; a GIF rounds their time to 1/100 s.
     """
@@ -194,7 +194,18 @@ def write_animation(path, batches, count, fps):
 
 
 def _write_gif(path, frames, fps):
-    pages = (Image.fromarray(frame) for frame in frames)
+    write_gif(path, (Image.fromarray(frame) for frame in frames), fps)
+
+
+def write_gif(path, pages, fps):
+    """Writes an endless GIF.
+
+    Args:
+        path: file to write.
+        pages: iterator of PIL.Images of one size; those in colour take a second each to find their
+            256 colours, those with a palette keep it.
+        fps: float, see `write_animation`.
+    """
     duration = max(20, round(100 / fps) * 10)  # ms; viewers slow anything faster down
     next(pages).save(
         path, format="GIF", save_all=True, append_images=pages, duration=duration, loop=0

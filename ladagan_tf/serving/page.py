@@ -113,7 +113,7 @@ def _samples_part(view):
     message = _message()
     with gr.Row(visible=bool(view.classes or view.truncates)):
         chosen_class = gr.Dropdown(
-            [IN_TURN, *view.classes] if view.classes else [],
+            [(IN_TURN, IN_TURN), *view.choices] if view.classes else [],
             value=IN_TURN if view.classes else None,
             label="Class",
             visible=bool(view.classes),

@@ -175,7 +175,7 @@ def build(folder):
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
         features = DINO_FEATURES
-    generator, averaged, discriminator = _networks(features)
+    generator, averaged, discriminator = _networks(features, _class_names(folder))
     objective = GatObjective(
         noise_dim=FLAGS.noise_dim,
         latent_size=FLAGS.latent_size,
@@ -196,6 +196,15 @@ def build(folder):
     return generator, averaged, discriminator, objective
 
 
+def _class_names(folder):
+    """Names of the classes of a prepared set; none without it."""
+    if not folder:
+        return ()
+    from ladagan_tf.data import imagenet
+
+    return imagenet.in_words(dataset_info.load_info(folder).classes)
+
+
 def _teacher(latents):
     from ladagan_tf.training.teachers import open_teacher
 
@@ -208,7 +217,7 @@ def _teacher(latents):
     )
 
 
-def _networks(features):
+def _networks(features, class_names):
     from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 
     sizes = {
@@ -226,6 +235,7 @@ def _networks(features):
         **sizes,
         **_shape("g_shape"),
         "noise_dim": FLAGS.noise_dim,
+        "class_names": class_names,
         "official_guidance": FLAGS.official_quirks,
     }
     discriminator = GatDiscriminator(

@@ -10,7 +10,7 @@ from ladagan_tf.data import pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
-from ladagan_tf.training import callbacks, observers
+from ladagan_tf.training import callbacks, observers, reporting
 from ladagan_tf.training.workers import Workers
 
 
@@ -34,6 +34,7 @@ def continue_run(
     metric_kimg=500.0,
     vae=None,
     contents=None,
+    scale=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -55,6 +56,7 @@ def continue_run(
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        scale: int, whole factor of the images of grids; None: see `observers.Samples`.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -103,14 +105,22 @@ def continue_run(
             run.truncate_stats(start)
             writer = tf.summary.create_file_writer(str(run.tensorboard))
             shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
+            observers.write_flags(writer, flags, images)
+            samples = observers.Samples(
+                schedule, run, writer, sample_kimg, shown, grid, seed, scale
+            )
             around += [
                 observers.Progress(schedule, log_kimg / 10),
                 observers.Statistics(schedule, run, writer, log_kimg),
-                observers.Samples(schedule, run, writer, sample_kimg, shown, grid, seed),
+                samples,
             ]
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            report = reporting.Reporting(schedule, run, sample_kimg)
+            look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
+            report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
+            around.append(report)
             where = f"{workers.count} worker(s) x {replicas} replica(s)"
             print(f"{run.path}: step {start} of {total}, {where}")
         saving = callbacks.Checkpointing(

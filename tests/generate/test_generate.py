@@ -103,6 +103,15 @@ def test_a_grid_holds_the_seeds_row_by_row(main, model, network, tmp_path, capsy
     assert_same(read(out), pictures.grid(expected(network, [4, 8, 1]), 2))
 
 
+def test_pictures_are_enlarged_pixel_by_pixel(main, model, network, tmp_path):
+    arguments = f"--model={model}", "--scale=3"
+    main(*arguments, "--grid=2x2", f"--out={tmp_path / 'grid.png'}")
+    wanted = pictures.enlarged(expected(network, range(4)), 3)
+    assert_same(read(tmp_path / "grid.png"), pictures.grid(wanted, 2))
+    main(*arguments, "--interpolate", "--seeds=0,1", "--frames=1", f"--out={tmp_path / 'a.gif'}")
+    assert Image.open(tmp_path / "a.gif").size == (3 * SIDE, 3 * SIDE)
+
+
 def test_numbered_images_continue_where_they_stopped(main, failing, model, network, tmp_path):
     out = tmp_path / "images"
     main(f"--model={model}", "--seeds=0-4", f"--out={out}")

@@ -12,7 +12,7 @@ class DecodedGenerator(keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of GAT.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
-    `num_classes`; and `mean_style`, by which callers know that psi is there.
+    `num_classes` and `class_names`; and `mean_style`, by which callers know that psi is there.
 
     Args:
         generator: GatGenerator.
@@ -48,6 +48,7 @@ class DecodedGenerator(keras.Model):
         self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
         self.noise_dim = generator.noise_dim
         self.num_classes = generator.num_classes
+        self.class_names = generator.class_names
         self.resolution = generator.latent_size * vae.factor
         self.built = True
 

@@ -41,6 +41,7 @@ class GatGenerator(GatTransformer):
         official_guidance: bool, see `Mapping`.
         attention: "dot_product", GAT's own, or "additive", see `GatAdditiveAttention`, whose cost
             is linear in the number of tokens.
+        class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; styles and latents are always computed in float32.
 
     Call arguments:
@@ -78,6 +79,7 @@ class GatGenerator(GatTransformer):
         trainable_positions=False,
         official_guidance=False,
         attention="dot_product",
+        class_names=(),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -101,6 +103,13 @@ class GatGenerator(GatTransformer):
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
         check_taps(self.taps, depth, levels)
         self.official_guidance = official_guidance
+        self.class_names = tuple(class_names)
+        check(
+            len(self.class_names) in (0, num_classes)
+            and all(isinstance(name, str) for name in self.class_names),
+            f"class_names: {len(self.class_names)} of num_classes={num_classes} classes; give a "
+            "text for each, or none",
+        )
 
         self.mapping = Mapping(
             num_classes, noise_dim, width, official_guidance, dtype=self.precise, name="mapping"
@@ -173,6 +182,7 @@ class GatGenerator(GatTransformer):
             "noise_dim": self.noise_dim,
             "taps": self.taps,
             "official_guidance": self.official_guidance,
+            "class_names": self.class_names,
         }
 
 
