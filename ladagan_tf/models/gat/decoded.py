@@ -31,7 +31,8 @@ class DecodedGenerator(keras.Model):
         Float32 images (B, S, S, 3), nominally in [-1, 1], not clipped.
 
     Raises:
-        ValueError: if generator and autoencoder have different latent channels.
+        ValueError: if generator and autoencoder have different latent channels; or for a `tile`
+            that is no whole number from 0 on.
     """
 
     def __init__(self, generator, vae, tile=None, **kwargs):
@@ -43,6 +44,7 @@ class DecodedGenerator(keras.Model):
             f"vae: its latents have {vae.latent_channels} channels, the generator's "
             f"{generator.channels}",
         )
+        check(tile is None or (isinstance(tile, int) and tile >= 0), f"tile={tile}: give rows or 0")
         self.generator = generator
         self.vae = vae
         self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
