@@ -2,6 +2,7 @@
 
 import pathlib
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError, reason
 
 HUB = "hf:"
@@ -29,9 +30,7 @@ def locate(source, files):
     try:
         import huggingface_hub
     except ImportError:
-        raise InputError(
-            f"official={source}: downloading needs huggingface_hub; pip install huggingface_hub"
-        ) from None
+        raise extras.missing(f"official={source}", "hub") from None
     patterns = [inside, *(f"{inside}/{file}" for file in files)] if inside else list(files)
     try:
         local = huggingface_hub.snapshot_download(f"{user}/{repo}", allow_patterns=patterns)
