@@ -12,6 +12,7 @@ from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
+FIRST_SECONDS = 60
 SHOWN = ("d_loss", "g_loss", "r1", "alignment")  # beside the progress bar
 
 
@@ -42,14 +43,32 @@ class Statistics(StepCallback):
         self.model.window.reset()
         images = self.schedule.images(step)
         speed = (images - self.schedule.images(self.since_step)) / (now - self.since)
-        self.since, self.since_step = now, step
+        traced, self.since, self.since_step = self.since_step > self.schedule.start_step, now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
         counts = {**self.model.totals(), "img_per_s": round(speed, 2)}
         self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
+        self.run.note(self._in_words(images, speed if traced else None, means))
         with self.writer.as_default(step=images):
             for name, value in {**means, **counts}.items():
                 tf.summary.scalar(name, value)
+
+    def _in_words(self, images, speed, means):
+        total = self.schedule.images(self.schedule.total_steps)
+        words = f"{images / 1000:.6g} of {total / 1000:.6g} kimg"
+        if speed:  # of the first window it is that of tracing
+            words += f", {speed:.4g} images/s, {duration(total - images, speed)} left"
+        losses = [f"{name} {means[name]:.3f}" for name in SHOWN if name in means]
+        return f"{words}: {', '.join(losses)}"
+
+
+def duration(images, speed):
+    """How long `images` take at `speed` images per second: text."""
+    minutes, seconds = divmod(round(images / speed), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 class Samples(StepCallback):
@@ -165,12 +184,40 @@ class Measuring(StepCallback):
                 "metric_seconds": seconds,
             }
         )
+        self.run.note(f"{self.metric.name} {self.score:g} at {images / 1000:.6g} kimg")
         with self.writer.as_default(step=images):
             tf.summary.scalar(self.metric.name, self.score)
 
 
+class Forecast(StepCallback):
+    """Says after the first minute how long the run will take at its speed.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        clock: function that returns seconds.
+    """
+
+    def __init__(self, schedule, run, clock=time.perf_counter):
+        super().__init__(schedule)
+        self.run = run
+        self.clock = clock
+        self.began = self.said = None
+
+    def after_step(self, step):
+        if self.began is None:  # behind the first step, in which the others are traced
+            self.began = self.clock(), self.schedule.images(step)
+        elif not self.said and self.clock() - self.began[0] >= FIRST_SECONDS:
+            images = self.schedule.images(step)
+            speed = (images - self.began[1]) / (self.clock() - self.began[0])
+            left = self.schedule.images(self.schedule.total_steps) - images
+            self.said = f"{speed:.4g} images/s in the first minute: "
+            self.said += f"{duration(left, speed)} to the end"
+            self.run.say(f"{self.run.path}: {self.said}")
+
+
 class Progress(StepCallback):
-    """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
+    """A progress bar in kimg with img/s, time left and losses, if there is a terminal.
 
     Args:
         schedule: Schedule.
@@ -192,6 +239,7 @@ class Progress(StepCallback):
             smoothing=0.05,
             dynamic_ncols=True,
             mininterval=0.5,
+            disable=None,
         )
 
     def after_step(self, step):
