@@ -1,6 +1,7 @@
 """`train.py` through real processes: exact resume, signals, damage, divergence, strategies."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ from train_processes import (
     wait_for_checkpoint,
 )
 
-import train
+from ladagan_tf import train
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
@@ -187,6 +188,16 @@ def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(referenc
     code, output = finish(start(again))
     assert code == 0, output
     assert_identical(run_dir, reference, STEPS)
+    assert_said_by_us(output, run_dir)
+
+
+def assert_said_by_us(output, run_dir):
+    """Not a line of TensorFlow's, and without a terminal no bar: what the run's log has as well."""
+    logged = (run_dir / "log.txt").read_text().splitlines()
+    lines = [line for line in output.splitlines() if " is already prepared: " not in line]
+    assert lines == logged[-len(lines) :] and f"{run_dir}: finished" in output
+    assert any("stopped by SIGTERM" in line for line in logged)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in logged)
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(outputs, place, reference):

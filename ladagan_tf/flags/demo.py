@@ -11,11 +11,11 @@ def define():
     flags.DEFINE_string("model", None, "Generator to show: a .keras file or SavedModel folder.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer(
         "port",
         7860,
-        "TCP port; 7860 by default, 0: a free one, printed.",
+        "TCP port; 0: a free one, printed.",
         lower_bound=0,
         upper_bound=65535,
     )

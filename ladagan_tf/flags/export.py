@@ -16,17 +16,13 @@ def define():
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Checkpoint of --run_dir: best (default; the latest if none was scored), latest, or its "
+        "Checkpoint of --run_dir: best (the latest if none was scored), latest, or its "
         "thousands of images (kimg).",
     )
-    flags.DEFINE_boolean(
-        "ema", True, "Export the averaged weights of --run_dir (default), or those trained."
-    )
+    flags.DEFINE_boolean("ema", True, "Export the averaged weights of --run_dir, or those trained.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_list(
-        "format", "saved_model", f"Formats among {', '.join(FORMATS)}; saved_model by default."
-    )
+    flags.DEFINE_list("format", "saved_model", f"Formats among {', '.join(FORMATS)}.")
     flags.DEFINE_string(
         "out", None, "Folder to make; it must not exist yet. Required.", required=True
     )

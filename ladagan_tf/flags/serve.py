@@ -6,11 +6,11 @@ from absl import flags
 def define():
     """Defines them."""
     flags.DEFINE_string("model", None, "Exported SavedModel folder. Required.", required=True)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer(
         "port",
         8000,
-        "TCP port; 8000 by default, 0: a free one, printed.",
+        "TCP port; 0: a free one, printed.",
         lower_bound=0,
         upper_bound=65535,
     )
@@ -24,12 +24,12 @@ def define():
     flags.DEFINE_integer(
         "max_queue",
         256,
-        "Most requests that wait; further ones are refused with 503. 256 by default.",
+        "Most requests that wait; further ones are refused with 503.",
         lower_bound=1,
     )
     flags.DEFINE_float(
         "timeout_s",
         30.0,
-        "A request that is not answered after so many seconds gets 504; 30 by default.",
+        "A request that is not answered after so many seconds gets 504.",
         lower_bound=0.001,
     )
