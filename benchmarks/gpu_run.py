@@ -12,12 +12,18 @@ and the order of the images follow from (seed, step), but are not those of train
     stats.jsonl         a line for each window of --log_kimg
     samples.png         the averaged generator at the end
     progress.png        the same latents over time, a row for each time
+    at-KIMG/            run.json and parts as they were at the moments of --snapshots
 
 or with --measure one line more in measurements.jsonl. Where TensorFlow is,
 
     python -m ladagan_tf.convert --gpu_run=FOLDER --out=runs/NAME
 
 makes a run directory of the first kind. Needs keras, jax, numpy, absl-py, matplotlib and Pillow.
+
+Minutes on a lent GPU are for training: the same command with --compile_for=TARGET, on any machine
+that has the same release of JAX with its CUDA plugin, compiles without a GPU and writes
+FOLDER/programs.bin; --programs=FOLDER/programs.bin then starts at once. TARGET is a device as
+XLA's GpuTargetConfigProto, in text (benchmarks/h100.txtpb), or "here".
 """
 
 import hashlib
@@ -25,6 +31,7 @@ import io
 import json
 import os
 import pathlib
+import pickle
 import statistics
 import sys
 import time
@@ -37,6 +44,7 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 from absl import app, flags
+from jax.experimental import serialize_executable, topologies
 
 from ladagan_tf.cost import gat as gat_cost
 from ladagan_tf.cost import lada as lada_cost
@@ -44,7 +52,6 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
-from ladagan_tf.models.pixels import clipped_share
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.training.step import (
     decay_of_halflife,
@@ -56,6 +63,7 @@ from ladagan_tf.training.step import (
 FLAGS = flags.FLAGS
 STARTED = time.perf_counter()
 WRITING = 10.0  # seconds that are left for the results
+HERE = "here"  # --compile_for: the device of this machine
 PART_VALUES = 7_500_000  # float16 values of a part: 15 MB
 MOMENTS = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the time: when samples are made
 ROWS, COLUMNS = 6, 10  # of samples.png
@@ -67,8 +75,11 @@ def define_flags():
     flags.DEFINE_string("images", None, "An .npz with uint8 images (N, S, S, 3) to train on.")
     flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
+    flags.DEFINE_list("snapshots", [], "Shares of the time at which the weights are kept, too.")
     flags.DEFINE_integer("steps_per_call", 50, "Steps that the device does in one dispatch.")
     flags.DEFINE_bool("measure", False, "Time the step on random data instead of training.")
+    flags.DEFINE_string("compile_for", None, "Only compile, for this device.")
+    flags.DEFINE_string("programs", None, "File of --compile_for; unpickled, so trust it.")
 
 
 def main(_):
@@ -76,18 +87,23 @@ def main(_):
     recorded = train_flags.resolve()
     if FLAGS.system == "gat" and not FLAGS.measure:
         raise InputError("--system=gat: it is only measured here, with --measure")
+    if FLAGS.augment_target:
+        raise InputError(f"--augment_target={FLAGS.augment_target:g}: only train.py adapts it")
     keras.utils.set_random_seed(FLAGS.seed % 2**32)
     trainer = Trainer()
     say("built")
     out = pathlib.Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
-    if FLAGS.measure:
-        line = json.dumps(measure(trainer, recorded))
+    images = random_images() if FLAGS.measure else read_images()
+    if FLAGS.compile_for:
+        compile_elsewhere(trainer, images, out / "programs.bin")
+    elif FLAGS.measure:
+        line = json.dumps(measure(trainer, images, recorded))
         print(line)
         with open(out / "measurements.jsonl", "a") as file:
             file.write(line + "\n")
     else:
-        train(trainer, recorded, out)
+        train(trainer, images, recorded, out)
 
 
 def say(what):
@@ -107,12 +123,13 @@ class Trainer:
         built = system.build(None)
         self.generator, self.averaged, self.discriminator, self.objective = built
         self.averaged.set_weights(self.generator.get_weights())
-        self.optimizers = []
+        self.schedules, self.rates, self.optimizers = train_flags.schedules(), [], []
         for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
             rate = system.learning_rate(base, network)
             adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)
             adam.build(network.trainable_variables)
             self.optimizers.append(adam)
+            self.rates.append(rate)
         self.state = [
             *self.generator.weights,
             *self.discriminator.weights,
@@ -151,10 +168,14 @@ class Trainer:
             batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
             draws = drawn(objective.discriminator_draws(), "discriminator")
             networks = objective, generator, discriminator, batch
-            gradients, metrics = discriminator_gradients(*networks, draws, FLAGS.micro_batches)
+            strengths = self.schedules.at(images_seen(step))
+            for adam, rate in zip(self.optimizers, self.rates, strict=True):
+                adam.learning_rate = rate * strengths.rate
+            given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
+            gradients, metrics = discriminator_gradients(*networks, draws, **given)
             d_adam.apply(gradients, discriminator.trainable_variables)
             draws = drawn(objective.generator_draws(), "generator")
-            gradients, more = generator_gradients(*networks, draws, FLAGS.micro_batches)
+            gradients, more = generator_gradients(*networks, draws, **given)
             objective.update_statistics(generator, batch, draws, lambda tree: tree)
             g_adam.apply(gradients, generator.trainable_variables)
             update_average(self.averaged, generator, ema_decay(step), objective.averages_statistics)
@@ -189,12 +210,84 @@ class Trainer:
         return jax.jit(sample)
 
 
+def programs(trainer, images, place=lambda tree: tree):
+    """The step's program and, to train, the sampler's.
+
+    Args:
+        trainer: Trainer.
+        images: what the step takes its batches from.
+        place: takes a pytree of arrays, returns what is lowered in its place.
+
+    Returns:
+        Compiled functions; --programs has them from a file.
+    """
+    if FLAGS.programs:
+        with open(FLAGS.programs, "rb") as file:
+            return [serialize_executable.deserialize_and_load(*each) for each in pickle.load(file)]
+    rows = rows_of_steps(0, FLAGS.steps_per_call, len(jax.tree.leaves(images)[0]))
+    state = [np.asarray(v) for v in trainer.state]
+    lowered = [trainer.many_steps().lower(*place((state, images, np.int32(0), rows)))]
+    if not FLAGS.measure:
+        lowered.append(trainer.sampler().lower(*place((state, latents()))))
+    say("traced")
+    compiled = [each.compile() for each in lowered]
+    say("compiled")
+    return compiled
+
+
+def compile_elsewhere(trainer, images, path):
+    """Compiles for the device of --compile_for, which need not be here, into a file."""
+    if FLAGS.compile_for == HERE:
+        device = jax.devices()[0]
+    else:
+        with open(FLAGS.compile_for) as file:
+            described = {"target_config": file.read(), "topology": "1x1x1"}
+        device = topologies.get_topology_desc("device", "cuda", **described).devices[0]
+    there = jax.sharding.SingleDeviceSharding(device)
+    keras.src.backend.nn.conv = convolution
+
+    def place(tree):
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), tree)
+
+    compiled = programs(trainer, images, place)
+    path.write_bytes(pickle.dumps([serialize_executable.serialize(each) for each in compiled]))
+
+
+def convolution(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+    """`keras.ops.conv` in two dimensions, channels last, as a product of matrices.
+
+    Without a device XLA cannot choose cuDNN's algorithm for a convolution, and cuDNN refuses the
+    program then; matrix products need no choice.
+    """
+    kernel = keras.ops.convert_to_tensor(kernel)
+    inputs = keras.ops.convert_to_tensor(inputs, kernel.dtype)
+    size, step, side = kernel.shape[0], int(np.ravel(strides)[0]), inputs.shape[1]
+    if padding == "same":
+        missing = max((-(-side // step) - 1) * step + size - side, 0)
+        around = (missing // 2, missing - missing // 2)
+        inputs, side = jnp.pad(inputs, ((0, 0), around, around, (0, 0))), side + missing
+    starts = [(i, j, side - size + 1) for i in range(size) for j in range(size)]
+    patches = [inputs[:, i : i + n : step, j : j + n : step] for i, j, n in starts]
+    return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+def latents():
+    """float32 (ROWS * COLUMNS, noise_dim): whose images are shown."""
+    count = ROWS * COLUMNS
+    return np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
+
+
 def ema_decay(step):
     """The decay of the EMA at a step, as the flags say."""
     if not FLAGS.ema_halflife_kimg:
         return FLAGS.ema_decay
-    seen = step.astype(jnp.float32) * FLAGS.batch_size
-    return decay_of_halflife(FLAGS.batch_size, seen, FLAGS.ema_halflife_kimg, FLAGS.ema_rampup)
+    halflife = FLAGS.ema_halflife_kimg
+    return decay_of_halflife(FLAGS.batch_size, images_seen(step), halflife, FLAGS.ema_rampup)
+
+
+def images_seen(step):
+    """Images before a step, a float32 scalar."""
+    return step.astype(jnp.float32) * FLAGS.batch_size
 
 
 def draw(specification, count, key):
@@ -227,27 +320,31 @@ def rows_of_steps(first, steps, count):
     return rows.reshape(steps, FLAGS.batch_size)
 
 
-def train(trainer, recorded, out):
+def train(trainer, images, recorded, out):
     """Trains for --minutes and writes the results."""
-    images = read_images()
-    run, sample, values = trainer.many_steps(), trainer.sampler(), trainer.values()
-    on_device = jnp.array(images)
-    z = np.random.default_rng(FLAGS.seed).standard_normal((ROWS * COLUMNS, FLAGS.noise_dim))
-    z = jnp.array(z, jnp.float32)
-    rows = rows_of_steps(0, FLAGS.steps_per_call, len(images))
     start = time.perf_counter()
-    run = run.lower(values, on_device, 0, rows)
-    say("traced")
-    run, sample = run.compile(), sample.lower(values, z).compile()
+    run, sample = programs(trainer, images)
     compiling = time.perf_counter() - start
-    say("compiled")
+    values, on_device, z = trainer.values(), jax.device_put(images), jax.device_put(latents())
+
+    def about():
+        """What run.json says of the weights as they are."""
+        return {
+            "flags": recorded,
+            "step": step,
+            "images": step * FLAGS.batch_size,
+            "seconds": round(seconds, 1),
+            "compile_seconds": round(compiling, 1),
+            **environment(),
+        }
 
     step, progress, lines, pending, window = 0, [], [], list(MOMENTS), []
+    snapshots = sorted(map(float, FLAGS.snapshots))
     start = last = time.perf_counter()
     seconds, budget = 0.0, 60 * FLAGS.minutes - WRITING - (start - STARTED)
     while step == 0 or seconds < budget:
         rows = rows_of_steps(step, FLAGS.steps_per_call, len(images))
-        values, metrics = run(values, on_device, step, rows)
+        values, metrics = run(values, on_device, np.int32(step), rows)
         window.append(metrics)
         step += FLAGS.steps_per_call
         now = step * FLAGS.batch_size
@@ -255,11 +352,10 @@ def train(trainer, recorded, out):
         jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
         seconds = time.perf_counter() - start
         if due:
-            made = sample(values, z)
             means = jax.tree.map(lambda *x: float(np.mean(x)), *window)
             rate = len(window) * rows.size / (time.perf_counter() - last)
             line = {"step": step, "kimg": now / 1000, "seconds": round(seconds, 1), **means}
-            line |= {"img_per_s": round(rate, 1), "clipped": float(clipped_share(made))}
+            line |= {"img_per_s": round(rate, 1)}
             lines.append(json.dumps(line))
             print(lines[-1], flush=True)
             window, last = [], time.perf_counter()
@@ -269,22 +365,19 @@ def train(trainer, recorded, out):
         if pending and seconds >= budget * pending[0]:
             pending = [moment for moment in pending if seconds < budget * moment]
             progress.append(to_uint8(sample(values, z)[:COLUMNS]))
+        if snapshots and seconds >= budget * snapshots[0]:
+            snapshots.pop(0)
+            folder = out / f"at-{now // 1000}"
+            folder.mkdir(exist_ok=True)
+            write_weights(trainer, values, about(), folder)
     jax.block_until_ready(values)
     seconds = time.perf_counter() - start
-    about = {
-        "flags": recorded,
-        "step": step,
-        "images": step * FLAGS.batch_size,
-        "seconds": round(seconds, 1),
-        "compile_seconds": round(compiling, 1),
-        **speed(trainer, seconds / step),
-        **environment(),
-    }
+    told = {**about(), **speed(trainer, seconds / step)}
     write_text(out / "stats.jsonl", "".join(f"{line}\n" for line in lines))
     save_png(out / "samples.png", grid(to_uint8(sample(values, z)), COLUMNS))
     save_png(out / "progress.png", grid(np.concatenate(progress), COLUMNS))
-    write_weights(trainer, values, about, out)
-    print(json.dumps({k: v for k, v in about.items() if k not in ("flags", "networks")}))
+    write_weights(trainer, values, told, out)
+    print(json.dumps({k: v for k, v in told.items() if k not in ("flags", "networks")}))
 
 
 def read_images():
@@ -327,22 +420,25 @@ def write_weights(trainer, values, about, out):
     write_text(out / "run.json", json.dumps(about, indent=2) + "\n")
 
 
-def measure(trainer, recorded):
-    """Images per second of the step on random data, memory and share of the matrix rate: dict."""
-    run, values = trainer.many_steps(), trainer.values()
+def random_images():
+    """Four batches: uint8 images, or {"moments": float32} for GAT."""
     rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
     if FLAGS.system == "gat":
         side = FLAGS.latent_size
-        images = {"moments": jnp.array(rng.random((count, side, side, 8), np.float32))}
-    else:
-        images = jnp.array(rng.integers(0, 256, (count, side, side, 3), np.uint8))
-    rows = rows_of_steps(0, FLAGS.steps_per_call, count)
+        return {"moments": rng.random((count, side, side, 8), np.float32)}
+    return rng.integers(0, 256, (count, side, side, 3), np.uint8)
+
+
+def measure(trainer, images, recorded):
+    """Images per second of the step on `images`, memory and share of the matrix rate: dict."""
     start = time.perf_counter()
-    run = run.lower(values, images, 0, rows).compile()
+    [run] = programs(trainer, images)
     compiling, seconds = time.perf_counter() - start, []
+    values, images = trainer.values(), jax.device_put(images)
+    rows = rows_of_steps(0, FLAGS.steps_per_call, 4 * FLAGS.batch_size)
     for i in range(4):
         start = time.perf_counter()
-        values, metrics = run(values, images, i * FLAGS.steps_per_call, rows)
+        values, metrics = run(values, images, np.int32(i * FLAGS.steps_per_call), rows)
         jax.block_until_ready(metrics)
         seconds.append((time.perf_counter() - start) / FLAGS.steps_per_call)
     seconds = statistics.median(seconds[1:])

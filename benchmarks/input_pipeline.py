@@ -15,7 +15,7 @@ from absl import app, flags
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from ladagan_tf.data import pipeline, preparation, records
+from ladagan_tf.data import dataset_info, pipeline, preparation
 from ladagan_tf.errors import one_line_errors
 from ladagan_tf.hardware import hardware
 
@@ -34,7 +34,7 @@ _MODE = flags.DEFINE_enum(
 
 def images_per_second(folder, batch_size, mode, seconds):
     """Reads batches for some seconds, after as many warm-up batches as autotuning needs."""
-    total = records.load_info(folder).total_bytes
+    total = dataset_info.load_info(folder).total_bytes
     limit = total if mode == "memory" else total - 1
     batches = iter(
         pipeline.make_dataset(
@@ -57,7 +57,7 @@ def main(argv):
         if folder is None:
             folder = pathlib.Path(temporary) / "shapes"
             preparation.prepare("shapes", folder, resolution=_RESOLUTION.value)
-        info = records.load_info(folder)
+        info = dataset_info.load_info(folder)
         speed = images_per_second(folder, _BATCH_SIZE.value, _MODE.value, _SECONDS.value)
     result = {
         "images_per_second": round(speed),

@@ -18,7 +18,9 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it say
 
 
 def parse(verb, parser=read_flags):
-    """Defines a command's flags and sets them from the command line; `--help` ends here.
+    """Defines a command's flags and sets them from the command line.
+
+    `--help` and `--model=zoo:` end here.
 
     Args:
         verb: module of `ladagan_tf.flags`.

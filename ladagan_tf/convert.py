@@ -28,25 +28,17 @@ if __name__ == "__main__":
 
 import pathlib
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
-from ladagan_tf.official import (
-    gat_files,
-    gat_runs,
-    gpu_runs,
-    hub,
-    lada_fields,
-    lada_folder,
-    lada_runs,
-)
+from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.weights import vae_weights
+from ladagan_tf.weights import hub, vae_weights
 
 FLAGS = flags.FLAGS
 
@@ -218,7 +210,7 @@ def convert_gat_to_run():
 def open_autoencoder():
     """What decodes a run's samples: that of --dataset, which is checked, or of --vae; or None."""
     if FLAGS.dataset:
-        gat_system.check_set(records.load_info(FLAGS.dataset))
+        gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
         return gat_system.autoencoder(FLAGS.dataset)
     if FLAGS.vae:
         return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]

@@ -16,7 +16,7 @@ import pathlib
 
 import numpy as np
 
-from ladagan_tf import devices
+from ladagan_tf import devices, zoo
 from ladagan_tf.cost import gat as gat_cost
 from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import speed
@@ -57,7 +57,7 @@ def evaluate(strategy):
     real = open_reference((generator or given).resolution)
     folder = real.about["images"] if isinstance(real, images.Images) else None
     extractor = features.open_extractor(
-        FLAGS.features,
+        feature_network(),
         dataset=dataset_name(),
         folder=folder,
         inception_path=FLAGS.inception_weights,
@@ -129,8 +129,24 @@ def open_generator():
     )
 
 
+def own_reference():
+    """The folder of a --model of the zoo whose own reference is measured against; else None."""
+    if FLAGS.dataset is not None or not FLAGS.model:
+        return None
+    place, about = opening.locate(FLAGS.model)
+    return place if about else None
+
+
+def feature_network():
+    """--features; by default of a model of the zoo the classifier that comes with it."""
+    own = own_reference() if FLAGS.features == features.AUTO else None
+    return f"{features.CLASSIFIER}:{own / zoo.CLASSIFIER}" if own else FLAGS.features
+
+
 def dataset_name():
-    """--dataset, or what the run was trained on."""
+    """--dataset, or what the run was trained on, or the reference of a model of the zoo."""
+    if own := own_reference():
+        return str(own / zoo.REFERENCE)
     if FLAGS.dataset is None and FLAGS.run_dir:
         file = directory.RunDirectory(FLAGS.run_dir).flags_file
         return directory.read_flags(file).get("dataset") if file.is_file() else None
@@ -166,8 +182,8 @@ def generated_sets(generator, real, extractor, strategy, jit):
     count = FLAGS.num_samples
     if count is None:
         inception = extractor and extractor.name == features.INCEPTION
-        known = isinstance(real, images.Images) and not inception
-        count = min(real.count, 50_000) if known else 50_000
+        available = (real if isinstance(real, images.Images) else real[0]).count
+        count = min(available, 50_000) if available and not inception else 50_000
     counts = None
     if FLAGS.labels == "proportional" and generator.num_classes:
         known = real.classes if isinstance(real, images.Images) else ()

@@ -12,7 +12,9 @@ if __name__ == "__main__":
     command.parse(export_flags)  # before TensorFlow is imported
 
 
-from ladagan_tf.exporting import formats, hub
+from ladagan_tf import zoo
+from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import entry, formats, hub
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
@@ -22,17 +24,40 @@ FLAGS = flags.FLAGS
 
 def main():
     """Exports what the flags name, and uploads it with --push."""
-    formats.check_formats(FLAGS.format)
+    as_entry = export_flags.ZOO in FLAGS.format
+    check_entry() if as_entry else formats.check_formats(FLAGS.format)
     target = hub.parse(FLAGS.push) if FLAGS.push else None
     with locked(FLAGS.out):
         generator = opening.open_source(
             FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
         )
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
-        formats.export(generator, FLAGS.out, FLAGS.format, run)
+        if as_entry:
+            entry.write(generator, FLAGS.out, run, FLAGS.data_licence)
+        else:
+            formats.export(generator, FLAGS.out, FLAGS.format, run, data_licence())
     print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
     if target:
         print(f"uploaded to {hub.upload(FLAGS.out, target)}")
+
+
+def data_licence():
+    """--data_licence, by default what a --model of the zoo says of itself; None if not known."""
+    if FLAGS.data_licence or not (FLAGS.model or "").startswith(zoo.PREFIX):
+        return FLAGS.data_licence
+    _, about = opening.locate(FLAGS.model)
+    return about["data"]["licence"]
+
+
+def check_entry():
+    """Raises InputError unless the flags suit --format=zoo."""
+    if FLAGS.format != [export_flags.ZOO]:
+        raise InputError(f"format={','.join(FLAGS.format)}: zoo is written alone")
+    if not FLAGS.run_dir or not FLAGS.data_licence:
+        raise InputError(
+            "format=zoo: it needs --run_dir, which knows its training, and --data_licence, the "
+            "licence of the training images in words"
+        )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
-from ladagan_tf.data import latents, official_latents, records, sources
+from ladagan_tf.data import dataset_info, latents, official_latents, sources
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
 from ladagan_tf.data.source import TFDS_PREFIX
@@ -67,11 +67,11 @@ def prepare_and_tell():
     for skipped in info.skipped[:MOST_LISTED]:
         print(f"skipped {skipped.name}: {skipped.reason}")
     if len(info.skipped) > MOST_LISTED:
-        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {records.INFO_NAME}")
+        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {dataset_info.INFO_NAME}")
 
 
 def _prepare_set():
-    resolution = records.load_info(absolute(FLAGS.source)).resolution
+    resolution = dataset_info.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
             f"--resolution={FLAGS.resolution}: the images of {FLAGS.source} have {resolution} "
@@ -141,7 +141,7 @@ def _encoding(resolution):
             f"--vae={FLAGS.vae} divides sides"
         )
     teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
-    description = records.Latents(
+    description = dataset_info.Latents(
         size=resolution // vae.factor,
         channels=vae.latent_channels,
         dtype=FLAGS.latent_dtype,

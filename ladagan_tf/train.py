@@ -18,12 +18,13 @@ from contextlib import nullcontext
 import keras
 
 from ladagan_tf import devices
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.systems import penalty_every
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
@@ -50,11 +51,13 @@ def main():
 
 def check_split(strategy):
     """Raises InputError unless every part of every replica's batch has as many images."""
-    parts = strategy.num_replicas_in_sync * FLAGS.micro_batches
+    every, replicas = penalty_every(), strategy.num_replicas_in_sync
+    parts = replicas * FLAGS.micro_batches * every
     if FLAGS.batch_size % parts:
+        share = f" x {every} for --penalty_share={FLAGS.penalty_share:g}" if every > 1 else ""
         raise InputError(
             f"--batch_size={FLAGS.batch_size}: it must be a multiple of {parts}, "
-            f"{strategy.num_replicas_in_sync} replicas x --micro_batches={FLAGS.micro_batches}"
+            f"{replicas} replicas x --micro_batches={FLAGS.micro_batches}{share}"
         )
 
 
@@ -66,7 +69,7 @@ def open_dataset(recorded):
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
-    train_flags.SYSTEMS[FLAGS.system].check_set(records.load_info(folder))
+    train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
     return folder
 
 
@@ -108,6 +111,9 @@ def _build(folder):
         ema_rampup=FLAGS.ema_rampup,
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
+        schedules=train_flags.schedules(),
+        augment_target=FLAGS.augment_target,
+        augment_kimg=FLAGS.augment_kimg,
         jit=devices.use_jit(FLAGS.jit),
     )
     return gan

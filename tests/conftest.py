@@ -87,6 +87,16 @@ def gat_checkpoint(tmp_path_factory):
     return path
 
 
+@pytest.fixture
+def eagerly():
+    """Without graphs: to trace the step of a network takes longer than to run it twice."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
 @pytest.fixture(scope="session")
 def tiny_gat():
     """`DecodedGenerator` of `tiny_gat.make_network`."""

@@ -34,7 +34,8 @@ def main():
 
 @contextlib.contextmanager
 def converting():
-    keras.utils.clear_session()  # as in a process of its own, whose first layers have no numbers
+    # As in a process of its own, whose first layers have no numbers.
+    keras.utils.clear_session(free_memory=False)
     with command(convert, convert_flags.define) as call:
         yield call
 

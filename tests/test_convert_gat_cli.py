@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from train_processes import run_each, stats
 
 from ladagan_tf import convert
-from ladagan_tf.data import latents, records
+from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
@@ -36,7 +36,7 @@ def main():
 
 @contextlib.contextmanager
 def converting():
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     with command(convert, convert_flags.define) as call:
         yield call
 
@@ -50,7 +50,7 @@ def small(tmp_path_factory):
     AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(vae_file)
     prepare("shapes", path / "shapes", resolution=16, num_images=8, workers=1)
     vae, sha256 = vae_weights.load(vae_file)
-    description = records.Latents(
+    description = dataset_info.Latents(
         size=8,
         channels=4,
         dtype="float16",

@@ -60,15 +60,40 @@ def carried(tmp_path_factory):
         f"--flagfile={folder / 'tiny.cfg'}",
         f"--images={folder / 'images.npz'}",
         "--minutes=0.01",
+        "--snapshots=0",
         "--steps_per_call=2",
         f"--out={folder / 'out'}",
     ]
+    run(RUN, *arguments, "--compile_for=here")
+    run(RUN, *arguments, f"--programs={folder / 'out/programs.bin'}")
+    return folder / "out"
+
+
+def run(code, *arguments):
+    """A process of its own, on the CPU, with little compiling."""
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return folder / "out"
+
+
+CONVOLUTIONS = """
+import runpy
+import keras, numpy as np
+product = runpy.run_path("benchmarks/gpu_run.py")["convolution"]
+random = np.random.default_rng(0)
+for size, step, padding, side in [(1, 1, "same", 6), (3, 1, "same", 6), (3, 2, "same", 6),
+                                  (3, 2, "same", 7), (4, 1, "valid", 4), (3, 2, "valid", 7)]:
+    x = random.standard_normal((2, side, side, 3), np.float32)
+    kernel = random.standard_normal((size, size, 3, 5), np.float32)
+    wanted = keras.ops.conv(x, kernel, step, padding, "channels_last")
+    np.testing.assert_allclose(product(x, kernel, [step, step], padding), wanted, atol=1e-5)
+"""
+
+
+def test_a_convolution_as_a_product_of_matrices_is_the_convolution():
+    run("import os; os.environ['KERAS_BACKEND'] = 'jax'\n" + CONVOLUTIONS)
 
 
 def test_a_line_of_statistics_and_pictures_come_back(carried):
@@ -76,7 +101,7 @@ def test_a_line_of_statistics_and_pictures_come_back(carried):
     assert (line["step"], line["kimg"]) == (2, 0.004)
     assert all(np.isfinite(value) for value in line.values())
     assert line["clipped"] < 1.0
-    assert {"samples.png", "progress.png", "run.json", "weights-0.npy"} <= {
+    assert {"samples.png", "progress.png", "run.json", "weights-0.npy", "at-0"} <= {
         path.name for path in carried.iterdir()
     }
 

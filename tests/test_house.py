@@ -15,12 +15,12 @@ PACKAGE = "ladagan_tf"
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
     {"extras", "files", "flagfiles", "hardware", "stopping", "untrusted"},
-    {"locks"},
+    {"locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},
-    {"evaluation", "cost", "exporting", "serving"},
-    {"training", "studies"},
+    {"evaluation", "cost", "serving"},
+    {"training", "studies", "exporting"},
     {"systems", "official"},
     {"flags"},
     {"command"},

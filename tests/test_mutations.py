@@ -15,6 +15,7 @@ from ladagan_tf.errors import InputError
 FEW = {
     "keras": 3, "gat.keras": 1, "vae.keras": 4, "models.json": 2, "saved_model": 4, "official": 5,
     "gat.pt": 4, "records": 6, "dataset.json": 6,
+    "about.json": 6,
 }  # fmt: skip
 MOST_SECONDS = 20  # for one file, on a busy machine
 

@@ -209,6 +209,7 @@ def test_the_exact_penalties_are_the_recorded_squared_norms(arrays, batch, recor
         np.testing.assert_allclose(parts[name], expected, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("positions", ["trained", "frozen"])
 def test_two_iterations_of_the_official_loop(arrays, recorded, gat_dir, positions):
     with np.load(gat_dir / "A_loop.npz") as stored:

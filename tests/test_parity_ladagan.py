@@ -261,11 +261,12 @@ def test_gradients_of_both_losses(recorded, resolution, jit):
     batch = {"real": tf.constant(arrays["in/images"])}
     draws = {"z": tf.constant(arrays["in/z"]), "fake": {}, "real": {}}
     networks = (objective, generator, discriminator, batch, draws)
-    d_gradients, d = tf.function(lambda: discriminator_gradients(*networks), jit_compile=jit)()
+    compiled = functools.partial(tf.function, jit_compile=True) if jit else lambda fn: fn
+    d_gradients, d = compiled(lambda: discriminator_gradients(*networks))()
     for key in ("d_loss", "d_total"):
         assert_close(d[key], arrays[f"loss/{key}"], key)
     assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    g_gradients, g = tf.function(lambda: generator_gradients(*networks), jit_compile=jit)()
+    g_gradients, g = compiled(lambda: generator_gradients(*networks))()
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
 
@@ -383,14 +384,14 @@ def update_reach(key, number, step):
     return 2.2 * rate * number
 
 
-# Without XLA: compiled gradients are compared above, and compiled with plain steps in
-# training/test_adversarial.py.
+# Neither traced nor compiled: compiled gradients are compared above, and compiled with plain steps
+# in training/test_adversarial.py.
+@pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", STEPS)
 def test_training_steps(recorded, name):
     arrays, step = recorded.arrays(name), recorded.meta["step"]
     objective = objective_of(recorded, 32, **STEPS[name])
     gan = training_model(recorded, objective)
-    compiled_step = tf.function(gan.adversarial_step)
     named = variables_of(gan.generator, gan.discriminator)
     named |= dict(generator_names(gan.averaged, "ema_generator"))
     if "step1/grad_sum_l2" in arrays:
@@ -401,7 +402,7 @@ def test_training_steps(recorded, name):
     for number in range(1, len(arrays["in/real_images"]) + 1):
         tolerance, share = (1e-4, 0.005) if number == 1 else (1e-3, 0.1)
         real = {"real": tf.constant(arrays["in/real_images"][number - 1])}
-        metrics = compiled_step(real, *recorded_draws(arrays, number, objective))
+        metrics = gan.adversarial_step(real, *recorded_draws(arrays, number, objective))
         for ours, official in OFFICIAL_METRICS.items():
             expected = arrays[f"step{number}/metric/{official}"]
             what = f"step {number} {ours}"

@@ -30,6 +30,9 @@ import tfds_sets.handmade
 from ladagan_tf.data.preparation import prepare
 info = prepare("tfds:handmade_tfds_set", work / "out", resolution=8, data_dir=str(work / "tfds"))
 print(info.count, "images")
+import ladagan_tf
+generator, about = ladagan_tf.load("shapes")
+print(about["makes"], generator.count_params() == about["parameters"])
 """
 
 
@@ -69,4 +72,4 @@ def test_everything_but_the_extras_runs_on_requirements_txt_alone(tmp_path):
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.endswith("6 images\n")
+    assert done.stdout.endswith("6 images\nLadaGAN 32 x 32 True\n")

@@ -1,11 +1,10 @@
-"""`train.py` through real processes: exact resume, signals, damage, divergence, strategies."""
+"""`train.py`, in processes of its own where it is stopped: exact resume, damage, divergence."""
 
 import json
 import re
 import shutil
 import signal
 import socket
-import sys
 import types
 import unittest.mock
 
@@ -13,10 +12,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from train_processes import (
+    Process,
     assert_identical,
-    finish,
     run_each,
-    start,
     stats,
     variables,
     wait_for_checkpoint,
@@ -49,6 +47,9 @@ TINY = [
     "--metric_kimg=0.048",
     "--grid=2",
     "--seed=3",
+    "--schedule=cosine",
+    "--schedule_kimg=0.08",
+    "--lr_final=0.5",
 ]
 REFUSALS = {
     "--batch_size=64": "fewer than one batch; batch_size=64",
@@ -65,6 +66,16 @@ REFUSALS = {
     "--beta1=1.5": "--beta1=1.5: it must be from 0 to below 1",
     "--ema_decay=2": "--ema_decay=2.0: it must be from 0 to below 1",
     "--r1_weight=-1": "--r1_weight=-1.0: it must be a finite number from 0 on",
+    "--r2_weight=nan": "--r2_weight=nan: it must be a finite number from 0 on",
+    "--schedule_kimg=0": "--schedule_kimg=0.0: it must be a finite number greater than 0",
+    "--schedule=constant": "--lr_final=0.5: it needs --schedule=linear or cosine",
+    "--lr_final=1": "--schedule=cosine: nothing changes along it; give --lr_final, --penalty_final",
+    "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
+    "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",
+    "--augment_kimg=9": "--augment_kimg=9.0: it needs --augment_target",
+    "--penalty_share=0.3": "--penalty_share=0.3: give 1, 1/2, 1/3 ... as 1, 0.5, 0.33",
+    "--penalty_share=0.33": "--batch_size=8: it must be a multiple of 3, 1 replicas x "
+    "--micro_batches=1 x 3 for --penalty_share=0.33",
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
 LONGER = ["--batch_size=16", "--total_kimg=0.112"]  # by a step
@@ -78,31 +89,24 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def command(dataset, run_dir, *flags):
-    return [
-        sys.executable,
-        "train.py",
-        f"--dataset={dataset}",
-        f"--run_dir={run_dir}",
-        *TINY,
-        *flags,
-    ]
+def given(dataset, run_dir, *flags):
+    return [f"--dataset={dataset}", f"--run_dir={run_dir}", *TINY, *flags]
 
 
 @pytest.fixture(scope="module")
 def reference(dataset, tmp_path_factory):
     """A run that nothing interrupted."""
     run_dir = tmp_path_factory.mktemp("runs") / "reference"
-    (output,) = run_each([command(dataset, run_dir)[2:]])
+    (output,) = run_each([given(dataset, run_dir)])
     assert output.endswith("code 0\n"), output
     return run_dir
 
 
 @pytest.fixture(scope="module")
 def place(reference, dataset, tmp_path_factory):
-    """Copies of the reference to start again, one of them damaged."""
+    """Copies of the reference to start again."""
     place = tmp_path_factory.mktemp("place")
-    for name in ("damaged", "finished", "changed", "diverged"):
+    for name in ("finished", "changed", "diverged"):
         shutil.copytree(reference, place / name)
     lines = (reference / "flags.cfg").read_text().splitlines(keepends=True)
     (place / "before").mkdir()
@@ -110,10 +114,6 @@ def place(reference, dataset, tmp_path_factory):
     (place / "before" / "flags.cfg").write_text(old)
     shutil.copytree(dataset, place / "set elsewhere")
     prepare("shapes", place / "other set", resolution=32, num_images=50, workers=1, seed=1)
-    (data,) = (place / "damaged" / "checkpoints" / "step-00000012").glob("ckpt.data*")
-    content = bytearray(data.read_bytes())
-    content[len(content) // 2] ^= 1
-    data.write_bytes(content)
     return place
 
 
@@ -122,11 +122,14 @@ def outputs(dataset, place):
     """By name, what starts of one process printed, and "code N" at the end."""
 
     def flags(name, *more):
-        return command(dataset, place / name, *more)[2:]
+        return given(dataset, place / name, *more)
 
-    moved = [f"--flagfile={place / 'finished' / 'flags.cfg'}", f"--dataset={place}/set elsewhere"]
-    traced = {"damaged": flags("damaged"), "finished": flags("finished"), "moved": moved}
-    eager = {
+    starts = {
+        "finished": flags("finished"),
+        "moved": [
+            f"--flagfile={place / 'finished' / 'flags.cfg'}",
+            f"--dataset={place / 'set elsewhere'}",
+        ],
         "changed": flags("changed", "--r1_weight=0.5"),
         "other set": flags("changed", f"--dataset={place / 'other set'}"),
         "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER),
@@ -135,8 +138,7 @@ def outputs(dataset, place):
         "began before": flags("before", "--dry_run"),
         **{flag: flags("refused", flag) for flag in REFUSALS},
     }
-    found = run_each([*traced.values()]) + run_each([*eager.values()], eagerly=True)
-    return dict(zip(traced | eager, found, strict=True))
+    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
 
 
 def assert_refused(output):
@@ -169,24 +171,31 @@ def test_the_quick_metric_is_recorded_and_its_best_checkpoint_kept(reference):
     assert best.name == f"step-{min(measured, key=measured.get):08d}"
 
 
-def test_a_stopped_and_then_killed_run_continues_as_if_nothing_had_been(reference, tmp_path):
+def test_a_stopped_then_killed_then_damaged_run_continues_as_if_nothing_had_been(
+    reference, tmp_path
+):
     """From the reference's flags.cfg alone: so that reproduces a run, too."""
     run_dir = tmp_path / "run"
-    flagfile = f"--flagfile={reference / 'flags.cfg'}"
-    again = [sys.executable, "train.py", flagfile, f"--run_dir={run_dir}"]
-    process = start([*again, "--checkpoint_kimg=0.008"])
+    again = [f"--flagfile={reference / 'flags.cfg'}", f"--run_dir={run_dir}"]
+    process = Process([*again, "--checkpoint_kimg=0.008"])
     wait_for_checkpoint(run_dir, process, 1)
     process.send_signal(signal.SIGTERM)
-    code, output = finish(process)
+    code, output = process.finish()
     assert code == 4, output
     assert "stopped by SIGTERM; run the same command to continue" in output
-    stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
-    process = start(again)
+    stopped = int(latest(run_dir).name.split("-")[1])
+    process = Process(again)
     wait_for_checkpoint(run_dir, process, min(stopped + 2 - stopped % 2, STEPS))
     process.kill()
-    finish(process)
-    code, output = finish(start(again))
-    assert code == 0, output
+    process.finish()
+    damaged = latest(run_dir)
+    (data,) = damaged.glob("ckpt.data*")
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    (output,) = run_each([again])
+    assert output.endswith("code 0\n"), output
+    assert f"{damaged.name} is damaged" in output and "falling back" in output
     assert_identical(run_dir, reference, STEPS)
     assert_said_by_us(output, run_dir)
 
@@ -200,12 +209,9 @@ def assert_said_by_us(output, run_dir):
     assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in logged)
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(outputs, place, reference):
-    output = outputs["damaged"]
-    assert output.endswith("code 0\n"), output
-    assert "step-00000012 is damaged" in output
-    assert "falling back" in output
-    assert_identical(place / "damaged", reference, STEPS)
+def latest(run_dir):
+    """Its latest checkpoint."""
+    return max((run_dir / "checkpoints").glob("step-*"))
 
 
 def test_a_finished_run_says_so(outputs):
@@ -275,6 +281,7 @@ def test_parts_of_several_devices_leave_no_image_out(batch, parts, replicas):
     strategy = types.SimpleNamespace(num_replicas_in_sync=replicas)
     flags = types.SimpleNamespace(batch_size=batch, micro_batches=parts)
     with (
+        unittest.mock.patch.object(train, "penalty_every", lambda: 1),
         unittest.mock.patch.object(train, "FLAGS", flags),
         pytest.raises(InputError, match=f"--batch_size={batch}: it must be a multiple of "),
     ):
@@ -288,23 +295,23 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     flags = ["--policy=", "--r1_weight=0", "--metric=none", "--g_modulation=layer_norm"]
     flags += ["--sample_kimg=9", "--checkpoint_kimg=0.008", f"--keep_checkpoints={STEPS}"]
     (output,) = run_each(
-        [command(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.032")[2:]],
+        [given(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.032")],
         eagerly=True,
     )
     assert output.endswith("code 0\n"), output
 
-    together = command(dataset, run_dir, *flags, "--strategy=multiworker")
+    together = given(dataset, run_dir, *flags, "--strategy=multiworker")
     chief, other = start_workers(together)
     wait_for_checkpoint(run_dir, chief, 1)
     other.send_signal(signal.SIGTERM)
     for process, by in ((chief, "a signal to another worker"), (other, "SIGTERM")):
-        code, output = finish(process)
+        code, output = process.finish()
         assert code == 4, output
         assert output.endswith(f"stopped by {by}; run the same command to continue {run_dir}\n")
-    stopped = max(int(path.name.split("-")[1]) for path in (run_dir / "checkpoints").iterdir())
+    stopped = int(latest(run_dir).name.split("-")[1])
     assert stopped < STEPS
     chief, other = start_workers(together)
-    (code, output), (other_code, other_output) = finish(chief), finish(other)
+    (code, output), (other_code, other_output) = chief.finish(), other.finish()
     assert code == 0 and f"step {stopped} of {STEPS}" in output, output
     assert other_code == 0, other_output
 
@@ -321,10 +328,10 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
 def test_a_worker_whose_chief_is_refused_ends_in_one_line(dataset, tmp_path):
     run_dir = tmp_path / "run"
     with locked(run_dir, "run_dir", inside=True):
-        chief, other = start_workers(command(dataset, run_dir, "--strategy=multiworker"))
-        code, output = finish(chief)
+        chief, other = start_workers(given(dataset, run_dir, "--strategy=multiworker"))
+        code, output = chief.finish()
         assert code == 2 and "is writing there" in output.splitlines()[-1], output
-        code, output = finish(other)
+        code, output = other.finish()
     assert code == 2 and "Traceback" not in output, output
     last = output.splitlines()[-1]
     assert last.startswith("error: worker 1 of 2: another worker has ended"), output
@@ -332,15 +339,13 @@ def test_a_worker_whose_chief_is_refused_ends_in_one_line(dataset, tmp_path):
     assert not run_dir.exists()
 
 
-def start_workers(arguments):
+def start_workers(flags):
     """Two processes that train one run: the chief, and the other."""
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
+    tasks = ({"type": "worker", "index": index} for index in range(2))
     return [
-        start(
-            arguments,
-            TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}}),
-        )
-        for index in range(2)
+        Process(flags, {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})})
+        for task in tasks
     ]
 
 

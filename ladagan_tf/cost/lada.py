@@ -151,7 +151,8 @@ def discriminator_activations(discriminator):
     total = side**2 * (3 + 2 * d.widths[0])
     for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
         side //= 2
-        total += side**2 * (inputs + 9 * outputs)  # pooled input; three times conv, norm, bend
+        kept = 6 if d.norm == "none" else 9  # three times conv, norm, bend
+        total += side**2 * (inputs + kept * outputs)  # and the pooled input
     tokens = DISCRIMINATOR_GRID**2
     if d.ladaformer:
         total += tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
@@ -166,6 +167,8 @@ def memory_estimate(
     micro_batches=1,
     bytes_per_activation=4,
     r1=True,
+    r2=False,
+    share=1.0,
     bcr=False,
 ):
     """Rough peak memory of one training step on one device, in bytes, by what uses it.
@@ -178,8 +181,9 @@ def memory_estimate(
     - gradients: of the network with more trainable numbers, twice with micro-batches (the sum and
       the part being added);
     - activations: the greater of the D phase (D on fakes and on reals, whose tape also records the
-      backward pass that R1 differentiates: 3 times the forward pass; with bCR D on twice as many
-      augmented images) and the G phase (G, then D), b images each, and the uint8 and float batch.
+      backward pass that R1 differentiates: 3 times the forward pass; so on fakes with R2; of a
+      share of the images beside a pass of all; with bCR D on twice as many augmented images) and
+      the G phase (G, then D), b images each, and the uint8 and float batch.
 
     Not counted: the framework, convolution workspaces, fragmentation, the input pipeline. Compilers
     fuse elementwise operations and store less. Expect the right order of magnitude.
@@ -189,7 +193,8 @@ def memory_estimate(
         batch_size: int, images per device and step.
         micro_batches: int, parts the batch is computed in; must divide it.
         bytes_per_activation: int, 4 for float32 and 2 for the half precisions.
-        r1: bool, the R1 penalty is taken.
+        r1, r2: bools, the penalty is taken at reals, at fakes.
+        share: float, of the images that it is taken at.
         bcr: bool, balanced consistency is taken.
 
     Returns:
@@ -204,7 +209,8 @@ def memory_estimate(
             f"give a positive divisor of it"
         )
     one_g, one_d = generator_activations(generator), discriminator_activations(discriminator)
-    passes = 1 + (3 if r1 else 1) + (2 if bcr else 0)
+    penalised = 3 if share == 1 else 1 + 3 * share
+    passes = sum(penalised if taken else 1 for taken in (r1, r2)) + (2 if bcr else 0)
     per_image = max(passes * one_d, one_g + one_d)
     activations = batch_size // micro_batches * per_image * bytes_per_activation
     activations += batch_size * generator.resolution**2 * 3 * 5

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info, records
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.pipeline import damage_as_input_error
 from ladagan_tf.data.preparation import absolute, prepare_from
@@ -40,7 +40,7 @@ class Encoding:
         encode: function from images uint8 (batch, R, R, 3) in [0, 255] to the mean and the
             standard deviation of their latents, unscaled, float32 (batch, S, S, C) each. It is
             called with full batches only.
-        latents: `records.Latents`; with `images_sha256`, other images are refused.
+        latents: `dataset_info.Latents`; with `images_sha256`, other images are refused.
         batch: int >= 1, images per call.
         teacher_features: None, or a function from such images to features float (batch, F) and
             (batch, T, F), which are stored as float16; `latents.teacher` may describe it.
@@ -49,7 +49,7 @@ class Encoding:
     """
 
     encode: collections.abc.Callable
-    latents: records.Latents
+    latents: dataset_info.Latents
     batch: int = 16
     teacher_features: collections.abc.Callable | None = None
     moments_of: collections.abc.Callable | None = None
@@ -91,7 +91,7 @@ class Encoding:
         self._sums.teacher = teacher
 
     def summary(self):
-        """The `records.Latents` of the set whose records were all added.
+        """The `dataset_info.Latents` of the set whose records were all added.
 
         Raises:
             InputError: if the images are not those that were announced.
@@ -100,8 +100,8 @@ class Encoding:
         images_sha256 = sums.images.hexdigest()
         if expected not in (None, images_sha256):
             raise InputError(
-                f"the images have sha256 {images_sha256[:12]}, but their {records.INFO_NAME} says "
-                f"{expected[:12]}; prepare them again"
+                f"the images have sha256 {images_sha256[:12]}, but their {dataset_info.INFO_NAME} "
+                f"says {expected[:12]}; prepare them again"
             )
         values = sums.records * self.latents.size**2 * self.latents.channels
         mean = sums.mean / values
@@ -145,7 +145,7 @@ def in_full_batches(function, images, batch):
 def is_prepared_set(source):
     """Whether a source is a set made by `preparation.prepare`, or by this module."""
     folder = pathlib.Path(absolute(source))
-    return (folder / records.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
+    return (folder / dataset_info.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
 
 
 def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=False):
@@ -157,13 +157,13 @@ def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=F
         encoding: `Encoding` for the set's resolution.
 
     Returns:
-        `records.DatasetInfo`.
+        `dataset_info.DatasetInfo`.
 
     Raises:
         InputError: if the set holds no images or others than it says, or `out` something else.
     """
-    info = records.load_info(absolute(source))
-    records.require_images(info)
+    info = dataset_info.load_info(absolute(source))
+    dataset_info.require_images(info)
     images_sha256 = info.latents.images_sha256 if info.latents else info.content_sha256
     latents = dataclasses.replace(encoding.latents, images_sha256=images_sha256)
 

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from ladagan_tf.data import records, sources
+from ladagan_tf.data import dataset_info, sources
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import absolute, prepare_from
@@ -56,7 +56,7 @@ def prepare_official(
         num_classes: see `sources.numbered_classes`.
 
     Returns:
-        `records.DatasetInfo`.
+        `dataset_info.DatasetInfo`.
 
     Raises:
         InputError: naming the file, if an image has no latents or label, latents have no image, a
@@ -66,7 +66,7 @@ def prepare_official(
     folder = pathlib.Path(absolute(source))
     images, paths = _paired(folder, resolution, num_classes)
     conversion = Conversion(resolution)
-    preparation = records.Preparation(
+    preparation = dataset_info.Preparation(
         source=printable(str(folder)),
         crop=conversion.crop,
         resize_filter=conversion.resize_filter,

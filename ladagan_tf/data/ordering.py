@@ -72,7 +72,7 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
     before, without decoding it.
 
     Args:
-        info: `records.DatasetInfo`.
+        info: `dataset_info.DatasetInfo`.
         fields: names of the records' fields to return.
         chosen: int64 array, ascending indices of the records to use.
         batch_size, rows, seed, start_step: as for `steps_from_memory`.

@@ -14,7 +14,7 @@ import re
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import ordering, records, sources
+from ladagan_tf.data import dataset_info, ordering, records, sources
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
@@ -56,7 +56,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
             f"dataset={name}: no such folder; it must be a folder made by ladagan_tf.prepare, "
             f"{sources.SHAPES}, or {TFDS_PREFIX}NAME"
         )
-    info = records.load_info(name)
+    info = dataset_info.load_info(name)
     if resolution is not None and info.resolution != resolution:
         raise InputError(
             f"dataset={name}: it was prepared with resolution={info.resolution}, but "
@@ -131,7 +131,7 @@ def make_dataset(
             damaged (when loading; a streamed set raises tf.errors.DataLossError where it is read:
             see `damage_as_input_error`).
     """
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     wanted = records.choose(info, flip, with_images, with_teacher)
     rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
     if start_step < 0:
@@ -184,8 +184,8 @@ def iterate_images(folder, batch_size, first=0, count=None):
         InputError: if the set cannot be read or holds no images, or a record is damaged (while
             iterating).
     """
-    info = records.load_info(folder)
-    records.require_images(info)
+    info = dataset_info.load_info(folder)
+    dataset_info.require_images(info)
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
@@ -208,7 +208,7 @@ def iterate_images(folder, batch_size, first=0, count=None):
 
 def num_images(folder, subset=1.0):
     """Number of images in a prepared set, or in its `subset` (a fraction in (0, 1])."""
-    return len(subset_indices(records.load_info(folder).count, subset))
+    return len(subset_indices(dataset_info.load_info(folder).count, subset))
 
 
 def subset_indices(count, subset):
@@ -243,7 +243,7 @@ def damage_as_input_error(folder):
 
 def _damage(folder):
     """What is wrong with the records of a set, in words; None if all can be read."""
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     fields = records.all_fields(info)
 
     def read(serialised):
@@ -260,7 +260,7 @@ def _damage(folder):
             why = reason(error).rpartition("}} ")[2]  # behind the name of a node
             return f"{path}: record {number} is damaged ({why})"
         if number != shard.records:
-            return f"{path}: {number} records, but {records.INFO_NAME} says {shard.records}"
+            return f"{path}: {number} records, but {dataset_info.INFO_NAME} says {shard.records}"
     return None
 
 
@@ -294,7 +294,7 @@ def _load(info, wanted, chosen):
     count = len(columns["label"])
     if count != info.count:
         raise InputError(
-            f"{info.folder}: {count} records, but {records.INFO_NAME} says {info.count}; "
+            f"{info.folder}: {count} records, but {dataset_info.INFO_NAME} says {info.count}; "
             "prepare the set again"
         )
     with tf.device("CPU"):

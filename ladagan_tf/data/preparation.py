@@ -13,7 +13,7 @@ import sys
 import tqdm
 
 from ladagan_tf import files
-from ladagan_tf.data import listing, record_making, records, sources, unfinished
+from ladagan_tf.data import dataset_info, listing, record_making, sources, unfinished
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.errors import InputError
@@ -68,7 +68,7 @@ def prepare(
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
 
     Returns:
-        `records.DatasetInfo`.
+        `dataset_info.DatasetInfo`.
 
     Raises:
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
@@ -89,7 +89,7 @@ def prepare(
 
     drawn = source == sources.SHAPES
     named = drawn or source.startswith(TFDS_PREFIX)
-    preparation = records.Preparation(
+    preparation = dataset_info.Preparation(
         source=source if named else printable(absolute(source)),
         crop=crop,
         resize_filter=conversion.resize_filter,
@@ -126,10 +126,10 @@ def prepare_from(
         open_images: function of no arguments that returns a `source.Source`.
         out, encoding, workers, shards, overwrite: see `prepare`.
         conversion: `conversion.Conversion`.
-        preparation: `records.Preparation`, what is recorded of where the images are from.
+        preparation: `dataset_info.Preparation`, what is recorded of where the images are from.
 
     Returns:
-        `records.DatasetInfo`.
+        `dataset_info.DatasetInfo`.
 
     Raises:
         InputError: as `prepare`.
@@ -162,18 +162,18 @@ def prepare_from(
         info = _make(images, kept, writer, conversion, preparation, encoding, workers)
         with files.writing(out):
             kept.forget()
-            records.write_info(dataclasses.replace(info, folder=folder))
+            dataset_info.write_info(dataclasses.replace(info, folder=folder))
             _put(folder, out)
-    return records.load_info(out)
+    return dataset_info.load_info(out)
 
 
 def _make(images, kept, writer, conversion, preparation, encoding, workers):
-    """Writes all records; returns the set's `records.DatasetInfo`, without its folder."""
+    """Writes all records; returns the set's `dataset_info.DatasetInfo`, without its folder."""
     counts, content, bad = collections.Counter(), hashlib.sha256(), []
 
     def add(record):
         if record.problem:
-            bad.append(records.Skipped(record.name, record.problem))
+            bad.append(dataset_info.Skipped(record.name, record.problem))
             return
         counts[record.label] += 1
         content.update(bytes.fromhex(record.digest))
@@ -203,7 +203,7 @@ def _make(images, kept, writer, conversion, preparation, encoding, workers):
             f"source={preparation.source}: none of its {images.count} images is usable"
         )
     latents = encoding and encoding.summary()  # it may refuse what the last shard would complete
-    return records.DatasetInfo(
+    return dataset_info.DatasetInfo(
         folder=None,
         count=sum(counts.values()),
         resolution=conversion.resolution,
@@ -242,10 +242,10 @@ def _finished(out, wanted, overwrite):
     """The finished set at `out`; None if it is to be made; InputError if another one is there."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    if not (out / records.INFO_NAME).is_file():
+    if not (out / dataset_info.INFO_NAME).is_file():
         raise InputError(f"out={out}: it exists and is not a prepared set; choose another folder")
     try:
-        info = records.load_info(out)
+        info = dataset_info.load_info(out)
         _check_same(out, info, wanted)
     except InputError:
         if overwrite:

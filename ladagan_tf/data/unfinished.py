@@ -18,7 +18,8 @@ import sys
 import tensorflow as tf
 
 from ladagan_tf import files
-from ladagan_tf.data.records import RECORD_BYTES, Record, Shard
+from ladagan_tf.data.dataset_info import RECORD_BYTES, Shard
+from ladagan_tf.data.records import Record
 from ladagan_tf.errors import InputError, reason
 
 # Large enough for fast sequential reads, small enough that a set too large for memory has many
@@ -81,8 +82,8 @@ def _is_at(handle, folder):
 class ShardWriter:
     """Writes records to consecutive shards `records-00000.tfrecord`, ... of a folder.
 
-    The shards are complete once `close` has returned; `records.write_info` comes after that, so a
-    folder with a `dataset.json` is a finished one.
+    The shards are complete once `close` has returned; `dataset_info.write_info` comes after that,
+    so a folder with a `dataset.json` is a finished one.
 
     Args:
         folder: existing pathlib.Path.

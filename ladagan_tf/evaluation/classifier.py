@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
@@ -51,7 +51,7 @@ def set_aside_another(path, folder):
     if not path.exists():
         return
     found = load_classifier(path).about.get("content_sha256")
-    if found == records.load_info(folder).content_sha256:
+    if found == dataset_info.load_info(folder).content_sha256:
         return
     aside = path.with_name(f"{path.stem}-{str(found)[:8]}{path.suffix}")
     path.replace(aside)
@@ -75,7 +75,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     Raises:
         InputError: if the set has fewer than 2 classes or 100 images, or `kimg` is not positive.
     """
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     out = pathlib.Path(os.path.expanduser(out or default_path(info.folder)))
     if len(info.classes) < 2:
         raise InputError(
@@ -116,7 +116,7 @@ def _fit(network, folder, steps, seed):
         loss={"features": None, "logits": loss},
         metrics={"logits": ["accuracy"]},
     )
-    beside_latents = records.load_info(folder).latents is not None
+    beside_latents = dataset_info.load_info(folder).latents is not None
     stream = pipeline.make_dataset(
         folder,
         batch_size=BATCH_SIZE,

@@ -288,7 +288,8 @@ def checked_moments(mean, covariance):
 def given_moments(path):
     """Mean and covariance of a reference that others computed: an npz with `mu` and `sigma`.
 
-    With `mu_s` and `sigma_s` too it has those of the spatial features.
+    With `mu_s` and `sigma_s` too it has those of the spatial features; `count` may say of how many
+    images.
 
     Such are the `VIRTUAL_*.npz` of ADM's evaluation and the statistics of pytorch-fid. Which
     network they belong to is not written in them: the user must know.
@@ -303,7 +304,7 @@ def given_moments(path):
         InputError: if there is no such file, or they do not fit together.
     """
     path, what = pathlib.Path(path), f"dataset={path}"
-    arrays = read_npz(path, ("mu", "sigma", "mu_s", "sigma_s"), what)
+    arrays = read_npz(path, ("mu", "sigma", "mu_s", "sigma_s", "count"), what)
     if not {"mu", "sigma"} <= set(arrays):
         return None, None
     with one_line_about(what, "npz archive"):
@@ -312,9 +313,12 @@ def given_moments(path):
         spatial = checked_moments(arrays["mu_s"], arrays["sigma_s"])
     except (KeyError, ValueError):  # not there, or something else under these names
         spatial = None, None
+    count = arrays.get("count")
+    known = count is not None and count.shape == () and count.dtype.kind in "iu"
+    count = int(count) if known else None
     about = {
         "statistics": str(path),
         "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "count": "not stored in the file",
+        "count": count or "not stored in the file",
     }
-    return Collected(None, mean, covariance, *spatial), about
+    return Collected(count, mean, covariance, *spatial), about

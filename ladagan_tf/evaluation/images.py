@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from ladagan_tf import pictures
-from ladagan_tf.data import listing, pipeline, records, sources
+from ladagan_tf.data import dataset_info, listing, pipeline, sources
 from ladagan_tf.data.conversion import to_rgb
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
@@ -56,7 +56,7 @@ def prepared(folder, count=None, first=0):
     Raises:
         InputError: if it is no prepared set or has fewer images.
     """
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     count = _checked_count(count, info.count - first, f"dataset={folder}")
 
     def batches(batch_size):
@@ -195,7 +195,7 @@ def open_images(path, count=None):
     """
     part = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", str(path))
     folder = part.group(1) if part else path
-    if not (pathlib.Path(folder) / records.INFO_NAME).is_file():
+    if not (pathlib.Path(folder) / dataset_info.INFO_NAME).is_file():
         return stored(path, count)
     if not part:
         return prepared(folder, count)

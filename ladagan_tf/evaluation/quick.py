@@ -4,7 +4,7 @@ Both sides use the same number of images, far fewer than a published number need
 extractor and number, and no evaluation of `evaluate.py` has such a name.
 """
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
 
@@ -35,7 +35,7 @@ class QuickMetric:
         everything = images.prepared(folder)
         self.count = min(count, everything.count)
         # As many of each class as are real: what counts is how they look.
-        self.class_counts = records.load_info(folder).class_counts
+        self.class_counts = dataset_info.load_info(folder).class_counts
         self.name = measure.metric_name(metric, kind, self.count)
         self.real, _ = reference(
             images.prepared(folder, self.count),

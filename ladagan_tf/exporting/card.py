@@ -3,7 +3,8 @@
 import pathlib
 
 import ladagan_tf
-from ladagan_tf.data import pipeline, records
+from ladagan_tf import zoo
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import results
@@ -26,6 +27,13 @@ Keras, with this project installed:
 
     import keras, ladagan_tf
     generator = keras.saving.load_model("generator.keras")
+    images = generator({inputs})  # float, nominally in [-1, 1]
+""",
+    "generator.float16.keras": """\
+Keras, with this project installed; the file holds float16, what is loaded computes in float32:
+
+    import ladagan_tf
+    generator, about = ladagan_tf.load("FOLDER")  # this one, or hf:USER/REPO, zoo:NAME
     images = generator({inputs})  # float, nominally in [-1, 1]
 """,
     "generator.onnx": """\
@@ -54,7 +62,7 @@ their mean over all classes. A call of the Keras model takes both.
 """
 
 
-def write(folder, sampler, files, batches, run=None):
+def write(folder, sampler, files, batches, run=None, licence=None):
     """Writes the model card, `README.md` of an export folder.
 
     Args:
@@ -63,16 +71,15 @@ def write(folder, sampler, files, batches, run=None):
         files: dict from the files' names to their largest error against the live model.
         batches: sequence of ints, the batch sizes over which that is.
         run: `runs.directory.RunDirectory`, or None if where the weights come from is not known.
+        licence: str, of the training images; None if it is not known.
     """
     parts = [_heading(sampler), _architecture(sampler), _training(sampler, run)]
-    parts += [_results(sampler, run), _loading(sampler, files, batches), _licence()]
+    parts += [_results(sampler, run), _loading(sampler, files, batches), _licence(licence)]
     (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
 
 
 def _heading(sampler):
     side, about = sampler.resolution, sampler.about
-    generator = _generator(sampler.network)
-    title = f"{getattr(generator, 'paper', type(generator).__name__)} {side} x {side}"
     classes = f", for each of {sampler.num_classes} classes" if sampler.num_classes else ""
     facts = "".join(f"- {name}: {value}\n" for name, value in about.items())
     return f"""\
@@ -81,7 +88,7 @@ license: apache-2.0
 library_name: keras
 pipeline_tag: unconditional-image-generation
 ---
-# {title}
+# {title(sampler)}
 
 A transformer GAN that makes an image of {side} x {side} pixels from {sampler.noise_dim} normal
 numbers in one step{classes}.
@@ -91,6 +98,13 @@ numbers in one step{classes}.
 *Images of seeds 0 to 63, not selected.*
 
 {facts}"""
+
+
+def title(sampler):
+    """What a Sampler with a network makes, in words, as "LadaGAN 64 x 64"."""
+    generator = _generator(sampler.network)
+    paper = getattr(generator, "paper", type(generator).__name__)
+    return f"{paper} {sampler.resolution} x {sampler.resolution}"
 
 
 def _generator(network):
@@ -130,6 +144,13 @@ def _sizes(network, leave_out=()):
 
 def _training(sampler, run):
     if run is None:
+        source = sampler.about.get("model", "")
+        if source.startswith(zoo.PREFIX):
+            return (
+                f"## Training\n\nExported from {source}, a model that comes with ladagan_tf "
+                f"{ladagan_tf.__version__}: `ladagan_tf/zoo/{source.removeprefix(zoo.PREFIX)}` "
+                "says what it was trained on.\n"
+            )
         return (
             "## Training\n\nExported from a file: what it was trained on is not recorded in it.\n"
         )
@@ -170,7 +191,7 @@ def _description(folder, run):
     """The description of a prepared set, looked for from here and from around the run, or None."""
     for base in (pathlib.Path(), *run.path.resolve().parents):
         try:
-            return records.load_info(base / folder)
+            return dataset_info.load_info(base / folder)
         except InputError:
             continue
     return None
@@ -178,10 +199,9 @@ def _description(folder, run):
 
 def _results(sampler, run):
     """What `evaluate.py` measured of this checkpoint: a table and its protocol, per protocol."""
-    lines = results.read_metrics(run.path) if run else []
-    latest = {_measured(line): line for line in lines if _is_of(line, sampler.about)}
     tables = {}
-    for (name, *_), line in latest.items():
+    for line in measurements(run, sampler.about):
+        name = line.get("name")
         row = f"| {name} | {_plain(line.get('value'))} | {_plain(line.get('spread') or '')} |\n"
         protocol = _protocol(line.get("protocol", "not recorded"))
         tables[protocol] = tables.get(protocol, "") + row
@@ -191,6 +211,20 @@ def _results(sampler, run):
         f"\n| metric | value | spread |\n|---|---|---|\n{rows}\n{protocol}"
         for protocol, rows in tables.items()
     )
+
+
+def measurements(run, about):
+    """The latest of each number that `evaluate.py` measured of some weights of a run.
+
+    Args:
+        run: `runs.directory.RunDirectory`; None for none.
+        about: dict, `Sampler.about` of the weights.
+
+    Returns:
+        List of dicts, lines of metrics.jsonl.
+    """
+    lines = results.read_metrics(run.path) if run else []
+    return list({_measured(line): line for line in lines if _is_of(line, about)}.values())
 
 
 def _measured(line):
@@ -241,9 +275,10 @@ the largest value where that is above 1. Below, `z` holds standard normal number
 {code}"""
 
 
-def _licence():
+def _licence(licence):
+    images = f": {_plain(licence)}" if licence else ""
     return (
-        "## Licence\n\nApache-2.0. The training images keep the licence of their source.\n"
+        f"## Licence\n\nApache-2.0. The training images keep the licence of their source{images}.\n"
         f"Written by ladagan_tf {ladagan_tf.__version__}.\n"
     )
 

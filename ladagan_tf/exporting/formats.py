@@ -15,8 +15,10 @@ from ladagan_tf.errors import InputError, held_stderr, reason
 from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
+from ladagan_tf.weights.keras_file import in_precision, save_deflated
 
 LIMIT = 1e-5
+FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
 BATCHES = (1, 7, 64)
 COLUMNS = 8  # of the sample grid, which is square
 
@@ -31,22 +33,42 @@ class Format:
         load: function from a path to a function from arrays (z, *labels) to images, computed by
             the format's own runtime.
         modules: tuple of the modules of the export extra that it needs.
+        limit: float, the largest error that is accepted, see `difference`.
     """
 
     file: str
     write: collections.abc.Callable
     load: collections.abc.Callable
     modules: tuple = ()
+    limit: float = LIMIT
 
 
-def export(sampler, out, formats, run=None, say=print):
+def export(sampler, out, formats, run=None, licence=None, say=print):
     """Writes a generator in some formats, with a model card and samples, all or nothing.
 
     Args:
-        sampler: Sampler with a network, in float32.
+        sampler, formats, run, licence, say: see `fill`.
         out: path of the folder to make; it must not exist yet.
+
+    Returns:
+        See `fill`.
+
+    Raises:
+        InputError: see `fill`; or if `out` cannot be written. Nothing is left.
+    """
+    with new_folder(out) as folder:
+        return fill(folder, sampler, formats, run, licence, say)
+
+
+def fill(folder, sampler, formats, run=None, licence=None, say=print):
+    """Writes a generator in some formats, with a model card and samples, into a folder.
+
+    Args:
+        folder: pathlib.Path of an empty folder.
+        sampler: Sampler with a network, in float32.
         formats: sequence of names in `FORMATS`.
         run: `runs.directory.RunDirectory` the generator comes from, for the card; or None.
+        licence: str, of the training images, for the card; None if it is not known.
         say: function that prints a line.
 
     Returns:
@@ -54,8 +76,7 @@ def export(sampler, out, formats, run=None, say=print):
 
     Raises:
         InputError: if a format is unknown, needs packages that are not here, cannot be written or
-            loaded, or differs by more than `LIMIT`; if the generator is truncated or guided; or if
-            `out` cannot be written. Nothing is left.
+            loaded, or differs by more than its limit; or if the generator is truncated or guided.
     """
     check_formats(formats)
     network = sampler.network
@@ -68,14 +89,13 @@ def export(sampler, out, formats, run=None, say=print):
         raise InputError(
             f"{sampler.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
-    with new_folder(out) as folder:
-        errors = {}
-        for name in formats:
-            errors[name] = _write_and_compare(name, sampler, folder)
-            say(f"{name}: {FORMATS[name].file}, largest error {errors[name]:.1e}, limit {LIMIT:g}")
-        pictures.save_png(folder / card.SAMPLES, sample_grid(sampler))
-        files = {FORMATS[name].file: error for name, error in errors.items()}
-        card.write(folder, sampler, files, batches(sampler), run)
+    errors = {}
+    for name in formats:
+        form, errors[name] = FORMATS[name], _write_and_compare(name, sampler, folder)
+        say(f"{name}: {form.file}, largest error {errors[name]:.1e}, limit {form.limit:g}")
+    pictures.save_png(folder / card.SAMPLES, sample_grid(sampler))
+    files = {FORMATS[name].file: error for name, error in errors.items()}
+    card.write(folder, sampler, files, batches(sampler), run, licence)
     return errors
 
 
@@ -102,10 +122,10 @@ def _write_and_compare(name, sampler, folder):
         raise InputError(
             f"format={name}: it cannot be written or loaded ({reason(failure)})"
         ) from failure
-    if not error <= LIMIT:  # also when it is not a number
+    if not error <= form.limit:  # also when it is not a number
         raise InputError(
             f"format={name}: its images differ from the live model's by {error:.1e}, more than "
-            f"{LIMIT:g}; nothing was written"
+            f"{form.limit:g}; nothing was written"
         )
     return error
 
@@ -232,6 +252,17 @@ def load_keras(path):
     return lambda *inputs: network(*inputs, training=False)
 
 
+def write_float16(network, path):
+    """Writes a generator to a path as a .keras file of float16 variables, packed."""
+    save_deflated(in_precision(network, "float16"), path)
+
+
+def load_float16(path):
+    """The .keras file at a path as a function of arrays, computed in float32."""
+    network = in_precision(keras.saving.load_model(path, compile=False), "float32")
+    return lambda *inputs: network(*inputs, training=False)
+
+
 FORMATS = {
     "saved_model": Format("saved_model", endpoints.write_saved_model, load_saved_model),
     "onnx": Format(
@@ -242,4 +273,5 @@ FORMATS = {
     ),
     "litert": Format("generator.tflite", write_litert, load_litert, ("ai_edge_litert",)),
     "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
+    "float16": Format("generator.float16.keras", write_float16, load_float16, limit=FLOAT16_LIMIT),
 }

@@ -1,11 +1,12 @@
 """Flags that several commands have, defined once, and how command lines are read."""
 
+import itertools
 import os.path
 import re
 
 from absl import flags
 
-from ladagan_tf import flagfiles
+from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.systems import group
 
@@ -50,6 +51,38 @@ def define_measuring():
         None,
         "Folder of downloaded weights and of reference statistics; ~/.cache/ladagan_tf by default.",
     )
+
+
+def define_model(words):
+    """Of commands that open a generator; `words` say what for, for the help."""
+    flags.DEFINE_string(
+        "model",
+        None,
+        f"{words} A .keras file, a SavedModel folder, a folder of ladagan_tf.export, hf:USER/REPO "
+        "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
+        "alone lists.",
+    )
+    flags.register_validator("model", _is_known)
+
+
+def _is_known(model):
+    """Refuses a name that the zoo does not have, before anything heavy is imported."""
+    if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
+        try:
+            zoo.find(model)
+        except InputError as error:
+            raise flags.ValidationError(str(error).partition(": ")[2]) from None
+    return True
+
+
+def asks_for_the_zoo(argv):
+    """Whether a command line has `--model=zoo:`, which asks for a list.
+
+    Args:
+        argv: list of str, the program's name first.
+    """
+    words = [word.lstrip("-") for word in argv]
+    return f"model={zoo.PREFIX}" in words or ("model", zoo.PREFIX) in itertools.pairwise(words)
 
 
 @group("GAT")

@@ -8,7 +8,7 @@ from ladagan_tf.flags import common
 def define():
     """Defines them."""
     flags.DEFINE_string("run_dir", None, "Run to show: its best averaged weights. This or --model.")
-    flags.DEFINE_string("model", None, "Generator to show: a .keras file or SavedModel folder.")
+    common.define_model("Generator to show.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")

@@ -22,7 +22,7 @@ def define():
 @group("What is measured")
 def _define_generated():
     flags.DEFINE_string("run_dir", None, "Run whose generator is measured.")
-    flags.DEFINE_string("model", None, "Generator to measure instead: a .keras file or SavedModel.")
+    common.define_model("Generator to measure instead.")
     flags.DEFINE_string(
         "images",
         None,
@@ -76,7 +76,8 @@ def _define_reference():
         None,
         "Real images: a prepared folder or a part of one as data/emoji-64[1890:], "
         "tfds:NAME[@SPLIT], shapes, other images (folder, .zip, .npz), or an .npz of mu and sigma; "
-        "those of --run_dir's training by default.",
+        "by default those of --run_dir's training, or what came with a --model of the zoo: an .npz "
+        "and the classifier that it is of.",
     )
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."

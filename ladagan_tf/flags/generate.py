@@ -16,7 +16,7 @@ def define():
 @group("Generator")
 def _define_source():
     flags.DEFINE_string("run_dir", None, "Run to sample from. Give this or --model.")
-    flags.DEFINE_string("model", None, "Generator to sample from: a .keras file or SavedModel.")
+    common.define_model("Generator to sample from.")
     flags.DEFINE_string(
         "checkpoint",
         "best",

@@ -1,4 +1,4 @@
-"""What `--help`, `--version` and `--config=list` answer, before anything that computes is imported.
+"""What `--help`, `--version`, `--config=list` and `--model=zoo:` answer, before TensorFlow is there.
 
 -h, --help   the command's flags in groups, each with its default; of two systems the chosen one
 --help=all   those of both systems, and absl's own
@@ -10,8 +10,9 @@ import textwrap
 
 from absl import flags
 
-from ladagan_tf import __version__, flagfiles
+from ladagan_tf import __version__, flagfiles, zoo
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags.common import asks_for_the_zoo
 
 FLAGS = flags.FLAGS
 SHORT = ("-h", "-help", "--help", "-helpshort", "--helpshort")
@@ -40,6 +41,8 @@ def answer(verb, called, words, doc):
         return text(verb, called, others, doc, everything=not asked.isdisjoint(FULL))
     if "config" in FLAGS and ("config", "list") in [g[1:3] for g in flagfiles.given(words)]:
         return flagfiles.listing()
+    if "model" in FLAGS and asks_for_the_zoo(words):
+        return zoo.listing()
     return None
 
 

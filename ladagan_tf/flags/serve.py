@@ -2,10 +2,14 @@
 
 from absl import flags
 
+from ladagan_tf.flags import common
+
 
 def define():
     """Defines them."""
-    flags.DEFINE_string("model", None, "Exported SavedModel folder. Required.", required=True)
+    common.define_model("Generator to serve. Required.")
+    flags.mark_flag_as_required("model")
+    flags.adopt_module_key_flags(common)
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer(
         "port",

@@ -15,6 +15,7 @@ from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.systems import group, lada
+from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
 SYSTEMS = {"lada": lada, "gat": gat_system}
@@ -29,15 +30,16 @@ FREE = {
 BY_CONTENT = {"dataset", "vae", "teacher"}
 UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
-FRACTIONS = ("beta1", "beta2", "ema_decay")  # from 0, below 1
+FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
+SHARES = ("augment_p",)  # from 0 to 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
-    "ema_halflife_kimg", "ema_rampup",
+    "ema_halflife_kimg", "ema_rampup", "penalty_final",
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "keep_checkpoints", "grid", "virtual_cpus", "g_lr",
-    "d_lr", "spike_factor", "epsilon",
+    "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg", "augment_kimg",
 )  # fmt: skip
 
 
@@ -50,6 +52,7 @@ def define():
         flags.adopt_module_key_flags(system)
     _define_objective_flags()
     _define_optimizer_flags()
+    _define_schedule_flags()
     _define_run_flags()
     _define_metric_flags()
     common.define_measuring()
@@ -96,6 +99,15 @@ def _define_network_flags():
 @group("Objective")
 def _define_objective_flags():
     flags.DEFINE_float("r1_weight", None, "Weight of R1, at every step; 0: off.")
+    flags.DEFINE_float(
+        "r2_weight", None, "Weight of R2, R1 at generated samples, at every step; 0: off."
+    )
+    flags.DEFINE_float(
+        "penalty_share",
+        1.0,
+        "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
+        "fourth image.",
+    )
 
 
 @group("Optimiser")
@@ -119,6 +131,39 @@ def _define_optimizer_flags():
         0.05,
         "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0: "
         "no ramp-up.",
+    )
+
+
+@group("Schedules and augmentation")
+def _define_schedule_flags():
+    flags.DEFINE_enum(
+        "schedule",
+        "constant",
+        list(SCHEDULES),
+        "How --lr_final, --penalty_final and --augment_p are reached: linear, along half a cosine, "
+        "or not at all (constant).",
+    )
+    flags.DEFINE_float(
+        "schedule_kimg", None, "Thousands of images until they are reached; they stay after that."
+    )
+    flags.DEFINE_float("lr_final", 1.0, "Both learning rates at the end, as a share of the first.")
+    flags.DEFINE_float(
+        "penalty_final",
+        1.0,
+        "Weights of R1 and R2 at the end, as a share of the first.",
+    )
+    flags.DEFINE_float("augment_p", 1.0, "Probability with which an image is augmented at all.")
+    flags.DEFINE_boolean("augment_ramp", False, "Begin that probability at 0, for --schedule.")
+    flags.DEFINE_float(
+        "augment_target",
+        0.0,
+        "Adapt that probability, from 0 on, so that the mean sign of D at reals stays here, as 0.6 "
+        "(StyleGAN2-ADA); 0: off.",
+    )
+    flags.DEFINE_float(
+        "augment_kimg",
+        500.0,
+        "With --augment_target: thousands of images in which it can rise from 0 to 1.",
     )
 
 
@@ -228,6 +273,7 @@ def resolve():
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
     _check_ranges()
+    _check_schedule()
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -267,10 +313,47 @@ def _check_ranges():
         (POSITIVE, lambda value: 0 < value < math.inf, "a finite number greater than 0"),
         (NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "a finite number from 0 on"),
         (FRACTIONS, lambda value: 0 <= value < 1, "from 0 to below 1"),
+        (SHARES, lambda value: 0 <= value <= 1, "from 0 to 1"),
     ):
         for name in names:
-            if not inside(FLAGS[name].value):
+            if FLAGS[name].value is not None and not inside(FLAGS[name].value):
                 raise InputError(f"--{name}={FLAGS[name].value}: it must be {words}")
+
+
+def _check_schedule():
+    """Raises InputError for what a schedule lacks, and for what would have no effect."""
+    scheduled, ends = FLAGS.schedule != "constant", ("lr_final", "penalty_final", "augment_ramp")
+    refused = {}
+    if not scheduled:
+        refused = dict.fromkeys((*ends, "schedule_kimg"), "it needs --schedule=linear or cosine")
+    if FLAGS.augment_target:
+        found = f"--augment_target={FLAGS.augment_target:g} finds the probability; give one of them"
+        refused |= dict.fromkeys(("augment_p", "augment_ramp"), found)
+    else:
+        refused["augment_kimg"] = "it needs --augment_target"
+    given = {n for n in (*ends, *refused) if FLAGS[n].value != FLAGS[n].default}
+    for name in sorted(given & refused.keys()):
+        raise InputError(f"--{name}={FLAGS[name].value}: {refused[name]}")
+    if scheduled and FLAGS.schedule_kimg is None:
+        raise InputError(f"--schedule={FLAGS.schedule}: it needs --schedule_kimg, until when")
+    if scheduled and not given.intersection(ends):
+        raise InputError(
+            f"--schedule={FLAGS.schedule}: nothing changes along it; give --lr_final, "
+            "--penalty_final or --augment_ramp"
+        )
+
+
+def schedules():
+    """`training.schedules.Schedules` of the flags."""
+    from ladagan_tf.training.schedules import Schedules  # needs Keras
+
+    return Schedules(
+        FLAGS.schedule,
+        FLAGS.schedule_kimg or 1.0,
+        rate=(1.0, FLAGS.lr_final),
+        penalty=(1.0, FLAGS.penalty_final),
+        augment=(0.0 if FLAGS.augment_ramp else FLAGS.augment_p, FLAGS.augment_p),
+    )
 
 
 def foreign(system):

@@ -48,13 +48,16 @@ def dense(units, dtype, name, activation=None, use_bias=True):
     )
 
 
-def square_conv(filters, size, dtype, name, strides=1, padding="same", use_bias=False):
+def square_conv(
+    filters, size, dtype, name, strides=1, padding="same", use_bias=False, kernel=ORTHOGONAL
+):
     """A square convolution as LadaGAN initialises it: orthogonal kernel, zero bias.
 
     Args:
         filters: int, output channels.
         size: int, side of the kernel.
         dtype, name, strides, padding, use_bias: see `keras.layers.Conv2D`.
+        kernel: another initializer of the kernel.
     """
     return keras.layers.Conv2D(
         filters,
@@ -62,7 +65,7 @@ def square_conv(filters, size, dtype, name, strides=1, padding="same", use_bias=
         strides=strides,
         padding=padding,
         use_bias=use_bias,
-        kernel_initializer=ORTHOGONAL,
+        kernel_initializer=kernel,
         dtype=dtype,
         name=name,
     )

@@ -44,6 +44,7 @@ OFFICIAL_SWITCHES = {
     "ladaformer": True,
     "output_range": "linear",
     "scale_cue": False,
+    "norm": "batch",
 }
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 
@@ -223,6 +224,7 @@ def lada_model(generator, discriminator, averaged, flags, source):
             noise_dim=generator.noise_dim,
             resolution=generator.resolution,
             loss=flags["loss"],
+            r2_weight=float(flags.get("r2_weight", 0.0)),  # decides, too
             policy=flags["policy"],
             bcr=lada_fields.switch(flags["bcr"]),  # decides which metrics the state has
         )

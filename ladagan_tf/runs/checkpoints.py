@@ -15,6 +15,7 @@ from ladagan_tf.files import write_text
 from ladagan_tf.runs.sealed import sealed, unsealed
 
 STATE = "state.json"
+OBSERVED = "observed"  # a part of a state that checkpoints before 2026-11-27 do not have
 # What only writing can meet.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NAME = re.compile(r"step-(\d{8,})")
@@ -36,6 +37,7 @@ class Checkpoints:
 
     def __init__(self, folder, state, keep=2, about=None):
         self.folder = pathlib.Path(folder)
+        self.state = state
         self.checkpoint = tf.train.Checkpoint(state=state)
         self.keep = keep
         self.about = about or {}
@@ -121,9 +123,16 @@ class Checkpoints:
         return None
 
     def restore(self, path):
-        """Restores one checkpoint folder; raises InputError if it does not fit the model."""
+        """Restores one checkpoint folder; raises InputError if it does not fit the model.
+
+        What is observed of a run begins anew where the checkpoint is older than that.
+        """
+        checkpoint = self.checkpoint
         try:
-            self.checkpoint.read(str(path / "ckpt")).assert_consumed()
+            if not read_part(path, OBSERVED):
+                known = {n: v for n, v in self.state.items() if not n.startswith(f"{OBSERVED}/")}
+                checkpoint = tf.train.Checkpoint(state=known)
+            checkpoint.read(str(path / "ckpt")).assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"{path} does not fit this model: {reason(error)}") from None
 

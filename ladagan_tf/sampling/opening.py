@@ -1,22 +1,31 @@
-"""Trained generators behind one interface: from a run, a `.keras` file or a SavedModel."""
-
-import pathlib
+"""Trained generators behind one interface: from a run, a file, a folder, the zoo or the hub."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from ladagan_tf import zoo
 from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.runs import MODELS_FILE
 from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.untrusted import read_json
-from ladagan_tf.weights import vae_weights
-from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network, load_network
+from ladagan_tf.weights import hub, vae_weights
+from ladagan_tf.weights.keras_file import (
+    at_most,
+    check_classes,
+    checked_network,
+    in_precision,
+    load_network,
+)
 from ladagan_tf.weights.reading import content_sha256
 
+# What opens of a folder of `ladagan_tf.export`: the first of these that is there.
+EXPORTED = ("generator.keras", "generator.float16.keras", "saved_model")
+WANTED = (*EXPORTED[:2], "saved_model/*", zoo.ABOUT, zoo.CLASSIFIER, zoo.REFERENCE)  # of the hub
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
 MOST_NOISE = 2**20  # size of one latent
 PROBES = 2  # images that a foreign SavedModel makes before it is used
@@ -47,7 +56,9 @@ def open_source(
         InputError: see both; or unless exactly one of them is given.
     """
     if bool(run_dir) == bool(model):
-        raise InputError("give either --run_dir or --model")
+        raise InputError(
+            f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
+        )
     if model:
         return open_model(model, precision, psi, guidance, vae)
     return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
@@ -153,11 +164,61 @@ def _read_network(run, name, precision, most):
         return checked_network(keras.saving.deserialize_keras_object(saved))
 
 
-def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
-    """Loads a generator from a `.keras` file or a SavedModel folder.
+def load(name):
+    """A trained generator and what is known of it, as `ladagan_tf.load`.
+
+        generator, about = ladagan_tf.load("emoji64")
+        images = generator(keras.random.normal((4, generator.noise_dim)))
 
     Args:
-        path: a file ending in .keras, or a folder with a saved_model.pb.
+        name: a model of the zoo, with or without "zoo:"; or what `--model` takes, but for a
+            SavedModel: a .keras file, a folder of `ladagan_tf.export`, hf:USER/REPO; or a run.
+
+    Returns:
+        (keras.Model, dict): the generator in float32, from latents (B, generator.noise_dim), and
+        labels (B,) if conditional, to images (B, S, S, 3), nominally in [-1, 1]; and the content of
+        about.json, where there is one (the zoo's models have it), else what identifies it in a
+        protocol.
+
+    Raises:
+        InputError: if there is no such generator, or it is damaged.
+    """
+    name = str(name)
+    if name in zoo.names():  # a folder of this name here is ./NAME
+        name = zoo.PREFIX + name
+    place, about = locate(name)
+    is_run = (place / MODELS_FILE).is_file()
+    sampler = open_run(place) if is_run else open_model(name)
+    if sampler.network is None:
+        raise InputError(f"{name}: a SavedModel is no Keras model; tf.saved_model.load opens it")
+    return sampler.network, about or sampler.about
+
+
+def locate(model):
+    """Where what `--model` names lies, and what it says of itself.
+
+    Args:
+        model: str or path: a file or folder; zoo:NAME; or hf:USER/REPO, which is downloaded.
+
+    Returns:
+        (pathlib.Path, dict): it need not exist; and what `zoo.read_about` returns, None for what is
+        not of `--format=zoo`.
+
+    Raises:
+        InputError: if there is none of that name, it cannot be downloaded, or it is damaged.
+    """
+    model = str(model)
+    in_zoo = model.startswith(zoo.PREFIX)
+    place = zoo.find(model) if in_zoo else hub.locate(model, WANTED, "model")
+    return place, zoo.read_about(place, model)
+
+
+def open_model(model, precision="float32", psi=1.0, guidance=1.0, vae=None):
+    """Loads a generator from a `.keras` file, a SavedModel, or a folder that has one of them.
+
+    Args:
+        model: see `locate`. A file ends in .keras, a SavedModel is a folder with a saved_model.pb,
+            another folder has one of `EXPORTED`.
         precision: Keras dtype policy; a SavedModel computes as it was exported.
         psi, guidance: see `of_network`; a SavedModel has no guidance.
         vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
@@ -169,9 +230,15 @@ def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
     Raises:
         InputError: if it is neither, or no generator, or `vae` is missing or one too many.
     """
-    path = pathlib.Path(path)
+    place, entry = locate(model)
+    inside = [place / name for name in EXPORTED if (place / name).exists()]
+    path = inside[0] if inside else place
     if path.is_file() and path.suffix == ".keras":
-        about = {"model": str(path), "precision": precision}
+        # Where the package lies tells nothing; a path in the hub's cache tells the revision.
+        shown = model if str(model).startswith(zoo.PREFIX) else path
+        about = {"model": str(shown), "precision": precision}
+        recorded = entry["files"].get(path.name) if entry else None
+        about |= {"file_sha256": recorded["sha256"]} if recorded else {}
         network = _load_keras(path, precision)
         if isinstance(network, GatGenerator):
             if not vae:
@@ -189,7 +256,21 @@ def open_model(path, precision="float32", psi=1.0, guidance=1.0, vae=None):
         if vae:
             raise _has_none_to_take(vae, path)
         return _load_saved_model(path, psi, guidance)
-    raise InputError(f"model={path}: give a .keras file or a SavedModel folder")
+    raise InputError(_no_generator(str(model)))
+
+
+def _no_generator(model):
+    """What is said of a `--model` that holds none."""
+    if model.startswith(hub.HUB):
+        return (
+            f"model={model}: there is none of {', '.join(EXPORTED)} in it, which ladagan_tf.export "
+            f"--push writes; of the authors' checkpoints ladagan_tf.convert --official={model} "
+            "makes a .keras file"
+        )
+    return (
+        f"model={model}: give a .keras file, a SavedModel folder, a folder of ladagan_tf.export, "
+        f"hf:USER/REPO, or {zoo.known()}"
+    )
 
 
 def _has_none_to_take(vae, path):
@@ -200,18 +281,7 @@ def _has_none_to_take(vae, path):
 
 def _load_keras(path, precision):
     network = load_network(path, f"model={path}")
-    return _in_precision(network, precision) if hasattr(network, "noise_dim") else network
-
-
-def _in_precision(network, precision):
-    if isinstance(network, DecodedGenerator):
-        parts = [_in_precision(part, precision) for part in (network.generator, network.vae)]
-        return DecodedGenerator(*parts, tile=network.tile)
-    if network.dtype_policy.name == precision:
-        return network
-    other = type(network).from_config({**network.get_config(), "dtype": precision})
-    other.set_weights(network.get_weights())
-    return other
+    return in_precision(network, precision) if hasattr(network, "noise_dim") else network
 
 
 def _load_saved_model(path, psi, guidance):

@@ -15,7 +15,7 @@ from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
 
 NORMS = ("g_grad_norm", "d_grad_norm")
-SPIKES = ("g_grad_spikes", "d_grad_spikes")
+AT_THE_END = ("g_grad_spikes", "d_grad_spikes", "clipped")
 ENVIRONMENT = (
     "date", "revision", "ladagan_tf", "python", "tensorflow", "keras", "numpy", "cpu", "cores",
     "gpus",
@@ -113,7 +113,7 @@ def sizes(models):
 
 
 def gradients(windows):
-    """Median and maximum of gradient norms over windows, and spikes in all.
+    """Median and maximum of gradient norms over windows, spikes in all, clipped values at the end.
 
     Args:
         windows: list of dict, of `results.read_stats`.
@@ -127,7 +127,7 @@ def gradients(windows):
         found[name] = None
         if len(norms):
             found[name] = {"median": _rounded(np.median(norms)), "max": _rounded(norms.max())}
-    return found | {name: windows[-1].get(name) if windows else None for name in SPIKES}
+    return found | {name: windows[-1].get(name) if windows else None for name in AT_THE_END}
 
 
 def traces(windows):

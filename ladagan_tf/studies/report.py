@@ -94,7 +94,8 @@ def table(rows):
     arrows = [f"{name} {'↓' if lower else '↑'}" for name, lower in names.items()]
     header = ["system", *flags, *scales, "G parameters", "G multiply-adds", "D parameters"]
     header += ["ms per step", *arrows, "G gradient norm", "D gradient norm", "G spikes", "D spikes"]
-    header += ["runs"]
+    clips = any(row["gradients"].get("clipped") is not None for row in rows)  # older runs: unknown
+    header += ["clipped", "runs"] if clips else ["runs"]
     best = {name: _best(groups.values(), name, lower) for name, lower in names.items()}
     lines = []
     for setting, part in groups.items():
@@ -102,7 +103,8 @@ def table(rows):
         axes = dict(setting.axes)
         line = [setting.system, *(axes.get(flag, "-") for flag in flags)]
         line += [f"x{setting.lr_scale:g}"] if scales else []
-        lines.append([*line, *_costs(part), *measured, *_gradients(part), _counts(part)])
+        clipped = [_clipped(part)] if clips else []
+        lines.append([*line, *_costs(part), *measured, *_gradients(part), *clipped, _counts(part)])
     return markdown_table(header, lines)
 
 
@@ -199,6 +201,13 @@ def _gradients(rows):
         *(f"{np.median(part):.3g}" if part else "-" for part in norms),
         *(f"{round(np.mean(part), 1):g}" if part else "-" for part in spikes),
     )
+
+
+def _clipped(rows):
+    """Mean share of generated values that pictures cannot hold, at the end of the runs."""
+    known = [row["gradients"].get("clipped") for row in rows]
+    known = [share for share in known if share is not None]
+    return f"{np.mean(known):.0%}" if known else "-"
 
 
 def _counts(rows):

@@ -5,7 +5,7 @@ A system's module has
     DEFAULTS         dict, flag -> what it is here unless given, of flags that all systems have
     define()         defines the flags that only this system has
     implied()        dict, flag -> what other flags (a preset, a size) say of it
-    check_set(info)  InputError unless a `data.records.DatasetInfo` is a set that it can learn
+    check_set(info)  InputError unless a `data.dataset_info.DatasetInfo` is a set that it can learn
     build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
                      the prepared set `folder`; None describes a run without its set
     learning_rate(base, network)                     a network's rate, from what its flag says
@@ -43,3 +43,17 @@ def integers(name):
         return tuple(int(value) for value in FLAGS[name].value)
     except ValueError:
         raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
+
+
+def penalty_every():
+    """One of how many images --penalty_share takes penalties at: an int."""
+    share = FLAGS.penalty_share
+    every = round(1 / share) if 0 < share <= 1 else 0
+    if not every or abs(every * share - 1) > 0.011:  # 0.33 is a third
+        raise InputError(f"--penalty_share={share:g}: give 1, 1/2, 1/3 ... as 1, 0.5, 0.33")
+    return every
+
+
+def augments_sometimes():
+    """Whether the flags ask for another probability of augmentation than 1."""
+    return FLAGS.augment_p != 1 or FLAGS.augment_ramp or FLAGS.augment_target > 0

@@ -2,9 +2,10 @@
 
 from absl import flags
 
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import group, integers
+from ladagan_tf.systems import augments_sometimes, group, integers, penalty_every
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -12,6 +13,7 @@ DEFAULTS = {
     "attention": "dot_product",
     "noise_dim": 64,
     "r1_weight": 0.05,
+    "r2_weight": 0.05,
     "beta1": 0.0,
     "epsilon": 1e-8,
     "clip_norm": 1.0,
@@ -82,7 +84,6 @@ def _define_objective_flags():
     flags.DEFINE_float(
         "alignment_weight", 1.0, "Weight of the prediction of the teacher's features."
     )
-    flags.DEFINE_float("r2_weight", 0.05, "Weight of R2, at every step; 0: off.")
     flags.DEFINE_boolean(
         "exact_penalties",
         False,
@@ -139,10 +140,9 @@ def autoencoder(folder, own=None):
         own: path of a copy that a run keeps, used where the original is no longer to be had.
     """
     # Here and below, because flags are parsed before TensorFlow and Keras are imported.
-    from ladagan_tf.data import records
     from ladagan_tf.weights import vae_weights
 
-    latents = records.load_info(folder).latents
+    latents = dataset_info.load_info(folder).latents
     has_own = own is not None and own.is_file()
     try:
         path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir, download=not has_own)
@@ -174,7 +174,7 @@ def build(folder):
     from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
     from ladagan_tf.training.gat import GatObjective
 
-    latents = _latents(folder) if folder else None
+    latents = dataset_info.load_info(folder).latents if folder else None
     teacher = _teacher(latents) if latents else None
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
@@ -187,21 +187,17 @@ def build(folder):
         scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
         r1_weight=FLAGS.r1_weight,
         r2_weight=FLAGS.r2_weight,
+        penalty_every=penalty_every(),
         exact_penalties=FLAGS.exact_penalties,
         precise_penalties=FLAGS.precise_penalties,
         teacher=teacher,
         alignment_weight=FLAGS.alignment_weight,
         noise_guidance=FLAGS.noise_guidance,
         augment=FLAGS.latent_augment,
+        augment_sometimes=augments_sometimes(),
         reuse_z=FLAGS.official_quirks,
     )
     return generator, averaged, discriminator, objective
-
-
-def _latents(folder):
-    from ladagan_tf.data import records  # which needs TensorFlow; describing a run does not
-
-    return records.load_info(folder).latents
 
 
 def _teacher(latents):

@@ -4,8 +4,9 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
-from ladagan_tf.models.lada.sizes import MODULATIONS, OUTPUTS, PRESETS
-from ladagan_tf.systems import group, integers
+from ladagan_tf.models.lada.sizes import MODULATIONS, NORMS, OUTPUTS, PRESETS
+from ladagan_tf.systems import augments_sometimes, group, integers, penalty_every
+from ladagan_tf.training import LOSSES
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -13,6 +14,7 @@ DEFAULTS = {
     "attention": "additive",
     "noise_dim": 128,
     "r1_weight": 1e-4,
+    "r2_weight": 0.0,
     "beta1": 0.5,
     "epsilon": 1e-7,
     "clip_norm": 0.0,
@@ -97,6 +99,13 @@ def _define_switches():
         "Discriminator: a channel of ones beside the colours, so that it sees how large a whole"
         " batch's values are.",
     )
+    flags.DEFINE_enum(
+        "d_norm",
+        "batch",
+        list(NORMS),
+        "Discriminator: norms of its down blocks: batch; group, of each image by itself; "
+        "or none, with kernels that start accordingly.",
+    )
     flags.DEFINE_boolean(
         "d_ladaformer",
         True,
@@ -107,7 +116,11 @@ def _define_switches():
 @group("Objective")
 def _define_objective_flags():
     flags.DEFINE_enum(
-        "loss", "nsl", ["nsl", "hinge"], "Adversarial loss: non-saturating logistic, or hinge."
+        "loss",
+        "nsl",
+        list(LOSSES),
+        "Adversarial loss: nsl, non-saturating logistic; hinge; or rpgan, relativistic, "
+        "of pairs of a real and a generated image.",
     )
     flags.DEFINE_string(
         "policy",
@@ -181,6 +194,7 @@ def build(folder):
         score=FLAGS.score,
         ladaformer=FLAGS.d_ladaformer,
         scale_cue=FLAGS.d_scale_cue,
+        norm=FLAGS.d_norm,
         dtype=FLAGS.precision,
     )
     objective = LadaObjective(
@@ -188,7 +202,10 @@ def build(folder):
         resolution=FLAGS.resolution,
         loss=FLAGS.loss,
         r1_weight=FLAGS.r1_weight,
+        r2_weight=FLAGS.r2_weight,
+        penalty_every=penalty_every(),
         policy=FLAGS.policy,
+        augment_sometimes=augments_sometimes(),
         bcr=FLAGS.bcr,
         bcr_weight=FLAGS.bcr_weight,
         range_weight=FLAGS.range_weight,
@@ -205,7 +222,8 @@ def cost_report(generator, discriminator, **step):
     """What a step costs, see `cost.lada.report`, as text."""
     from ladagan_tf.cost import lada
 
-    return lada.report(generator, discriminator, r1=FLAGS.r1_weight > 0, bcr=FLAGS.bcr, **step)
+    penalties = {"r1": FLAGS.r1_weight > 0, "r2": FLAGS.r2_weight > 0, "share": 1 / penalty_every()}
+    return lada.report(generator, discriminator, **penalties, bcr=FLAGS.bcr, **step)
 
 
 def autoencoder(folder, own=None):

@@ -1,1 +1,6 @@
 """What happens in one step, and around it."""
+
+# Adversarial losses of LadaGAN, see `training.losses`: non-saturating, hinge, relativistic.
+LOSSES = ("nsl", "hinge", "rpgan")
+# How what changes in a run goes from its start to its end, see `training.schedules`.
+SCHEDULES = ("constant", "linear", "cosine")

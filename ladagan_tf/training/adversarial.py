@@ -4,7 +4,10 @@ import functools
 
 import keras
 import tensorflow as tf
+from keras import ops
 
+from ladagan_tf.runs.checkpoints import OBSERVED
+from ladagan_tf.training.schedules import AdaptiveAugmentation, Schedules
 from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
@@ -110,6 +113,7 @@ class AdversarialModel(keras.Model):
         self.d_norms = BlockNorms("d_grad_norm", discriminator)
         self.g_norms = BlockNorms("g_grad_norm", generator)
         self.window = Window([*objective.metrics, *self.d_norms.names, *self.g_norms.names])
+        self.observed = Window(objective.observed)
         self.spikes = SpikeCounter(2, spike_factor)
         self.images_before = 0  # beyond steps times the batch, of starts with another batch
         self.built = True
@@ -128,6 +132,9 @@ class AdversarialModel(keras.Model):
         ema_rampup=0.05,
         micro_batches=1,
         clip_norm=0.0,
+        schedules=None,
+        augment_target=0.0,
+        augment_kimg=500.0,
         jit=False,
     ):
         """Sets how to train.
@@ -139,6 +146,9 @@ class AdversarialModel(keras.Model):
             ema_rampup: float, see `step.decay_of_halflife`.
             micro_batches: int, parts a replica's batch is computed in, one after the other.
             clip_norm: float, largest joint gradient norm of each network; 0 for none.
+            schedules: Schedules of learning rates, penalties and augmentation; None for none.
+            augment_target, augment_kimg: floats, see `AdaptiveAugmentation`, which takes the place
+                of the schedule of augmentation; 0 for none.
             jit: bool, compile the gradient functions with XLA.
         """
         super().compile(optimizer=None, jit_compile=False)
@@ -148,6 +158,12 @@ class AdversarialModel(keras.Model):
             _sum_nothing(optimizer)
         g_optimizer.build(self.generator.trainable_variables)
         d_optimizer.build(self.discriminator.trainable_variables)
+        optimizers = d_optimizer, g_optimizer
+        self.rates = [float(ops.convert_to_numpy(o.learning_rate)) for o in optimizers]
+        self.schedules = schedules or Schedules()
+        self.augmentation = None
+        if augment_target:
+            self.augmentation = AdaptiveAugmentation(augment_target, augment_kimg)
         self.skipped = self._counter("skipped", 0) if self.scales_loss else None
         self.ema_decay = ema_decay
         self.ema_halflife_kimg = ema_halflife_kimg
@@ -171,11 +187,14 @@ class AdversarialModel(keras.Model):
             "g_optimizer": self.g_optimizer.variables,
             "d_optimizer": self.d_optimizer.variables,
             "window": self.window.variables,
+            OBSERVED: self.observed.variables,
             "spikes": self.spikes.variables,
             "counters": [self.step, self.bad_step],
         }
         if self.scales_loss:
             others["skipped"] = [self.skipped]
+        if self.augmentation:
+            others["augmentation"] = self.augmentation.variables
         # Without what Keras numbers within a process: the names of optimizers and of this model.
         names = {part: [(v.path, v) for v in network.weights] for part, network in networks.items()}
         names |= {part: [(v.name, v) for v in variables] for part, variables in others.items()}
@@ -186,12 +205,42 @@ class AdversarialModel(keras.Model):
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
 
+    def means(self):
+        """Dict of the scalars' means over the steps since the last `reset_means`; NaN if none."""
+        return {**self.window.results(), **self.observed.results()}
+
+    def reset_means(self):
+        """Begins a new window."""
+        self.window.reset()
+        self.observed.reset()
+
     def totals(self):
         """Steps since the run's start at which each network's gradient norm was a spike, and those
         that loss scaling skipped."""
         d, g = map(int, keras.ops.convert_to_numpy(self.spikes.totals))
         skipped = {"skipped_steps": int(self.skipped)} if self.scales_loss else {}
         return {"d_grad_spikes": d, "g_grad_spikes": g, **skipped}
+
+    def strengths(self, images):
+        """`Strengths` of the step before which `images` were seen."""
+        strengths = self.schedules.at(images)
+        if self.augmentation:
+            strengths = strengths._replace(augment=tf.convert_to_tensor(self.augmentation.p))
+        return strengths
+
+    def scheduled(self, images):
+        """Those that do not stay as they are, for the statistics: dict of floats.
+
+        Args:
+            images: int, that the run has seen.
+        """
+        strengths, names = self.strengths(images), {}
+        if self.objective.augment_sometimes:
+            names["augment_p"] = strengths.augment
+        for name, value in (("lr_factor", strengths.rate), ("penalty_factor", strengths.penalty)):
+            if not isinstance(value, float):
+                names[name] = value
+        return {name: float(f"{float(value):.6g}") for name, value in names.items()}
 
     def call(self, z, training=False):
         """Images of the EMA generator."""
@@ -231,21 +280,26 @@ class AdversarialModel(keras.Model):
         Returns:
             Dict of scalar metrics of this step, also added to the window.
         """
+        images = tf.shape(batch["real"])[0] * _replicas()
+        strengths = self.strengths(self._seen(images))
+        if not isinstance(strengths.rate, float):
+            optimizers = self.d_optimizer, self.g_optimizer
+            for optimizer, rate in zip(optimizers, self.rates, strict=True):
+                optimizer.learning_rate = rate * strengths.rate
         scale = self.d_optimizer.scale_loss(1.0)
         gradients, d_metrics = _over_replicas(
-            self._d_gradients(batch, discriminator_draws, scale=scale)
+            self._d_gradients(batch, discriminator_draws, scale=scale, strengths=strengths)
         )
         d_norms = self._apply(self.d_optimizer, self.discriminator, gradients)
 
         scale = self.g_optimizer.scale_loss(1.0)  # from here on D is the updated one
         gradients, g_metrics = _over_replicas(
-            self._g_gradients(batch, generator_draws, scale=scale)
+            self._g_gradients(batch, generator_draws, scale=scale, strengths=strengths)
         )
         self.objective.update_statistics(self.generator, batch, generator_draws, _sum_over_replicas)
         g_norms = self._apply(self.g_optimizer, self.generator, gradients)
 
         self._average_replica_statistics()
-        images = tf.shape(batch["real"])[0] * _replicas()
         update_average(
             self.averaged,
             self.generator,
@@ -260,6 +314,9 @@ class AdversarialModel(keras.Model):
             self.skipped.assign_add(tf.cast(~counts, tf.int64))
         self.spikes.count(norms, self.step, counts)
         self.window.add(metrics, counts)
+        self.observed.add(metrics, counts)
+        if self.augmentation:
+            self.augmentation.update(metrics["real_sign"], images, self.step)
         self.step.assign_add(1)
         return metrics
 
@@ -290,9 +347,12 @@ class AdversarialModel(keras.Model):
     def _decay(self, images):
         if not self.ema_halflife_kimg:
             return self.ema_decay
-        images = tf.cast(images, tf.float32)
-        seen = tf.cast(self.step, tf.float32) * images + self.images_before
+        images, seen = tf.cast(images, tf.float32), self._seen(images)
         return decay_of_halflife(images, seen, self.ema_halflife_kimg, self.ema_rampup)
+
+    def _seen(self, images):
+        """Images seen before this step of `images`, a float32 scalar."""
+        return tf.cast(self.step, tf.float32) * tf.cast(images, tf.float32) + self.images_before
 
     def _note_non_finite(self, metrics):
         """Remembers the first step with a NaN or infinite loss or gradient norm."""

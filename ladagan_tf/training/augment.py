@@ -73,6 +73,17 @@ def diff_augment(images, draws, policy):
     return images
 
 
+def sometimes(augmented, images, draw, probability):
+    """`augmented` where `draw` (B,), uniform in [0, 1), is below `probability`, else `images`.
+
+    Args:
+        augmented, images: float tensors (B, ...).
+        probability: float or scalar tensor.
+    """
+    chosen = ops.reshape(draw < probability, (-1,) + (1,) * (len(images.shape) - 1))
+    return ops.where(chosen, augmented, images)
+
+
 def color(images, draws):
     """Brightness +-0.5, saturation x [0, 2] about the pixel's mean, contrast x [0.5, 1.5]."""
 

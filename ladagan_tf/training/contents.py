@@ -1,6 +1,6 @@
 """What a run learns from, by content: its paths may change, these hashes may not."""
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.weights.reading import content_sha256
 
 
@@ -16,7 +16,7 @@ def contents(folder, objective, vae=None):
         Dict of text by the names of the flags that lead there: "dataset" and, where there are any,
         "teacher" (with its kind) and "vae".
     """
-    found = {"dataset": records.load_info(folder).content_sha256}
+    found = {"dataset": dataset_info.load_info(folder).content_sha256}
     if teacher := getattr(objective, "teacher", None):
         about = teacher.about
         weights = about.get("stored", about).get("sha256")

@@ -11,6 +11,7 @@ from keras import ops
 
 from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import losses
+from ladagan_tf.training.augment import sometimes
 from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_views import (
@@ -18,7 +19,9 @@ from ladagan_tf.training.latent_views import (
     augment_stages,
     color_means,
     latent_augmentation_draws,
+    left_alone,
 )
+from ladagan_tf.training.schedules import AS_CONFIGURED
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
 BASE_WIDTH = 768  # at which learning rates are given
@@ -59,6 +62,7 @@ class GatObjective:
         scaling_factor: float, of the autoencoder; latents are learned times it.
         r1_weight, r2_weight: floats, weights of the penalties at real and generated samples (the
             paper's gamma / 2), at every step; 0 switches one off.
+        penalty_every: int, take them at one of so many samples; must divide the batch.
         exact_penalties: bool, squared norms of input gradients, which need second derivatives,
             instead of one random finite difference.
         precise_penalties: bool, compute D in float32 in its own phase where a penalty is taken:
@@ -69,6 +73,8 @@ class GatObjective:
         alignment_weight: float.
         noise_guidance: bool, noise the levels; else D sees the stages as they are.
         augment: bool.
+        augment_sometimes: bool, augment each sample with the probability of the step's `Strengths`;
+            else all.
         reuse_z: bool, take D's z in the G phase too, as the official code does.
     """
 
@@ -79,16 +85,24 @@ class GatObjective:
     scaling_factor: float = 0.18215
     r1_weight: float = 0.05
     r2_weight: float = 0.05
+    penalty_every: int = 1
     exact_penalties: bool = False
     precise_penalties: bool = True
     teacher: collections.abc.Callable | None = None
     alignment_weight: float = 1.0
     noise_guidance: bool = True
     augment: bool = True
+    augment_sometimes: bool = False
     reuse_z: bool = False
+
+    def __post_init__(self):
+        if self.augment_sometimes and not self.augment:
+            raise ValueError("augment=False: there is no augmentation to apply with a probability")
 
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
+    # Not the share of clipped values: pixels are decoded for samples only, never in a step.
+    observed = ("real_sign",)
 
     @property
     def needs(self):
@@ -138,6 +152,7 @@ class GatObjective:
         """Draws of what one set of stages goes through before D sees it."""
         shape = (self.latent_size, self.latent_size, self.levels, self.channels)
         augmentation = latent_augmentation_draws(self.latent_size) if self.augment else {}
+        augmentation |= {"chosen": Draw.uniform()} if self.augment_sometimes else {}
         return augmentation | ({"noise": Draw.normal(*shape)} if self.noise_guidance else {})
 
     def discriminator_draws(self):
@@ -170,7 +185,7 @@ class GatObjective:
         styles = generator.style(self._z(batch, draws), labels)  # (B, W)
         generator.mean_style.assign(generator.updated_mean_style(styles, labels, total))
 
-    def discriminator_loss(self, discriminator, batch, fake, draws):
+    def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
         """D's loss and its parts.
 
         Args:
@@ -178,6 +193,7 @@ class GatObjective:
             batch: what `batch` returned.
             fake: generated stages (B, S, S, K, C), constants here.
             draws: as `discriminator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
@@ -185,45 +201,47 @@ class GatObjective:
         precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
         with computing_in(discriminator, "float32" if precise else None):
             labels, latents = batch["labels"], batch["real"]
-            real = self._copies(latents)  # (B, S, S, K, C)
-            real_means, fake_means = color_means(latents), color_means(fake[:, :, :, -1])
+            real = ops.expand_dims(latents, 3)  # (B, S, S, 1, C), which all levels see
+            of_real = labels, draws["real"], color_means(latents)
+            of_fake = labels, draws["fake"], color_means(fake[:, :, :, -1])
 
-            def on_real(stages, **asked):
-                return discriminator(self._seen(stages, draws["real"], real_means), labels, **asked)
-
-            def on_fake(stages):
-                return discriminator(self._seen(stages, draws["fake"], fake_means), labels)
+            def judge(stages, given, **asked):
+                labels, views, means = given
+                return discriminator(self._seen(stages, views, means, strengths), labels, **asked)
 
             parts, total = {}, 0.0
             if self.teacher:
-                real_logits, *features = on_real(real, return_features=True)  # (B, 1)
-                parts["alignment"] = self._alignment(features, batch, draws["real"])
+                real_logits, *features = judge(real, of_real, return_features=True)  # (B, 1)
+                views = draws["real"]
+                if self.augment_sometimes:
+                    views = left_alone(views, views["chosen"] >= strengths.augment)
+                parts["alignment"] = self._alignment(features, batch, views)
                 total = total + self.alignment_weight * parts["alignment"]
             else:
-                real_logits = on_real(real)  # (B, 1)
-            fake_logits = on_fake(fake)  # (B, 1)
+                real_logits = judge(real, of_real)  # (B, 1)
+            fake_logits = judge(fake, of_fake)  # (B, 1)
             loss = losses.relativistic(real_logits, fake_logits)
 
-            r1 = r2 = ops.zeros(())
-            if self.r1_weight and self.exact_penalties:  # the copies of a latent are one input
-                _, gradient = input_gradient(
-                    lambda x: on_real(self._copies(x)), latents, discriminator
+            def penalty(name, weight, stages, given, logits):
+                if not weight:
+                    return ops.zeros(())
+                noise = {} if self.exact_penalties else draws[name]
+                stages, given, logits, noise = losses.every_nth(
+                    (stages, given, logits, noise), self.penalty_every
                 )
-                r1 = self.r1_weight * losses.r1_penalty(gradient)
-            elif self.r1_weight:
-                moved = on_real(real + SIGMA * draws["r1"])
-                r1 = self.r1_weight * losses.finite_difference_penalty(real_logits, moved, SIGMA)
-            if self.r2_weight and self.exact_penalties:
-                _, gradient = input_gradient(on_fake, fake, discriminator)
-                r2 = self.r2_weight * losses.r1_penalty(gradient)
-            elif self.r2_weight:
-                moved = on_fake(fake + SIGMA * draws["r2"])
-                r2 = self.r2_weight * losses.finite_difference_penalty(fake_logits, moved, SIGMA)
+                if self.exact_penalties:
+                    _, gradient = input_gradient(lambda x: judge(x, given), stages, discriminator)
+                    return weight * strengths.penalty * losses.r1_penalty(gradient)
+                moved = judge(stages + SIGMA * noise, given)
+                measured = losses.finite_difference_penalty(logits, moved, SIGMA)
+                return weight * strengths.penalty * measured
 
+            r1 = penalty("r1", self.r1_weight, real, of_real, real_logits)
+            r2 = penalty("r2", self.r2_weight, fake, of_fake, fake_logits)
             total = total + loss + r1 + r2
-            margin = ops.mean(real_logits - fake_logits)
-            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": margin, "d_total": total}
-            return total, parts
+            margins = real_logits - fake_logits
+            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
+            return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
 
     def _alignment(self, features, batch, draws):
         """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; official code)."""
@@ -232,7 +250,7 @@ class GatObjective:
             ops.expand_dims(features[0], 1), ops.expand_dims(cls, 1)
         ) + losses.cosine_alignment(features[1], patches)
 
-    def generator_loss(self, generator, discriminator, batch, draws):
+    def generator_loss(self, generator, discriminator, batch, draws, strengths=AS_CONFIGURED):
         """G's loss through the updated D.
 
         Args:
@@ -240,26 +258,29 @@ class GatObjective:
             discriminator: models.gat.networks.GatDiscriminator.
             batch: what `batch` returned.
             draws: as `generator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
         labels, latents = batch["labels"], batch["real"]
         fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
-        seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]))
+        seen = self._seen(fake, draws["fake"], color_means(fake[:, :, :, -1]), strengths)
         fake_logits = discriminator(seen, labels)
-        seen = self._seen(self._copies(latents), draws["real"], color_means(latents))
+        real = ops.expand_dims(latents, 3)  # (B, S, S, 1, C)
+        seen = self._seen(real, draws["real"], color_means(latents), strengths)
         loss = losses.relativistic(fake_logits, discriminator(seen, labels))
         return loss, {"g_loss": loss}
 
-    def _copies(self, latents):
-        """A latent (B, S, S, C) as K equal stages (B, S, S, K, C)."""
-        return ops.repeat(ops.expand_dims(latents, 3), self.levels, axis=3)
-
-    def _seen(self, stages, draws, means):
-        """What D gets of stages: (B, S, S, K C)."""
+    def _seen(self, stages, draws, means, strengths):
+        """What D gets of stages (B, S, S, K, C), or of the one that all are: (B, S, S, K C)."""
+        if stages.shape[3] < self.levels:
+            stages = ops.repeat(stages, self.levels, axis=3)
         if self.augment:
-            stages = augment_stages(stages, draws, means)
+            augmented = augment_stages(stages, draws, means)
+            if self.augment_sometimes:
+                augmented = sometimes(augmented, stages, draws["chosen"], strengths.augment)
+            stages = augmented
         if self.noise_guidance:
             stages = add_noise(stages, draws["noise"])
         return ops.reshape(stages, (-1, *stages.shape[1:3], self.levels * self.channels))

@@ -1,35 +1,44 @@
 """LadaGAN's objective (arXiv 2401.09596, Sec. III-D; order of steps: official trainer.py)."""
 
 import dataclasses
+import functools
 import typing
 
 from keras import ops
 
-from ladagan_tf.models.pixels import scale_images
-from ladagan_tf.training import losses
-from ladagan_tf.training.augment import augmentation_draws, diff_augment, parse_policy
-from ladagan_tf.training.autodiff import input_gradient
+from ladagan_tf.models.pixels import clipped_share, scale_images
+from ladagan_tf.training import LOSSES, losses
+from ladagan_tf.training.augment import (
+    augmentation_draws,
+    diff_augment,
+    parse_policy,
+    sometimes,
+)
 from ladagan_tf.training.draws import Draw
-
-LOSSES = ("nsl", "hinge")
+from ladagan_tf.training.schedules import AS_CONFIGURED
 
 
 @dataclasses.dataclass(frozen=True)
 class LadaObjective:
     """What LadaGAN minimises in one step.
 
-    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ bcr_weight * bCR];  G: loss(D(G(z)))
+    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ r2_weight * R2 + bcr_weight * bCR];  G: loss(D(G(z)))
     [+ range_weight * mean squared distance of pixels from [-1, 1], not in the paper].
     Without bCR both networks see augmented images and R1 is taken at the augmented reals; with it
     the adversarial terms and R1 use clean images, and D is asked to give augmented ones the same
-    logits.
+    logits. With rpgan each patch's logit is compared with that of the pair's other image, and G's
+    phase judges reals too; with R1 and R2 that is the objective of R3GAN (arXiv 2501.05441).
 
     Args:
         noise_dim: int, size of the latent.
         resolution: int, side of the images.
-        loss: "nsl", the non-saturating logistic loss, or "hinge".
-        r1_weight: float, weight of the R1 penalty, at every step; 0 switches it off.
+        loss: "nsl", the non-saturating logistic loss; "hinge"; or "rpgan", the relativistic one.
+        r1_weight, r2_weight: floats, weights of the penalties at what D sees of reals and of
+            generated images, at every step; 0 switches one off.
+        penalty_every: int, take them at one of so many images; must divide the batch.
         policy: DiffAugment steps, e.g. "color,translation"; "" for none.
+        augment_sometimes: bool, augment each image with the probability of the step's `Strengths`;
+            else all.
         bcr: bool, balanced consistency regularisation.
         bcr_weight: float, its weight, the same for real and generated images.
         range_weight: float, weight of `losses.range_penalty` in G's loss; 0 switches it off.
@@ -42,7 +51,10 @@ class LadaObjective:
     resolution: int = 32
     loss: str = "nsl"
     r1_weight: float = 1e-4
+    r2_weight: float = 0.0
+    penalty_every: int = 1
     policy: str = "color,translation"
+    augment_sometimes: bool = False
     bcr: bool = False
     bcr_weight: float = 0.1
     range_weight: float = 0.0
@@ -53,10 +65,16 @@ class LadaObjective:
         steps = parse_policy(self.policy)  # also checks it
         if self.bcr and not steps:
             raise ValueError("bcr=True with policy='': consistency needs an augmentation")
+        if self.augment_sometimes and not steps:
+            raise ValueError("policy='': there is no augmentation to apply with a probability")
 
     # The EMA generator's batch norm statistics are averages too (official code).
     averages_statistics = True
     needs: typing.ClassVar = {}  # nothing but images of the input pipeline
+    observed = (
+        "clipped",
+        "real_sign",
+    )  # scalars of the two losses that say how it goes, and are no part of it
 
     @property
     def steps(self):
@@ -65,8 +83,8 @@ class LadaObjective:
     @property
     def metrics(self):
         """Names of the scalars the two losses report."""
-        bcr = ("bcr",) if self.bcr else ()
-        return ("d_loss", "r1", *bcr, "d_total", "real_logits", "fake_logits", "g_loss")
+        r2, bcr = ("r2",) if self.r2_weight else (), ("bcr",) if self.bcr else ()
+        return ("d_loss", "r1", *r2, *bcr, "d_total", "real_logits", "fake_logits", "g_loss")
 
     def batch_draws(self):
         """Draws that both phases share: none."""
@@ -78,7 +96,7 @@ class LadaObjective:
 
     def discriminator_draws(self):
         """Draws of the D phase: the latent, and one augmentation for fakes and one for reals."""
-        augmentation = augmentation_draws(self.steps, self.resolution)
+        augmentation = self._augmentation_draws()
         return {
             "z": Draw.normal(self.noise_dim),
             "fake": augmentation,
@@ -86,9 +104,17 @@ class LadaObjective:
         }
 
     def generator_draws(self):
-        """Draws of the G phase: a new latent, and an augmentation unless bCR keeps fakes clean."""
-        augmentation = {} if self.bcr else augmentation_draws(self.steps, self.resolution)
-        return {"z": Draw.normal(self.noise_dim), "fake": augmentation}
+        """Draws of the G phase: a new latent, and new augmentations unless bCR keeps images clean.
+
+        Only a relativistic loss sees reals there.
+        """
+        augmentation = {} if self.bcr else self._augmentation_draws()
+        seen = ("fake", "real") if self.loss == "rpgan" else ("fake",)
+        return {"z": Draw.normal(self.noise_dim)} | dict.fromkeys(seen, augmentation)
+
+    def _augmentation_draws(self):
+        draws = augmentation_draws(self.steps, self.resolution)
+        return draws | ({"chosen": Draw.uniform()} if self.augment_sometimes else {})
 
     def generate(self, generator, batch, draws):
         """Images for the D phase, in training mode: a decoder's batch norms update."""
@@ -97,7 +123,7 @@ class LadaObjective:
     def update_statistics(self, generator, batch, draws, total):
         """Nothing: batch norms update their statistics while they run. See `GatObjective`."""
 
-    def discriminator_loss(self, discriminator, batch, fake, draws):
+    def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.
 
         Args:
@@ -105,42 +131,59 @@ class LadaObjective:
             batch: dict with "real" (B, S, S, 3) in [-1, 1].
             fake: generated images (B, S, S, 3), constants here.
             draws: as `discriminator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
-        real = batch["real"]
-        if not self.bcr:
-            fake = diff_augment(fake, draws["fake"], self.steps)
-            real = diff_augment(real, draws["real"], self.steps)
-        fake_logits = discriminator(fake, training=True)  # (B, 25)
-
-        def on_real(images):
-            return discriminator(images, training=True)
-
-        if self.r1_weight:
-            real_logits, gradient = input_gradient(on_real, real, discriminator)
-            r1 = self.r1_weight * losses.r1_penalty(gradient)
-        else:
-            real_logits, r1 = on_real(real), ops.zeros(())
-        if self.loss == "nsl":
-            adversarial = losses.non_saturating_discriminator(real_logits, fake_logits)
-        else:
-            adversarial = losses.hinge_discriminator(real_logits, fake_logits)
+        fake = self._seen(fake, draws["fake"], strengths)
+        real = self._seen(batch["real"], draws["real"], strengths)
+        judged = functools.partial(self._judged, discriminator, factor=strengths.penalty)
+        fake_logits, r2 = judged(fake, self.r2_weight)  # (B, 25), scalar
+        real_logits, r1 = judged(real, self.r1_weight)
+        adversarial = losses.adversarial_discriminator(self.loss, real_logits, fake_logits)
         total = adversarial + r1
+        verdict = losses.verdict(self.loss, real_logits, fake_logits)
         parts = {"d_loss": adversarial, "r1": r1, "real_logits": ops.mean(real_logits)}
+        parts["real_sign"] = ops.mean(ops.sign(verdict))
+        if self.r2_weight:
+            parts["r2"] = r2
+            total = total + r2
         if self.bcr:
             parts["bcr"] = self.bcr_weight * self._consistency(
-                discriminator, real, fake, real_logits, fake_logits, draws
+                discriminator, real, fake, real_logits, fake_logits, draws, strengths
             )
             total = total + parts["bcr"]
         return total, {**parts, "d_total": total}
 
-    def _consistency(self, discriminator, real, fake, real_logits, fake_logits, draws):
+    def _seen(self, images, draws, strengths):
+        """What D judges of images: augmented, unless bCR compares both."""
+        return images if self.bcr else self._augmented(images, draws, strengths)
+
+    def _augmented(self, images, draws, strengths):
+        augmented = diff_augment(images, draws, self.steps)
+        if not self.augment_sometimes:
+            return augmented
+        return sometimes(augmented, images, draws["chosen"], strengths.augment)
+
+    def _judged(self, discriminator, images, weight, factor):
+        """Logits (B, 25) and the weighted penalty at the images."""
+
+        def judge(images):
+            return discriminator(images, training=True)
+
+        if not weight:
+            return judge(images), ops.zeros(())
+        logits, penalty = losses.judged_with_penalty(
+            judge, images, discriminator, self.penalty_every
+        )
+        return logits, weight * factor * penalty
+
+    def _consistency(self, discriminator, real, fake, real_logits, fake_logits, draws, strengths):
         augmented = ops.concatenate(  # one batch: real and fake share these BN statistics
             [
-                diff_augment(real, draws["real"], self.steps),
-                diff_augment(fake, draws["fake"], self.steps),
+                self._augmented(real, draws["real"], strengths),
+                self._augmented(fake, draws["fake"], strengths),
             ]
         )  # (2B, S, S, 3)
         logits = discriminator(ops.stop_gradient(augmented), training=True)  # (2B, 25)
@@ -149,25 +192,27 @@ class LadaObjective:
             fake_logits, fake_augmented
         )
 
-    def generator_loss(self, generator, discriminator, batch, draws):
+    def generator_loss(self, generator, discriminator, batch, draws, strengths=AS_CONFIGURED):
         """G's loss through the updated D, in training mode.
 
         Args:
             generator, discriminator: keras.Models.
             batch: what `batch` returned.
             draws: as `generator_draws` describes.
+            strengths: Strengths of this step.
 
         Returns:
             Scalar loss and a dict of scalars.
         """
         images = self.generate(generator, batch, draws)  # (B, S, S, 3)
-        fake = diff_augment(images, draws["fake"], () if self.bcr else self.steps)
+        fake = self._seen(images, draws["fake"], strengths)
         logits = discriminator(fake, training=True)  # (B, 25)
-        if self.loss == "nsl":
-            loss = losses.non_saturating_generator(logits)
-        else:
-            loss = losses.hinge_generator(logits)
-        parts = {"g_loss": loss, "fake_logits": ops.mean(logits)}
+        real_logits = None
+        if self.loss == "rpgan":
+            real = self._seen(batch["real"], draws["real"], strengths)
+            real_logits = discriminator(real, training=True)  # (B, 25)
+        loss = losses.adversarial_generator(self.loss, logits, real_logits)
+        parts = {"g_loss": loss, "fake_logits": ops.mean(logits), "clipped": clipped_share(images)}
         if self.range_weight:
             loss = loss + self.range_weight * losses.range_penalty(images)
         return loss, parts

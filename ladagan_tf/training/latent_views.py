@@ -104,6 +104,20 @@ def augment_stages(stages, draws, means):
     return ops.reshape(flat, (-1, side, side, levels, channels))
 
 
+def left_alone(draws, samples):
+    """Draws whose shift and mirroring, what a teacher's image goes through too, change nothing.
+
+    Args:
+        draws: dict of (B,) tensors as `latent_augmentation_draws` describes them.
+        samples: bool tensor (B,), of which samples.
+    """
+    shifts = {
+        name: ops.where(samples, ops.zeros_like(draws[name]), draws[name])
+        for name in ("shift_rows", "shift_columns")
+    }
+    return {**draws, **shifts, "flipped": ops.where(samples, 1.0, draws["flipped"])}
+
+
 def _color(stages, draws, means):
     grey, mean = (ops.expand_dims(m, 3) for m in means)  # (B, S, S, 1, 1), (B, 1, 1, 1, 1)
     stages = stages + (_per_sample(draws["brightness"], stages) - 0.5)

@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
@@ -142,7 +142,7 @@ def sizes_in_words(folder, model):
         folder: a prepared set.
         model: AdversarialModel.
     """
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     generator, discriminator = model.generator.count_params(), model.discriminator.count_params()
     return (
         f"{info.count:,} images of {info.resolution} x {info.resolution} pixels; parameters: "

@@ -4,7 +4,51 @@ Logits are float tensors (B, K) with K logits per image, positive for real. Loss
 means over all logits; penalties average over the batch.
 """
 
+import keras
 from keras import ops
+
+from ladagan_tf.training.autodiff import input_gradient
+
+
+def adversarial_discriminator(kind, real_logits, fake_logits):
+    """D's adversarial loss.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        real_logits, fake_logits: float tensors (B, K).
+    """
+    return {
+        "nsl": non_saturating_discriminator,
+        "hinge": hinge_discriminator,
+        "rpgan": relativistic,
+    }[kind](real_logits, fake_logits)
+
+
+def adversarial_generator(kind, fake_logits, real_logits=None):
+    """G's adversarial loss.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        fake_logits, real_logits: float tensors (B, K); only "rpgan" needs reals.
+    """
+    if kind == "rpgan":
+        return relativistic(fake_logits, real_logits)
+    return {"nsl": non_saturating_generator, "hinge": hinge_generator}[kind](fake_logits)
+
+
+def verdict(kind, real_logits, fake_logits):
+    """What a loss wants to be positive at reals: D(x), or D(x) - D(G(z)) of each pair.
+
+    A relativistic D has no zero: a constant that is added to all its logits changes nothing.
+
+    Args:
+        kind: one of `training.LOSSES`.
+        real_logits, fake_logits: float tensors (B, K).
+
+    Returns:
+        Float tensor (B, K).
+    """
+    return real_logits - fake_logits if kind == "rpgan" else real_logits
 
 
 def non_saturating_discriminator(real_logits, fake_logits):
@@ -38,6 +82,35 @@ def r1_penalty(input_gradient):
     return ops.mean(ops.sum(squares, axis=tuple(range(1, len(squares.shape)))))
 
 
+def every_nth(tree, n):
+    """Images 0, n, 2n ... of a nested structure of tensors (B, ...): 1 / n of a batch.
+
+    Batches are in random order already. Where n divides the images of each part of a batch, these
+    are the same images however many replicas and micro-batches there are.
+    """
+    return tree if n == 1 else keras.tree.map_structure(lambda x: x[::n], tree)
+
+
+def judged_with_penalty(judge, x, network, n=1):
+    """Logits, and `r1_penalty` at every n-th image.
+
+    Args:
+        judge: function from images (b, ...) to logits (b, K), in which images do not mix but by
+            batch norm; a part of the images has batch statistics of its own.
+        x: float tensor (B, ...).
+        network: the keras.Model that `judge` calls.
+        n: int, must divide B.
+
+    Returns:
+        Logits (B, K) and a scalar.
+    """
+    if n == 1:
+        logits, gradient = input_gradient(judge, x, network)
+    else:
+        logits, (_, gradient) = judge(x), input_gradient(judge, every_nth(x, n), network)
+    return logits, r1_penalty(gradient)
+
+
 def range_penalty(images):
     """Mean square of how far values lie beyond [-1, 1], which is what a picture file can hold.
 
@@ -59,7 +132,7 @@ def relativistic(ours, theirs):
     (real, fake), G with (fake, real).
 
     Args:
-        ours, theirs: float tensors (B, 1), paired by sample.
+        ours, theirs: float tensors (B, K), paired by sample and by place.
     """
     return ops.mean(ops.softplus(theirs - ours))
 

@@ -1,5 +1,6 @@
 """What a run shows of itself: statistics, samples, a quick metric, a progress bar."""
 
+import sys
 import time
 
 import numpy as np
@@ -13,7 +14,8 @@ from ladagan_tf.training.callbacks import StepCallback
 ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
 FIRST_SECONDS = 60
-SHOWN = ("d_loss", "g_loss", "r1", "alignment")  # beside the progress bar
+SHOWN = ("d_loss", "g_loss", "r1", "alignment", "clipped")  # beside the progress bar
+CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
 
 
 class Statistics(StepCallback):
@@ -39,14 +41,15 @@ class Statistics(StepCallback):
         if not self.schedule.due(step, self.kimg):
             return
         now = time.perf_counter()
-        results = self.model.window.results()
-        self.model.window.reset()
+        results = self.model.means()
+        self.model.reset_means()
         images = self.schedule.images(step)
         speed = (images - self.schedule.images(self.since_step)) / (now - self.since)
         traced, self.since, self.since_step = self.since_step > self.schedule.start_step, now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
-        counts = {**self.model.totals(), "img_per_s": round(speed, 2)}
+        counts = {**self.model.totals(), **self.model.scheduled(images)}
+        counts["img_per_s"] = round(speed, 2)
         self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
         self.run.note(self._in_words(images, speed if traced else None, means))
         with self.writer.as_default(step=images):
@@ -219,6 +222,8 @@ class Forecast(StepCallback):
 class Progress(StepCallback):
     """A progress bar in kimg with img/s, time left and losses, if there is a terminal.
 
+    Once in a start it warns when pictures cannot hold more than `CLIPPED` of the generated values.
+
     Args:
         schedule: Schedule.
         kimg: float, how often the losses beside the bar are read from the device.
@@ -230,6 +235,7 @@ class Progress(StepCallback):
 
     def on_train_begin(self, logs=None):
         start, total = self.schedule.start_step, self.schedule.total_steps
+        self.warned = False
         self.bar = tqdm.tqdm(
             total=self.schedule.images(total),
             initial=self.schedule.images(start),
@@ -244,10 +250,20 @@ class Progress(StepCallback):
 
     def after_step(self, step):
         if self.schedule.due(step, self.kimg):
-            results = self.model.window.results()
+            results = self.model.means()
             shown = {name: results[name] for name in SHOWN if name in results}
             self.bar.set_postfix({k: f"{v:.3f}" for k, v in shown.items()}, refresh=False)
+            self._warn(results.get("clipped", 0.0))
         self.bar.update(self.schedule.batch_size)
+
+    def _warn(self, clipped):
+        if clipped > CLIPPED and not self.warned:
+            self.warned = True
+            self.bar.write(
+                f"warning: {clipped:.0%} of what the generator makes is beyond [-1, 1] and clipped "
+                "in pictures; docs/lada.md, What small runs show, says what holds it",
+                file=sys.stderr,
+            )
 
     def on_train_end(self, logs=None):
         self.bar.close()

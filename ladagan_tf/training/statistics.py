@@ -98,7 +98,7 @@ class Window(keras.layers.Layer):
 
     def add(self, scalars, counts=True):
         """Adds those of a step, a dict with at least the names, unless `counts` (bool) is False."""
-        values = ops.stack([scalars[name] for name in self.scalars])
+        values = ops.convert_to_tensor([scalars[name] for name in self.scalars], "float32")
         self.sums.assign_add(ops.where(counts, values, ops.zeros_like(values)))
         self.steps.assign_add(ops.cast(counts, "int64"))
 

@@ -9,10 +9,18 @@ import keras
 from keras import ops
 
 from ladagan_tf.training.autodiff import after, value_and_grad
+from ladagan_tf.training.schedules import AS_CONFIGURED
 
 
 def discriminator_gradients(
-    objective, generator, discriminator, batch, draws, micro_batches=1, scale=1.0
+    objective,
+    generator,
+    discriminator,
+    batch,
+    draws,
+    micro_batches=1,
+    scale=1.0,
+    strengths=AS_CONFIGURED,
 ):
     """Gradients of `scale` times D's loss, and its metrics.
 
@@ -24,6 +32,7 @@ def discriminator_gradients(
         micro_batches: int, parts computed one after the other to save memory; must divide B. The
             result is that of the whole batch, except that each part has its own BN statistics.
         scale: float or scalar tensor.
+        strengths: Strengths of this step.
 
     Returns:
         List of gradients in the order of `discriminator.trainable_variables`, dict of scalars.
@@ -35,7 +44,9 @@ def discriminator_gradients(
         fake = ops.stop_gradient(objective.generate(generator, part, drawn))
 
         def scaled_loss(part=part, drawn=drawn, fake=fake):
-            loss, metrics = objective.discriminator_loss(discriminator, part, fake, drawn)
+            loss, metrics = objective.discriminator_loss(
+                discriminator, part, fake, drawn, strengths
+            )
             return loss * scale, metrics
 
         (_, metrics), gradients = value_and_grad(scaled_loss, discriminator)
@@ -44,7 +55,14 @@ def discriminator_gradients(
 
 
 def generator_gradients(
-    objective, generator, discriminator, batch, draws, micro_batches=1, scale=1.0
+    objective,
+    generator,
+    discriminator,
+    batch,
+    draws,
+    micro_batches=1,
+    scale=1.0,
+    strengths=AS_CONFIGURED,
 ):
     """Gradients of `scale` times G's loss, and its metrics; see `discriminator_gradients`."""
     sums = None
@@ -52,7 +70,9 @@ def generator_gradients(
         part, drawn = _part((batch, draws), index, micro_batches, sums)
 
         def scaled_loss(part=part, drawn=drawn):
-            loss, metrics = objective.generator_loss(generator, discriminator, part, drawn)
+            loss, metrics = objective.generator_loss(
+                generator, discriminator, part, drawn, strengths
+            )
             return loss * scale, metrics
 
         (_, metrics), gradients = value_and_grad(

@@ -16,7 +16,7 @@ import tqdm
 from keras import ops
 
 from ladagan_tf import pictures
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
@@ -74,7 +74,7 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     Raises:
         InputError: if the set is smaller than 10 batches, or an argument is out of its range.
     """
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     out = pathlib.Path(out or default_path(info.folder))
     steps = round(kimg * 1000 / BATCH_SIZE)
     _check(info, out, steps, widths, kl_weight)

@@ -3,9 +3,9 @@
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info, records
+from ladagan_tf.data.dataset_info import Latents
 from ladagan_tf.data.latents import Encoding
-from ladagan_tf.data.records import Latents
 
 BATCH, SIZE, CHANNELS = 4, 4, 2
 DESCRIPTION = Latents(
@@ -43,7 +43,7 @@ def encoding(**changes):
 
 def read_moments(folder):
     """The moments (N, S, S, 2C) and labels (N,) of a set, in record order."""
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     found = [
         records.parse(serialised, ("moments", "label"))
         for serialised in tf.data.TFRecordDataset(info.shard_paths)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from latent_sets import CHANNELS, DESCRIPTION, SIZE, encode, encoding, moments_of, read_moments
 
-from ladagan_tf.data import latents, pipeline, records
+from ladagan_tf.data import dataset_info, latents, pipeline, records
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 
@@ -39,7 +39,7 @@ def _take(folder, number, **arguments):
 
 def _records(folder):
     fields = ("name", "label", "image_sha256", "image")
-    dataset = tf.data.TFRecordDataset(records.load_info(folder).shard_paths)
+    dataset = tf.data.TFRecordDataset(dataset_info.load_info(folder).shard_paths)
     return {
         key: a.numpy() for key, a in records.parse(next(iter(dataset.batch(99))), fields).items()
     }
@@ -64,7 +64,7 @@ def test_float16_moments_are_rounded_to_nearest_and_half_as_large(fifty, fifty_i
 def test_records_are_paired_with_their_images_by_name_and_hash(fifty, fifty_latents, fifty_images):
     found, source = (
         _records(fifty_latents),
-        tf.data.TFRecordDataset(records.load_info(fifty).shard_paths),
+        tf.data.TFRecordDataset(dataset_info.load_info(fifty).shard_paths),
     )
     names = records.parse(next(iter(source.batch(50))), ("name",))["name"].numpy()
     assert found["name"].tolist() == names.tolist() and len(set(names)) == 50
@@ -75,7 +75,7 @@ def test_records_are_paired_with_their_images_by_name_and_hash(fifty, fifty_late
 def test_the_description_names_the_autoencoder_the_images_and_the_scaled_deviation(
     fifty, fifty_latents, fifty_images
 ):
-    info, images = records.load_info(fifty_latents), records.load_info(fifty)
+    info, images = dataset_info.load_info(fifty_latents), dataset_info.load_info(fifty)
     moments = moments_of(fifty_images[0]).astype("float64")
     mean, std = moments[..., :CHANNELS], moments[..., CHANNELS:]
     expected = 0.5 * np.sqrt(mean.var() + (std**2).mean())
@@ -91,12 +91,12 @@ def test_the_description_names_the_autoencoder_the_images_and_the_scaled_deviati
 
 def test_a_set_of_images_says_nothing_about_latents(fifty):
     assert "latents" not in json.loads((fifty / "dataset.json").read_text())
-    assert records.load_info(fifty).latents is None
+    assert dataset_info.load_info(fifty).latents is None
 
 
 def test_images_encoded_on_the_way_make_the_same_set(fifty_latents, tmp_path):
     info = prepare("shapes", tmp_path / "out", resolution=8, num_images=50, encoding=encoding())
-    other = records.load_info(fifty_latents)
+    other = dataset_info.load_info(fifty_latents)
     assert info.content_sha256 == other.content_sha256
     assert info.latents == other.latents
 
@@ -116,13 +116,13 @@ def test_latents_that_were_made_before_an_interruption_are_not_made_again(
         latents.prepare_set(fifty, tmp_path / "out", encoding(encode=stopped), shards=4)
     info = latents.prepare_set(fifty, tmp_path / "out", encoding(encode=stopped), shards=4)
     assert len(calls) == 9 + 7  # 24 of 50 images were in complete shards
-    assert dataclasses.replace(info, folder=fifty_latents) == records.load_info(fifty_latents)
+    assert dataclasses.replace(info, folder=fifty_latents) == dataset_info.load_info(fifty_latents)
 
 
 def test_latents_of_a_set_of_latents_are_those_of_its_images(fifty_latents, tmp_path):
     info = latents.prepare_set(fifty_latents, tmp_path / "out", encoding())
-    assert info.content_sha256 == records.load_info(fifty_latents).content_sha256
-    assert info.latents == records.load_info(fifty_latents).latents
+    assert info.content_sha256 == dataset_info.load_info(fifty_latents).content_sha256
+    assert info.latents == dataset_info.load_info(fifty_latents).latents
 
 
 def test_batches_have_the_order_of_the_images_set(fifty, fifty_latents, limit):

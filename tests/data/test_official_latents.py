@@ -7,7 +7,7 @@ import pytest
 from latent_sets import encoding, moments_of, read_moments
 from PIL import Image
 
-from ladagan_tf.data import official_latents, pipeline, records
+from ladagan_tf.data import dataset_info, official_latents, pipeline
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -70,7 +70,7 @@ def test_stored_moments_labels_and_images_are_paired_by_name(folder):
     np.testing.assert_array_equal(moments, _MOMENTS)
     assert labels.tolist() == list(_LABELS)
     assert info.classes == ("0", "1", "2") and info.class_counts == (3, 1, 2)
-    assert records.load_info(info.folder) == info
+    assert dataset_info.load_info(info.folder) == info
 
 
 def test_a_leading_axis_of_one_is_dropped(folder):

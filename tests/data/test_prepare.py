@@ -1,50 +1,29 @@
 """Preparing a set: from the function, and from the command line."""
 
 import concurrent.futures
-import dataclasses
 import io
 import json
 import os
 import re
-import resource
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_datasets as tfds
 from in_process import command, error_line, outcome
 from PIL import Image
 from tfds_sets.handmade import HandmadeTfdsSet
 
 from ladagan_tf import prepare as prepare_command
-from ladagan_tf.data import conversion as conversion_module
-from ladagan_tf.data import pipeline, preparation, record_making, records, unfinished
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import prepare as prepare_flags
 
 _ROOT = Path(__file__).resolve().parents[2]
-_COMMAND = [sys.executable, "-m", "ladagan_tf.prepare"]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Three good images, one too small, one broken."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for shade in range(3):
-        Image.new("RGB", (16, 16), (shade, 0, 0)).save(source / f"good{shade}.png")
-    Image.new("RGB", (2, 16)).save(source / "thin.png")
-    (source / "broken.png").write_bytes(b"this is no image")
-    return source
 
 
 def _visible(folder):
@@ -134,179 +113,37 @@ def test_images_without_classes_have_label_minus_one(tmp_path):
     assert labels.tolist() == [-1, -1, -1]
 
 
-@pytest.fixture
-def converted(monkeypatch):
-    """Names of the items that are converted, in order."""
-    names = []
-
-    def convert_items(read, conversion, items):
-        names.extend(item.name for item in items)
-        return conversion_module.convert_items(read, conversion, items)
-
-    monkeypatch.setattr(record_making, "convert_items", convert_items)
-    return names
-
-
-def test_bad_images_are_all_listed_and_the_others_kept(folder, tmp_path, capsys):
-    with pytest.raises(InputError, match=r"2 of 5 images are unusable, as (thin|broken)\.png: .*"):
-        prepare(str(folder), tmp_path / "out", resolution=16)
-    error = capsys.readouterr().err
-    assert "unusable thin.png: 2 x 16 pixels" in error and "unusable broken.png: not an" in error
-    assert ".out.preparing keeps 1 complete shard; the same again goes on from there" in error
-    assert _visible(tmp_path) == [".out.preparing", "source"]
-
-
-def _mend(folder):
-    for name in ("thin.png", "broken.png"):
-        Image.new("RGB", (16, 16), (9, 9, 9)).save(folder / name)
-
-
-def _remove(folder):
-    for name in ("thin.png", "broken.png"):
-        (folder / name).unlink()
-
-
-def _touch(folder):
-    _mend(folder)
-    Image.new("RGB", (16, 16), (7, 7, 7)).save(folder / "good1.png")
-
-
-@pytest.mark.parametrize(
-    ("change", "anew", "skip_bad"),
-    [
-        (_mend, ["broken.png", "thin.png"], False),
-        (_remove, [], False),
-        (_touch, ["broken.png", "good1.png", "thin.png"], False),
-        (lambda folder: None, [], True),
-        (_mend, ["broken.png", "thin.png"], True),
-    ],
-    ids=["mended", "removed", "another changed too", "skip_bad", "mended, with skip_bad"],
-)
-def test_the_next_attempt_converts_only_what_has_changed(
-    folder, tmp_path, converted, change, anew, skip_bad
-):
-    with pytest.raises(InputError, match="unusable"):
-        prepare(str(folder), tmp_path / "out", resolution=16)
-    change(folder)
-    converted.clear()
-    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=skip_bad)
-    assert sorted(converted) == anew
-    clean = prepare(str(folder), tmp_path / "clean", resolution=16, skip_bad=skip_bad)
-    assert dataclasses.replace(info, folder=clean.folder) == clean
-    pairs = zip(info.shard_paths, clean.shard_paths, strict=True)
-    assert all(Path(a).read_bytes() == Path(b).read_bytes() for a, b in pairs)
-    assert _visible(tmp_path) == ["clean", "out", "source"]
-    assert _visible(info.folder) == ["dataset.json", "records-00000.tfrecord"]
-
-
-def test_shards_of_two_earlier_attempts_serve_the_third(tmp_path, monkeypatch, converted):
-    monkeypatch.setattr(unfinished, "_AUTO_SHARD_BYTES", 300)
-    source = tmp_path / "source"
-    source.mkdir()
-    for i in range(20):
-        Image.new("RGB", (8, 8), (i, 0, 0)).save(source / f"{i:02d}.png")
-    clean = prepare(str(source), tmp_path / "clean", resolution=8)
-    for i in (20, 21):
-        (source / f"{i}.png").write_bytes(b"")
-    for i in (20, 21):  # with each the order of all is another one
-        with pytest.raises(InputError, match="are unusable"):
-            prepare(str(source), tmp_path / "out", resolution=8)
-        (source / f"{i}.png").unlink()
-    converted.clear()
-    info = prepare(str(source), tmp_path / "out", resolution=8)
-    assert not converted and info.content_sha256 == clean.content_sha256
-    assert len(info.shards) > 5
-
-
-def test_damaged_notes_of_an_earlier_attempt_are_not_used(folder, tmp_path, converted):
-    with pytest.raises(InputError, match="unusable"):
-        prepare(str(folder), tmp_path / "out", resolution=16)
-    (notes,) = (tmp_path / ".out.preparing").glob("*.jsonl")
-    text = notes.read_bytes()
-    for damaged in (b"", text[:-9], text.replace(b"good1", b"good9"), b"\xff" + text):
-        notes.write_bytes(damaged)
-        converted.clear()
-        with pytest.raises(InputError, match="unusable"):
-            prepare(str(folder), tmp_path / "out", resolution=16)
-        assert len(converted) == 5
-
-
-def test_the_work_on_another_set_is_not_taken_for_this(folder, tmp_path, converted):
-    with pytest.raises(InputError, match="unusable"):
-        prepare(str(folder), tmp_path / "out", resolution=16)
-    converted.clear()
-    info = prepare(str(folder), tmp_path / "out", resolution=8, skip_bad=True)
-    assert len(converted) == 5 and info.resolution == 8
-
-
-def test_hopeless_sources_are_not_read_to_the_end(tmp_path, monkeypatch, capsys):
-    for i in range(9):
-        (tmp_path / f"{i}.png").write_bytes(b"")
-    monkeypatch.setattr(preparation, "_MOST_BAD", 5)
-    monkeypatch.setattr(preparation, "MOST_LISTED", 2)
-    with pytest.raises(InputError, match=r"5 of 9 images are unusable \(stopped there\)"):
-        prepare(str(tmp_path), tmp_path / "out", resolution=8)
-    assert "unusable: 3 more" in capsys.readouterr().err
-    assert not (tmp_path / ".out.preparing").exists()
-
-
-def test_a_full_disk_is_one_line_and_complete_shards_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(unfinished, "_AUTO_SHARD_BYTES", 5_000)
-    clean = prepare("shapes", tmp_path / "clean", resolution=32, num_images=60)
-    assert len(clean.shards) > 3
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    real_writer, opened = tf.io.TFRecordWriter, []
-
-    def writer(path):
-        opened.append(path)
-        if len(opened) == 3:  # from here on files may not grow beyond 2 KB
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
-        return real_writer(path)
-
-    monkeypatch.setattr(tf.io, "TFRecordWriter", writer)
-    try:
-        with pytest.raises(InputError, match=r"out=.*\.out\.preparing: it cannot be written \("):
-            prepare("shapes", tmp_path / "out", resolution=32, num_images=60)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    kept = sorted(path.name for path in (tmp_path / ".out.preparing").glob("*.tfrecord"))
-    assert kept == ["records-00000.tfrecord", "records-00001.tfrecord"]
-    info = prepare("shapes", tmp_path / "out", resolution=32, num_images=60)
-    assert opened[3].endswith("records-00002.tfrecord")
-    assert dataclasses.replace(info, folder=clean.folder) == clean
-
-
 def test_a_place_that_cannot_be_written_to_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"out=.*/file/out: it cannot be written \(File ex"):
         prepare("shapes", tmp_path / "file" / "out", resolution=8, num_images=2)
 
 
-def test_skip_bad_leaves_out_counts_and_lists_bad_images(folder, tmp_path):
-    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+def test_skip_bad_leaves_out_counts_and_lists_bad_images(flawed, tmp_path):
+    info = prepare(str(flawed), tmp_path / "out", resolution=16, skip_bad=True)
     assert info.count == 3
     reasons = {skipped.name: skipped.reason for skipped in info.skipped}
     assert reasons == {
         "broken.png": "not an image in a format that Pillow reads",
         "thin.png": "2 x 16 pixels; the shorter side must have at least min_side=4",
     }
-    assert records.load_info(info.folder) == info
+    assert dataset_info.load_info(info.folder) == info
 
 
-def test_files_that_are_no_images_are_said_and_recorded(folder, tmp_path, capsys):
-    (folder / "notes.txt").write_text("no image")
-    info = prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
-    assert f"source={folder}: left out 1 file: 1 suffix .txt (notes.txt)" in capsys.readouterr().out
+def test_files_that_are_no_images_are_said_and_recorded(flawed, tmp_path, capsys):
+    (flawed / "notes.txt").write_text("no image")
+    info = prepare(str(flawed), tmp_path / "out", resolution=16, skip_bad=True)
+    assert f"source={flawed}: left out 1 file: 1 suffix .txt (notes.txt)" in capsys.readouterr().out
     assert info.left_out == (LeftOut("suffix .txt", 1, ("notes.txt",)),)
     assert json.loads((info.folder / "dataset.json").read_text())["left_out"][0]["count"] == 1
 
 
-def test_skip_bad_makes_no_other_set_where_nothing_was_skipped(folder, tmp_path):
+def test_skip_bad_makes_no_other_set_where_nothing_was_skipped(flawed, tmp_path):
     clean = prepare("shapes", tmp_path / "clean", resolution=8, num_images=2)
     assert prepare("shapes", clean.folder, resolution=8, num_images=2, skip_bad=True) == clean
-    prepare(str(folder), tmp_path / "out", resolution=16, skip_bad=True)
+    prepare(str(flawed), tmp_path / "out", resolution=16, skip_bad=True)
     with pytest.raises(InputError, match="skip_bad=True, not skip_bad=False"):
-        prepare(str(folder), tmp_path / "out", resolution=16)
+        prepare(str(flawed), tmp_path / "out", resolution=16)
 
 
 def test_a_set_of_only_bad_images_is_refused(tmp_path):
@@ -335,7 +172,7 @@ def test_a_source_that_has_changed_is_noticed_and_prepared_again_on_demand(tmp_p
     Image.new("RGB", (8, 8), (5, 0, 0)).save(source / "5.png")
     with pytest.raises(InputError, match="its 2 images were made of other files than source="):
         prepare(str(source), out, resolution=8)
-    assert records.load_info(out) == first
+    assert dataset_info.load_info(out) == first
     assert prepare(str(source), out, resolution=8, overwrite=True).count == 3
     assert prepare(str(source), out, resolution=8, overwrite=True).count == 3
     assert capsys.readouterr().out.count("already prepared: 3 images") == 1
@@ -457,7 +294,7 @@ def test_any_tfds_name_is_a_source(tmp_path):
         plain = prepare(
             "tfds:cifar10@test", tmp_path / "test", resolution=32, data_dir=str(tmp_path)
         )
-    info = records.load_info(folder)
+    info = dataset_info.load_info(folder)
     assert folder.name == "tfds-cifar10-16" and info.count == plain.count == 12
     assert len(info.classes) == 10 and sum(info.class_counts) == 12
     images, _ = next(pipeline.iterate_images(folder, 12))
@@ -512,9 +349,9 @@ def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
         prepare("tfds:lsun/bedroom", tmp_path / "out", resolution=8)
 
 
-def test_the_command_line_prepares_a_folder_with_workers(folder, tmp_path):
+def test_the_command_line_prepares_a_folder_with_workers(flawed, tmp_path):
     arguments = [
-        f"--source={folder}", f"--out={tmp_path / 'out'}", "--resolution=16", "--crop=none",
+        f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=16", "--crop=none",
         "--background=10,20,30", "--skip_bad", "--workers=2", "--shards=2",
     ]  # fmt: skip
     with command(prepare_command, prepare_flags.define) as call:
@@ -544,54 +381,7 @@ def test_the_command_line_reports_a_mistake_in_one_line(tmp_path, capsys):
         ("--data_dir=x", "error: --data_dir=x: only for --source=tfds:NAME; leave the flag out"),
     ],
 )
-def test_a_flag_that_would_do_nothing_is_refused(folder, tmp_path, capsys, flag, message):
+def test_a_flag_that_would_do_nothing_is_refused(flawed, tmp_path, capsys, flag, message):
     with command(prepare_command, prepare_flags.define) as call:
-        arguments = [f"--source={folder}", f"--out={tmp_path / 'out'}", "--resolution=8", flag]
+        arguments = [f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=8", flag]
         assert error_line(call, arguments, capsys) == message
-
-
-def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp_path):
-    out = tmp_path / "out"
-    arguments = [
-        "--source=shapes", f"--out={out}", "--resolution=64", "--num_images=200000", "--workers=2"
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        [*_COMMAND, *arguments], cwd=_ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    hidden = tmp_path / ".out.preparing"
-    deadline = time.monotonic() + 60
-    while not list(hidden.glob("*.tfrecord")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    workers = _children(process.pid)
-    for worker in workers:  # as Ctrl-C sends it to all: it is the parent's to answer
-        os.kill(worker, signal.SIGINT)
-    time.sleep(0.1)
-    assert workers and all(map(_is_running, workers))
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not out.exists()
-    with pytest.raises(InputError):
-        records.load_info(hidden)
-    (hidden / "records-00099.tfrecord").write_bytes(b"left behind")
-
-    info = prepare("shapes", out, resolution=8, num_images=20)
-    assert info.count == 20 and _visible(tmp_path) == [".out.lock", "out"]  # the killed one's
-    assert _visible(out) == ["dataset.json", "records-00000.tfrecord"]
-    while any(_is_running(worker) for worker in workers):
-        assert time.monotonic() < deadline, "workers end with the process that started them"
-        time.sleep(0.05)
-
-
-def _children(pid):
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def _is_running(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    return state != "Z"

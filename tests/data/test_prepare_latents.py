@@ -12,7 +12,7 @@ import pytest
 from latent_sets import encode, encoding, read_moments
 
 from ladagan_tf import prepare as command
-from ladagan_tf.data import latents, pipeline, records
+from ladagan_tf.data import dataset_info, latents, pipeline
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import prepare as prepare_flags
@@ -27,7 +27,7 @@ def test_preparing_the_same_latents_again_does_nothing(fifty, fifty_latents, cap
         raise AssertionError("nothing is encoded again")
 
     info = latents.prepare_set(fifty, fifty_latents, encoding(encode=never))
-    assert info == records.load_info(fifty_latents)
+    assert info == dataset_info.load_info(fifty_latents)
     assert "already prepared: 50 images" in capsys.readouterr().out
 
 
@@ -122,7 +122,7 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
     with in_process.command(command, prepare_flags.define) as call:
         status, said, error = in_process.outcome(call, arguments)
     assert status == 0, error
-    found = records.load_info(tmp_path / "out").latents
+    found = dataset_info.load_info(tmp_path / "out").latents
     _, vae_sha256 = vae_weights.load(tmp_path / "vae.keras")
     assert (found.size, found.channels, found.scaling_factor) == (4, 2, 0.7)
     assert (found.vae, found.vae_sha256) == (str(tmp_path / "vae.keras"), vae_sha256)

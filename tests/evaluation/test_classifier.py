@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.data import latents, records
+from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier, train_classifier
@@ -14,7 +14,7 @@ from ladagan_tf.models.features.classifier import Classifier
 def test_it_learns_and_records_what_it_was_trained_on(two_tone, classifier_file):
     about = load_classifier(classifier_file).about
     assert about["held_out_accuracy"] == 1.0
-    assert about["content_sha256"] == records.load_info(two_tone).content_sha256
+    assert about["content_sha256"] == dataset_info.load_info(two_tone).content_sha256
 
 
 def test_features_and_logits_have_the_stated_shapes(classifier_file):
@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_classifier(two_tone, tmp_path, briefly):
 
 
 def test_a_set_of_latents_teaches_what_its_images_do(two_tone, tmp_path, briefly):
-    description = records.Latents(16, 3, "float16", "none", "0", "0", 1.0, images=True)
+    description = dataset_info.Latents(16, 3, "float16", "none", "0", "0", 1.0, images=True)
     encoding = latents.Encoding(lambda images: (images / 255.0, images * 0.0), description)
     encoded = latents.prepare_set(two_tone, tmp_path / "latents", encoding).folder
     found = train_classifier(encoded, tmp_path / "c.keras", kimg=0.128)

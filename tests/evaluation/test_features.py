@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from tiny_dinov2 import FEATURES, save_preset
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
@@ -73,7 +73,7 @@ def test_the_classifier_of_a_set_is_trained_once(two_tone, tmp_path, monkeypatch
     def train(folder, path):
         trained.append(folder)
         network = Classifier(8, ("a", "b"))
-        network.about = {"content_sha256": records.load_info(folder).content_sha256}
+        network.about = {"content_sha256": dataset_info.load_info(folder).content_sha256}
         network.save(path)
 
     monkeypatch.setattr("ladagan_tf.evaluation.features.train_classifier", train)
@@ -92,7 +92,7 @@ def test_a_classifier_of_other_images_is_not_taken_for_that_of_a_set(
     assert place.exists() and not capsys.readouterr().out
     other = prepare("shapes", tmp_path / "other", resolution=16, num_images=2).folder
     set_aside_another(place, other)
-    aside = f"set.classifier-{records.load_info(two_tone).content_sha256[:8]}.keras"
+    aside = f"set.classifier-{dataset_info.load_info(two_tone).content_sha256[:8]}.keras"
     assert not place.exists() and (tmp_path / aside).exists()
     assert f"it was trained on other images, and is now {aside}" in capsys.readouterr().out
 

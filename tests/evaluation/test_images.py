@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import images
@@ -29,7 +29,7 @@ def png(array):
 def test_a_prepared_set_gives_all_its_images_the_last_batch_included(two_tone):
     found = images.prepared(two_tone)
     assert [len(b) for b in found.batches(50)] == [50, 50, 21]
-    assert found.about["content_sha256"] == records.load_info(two_tone).content_sha256
+    assert found.about["content_sha256"] == dataset_info.load_info(two_tone).content_sha256
 
 
 def test_the_first_images_of_a_set_are_the_start_of_all_of_them(two_tone):

@@ -92,12 +92,14 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     needs = {name: form.modules for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
-    if kind == "gat":  # a SavedModel of it is compared in test_an_exported_gat_opens_truncated
+    if kind != "conditional":  # SavedModels of the others are opened and compared in tests above
         names.remove("saved_model")
     said = []
     generator = request.getfixturevalue(kind)
     errors = formats.export(generator, tmp_path / "out", names, say=said.append)
-    assert list(errors) == names and max(errors.values()) < 1e-5
+    assert list(errors) == names
+    assert all(errors[name] < 1e-5 for name in names if name != "float16")
+    assert errors["float16"] < 5e-3
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}

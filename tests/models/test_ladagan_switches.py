@@ -1,5 +1,7 @@
 """The generator's and discriminator's switches of the paper's ablation (Sec. IV-C)."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from traced_products import multiply_adds
 from ladagan_tf.cost.lada import discriminator_multiply_adds, generator_multiply_adds
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.models.lada.generator import GRID, soft_clip
-from ladagan_tf.models.lada.sizes import OUTPUTS
+from ladagan_tf.models.lada.sizes import NORMS, OUTPUTS
 
 WIDTHS, HEADS, MLP = (32, 8, 8), 2, 4
 RANK, WINDOW = 5, 4
@@ -229,6 +231,48 @@ def test_a_scale_cue_is_one_more_input_channel(tmp_path, rng):
     cued.save(tmp_path / "discriminator.keras")
     loaded, images = keras.saving.load_model(tmp_path / "discriminator.keras"), pictures(rng, 32)
     np.testing.assert_array_equal(number(loaded(images)), number(cued(images)))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_decides_what_d_sees_of_a_batch_and_of_its_scale(norm, rng):
+    network, images = tiny_discriminator(norm=norm), pictures(rng, 32, 4)
+    whole, half = (number(network(x, training=True)) for x in (images, images[:2]))
+    assert np.allclose(whole[:2], half, rtol=1e-3, atol=1e-5) == (norm != "batch")
+    large = number(network(4.0 * images, training=True))
+    moved = np.abs(large - whole).max() / np.abs(whole).max()
+    assert (moved > 0.2) == (norm == "none")
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_saved_discriminator_has_its_norms(tmp_path, norm, randomised, rng):
+    network, images = randomised(tiny_discriminator(norm=norm)), pictures(rng, 32)
+    network.save(tmp_path / "discriminator.keras")
+    loaded = keras.saving.load_model(tmp_path / "discriminator.keras")
+    np.testing.assert_array_equal(number(loaded(images)), number(network(images)))
+
+
+def test_a_configuration_from_before_there_was_a_choice_has_batch_norm():
+    config = tiny_discriminator().get_config()
+    assert config.pop("norm") == "batch"
+    rebuilt = type(tiny_discriminator()).from_config(config)
+    paths = [w.path for w in tiny_discriminator().weights]
+    assert [w.path for w in rebuilt.weights] == paths
+    assert any("moving_variance" in path for path in paths)
+
+
+def test_a_choice_that_was_not_made_takes_nothing_of_the_seed():
+    """Every initializer takes a number when it is made; one too many changes all later weights."""
+    keras.utils.set_random_seed(0)
+    network = tiny_discriminator()
+    following = random.randint(1, 10**9)
+    keras.utils.set_random_seed(0)
+    drawn = [random.randint(1, 10**9) for w in network.weights if len(w.shape) > 1]
+    assert len(drawn) > 5 and random.randint(1, 10**9) == following
+
+
+def test_another_norm_is_refused():
+    with pytest.raises(ValueError, match="norm='layer' is not one of batch, none, group"):
+        tiny_discriminator(norm="layer")
 
 
 def test_without_attention_to_all_a_logit_reads_a_part_of_the_image(rng):

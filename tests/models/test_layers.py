@@ -8,7 +8,11 @@ from keras import ops
 
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, UpBlock
-from ladagan_tf.models.lada.norms import BatchNormalization, SelfModulatedLayerNorm
+from ladagan_tf.models.lada.norms import (
+    BatchNormalization,
+    GroupNormalization,
+    SelfModulatedLayerNorm,
+)
 
 B, N, D, Z = 2, 4, 8, 3
 
@@ -218,6 +222,22 @@ def test_down_block_is_the_mean_of_its_two_paths(built, rng):
     np.testing.assert_allclose(number(block(x)), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_a_down_block_without_norms_starts_with_the_mean_square_of_its_input(rng):
+    """Its main path starts at nothing; pooling keeps what varies slowly."""
+    x = np.repeat(np.repeat(rng.standard_normal((8, 4, 4, 32)) + 0.5, 2, 1), 2, 2)
+    block = DownBlock(512, norm="none")
+    block.build(x.shape)
+    y = number(block(x))
+    np.testing.assert_allclose(np.mean(y**2), np.mean(x**2), rtol=0.1)
+    direct = leaky(number(block.direct_conv(block.pool(x))))
+    np.testing.assert_allclose(y, direct / 2, rtol=1e-5, atol=1e-6)
+    assert {v.path.split("/")[-2:][0] for v in block.weights} == {
+        "main_conv_1", "main_conv_2", "direct_conv",
+    }  # fmt: skip
+    hidden = leaky(number(block.main_conv_1(x)))  # strided: a part of x, and the border's zeros
+    assert 0.5 < np.mean(hidden**2) / np.mean(x**2) < 1.1
+
+
 @pytest.mark.parametrize(
     "layer",
     [
@@ -227,6 +247,8 @@ def test_down_block_is_the_mean_of_its_two_paths(built, rng):
         PositionEmbedding(),
         UpBlock(4),
         DownBlock(4),
+        DownBlock(4, norm="none"),
+        GroupNormalization(1e-4),
     ],
     ids=lambda layer: type(layer).__name__,
 )

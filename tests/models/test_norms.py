@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.models.lada.norms import BatchNormalization, LayerNormalization, normalize
+from ladagan_tf.models.lada.norms import (
+    BatchNormalization,
+    GroupNormalization,
+    LayerNormalization,
+    normalize,
+)
 
 B, N, D = 2, 4, 8
 
@@ -114,6 +119,43 @@ def test_both_derivatives_of_batch_norm_agree_with_finite_differences(tf, norm, 
 
     np.testing.assert_allclose(penalty_at(images), penalty, rtol=1e-8)
     expected = central_differences(penalty_at, images)
+    np.testing.assert_allclose(second, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def group_norm(layer, x, group, epsilon=1e-5):
+    parts = x.reshape(*x.shape[:3], -1, group)
+    mean, variance = (f(parts, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))
+    normed = ((parts - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
+    return normed * number(layer.gamma) + number(layer.beta)
+
+
+@pytest.mark.parametrize(("width", "group"), [(4, 4), (32, 16), (40, 10), (17, 1)])
+def test_group_norm_normalises_each_image_over_up_to_16_channels(built, rng, width, group):
+    x = rng.standard_normal((2, 3, 2, width)) * 2.0 + 1.0
+    layer = built(GroupNormalization(dtype="float64"), x.shape)
+    expected = group_norm(layer, x, group)
+    np.testing.assert_allclose(number(layer(x, training=True)), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_both_derivatives_of_group_norm_agree_with_finite_differences(tf, built, rng):
+    images = rng.standard_normal((1, 2, 2, 4))
+    layer = built(GroupNormalization(dtype="float64"), images.shape)
+
+    def penalty(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.reduce_sum(layer(x) ** 3)
+        first = tape.gradient(y, x)
+        return first, tf.reduce_sum(first**2)
+
+    x = tf.constant(images)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        first, value = penalty(x)
+    second = tape.gradient(value, x)
+    expected = central_differences(lambda x: np.sum(group_norm(layer, x, 4) ** 3), images)
+    np.testing.assert_allclose(first, expected, rtol=1e-5, atol=1e-6)
+    expected = central_differences(lambda x: number(penalty(tf.constant(x))[1]), images)
     np.testing.assert_allclose(second, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 

@@ -52,6 +52,22 @@ def test_the_newest_checkpoint_is_restored(tmp_path, state):
     np.testing.assert_array_equal(state["network/000/kernel"], [1.0, 2.0])
 
 
+def test_a_checkpoint_from_before_anything_was_observed_fits(tmp_path, state):
+    save(Checkpoints(tmp_path, state), state, 1)
+    observed = {"observed/000/sums": tf.Variable([0.0])}
+    state["network/000/kernel"].assign([0.0, 0.0])
+    Checkpoints(tmp_path, {**state, **observed}).restore_latest()
+    np.testing.assert_array_equal(state["network/000/kernel"], [1.0, 2.0])
+    observed["observed/000/sums"].assign([4.0])
+    save(Checkpoints(tmp_path, {**state, **observed}), state, 2)
+    observed["observed/000/sums"].assign([0.0])
+    Checkpoints(tmp_path, {**state, **observed}).restore_latest()
+    np.testing.assert_array_equal(observed["observed/000/sums"], [4.0])
+    other = {"spikes/000/totals": tf.Variable([0.0])}
+    with pytest.raises(InputError, match="does not fit this model"):
+        Checkpoints(tmp_path, {**state, **observed, **other}).restore_latest()
+
+
 def test_the_latest_few_and_the_best_are_kept(tmp_path, state):
     checkpoints = Checkpoints(tmp_path, state, keep=2)
     for step, score in ((1, 5.0), (2, 3.0), (3, 4.0), (4, None), (5, 6.0)):

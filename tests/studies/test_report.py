@@ -50,6 +50,14 @@ def test_costs_gradients_and_runs_are_in_their_columns(rows):
     ]
 
 
+def test_clipped_values_are_in_the_table_of_runs_that_counted_them(rows):
+    assert "clipped" not in cells(report.table(rows))[0]
+    for line, share in zip(rows[:2], (0.1, 0.3), strict=True):
+        line["gradients"]["clipped"] = share
+    lada, swin, _ = cells(report.table(rows))
+    assert (lada["clipped"], swin["clipped"]) == ("20%", "-")
+
+
 @pytest.mark.parametrize(
     ("values", "text"),
     [

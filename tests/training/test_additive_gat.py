@@ -15,14 +15,7 @@ from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
 
 SIZE, CLASSES, LEVELS, Z, BATCH = 4, 3, 2, 4, 2
-
-
-@pytest.fixture(autouse=True)
-def eagerly():
-    """To trace a step would take longer than to run three."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def make(seed):

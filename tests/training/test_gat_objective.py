@@ -10,9 +10,11 @@ from keras import ops
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.models.precision import computing_in
-from ladagan_tf.training import gat
+from ladagan_tf.training import gat, losses
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.training.latent_views import latent_augmentation_draws, left_alone
+from ladagan_tf.training.schedules import Schedules
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
 SIZE, CLASSES, LEVELS, B = 8, 3, 2, 4
@@ -29,6 +31,13 @@ class LinearDiscriminator(keras.Model):
 
     def call(self, x, labels):
         return ops.sum(x * self.w, axis=(1, 2, 3))[:, None]
+
+
+class QuadraticDiscriminator(LinearDiscriminator):
+    """<w, x^2>: its input gradient is another one at every sample."""
+
+    def call(self, x, labels):
+        return super().call(ops.square(x), labels)
 
 
 class ConstantDiscriminator(LinearDiscriminator):
@@ -100,6 +109,45 @@ def test_one_draw_of_the_penalties_is_the_squared_directional_derivative(batch, 
     for name in ("r1", "r2"):  # R1 has one draw for all copies of a real
         along = np.sum(np.asarray(draws[name], np.float64) * w, axis=(1, 2, 3, 4))
         np.testing.assert_allclose(parts[name], 0.05 * np.mean(along**2), rtol=2e-3)
+
+
+def test_a_sample_is_augmented_where_its_draw_is_below_the_probability(batch, fake, draw):
+    sometimes, always, never = (
+        objective_of(augment_sometimes=some, augment=on)
+        for some, on in ((True, True), (False, True), (False, False))
+    )
+    draws, discriminator = draw(sometimes.discriminator_draws(), B), QuadraticDiscriminator()
+    for p, same in ((1.0, always), (0.0, never)):
+        step = Schedules(augment=(p, p)).at(0)
+        _, found = sometimes.discriminator_loss(discriminator, batch, fake, draws, step)
+        _, expected = same.discriminator_loss(discriminator, batch, fake, draws)
+        for name, value in expected.items():
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+def test_a_teacher_s_image_stays_where_a_sample_is_left_alone(draw):
+    draws = draw(latent_augmentation_draws(SIZE), B)
+    alone = ops.convert_to_tensor(np.array([True, False, True, False]))
+    found = left_alone(draws, alone)
+    for name, neutral in (("shift_rows", 0), ("shift_columns", 0), ("flipped", 1.0)):
+        expected = np.where(alone, neutral, draws[name])
+        np.testing.assert_array_equal(found[name], expected)
+        assert found[name].dtype == draws[name].dtype
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_penalties_at_a_share_are_those_of_every_nth_sample(batch, fake, draw, exact):
+    """Augmented and noised as those samples are; the rest of the loss is that of all."""
+    some, every = (objective_of(exact_penalties=exact, penalty_every=n) for n in (2, 1))
+    draws, discriminator = draw(every.discriminator_draws(), B), QuadraticDiscriminator()
+    _, shared = some.discriminator_loss(discriminator, batch, fake, draws)
+    part, half, fakes = losses.every_nth((batch, draws, fake), 2)
+    _, expected = every.discriminator_loss(discriminator, part, fakes, half)
+    _, whole = every.discriminator_loss(discriminator, batch, fake, draws)
+    for name in ("r1", "r2"):
+        np.testing.assert_allclose(shared[name], expected[name], rtol=1e-5)
+        assert abs(shared[name] - whole[name]) > 1e-3 * whole[name]
+    np.testing.assert_array_equal(shared["d_loss"], whole["d_loss"])
 
 
 def test_the_mean_over_draws_is_the_exact_penalty(batch, fake, draw):

@@ -151,6 +151,22 @@ def test_a_range_weight_adds_the_squared_distance_from_the_range_to_the_generato
     np.testing.assert_allclose(metrics["g_loss"], plain)
 
 
+def test_the_share_of_clipped_values_is_that_of_the_images_before_augmentation(
+    tiny_generator, tiny_discriminator, batch, draw
+):
+    lada, bounded = objective(policy="color"), tiny_generator()
+
+    def generator(z, training):
+        return 4.0 * bounded(z, training=training)
+
+    draws = draw(lada.generator_draws())
+    _, metrics = lada.generator_loss(generator, tiny_discriminator(), batch, draws)
+    (images,) = numbers([generator(draws["z"], training=True)])
+    expected = np.mean(np.abs(images * 127.5) > 127.5 + 5)
+    assert 0.0 < expected < 1.0
+    np.testing.assert_allclose(metrics["clipped"], expected, rtol=1e-6)
+
+
 def test_hinge_discriminator_loss_is_the_formula(
     tiny_generator, tiny_discriminator, batch, plain_draws
 ):
@@ -160,6 +176,62 @@ def test_hinge_discriminator_loss_is_the_formula(
     real, fake = (logits_in_numpy(weights, x) for x in numbers([batch["real"], fake]))
     expected = np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
     np.testing.assert_allclose(metrics["d_loss"], expected, rtol=1e-5)
+
+
+# ---------------------------------------------------------------------- relativistic, R2, shares
+
+
+def test_relativistic_losses_pair_images_and_patches(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    generator, discriminator = tiny_generator(), tiny_discriminator()
+    lada, fake = objective(loss="rpgan"), generator(plain_draws["z"])
+    weights, images = numbers(discriminator.get_weights()), numbers([batch["real"], fake])
+    real_logits, fake_logits = (logits_in_numpy(weights, x) for x in images)
+    _, of_d = lada.discriminator_loss(discriminator, batch, fake, plain_draws)
+    _, of_g = lada.generator_loss(generator, discriminator, batch, plain_draws)
+    margin = real_logits - fake_logits
+    np.testing.assert_allclose(of_d["d_loss"], softplus(-margin).mean(), rtol=1e-5)
+    np.testing.assert_allclose(of_g["g_loss"], softplus(margin).mean(), rtol=1e-5)
+    np.testing.assert_allclose(of_d["real_sign"], np.sign(margin).mean(), atol=1e-6)
+
+
+def test_g_learns_from_reals_only_where_the_loss_is_relativistic():
+    for loss, seen in {"nsl": {"z", "fake"}, "rpgan": {"z", "fake", "real"}}.items():
+        assert set(objective(loss=loss, policy="color").generator_draws()) == seen
+
+
+def test_the_sign_at_reals_is_that_of_d(tiny_generator, tiny_discriminator, batch, plain_draws):
+    discriminator = tiny_discriminator()
+    fake = tiny_generator()(plain_draws["z"])
+    _, metrics = objective().discriminator_loss(discriminator, batch, fake, plain_draws)
+    logits = logits_in_numpy(numbers(discriminator.get_weights()), *numbers([batch["real"]]))
+    np.testing.assert_allclose(metrics["real_sign"], np.sign(logits).mean(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("every", "rows"), [(1, [0, 1, 2, 3]), (2, [0, 2]), (4, [0])])
+def test_r1_and_r2_are_taken_at_every_nth_image_of_each_side(
+    tiny_generator, tiny_discriminator, batch, plain_draws, rng, every, rows
+):
+    discriminator, fake = tiny_discriminator(), tiny_generator()(plain_draws["z"])
+    lada = objective(loss="rpgan", r1_weight=0.3, r2_weight=0.2, penalty_every=every)
+
+    def loss():
+        return lada.discriminator_loss(discriminator, batch, fake, plain_draws)
+
+    (total, metrics), gradients = value_and_grad(loss, discriminator)
+    weights, (real, fakes) = numbers(discriminator.get_weights()), numbers([batch["real"], fake])
+
+    def formula(w):
+        margin = logits_in_numpy(w, real) - logits_in_numpy(w, fakes)
+        penalties = 0.3 * r1_in_numpy(w, real[rows]) + 0.2 * r1_in_numpy(w, fakes[rows])
+        return softplus(-margin).mean() + penalties
+
+    np.testing.assert_allclose(metrics["r1"], 0.3 * r1_in_numpy(weights, real[rows]), rtol=1e-5)
+    np.testing.assert_allclose(metrics["r2"], 0.2 * r1_in_numpy(weights, fakes[rows]), rtol=1e-5)
+    np.testing.assert_allclose(total, formula(weights), rtol=1e-5)
+    # The last bias cancels in a pair: rounding is all its gradient has.
+    assert_gradient(formula, weights, numbers(gradients), rng)
 
 
 # ---------------------------------------------------------------------------------------- bCR
@@ -272,11 +344,11 @@ def test_discriminator_sees_fakes_first_and_reals_last(batch, plain_draws):
 
 def test_metrics_are_the_reported_names(tiny_generator, tiny_discriminator, batch, plain_draws):
     for bcr in (False, True):
-        lada, draws = bcr_case(plain_draws) if bcr else (objective(), plain_draws)
+        lada, draws = bcr_case(plain_draws) if bcr else (objective(r2_weight=1.0), plain_draws)
         networks = tiny_generator(), tiny_discriminator()
         _, d = lada.discriminator_loss(networks[1], batch, batch["real"], draws)
         _, g = lada.generator_loss(*networks, batch, draws)
-        assert sorted([*d, *g]) == sorted(lada.metrics)
+        assert sorted([*d, *g]) == sorted([*lada.metrics, *lada.observed])
 
 
 def test_draws_are_a_latent_and_one_augmentation_for_each_side():
@@ -299,9 +371,10 @@ def test_defaults_are_the_published_cifar10_recipe():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"loss": "wgan"}, "loss='wgan' is not one of nsl, hinge"),
+        ({"loss": "wgan"}, "loss='wgan' is not one of nsl, hinge, rpgan"),
         ({"policy": "flip"}, "policy='flip': 'flip' is not one of color, translation, cutout"),
         ({"policy": "", "bcr": True}, "bcr=True with policy='': consistency needs"),
+        ({"policy": "", "augment_sometimes": True}, "policy='': there is no augmentation to apply"),
     ],
 )
 def test_wrong_fields_are_refused_when_the_objective_is_made(fields, message):

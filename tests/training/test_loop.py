@@ -1,12 +1,13 @@
 """A run goes on where it was, or says in a line why not."""
 
 import errno
+import functools
 import types
 
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import records
+from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.training import contents as contents_module
 from ladagan_tf.training.adversarial import AdversarialModel
@@ -42,6 +43,7 @@ def test_the_average_s_ramp_up_counts_them_too():
     model = types.SimpleNamespace(
         ema_halflife_kimg=9.0, ema_rampup=0.1, step=31, images_before=-240
     )
+    model._seen = functools.partial(AdversarialModel._seen, model)
     expected = decay_of_halflife(16.0, 256.0, 9.0, 0.1)
     assert float(AdversarialModel._decay(model, 16)) == pytest.approx(float(expected))
 
@@ -56,7 +58,7 @@ def test_another_number_of_devices_is_said_because_it_changes_batch_norm():
 
 def test_what_a_run_learns_from_is_known_by_content(monkeypatch):
     info = types.SimpleNamespace(content_sha256="01")
-    monkeypatch.setattr(records, "load_info", lambda folder: info)
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
     monkeypatch.setattr(contents_module, "content_sha256", lambda tensors: f"of {tensors}")
     vae = types.SimpleNamespace(tensors=lambda: "a, b")
 

@@ -12,7 +12,13 @@ if keras.backend.backend() != "tensorflow":
 
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
-from ladagan_tf.training.observers import Forecast, Samples, Statistics, duration  # noqa: E402
+from ladagan_tf.training.observers import (  # noqa: E402
+    Forecast,
+    Progress,
+    Samples,
+    Statistics,
+    duration,
+)
 
 GRID = 2
 
@@ -59,16 +65,18 @@ def test_a_generator_s_sheets_are_what_it_can_show(tmp_path, network, sheets):
     assert {file.name.rsplit("_", 1)[0] for file in run.samples.iterdir()} == sheets
 
 
-class Window:
-    def results(self):
-        return {"d_loss": 1.0 / 3.0, "g_grad_norm/block_8": 2.0}
+class Model:
+    clipped = 0.125
+    was_reset = False
 
-    def reset(self):
+    def means(self):
+        return {"d_loss": 1.0 / 3.0, "g_grad_norm/block_8": 2.0, "clipped": self.clipped}
+
+    def reset_means(self):
         self.was_reset = True
 
-
-class Model:
-    window = Window()
+    def scheduled(self, images):
+        return {"augment_p": images / 2000}
 
     def totals(self):
         return {"d_grad_spikes": 0, "g_grad_spikes": 4}
@@ -78,7 +86,8 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
     statistics = Statistics(
         Schedule(500, 0, 10), RunDirectory(tmp_path), tf.summary.create_noop_writer(), kimg=1.0
     )
-    statistics.set_model(Model())
+    model = Model()
+    statistics.set_model(model)
     statistics.on_train_begin()
     for step in (1, 2):
         statistics.after_step(step)
@@ -89,10 +98,25 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
         "kimg": 1.0,
         "d_loss": 0.333333,
         "g_grad_norm/block_8": 2.0,
+        "clipped": 0.125,
         "d_grad_spikes": 0,
         "g_grad_spikes": 4,
+        "augment_p": 0.5,
     }
-    assert Model.window.was_reset
+    assert model.was_reset
+
+
+def test_a_start_warns_once_when_a_fifth_of_the_values_is_clipped(capsys):
+    progress, model = Progress(Schedule(500, 0, 10), kimg=0.5), Model()
+    progress.set_model(model)
+    progress.on_train_begin()
+    said = []
+    for step, clipped in enumerate((0.2, 0.25, 0.3), 1):
+        model.clipped = clipped
+        progress.after_step(step)
+        said.append(capsys.readouterr().err.count("warning: "))
+    progress.on_train_end()
+    assert said == [0, 1, 0]
 
 
 def said_by(run):
@@ -110,8 +134,10 @@ def test_every_window_is_a_line_and_speaks_of_speed_once_nothing_is_traced(tmp_p
     statistics.on_train_begin()
     for step in range(1, 5):
         statistics.after_step(step)
-    assert lines[0] == "1 of 5 kimg: d_loss 0.333"
-    assert re.fullmatch(r"2 of 5 kimg, \S+ images/s, .+ left: d_loss 0.333", lines[1])
+    assert lines[0] == "1 of 5 kimg: d_loss 0.333, clipped 0.125"
+    assert re.fullmatch(
+        r"2 of 5 kimg, \S+ images/s, .+ left: d_loss 0.333, clipped 0.125", lines[1]
+    )
 
 
 @pytest.mark.parametrize(

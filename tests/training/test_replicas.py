@@ -20,6 +20,7 @@ rng = np.random.default_rng(0)
 """
 LADA = """
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.training.schedules import Schedules
 layers = keras.layers
 images = rng.integers(0, 256, (12, 8, 8, 3), dtype="uint8")
 data = images, np.zeros(12, "int32")
@@ -35,9 +36,14 @@ def generator():
 def make():
     discriminator = keras.Sequential(
         [keras.Input((8, 8, 3)), layers.Flatten(), dense(6, "tanh", 2), dense(25, None, 3)])
-    objective = LadaObjective(noise_dim=4, resolution=8, r1_weight=0.1, bcr=True)
+    objective = LadaObjective(
+        noise_dim=4, resolution=8, r1_weight=0.1, r2_weight=0.1, penalty_every=2,
+        augment_sometimes=True, bcr=True)
     model = AdversarialModel(generator(), discriminator, generator(), objective, seed=5)
-    model.compile(*[keras.optimizers.Adam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5)
+    model.compile(
+        *[keras.optimizers.Adam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5,
+        schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), augment_target=0.1)
+    model.augmentation.p.assign(0.5)
     return model
 """
 GAT = """
@@ -71,11 +77,15 @@ for count, strategy in enumerate(strategies, 1):
         model = make()
         batches = strategy.experimental_distribute_dataset(batches)
     reduced.append([])
+    tf.config.run_functions_eagerly(count == 1)
     run_steps(model, batches, 3, [])
     networks = model.generator, model.discriminator, model.averaged
     weights = [w for network in networks for w in network.get_weights()]
+    weights += [keras.ops.convert_to_numpy(o.learning_rate) for o in (model.g_optimizer,)]
+    if model.augmentation:
+        weights += [keras.ops.convert_to_numpy(v) for v in model.augmentation.variables]
     np.savez(f"{sys.argv[1]}/{count}.npz", *weights, step=model.step.numpy())
-    print(json.dumps(model.window.results()))
+    print(json.dumps(model.means()))
 # On each replica the gradients of both networks once; of matrices else only two, of mean styles.
 trained = [v for n in networks[:2] for v in n.trainable_variables if v.shape.rank > 1]
 matrices = [v for v in reduced[1] if v.shape.rank > 1]

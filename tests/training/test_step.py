@@ -65,9 +65,9 @@ class Recording(LadaObjective):
 
     seen = None
 
-    def discriminator_loss(self, discriminator, batch, fake, draws):
+    def discriminator_loss(self, discriminator, batch, fake, draws, strengths):
         type(self).seen = fake
-        return super().discriminator_loss(discriminator, batch, fake, draws)
+        return super().discriminator_loss(discriminator, batch, fake, draws, strengths)
 
 
 def test_the_discriminator_phase_does_not_record_the_generator(tf, case):

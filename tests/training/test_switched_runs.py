@@ -36,14 +36,7 @@ CASES = {
         "objective": {"loss": "hinge"},
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def eagerly():
-    """To trace two steps of a network takes longer than to run them."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def make(case, seed):

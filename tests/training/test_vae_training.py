@@ -6,7 +6,7 @@ from in_process import command
 from PIL import Image
 
 from ladagan_tf import train_vae
-from ladagan_tf.data import pipeline, records
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import train_vae as train_vae_flags
@@ -41,7 +41,7 @@ def trained(plain, tmp_path_factory):
 def test_it_learns_and_records_what_it_was_trained_on(plain, trained):
     network, _ = vae_weights.load(trained)
     about = network.about
-    assert about["content_sha256"] == records.load_info(plain).content_sha256
+    assert about["content_sha256"] == dataset_info.load_info(plain).content_sha256
     assert about["held_out_images"] == 12
     assert about["held_out_psnr_db"] > 15.0  # the best constant image would have 9.1
     assert about["held_out_psnr_db"] > about["held_out_psnr_db_worst_tenth"]

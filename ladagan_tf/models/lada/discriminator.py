@@ -5,8 +5,8 @@ from keras import ops
 
 from ladagan_tf.models.checks import check, check_widths
 from ladagan_tf.models.lada.ladaformer import Ladaformer
-from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, leaky_relu
-from ladagan_tf.models.lada.sizes import check_resolution
+from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, he_normal, leaky_relu
+from ladagan_tf.models.lada.sizes import NORMS, check_resolution
 from ladagan_tf.models.orthogonal import square_conv
 
 DISCRIMINATOR_GRID = 16
@@ -31,6 +31,7 @@ class Discriminator(keras.Model):
         ladaformer: bool, the block with its positions; without it D is convolutional only.
         scale_cue: bool, a fourth input channel of ones. Without it everything before the first
             batch norm is homogeneous: D cannot see how large the values of a whole batch are.
+        norm: "batch", "none" or "group", of the down blocks; see `DownBlock`.
         dtype: Keras dtype policy; the last convolution always computes in float32.
 
     Call arguments:
@@ -54,6 +55,7 @@ class Discriminator(keras.Model):
         score="full",
         ladaformer=True,
         scale_cue=False,
+        norm="batch",
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
@@ -66,6 +68,7 @@ class Discriminator(keras.Model):
         self.score = score
         self.ladaformer = ladaformer
         self.scale_cue = scale_cue
+        self.norm = norm
         check_resolution(resolution)
         check_widths(
             "widths",
@@ -80,10 +83,13 @@ class Discriminator(keras.Model):
             f"num_heads={num_heads} does not divide the last of widths={list(self.widths)}",
         )
 
+        check(norm in NORMS, f"norm={norm!r} is not one of {', '.join(NORMS)}")
+
         policy = self.dtype_policy
-        self.from_rgb = square_conv(self.widths[0], 3, policy, "from_rgb")
+        start = {"kernel": he_normal()} if norm == "none" else {}
+        self.from_rgb = square_conv(self.widths[0], 3, policy, "from_rgb", **start)
         self.down_blocks = [
-            DownBlock(width, dtype=policy, name=f"down_{resolution >> (i + 1)}")
+            DownBlock(width, norm, dtype=policy, name=f"down_{resolution >> (i + 1)}")
             for i, width in enumerate(self.widths[1:])
         ]
         if ladaformer:
@@ -144,4 +150,5 @@ class Discriminator(keras.Model):
             "score": self.score,
             "ladaformer": self.ladaformer,
             "scale_cue": self.scale_cue,
+            "norm": self.norm,
         }

@@ -7,6 +7,7 @@ from ladagan_tf.models.checks import check
 RESOLUTIONS = (32, 64, 128, 256)
 MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
 OUTPUTS = ("linear", "tanh", "softclip")
+NORMS = ("batch", "none", "group")  # of the discriminator's down blocks
 
 
 def check_resolution(resolution):

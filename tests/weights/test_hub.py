@@ -6,7 +6,8 @@ import pytest
 from fake_hub import FakeHub
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.official import gat_files, hub, lada_folder
+from ladagan_tf.official import gat_files, lada_folder
+from ladagan_tf.weights import hub
 
 FILES = (*lada_folder.FILES, *gat_files.FILES)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
