@@ -1,4 +1,4 @@
-"""What `--help`, `--version`, `--config=list` and `--model=zoo:` answer, before TensorFlow is there.
+"""What `--help`, `--version`, `--config=list` and `--model=zoo:` answer, without TensorFlow.
 
 -h, --help   the command's flags in groups, each with its default; of two systems the chosen one
 --help=all   those of both systems, and absl's own
