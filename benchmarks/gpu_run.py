@@ -467,10 +467,11 @@ def speed(trainer, seconds):
 
 
 def environment():
-    """Device, its peak memory so far, versions and date: dict."""
+    """Command, device, its peak memory so far, versions and date: dict."""
     device = jax.devices()[0]
     memory = device.memory_stats() or {}
     return {
+        "command": sys.argv,
         "device": device.device_kind,
         "peak_memory_gb": round(memory["peak_bytes_in_use"] / 1e9, 2) if memory else None,
         "jax": jax.__version__,

@@ -13,6 +13,7 @@ from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError, held_stderr, one_line_errors
 from ladagan_tf.flags import help
 from ladagan_tf.flags.common import read_flags, with_home
+from ladagan_tf.stopping import Interrupt
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
@@ -80,7 +81,10 @@ def _import_tensorflow():
 
 
 def run(main):
-    """Runs a command whose flags are set; an `InputError` is one line and its exit status."""
+    """Runs a command whose flags are set; an `InputError` is one line and its exit status.
+
+    Signals that would end it at once unwind it first, so that nothing half-written stays.
+    """
     logging.set_verbosity(logging.WARNING)  # TensorFlow's notes would cut through progress bars
-    with one_line_errors():
+    with one_line_errors(), Interrupt():
         main()

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import extras
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line, reason
 from ladagan_tf.hardware import hardware
 
 
@@ -40,12 +40,7 @@ def make_strategy(name, virtual_cpus=1):
             [d.name for d in tf.config.list_logical_devices(kind)]
         )
     if name == "multiworker":
-        workers = json.loads(os.environ.get("TF_CONFIG", "{}")).get("cluster", {}).get("worker")
-        if not workers:
-            raise InputError(
-                'strategy=multiworker needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, '
-                '"task": {"type": "worker", "index": 0}} in the environment of every worker'
-            )
+        cluster()
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, tf.errors.OpError) as error:
@@ -60,6 +55,30 @@ def make_strategy(name, virtual_cpus=1):
     except (ValueError, tf.errors.OpError) as error:
         raise InputError(f"strategy=tpu: no TPU was found ({reason(error)})") from None
     return tf.distribute.TPUStrategy(resolver)
+
+
+def cluster():
+    """What TF_CONFIG says: the workers' addresses, a list of "host:port", and which is this one.
+
+    Raises:
+        InputError: if it is not there, or says something else.
+    """
+    try:
+        config = json.loads(os.environ["TF_CONFIG"])
+        addresses, task = config["cluster"]["worker"], config["task"]
+        index = int(task["index"])
+        for address in addresses:
+            host, _, port = address.rpartition(":")
+            assert host and 0 < int(port) < 2**16
+        assert addresses and task["type"] == "worker" and 0 <= index < len(addresses)
+        assert len(set(addresses)) == len(addresses) and set(config["cluster"]) == {"worker"}
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError):
+        raise InputError(
+            'strategy=multiworker needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, '
+            '"task": {"type": "worker", "index": 0}} in the environment of every worker, not '
+            f"{one_line(os.environ.get('TF_CONFIG') or 'nothing')}"
+        ) from None
+    return addresses, index
 
 
 def seed_keras(seed):

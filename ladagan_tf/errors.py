@@ -86,9 +86,9 @@ def one_line_errors():
 
     An `InputError`, or an error that only the world outside can cause (`BORDER`, the file system
     and TensorFlow's words for it), becomes `error: <message>` on stderr and exit status 2 (or the
-    error's own); a `StoppedError` its message and status 4; Ctrl-C, where nothing saves before it
-    ends, status 130; a closed pipe nothing, and status 141. Every other exception is ours to mend
-    and keeps its traceback.
+    error's own); a `StoppedError` its message and status 4; a signal, where nothing saves before
+    it ends, its name and status 128 and its number; a closed pipe nothing, and status 141. Every
+    other exception is ours to mend and keeps its traceback.
     """
     try:
         yield
@@ -104,8 +104,9 @@ def one_line_errors():
         _end(f"error: {_named(error)}", InputError.status)
     except StoppedError as error:
         _end(str(error), error.status)
-    except KeyboardInterrupt:
-        _end("stopped by SIGINT", 128 + signal.SIGINT)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT  # see `stopping.Interrupt`
+        _end(f"stopped by {signal.Signals(number).name}", 128 + number)
     except Exception as error:
         kind = type(error)
         if kind.__module__.startswith("tensorflow.") and kind.__name__ in TENSORFLOW_BORDER:

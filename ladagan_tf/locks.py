@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import pathlib
 import shlex
@@ -13,6 +14,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 
 NOTE_BYTES = 200  # of a holder's description
+ATTEMPTS = 1000  # holders may take the folder along as often
 UNKNOWN = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks say
 
 
@@ -55,7 +57,7 @@ def locked(path, flag="out", inside=False):
 
 def _take(file, place):
     """An open descriptor of the locked file; InputError if another process has it."""
-    while True:
+    for attempt in itertools.count(1):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except FileExistsError as error:  # "file exists" would not say what is wrong with that
@@ -63,6 +65,8 @@ def _take(file, place):
         try:
             handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except FileNotFoundError:
+            if attempt == ATTEMPTS:  # a folder that takes no files, as /proc
+                raise
             continue  # its holder took the folder along
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -58,16 +58,18 @@ def prepare_and_tell():
     else:
         info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
+    skipped = len(info.skipped) + info.skipped_more
     print(
         f"{info.folder}: {info.count} {_content(info)}, {classes}, "
         f"{len(info.shards)} shards, {info.total_bytes / 2**20:.1f} MiB, "
-        f"{len(info.skipped)} skipped, {sum(some.count for some in info.left_out)} other files "
+        f"{skipped} skipped, {sum(some.count for some in info.left_out)} other files "
         f"left out, sha256 {info.content_sha256[:12]}"
     )
-    for skipped in info.skipped[:MOST_LISTED]:
-        print(f"skipped {skipped.name}: {skipped.reason}")
-    if len(info.skipped) > MOST_LISTED:
-        print(f"skipped: {len(info.skipped) - MOST_LISTED} more, in {dataset_info.INFO_NAME}")
+    for image in info.skipped[:MOST_LISTED]:
+        print(f"skipped {image.name}: {image.reason}")
+    if skipped > MOST_LISTED:
+        listed = f"the first {len(info.skipped)} are" if info.skipped_more else "all are"
+        print(f"skipped: {skipped - MOST_LISTED} more; {listed} in {dataset_info.INFO_NAME}")
 
 
 def _prepare_set():

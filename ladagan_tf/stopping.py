@@ -47,6 +47,14 @@ class StopRequest:
         self.end()
 
 
+class Interrupt(StopRequest):
+    """The first signal raises KeyboardInterrupt(number): what is half-written is deleted."""
+
+    def _note(self, number, frame):
+        super()._note(number, frame)
+        raise KeyboardInterrupt(number)
+
+
 def ends_with_parent(parent):
     """Has this process get SIGTERM when its parent ends, however that does; on Linux only.
 

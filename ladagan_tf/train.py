@@ -28,7 +28,7 @@ from ladagan_tf.systems import penalty_every
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
-from ladagan_tf.training.workers import told_of_lost_workers
+from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
 FLAGS = flags.FLAGS
 
@@ -36,6 +36,8 @@ FLAGS = flags.FLAGS
 def main():
     """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
+    if FLAGS.strategy == "multiworker":
+        roll_call(*devices.cluster(), FLAGS.worker_wait)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:

@@ -136,7 +136,9 @@ def edited_zip(data, rng, edit):
         members.append(members[chosen])
     else:
         members[chosen][1] = edit(*members[chosen], rng)
-    methods = [zipfile.ZIP_STORED] * 6 + [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2]
+    # LZMA is slow.
+    methods = [zipfile.ZIP_STORED] * 48 + [zipfile.ZIP_DEFLATED] * 8
+    methods += [zipfile.ZIP_BZIP2] * 3 + [zipfile.ZIP_LZMA]
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", methods[rng.integers(len(methods))]) as archive:
         for name, content in members:

@@ -8,6 +8,7 @@ and a traceback of each that did neither. Mutant number i of a seed is always th
 """
 
 import argparse
+import contextlib
 import faulthandler
 import io
 import os
@@ -37,6 +38,7 @@ from damage import (  # noqa: E402
 from ladagan_tf.errors import InputError  # noqa: E402
 
 HANGS = 60  # seconds
+OUTCOMES = ("works", "builds", "refused", "fell")
 NAMES = [
     "views_nested_zip.pth", "views_nested_legacy.pth", "dtypes.safetensors",
     "tiny_inception_like.pb", ".png", ".jpg", ".webp", ".bmp", ".gif", ".ppm", ".tif",
@@ -44,6 +46,25 @@ NAMES = [
     "gat.keras", "vae.keras", "models.json", "official", "gat.pt", "saved_model",
     "about.json",
 ]  # fmt: skip
+
+
+class NetworkAsked(BaseException):
+    """A network would be built now."""
+
+
+@contextlib.contextmanager
+def without_networks():
+    """Within it the first weight of a network raises NetworkAsked."""
+    import keras
+
+    def asked(*_, **__):
+        raise NetworkAsked
+
+    add_weight, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, asked
+    try:
+        yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
 
 
 class Format:
@@ -54,43 +75,82 @@ class Format:
         read: function from the path of such a thing; it reads all of it.
         edit: function from the name of a file in it, its bytes and a generator to other bytes.
         only: glob of the files that are damaged, of a folder.
+        check: function as `read` that reads only what is checked at first; None: as far as `read`
+            comes before it makes a network.
     """
 
-    def __init__(self, make, read, edit=lambda name, data, rng: damaged(data, rng), only="*"):
+    def __init__(
+        self, make, read, edit=lambda name, data, rng: damaged(data, rng), only="*", check=None
+    ):
         self.make, self.read, self.edit, self.only = make, read, edit, only
+        self.check = check or read
 
-    def outcome(self, example, work, seed, number):
+    def outcome(self, example, work, seed, number, build=True):
         """What becomes of one mutant: "works" or "refused"; AssertionError or another if neither.
+
+        Or "builds", if what is checked before the first weight is made found nothing.
 
         Args:
             example: what `make` returned.
             work: an existing folder, for the mutant.
             seed, number: which mutant.
+            build: bool, whether all of it is read and networks are built, which takes thirty times
+                as long as the checks.
         """
         rng = np.random.default_rng([seed, number])
-        folder = pathlib.Path(tempfile.mkdtemp(dir=work))
-        mutant = folder / example.name
-        if example.is_dir():
-            shutil.copytree(example, mutant)
-        else:
-            shutil.copy(example, mutant)
+        mutant = self._placed(example, work)
         files = sorted(p for p in mutant.rglob(self.only) if p.is_file()) or [mutant]
         file = files[rng.integers(len(files))]
-        file.write_bytes(self.edit(file.name, file.read_bytes(), rng))
-        before = _listing(folder)
+        original = file.read_bytes()
+        _replace(file, self.edit(file.name, original, rng))
+        before = _listing(mutant.parent)
         try:
-            self.read(mutant)
+            with contextlib.nullcontext() if build else without_networks():
+                (self.read if build else self.check)(mutant)
             said = "works"
+        except NetworkAsked:
+            said = "builds"
         except InputError as error:
             line, said = f"error: {error}", "refused"
             assert len(line) < 400 and line.isprintable(), line
-        assert _listing(folder) == before, "something was written"
-        shutil.rmtree(folder)
+        except BaseException:
+            shutil.rmtree(mutant.parent)  # or the next one would have its damage too
+            raise
+        if _listing(mutant.parent) != before:
+            shutil.rmtree(mutant.parent)
+            raise AssertionError("something was written")
+        _replace(file, original)
         return said
+
+    def _placed(self, example, work):
+        """The copy of the example in the folder `work`, made once: most mutants are read fast."""
+        mutant = pathlib.Path(work) / "mutant" / example.name
+        if not mutant.parent.exists():
+            mutant.parent.mkdir()
+            if example.is_dir():
+                shutil.copytree(example, mutant)
+            else:
+                shutil.copy(example, mutant)
+        return mutant
+
+
+def _replace(file, data):
+    """Another file of that name: a reader may have mapped the last one into memory.
+
+    Renaming one over it would be waited for by the disk.
+    """
+    file.unlink()
+    file.write_bytes(data)
 
 
 def _listing(folder):
-    return sorted((str(p), p.stat().st_size) for p in folder.rglob("*"))
+    """{path: size} of all files below a folder, and None for folders."""
+    found = {}
+    for entry in os.scandir(folder):
+        found[entry.path] = None if entry.is_dir() else entry.stat().st_size
+        if entry.is_dir():
+            found |= _listing(entry.path)
+    return found
 
 
 def formats():
@@ -101,7 +161,7 @@ def formats():
     from PIL import Image
 
     from ladagan_tf import zoo
-    from ladagan_tf.data import pipeline, sources
+    from ladagan_tf.data import dataset_info, pipeline, sources
     from ladagan_tf.data.conversion import Conversion, convert_items
     from ladagan_tf.data.preparation import prepare
     from ladagan_tf.evaluation import collection, images
@@ -260,7 +320,9 @@ def formats():
             cached, lambda p: collection._load(p, "key", collection.Needs(features=True)),
             as_zip(npy),
         ),
-        "dataset.json": Format(prepared, read_set, as_json, "dataset.json"),
+        "dataset.json": Format(
+            prepared, read_set, as_json, "dataset.json", dataset_info.load_info
+        ),
         "records": Format(prepared, read_set, as_records, "*.tfrecord"),
         "keras": Format(
             copied("moved/lada.keras"), lambda p: generate(opening.open_model(p)),
@@ -287,6 +349,7 @@ def main():
     parser.add_argument("names", nargs="*", help="formats; all by default")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nobuild", action="store_true", help="no networks: only what is checked")
     parser.add_argument("--first", type=int, default=0, help="number of the first mutant")
     given = parser.parse_args()
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - warnings of libraries, by the thousand
@@ -297,13 +360,16 @@ def main():
             made = pathlib.Path(work) / "example"
             made.mkdir()
             example = found[name].make(made)
-            counts, slowest = {"works": 0, "refused": 0, "fell": 0}, (0.0, 0)
+            counts, slowest = dict.fromkeys(OUTCOMES, 0), (0.0, 0)
             for number in range(given.first, given.first + given.count):
                 faulthandler.dump_traceback_later(HANGS, exit=True, file=sys.stdout)
                 started = time.monotonic()
                 note.write_text(f"{name} {given.seed} {number}\n")
                 try:
-                    counts[found[name].outcome(example, work, given.seed, number)] += 1
+                    tried = found[name].outcome(
+                        example, work, given.seed, number, build=not given.nobuild
+                    )
+                    counts[tried] += 1
                 except Exception:
                     counts["fell"] += 1
                     lines = traceback.format_exc().splitlines()

@@ -1,6 +1,7 @@
 """Command lines: what is wrong with them in one line, and what a flagfile takes back."""
 
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -11,8 +12,11 @@ from in_process import command
 from ladagan_tf import command as prologue
 from ladagan_tf import generate
 from ladagan_tf.errors import InputError
+from ladagan_tf.files import atomic_path, new_folder
 from ladagan_tf.flags import common
 from ladagan_tf.flags import generate as generate_flags
+from ladagan_tf.locks import locked
+from ladagan_tf.stopping import SIGNALS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -34,6 +38,8 @@ def defined():
         ("--batch_size=0", "--batch_size=0: "),
         ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
         ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
+        ("--fps=nan", "--fps=nan: it must be a finite number"),
+        ("--fps=1e999", "--fps=inf: it must be a finite number"),
         ("--flagfile=none.cfg", "--flagfile=none.cfg: No such file or directory"),
         ("--config=cifar10", "--config=cifar10: there is no such flag here; it is for train and "),
     ],
@@ -54,6 +60,12 @@ def test_a_home_folder_is_meant_wherever_a_path_begins(monkeypatch, tmp_path):
     argv = ["generate", "--out=~/x", f"--flagfile={tmp_path}/f.cfg"]
     common.read_flags(argv)
     assert values.run_dir == f"{tmp_path}/r" and prologue.overridden(argv) == []
+
+
+def test_what_no_name_can_hold_is_refused(tmp_path):
+    (tmp_path / "f.cfg").write_text("--out=a\0b.png\n")
+    with pytest.raises(InputError, match=r"^--out=a.*b.png: it holds a NUL character$"):
+        common.read_flags(["generate", f"--flagfile={tmp_path}/f.cfg"])
 
 
 @pytest.mark.parametrize("given", ["--flagfile=FILE", "--flagfile FILE"])
@@ -77,3 +89,21 @@ def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
     piped = f'set -o pipefail; {sys.executable} -c "{script}" | head -1'
     done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (141, "more\n", "")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_leaves_nothing_half_written(number, tmp_path, capsys):
+    before = [signal.getsignal(n) for n in SIGNALS]
+
+    def main():
+        with locked(tmp_path / "out"), new_folder(tmp_path / "out") as folder:
+            (folder / "half").touch()
+            with atomic_path(tmp_path / "a.gif"):
+                signal.raise_signal(number)
+
+    with pytest.raises(SystemExit) as stopped:
+        prologue.run(main)
+    assert stopped.value.code == 128 + number
+    assert capsys.readouterr().err == f"stopped by {number.name}\n"
+    assert not list(tmp_path.iterdir())
+    assert [signal.getsignal(n) for n in SIGNALS] == before

@@ -29,7 +29,9 @@ def test_a_batch_is_padded_by_its_last_row():
 
 
 def test_a_worker_that_cannot_listen_is_one_line(monkeypatch):
-    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["host:1"]}, "task": {"index": 0}}')
+    monkeypatch.setenv(
+        "TF_CONFIG", '{"cluster": {"worker": ["host:1"]}, "task": {"type": "worker", "index": 0}}'
+    )
     refused = tf.errors.UnknownError(None, None, "Could not start gRPC server")
     failing = unittest.mock.Mock(side_effect=refused)
     monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", failing)

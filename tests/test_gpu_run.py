@@ -15,6 +15,7 @@ from in_process import command, error_line
 
 from ladagan_tf import convert
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import open_run
 
 pytestmark = [
@@ -119,6 +120,8 @@ def test_it_becomes_a_run_that_makes_the_images_of_its_weights(carried, tmp_path
         start += np.prod(shape)
     network.set_weights(arrays)
     z = np.random.default_rng(1).standard_normal((2, 8)).astype("float32")
+    command_there = RunDirectory(tmp_path / "run").starts()[0]["command"]
+    assert command_there[0] == "benchmarks/gpu_run.py" and "--steps_per_call=2" in command_there
     sampler = open_run(tmp_path / "run")
     assert sampler.about["kimg"] == about["images"] / 1000
     np.testing.assert_allclose(sampler.generate(z), network(z), atol=1e-6)

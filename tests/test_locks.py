@@ -91,3 +91,10 @@ def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys)
         f"warning: out={tmp_path / 'out'}: this file system has no locks; see that nothing else "
         "writes there\n"
     )
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self").is_dir(), reason="hardware: no /proc")
+def test_a_folder_that_takes_no_files_is_refused_and_not_tried_for_ever():
+    said = r"^out=/proc/x: it cannot be written \(No such file"
+    with pytest.raises(InputError, match=said), locked("/proc/x"):
+        pytest.fail("it was held")

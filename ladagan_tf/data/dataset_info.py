@@ -126,7 +126,8 @@ class DatasetInfo:
         classes: tuple of class names that labels index; empty for a set without labels.
         class_counts: images per class.
         preparation: `Preparation`.
-        skipped: tuple of `Skipped`.
+        skipped: tuple of `Skipped`, the first ones.
+        skipped_more: how many were skipped beside those.
         left_out: tuple of `source.LeftOut`, the source's files that are no images of the set.
         content_sha256: hex digest over decoded pixels, or moments, and labels in record order.
         shards: tuple of `Shard`, in record order.
@@ -145,6 +146,7 @@ class DatasetInfo:
     shards: tuple[Shard, ...]
     latents: Latents | None = None
     left_out: tuple[LeftOut, ...] = ()
+    skipped_more: int = 0
 
     @property
     def shard_paths(self):
@@ -236,6 +238,8 @@ def _check_fields(info):
     for name, value in counts.items():
         if type(value) is not int or not 1 <= value < 2**31:
             raise ValueError(f"{name}={value!r}")
+    if info.skipped_more < 0:
+        raise ValueError(f"skipped_more={info.skipped_more}")
     if info.channels != 3:
         raise ValueError(f"channels={info.channels}")
     if len(info.class_counts) != len(info.classes):

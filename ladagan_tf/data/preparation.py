@@ -21,7 +21,7 @@ from ladagan_tf.hardware import usable_cores
 
 # Below this, starting processes takes longer than converting in this one.
 _SMALL = 2_000
-# So many unusable images are no accident: the rest need not be waited for.
+# So many unusable images are no accident: the rest need not be waited for, nor named.
 _MOST_BAD = 1_000
 _MOST_WORKERS = 1_024
 MOST_LISTED = 100  # of unusable images, in what is printed
@@ -169,11 +169,15 @@ def prepare_from(
 
 def _make(images, kept, writer, conversion, preparation, encoding, workers):
     """Writes all records; returns the set's `dataset_info.DatasetInfo`, without its folder."""
-    counts, content, bad = collections.Counter(), hashlib.sha256(), []
+    counts, content, bad, more = collections.Counter(), hashlib.sha256(), [], 0
 
     def add(record):
+        nonlocal more
         if record.problem:
-            bad.append(dataset_info.Skipped(record.name, record.problem))
+            if len(bad) < _MOST_BAD:
+                bad.append(dataset_info.Skipped(record.name, record.problem))
+            else:
+                more += 1
             return
         counts[record.label] += 1
         content.update(bytes.fromhex(record.digest))
@@ -212,6 +216,7 @@ def _make(images, kept, writer, conversion, preparation, encoding, workers):
         class_counts=tuple(counts[label] for label in range(len(images.classes))),
         preparation=preparation,
         skipped=tuple(bad),
+        skipped_more=more,
         content_sha256=content.hexdigest(),
         shards=writer.close(),
         latents=latents,

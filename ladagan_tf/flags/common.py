@@ -1,13 +1,14 @@
 """Flags that several commands have, defined once, and how command lines are read."""
 
 import itertools
+import math
 import os.path
 import re
 
 from absl import flags
 
 from ladagan_tf import flagfiles, zoo
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line, reason
 from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
@@ -135,6 +136,7 @@ def read_flags(argv):
     try:
         rest = flags.FLAGS(flagfiles.expanded(argv))
         _expand_homes()
+        _check_values()
         return rest
     except flags.UnrecognizedFlagError as error:
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
@@ -142,6 +144,17 @@ def read_flags(argv):
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
     except flags.Error as error:
         raise InputError(reason(error).removeprefix("flag ")) from None
+
+
+def _check_values():
+    """What passes for text in a flagfile, and for a number within any bounds, but is none."""
+    for name in flags.FLAGS:
+        values = flags.FLAGS[name].value
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(value, str) and "\0" in value:
+                raise InputError(f"--{name}={one_line(value)}: it holds a NUL character")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"--{name}={value}: it must be a finite number")
 
 
 def _expand_homes():

@@ -130,7 +130,7 @@ def _define_latents():
     flags.DEFINE_string(
         "vae",
         None,
-        "Autoencoder whose latents to store: sd15, sd-mse, or a file of weights, e.g. of "
+        "Autoencoder whose latents to store: sd15, sd-mse, sd-ema, or a file of weights, e.g. of "
         "ladagan_tf.train_vae. Required with --latents.",
     )
     flags.DEFINE_enum(

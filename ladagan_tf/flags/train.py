@@ -22,7 +22,7 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
-    "data_dir", "total_kimg", "jit", "virtual_cpus", "log_kimg", "sample_kimg",
+    "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
     "features", "inception_weights", "cache_dir",
 }  # fmt: skip
@@ -220,6 +220,13 @@ def _define_device_flags():
         "none",
         ["none", "mirrored", "multiworker", "tpu"],
         "One device, all GPUs of this machine, the workers of TF_CONFIG, or a TPU.",
+    )
+    flags.DEFINE_float(
+        "worker_wait",
+        600.0,
+        "With --strategy=multiworker: how many seconds to wait for the other workers to begin.",
+        lower_bound=1.0,
+        upper_bound=1e6,
     )
     flags.DEFINE_integer(
         "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."

@@ -20,6 +20,7 @@ from ladagan_tf.weights.keras_file import at_most, check_classes, checked_networ
 DESCRIPTION = "run.json"
 CARRIED = "gpu_run.json"  # in a run: the description, without the networks
 COPIED = {"stats.jsonl": "stats.jsonl", "samples.png": "samples", "progress.png": "samples"}
+STARTED = ("date", "command", "device", "jax", "keras")  # of its description: where it began
 NETWORKS = ("averaged", "discriminator")
 
 
@@ -51,6 +52,8 @@ def write_run(folder, out, flags):
     gan.step.assign(about["step"])
     with new_folder(out) as partial:
         run = RunDirectory(partial)
+        there = {name: about[name] for name in STARTED if name in about}
+        write_text(run.environment_file, json.dumps([there]))  # to which this start is added
         run.start(recorded, (generator, discriminator))
         for name, place in COPIED.items():
             if (folder / name).is_file():

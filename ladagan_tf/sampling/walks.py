@@ -61,7 +61,10 @@ def parse_grid(text):
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
         raise InputError(f"grid={text}: give rows and columns, as 8x8")
-    return int(match[1]), int(match[2])
+    rows, columns = int(match[1]), int(match[2])
+    if rows * columns > MOST_SEEDS:
+        raise InputError(f"grid={text}: at most {MOST_SEEDS:,} images at a time")
+    return rows, columns
 
 
 def parse_psi(entries):
@@ -97,6 +100,9 @@ def image_batches(sampler, z, labels=None, batch_size=32):
 
     Yields:
         uint8 arrays (b, S, S, 3); the last one may be smaller.
+
+    Raises:
+        InputError: for images that are not finite, which uint8 would hide.
     """
     inputs = [z] if labels is None else [z, labels]
     batch_size = min(batch_size, len(z))
@@ -105,7 +111,13 @@ def image_batches(sampler, z, labels=None, batch_size=32):
         count = len(parts[0])
         # A last, smaller batch would be compiled anew.
         full = [padded(x, batch_size) for x in parts]
-        yield pictures.to_uint8(sampler.generate(*full)[:count])
+        images = np.asarray(sampler.generate(*full)[:count])
+        if not np.isfinite(images).all():
+            raise InputError(
+                f"{sampler.about.get('model', 'model')}: it makes images that are NaN or infinite, "
+                "of weights that are, or of a guidance or psi far outside of what it was made for"
+            )
+        yield pictures.to_uint8(images)
 
 
 def walk(z, frames, how="spherical"):

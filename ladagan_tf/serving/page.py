@@ -30,6 +30,8 @@ except ImportError:
 
 COUNTS = (1, 4, 9, 25, 64)
 KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
+SHOWN_S = 24 * 3600  # what is on a page can be clicked so long after it was made
+VISITORS = 128  # whose images are remembered, at once
 WAITING = 64  # clicks
 LONGEST = 65536  # bytes of what a browser sends
 # What the page asks of Gradio, which answers much else: uploads, requests to other hosts, edits.
@@ -81,6 +83,7 @@ def build(sampler, folder):
                 with gr.Tab("Between two seeds"):
                     between = _between_part()
         _connect(view, blocks, folder, samples, closer, between)
+    blocks.state_session_capacity = VISITORS  # Gradio's own is 10,000, of up to 64 images each
     return blocks
 
 
@@ -130,8 +133,8 @@ def _samples_part(view):
         "download": download,
         "message": message,
         "picture": _picture("samples"),
-        "images": gr.State(),
-        "first": gr.State(0),
+        "images": gr.State(time_to_live=SHOWN_S),
+        "first": gr.State(0, time_to_live=SHOWN_S),
     }
 
 
@@ -191,6 +194,8 @@ def _connect(view, blocks, folder, samples, closer, between):
         return framed_grid(images, 0), images, first, str(path), str(first)
 
     def choose(images, first, event: gr.SelectData):
+        if images is None:  # forgotten: too long ago, or too many visitors since
+            return gr.skip(), gr.skip()
         index = index_at(*event.index, images)
         return framed_grid(images, index), str(first + index)
 

@@ -155,15 +155,39 @@ def next_runs(study, rows):
 
 
 def differences(recorded, wanted):
-    """How the arguments of a result differ from those now wanted, in words; "" if they do not."""
-    if recorded == wanted:
-        return ""
+    """How the arguments of a result differ from those now wanted, in words; "" if they do not.
+
+    What they mean counts, not how it is written: of a flag that comes twice the last one, whatever
+    comes between, and 1e-3 is 0.001.
+    """
     found = []
     for command in wanted:
-        old, new = recorded.get(command, []), wanted[command]
-        found += [f"{command}.py {argument} is gone" for argument in old if argument not in new]
-        found += [f"{command}.py {argument} is new" for argument in new if argument not in old]
-    return ", ".join(found) or "their order"
+        old, new = _meaning(recorded.get(command, [])), _meaning(wanted[command])
+        found += [f"{command}.py {text} is gone" for text in _not_in(old, new)]
+        found += [f"{command}.py {text} is new" for text in _not_in(new, old)]
+    return ", ".join(found)
+
+
+def _not_in(some, others):
+    return [text for flag, (value, text) in some.items() if others.get(flag, (None,))[0] != value]
+
+
+def _meaning(arguments):
+    """Dict: flag -> what its last value means, and that argument."""
+    found = {}
+    for argument in arguments:
+        flag, given, value = argument.removeprefix("--").partition("=")
+        if not given:
+            flag, value = (flag[2:], "false") if flag.startswith("no") else (flag, "true")
+        found[flag] = [_number(part.strip()) for part in value.split(",")], argument
+    return found
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return text.lower() if text.lower() in ("true", "false") else text
 
 
 def _system(text):

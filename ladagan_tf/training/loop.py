@@ -71,6 +71,7 @@ def continue_run(
     checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
+    workers.check_start(start)
     total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
     if start >= total:
         run.say(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")

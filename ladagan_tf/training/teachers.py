@@ -169,7 +169,7 @@ def open_teacher(spec, grid=None, *, official_quirks=False, stored=None, dtype="
         official_quirks: see `ImageTeacher`.
         stored: dict of plain values about the features in the prepared set, with "features" and
             "grid"; None if it has none.
-        dtype: dtype policy that DINOv2 computes in.
+        dtype: dtype policy of DINOv2's branches, see `DinoV2`.
 
     Returns:
         ImageTeacher, StoredTeacher, or None for "none".
@@ -187,9 +187,9 @@ def open_teacher(spec, grid=None, *, official_quirks=False, stored=None, dtype="
         return StoredTeacher(stored["features"], stored["grid"], grid, about)
     if kind == DINOV2:
         preset = path or dinov2_weights.BASE
-        backbone, sha256 = dinov2_weights.load(preset, "teacher=dinov2", dtype)
+        backbone, sha256 = dinov2_weights.load(preset, "teacher=dinov2")
         about = {"teacher": DINOV2, "preset": preset, "sha256": sha256, "dtype": dtype}
-        network = DinoV2(backbone, antialias_positions=True)
+        network = DinoV2(backbone, antialias_positions=True, dtype=dtype)
         return ImageTeacher(network, grid, official_quirks, about)
     if kind == CLASSIFIER and path:
         network = _classifier(path)

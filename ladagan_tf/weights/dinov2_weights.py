@@ -15,17 +15,17 @@ from ladagan_tf.weights.reading import content_sha256
 BASE, LARGE = "dinov2_base", "dinov2_large"  # ViT-B/14 and ViT-L/14, without registers
 
 
-def load(preset, flag, dtype="float32"):
+def load(preset, flag):
     """The network of a KerasHub preset, for images of 224 px.
 
     Args:
         preset: name of a preset, e.g. "dinov2_base"; a folder that holds one; a folder with
             config.json and model.safetensors of Hugging Face; or hf://USER/REPO.
         flag: what asked for it, e.g. "teacher=dinov2", for messages.
-        dtype: dtype policy; KerasHub would otherwise take Keras's own.
 
     Returns:
-        (keras_hub.models.DINOV2Backbone, str): the network and the SHA-256 (hex) of its tensors.
+        (keras_hub.models.DINOV2Backbone, str): the network, in float32, and the SHA-256 (hex) of
+        its tensors.
 
     Raises:
         InputError: if KerasHub is not installed, there is no such preset, it is another network,
@@ -37,11 +37,9 @@ def load(preset, flag, dtype="float32"):
         raise extras.missing(flag, "teacher") from None
     if "/" in preset and "://" not in preset and not pathlib.Path(preset).is_dir():
         raise InputError(f"{flag}:{preset}: no such folder")
-    shape = (SIDE, SIDE, 3)
+    options = {"image_shape": (SIDE, SIDE, 3), "dtype": "float32"}  # else Keras's own policy
     try:
-        backbone = keras_hub.models.DINOV2Backbone.from_preset(
-            preset, image_shape=shape, dtype=dtype
-        )
+        backbone = keras_hub.models.DINOV2Backbone.from_preset(preset, **options)
     except Exception as error:  # each place that presets come from has its own family
         raise InputError(
             f"{flag}: DINOv2 cannot be loaded from {preset} ({reason(error)}); give "

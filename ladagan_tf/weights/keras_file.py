@@ -23,7 +23,6 @@ from ladagan_tf.untrusted import check_unpacked
 from ladagan_tf.weights.reading import content_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-_ADD_WEIGHT = keras.layers.Layer.add_weight
 _COUNTING = threading.Lock()  # one at a time
 PACKAGE = "ladagan_tf>"  # of the names that our classes are registered by
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
@@ -167,14 +166,14 @@ def at_most(values):
             raise ValueError(
                 f"its configuration asks for far more weights than the {values} that are there"
             )
-        return _ADD_WEIGHT(self, shape, *args, **kwargs)
+        return add_weight(self, shape, *args, **kwargs)
 
     with _COUNTING:
-        keras.layers.Layer.add_weight = counted
+        add_weight, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, counted
         try:
             yield
         finally:
-            keras.layers.Layer.add_weight = _ADD_WEIGHT
+            keras.layers.Layer.add_weight = add_weight
 
 
 def network_sha256(network):

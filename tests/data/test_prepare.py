@@ -17,7 +17,7 @@ from PIL import Image
 from tfds_sets.handmade import HandmadeTfdsSet
 
 from ladagan_tf import prepare as prepare_command
-from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.data import dataset_info, pipeline, preparation
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError
@@ -127,6 +127,13 @@ def test_skip_bad_leaves_out_counts_and_lists_bad_images(flawed, tmp_path):
         "broken.png": "not an image in a format that Pillow reads",
         "thin.png": "2 x 16 pixels; the shorter side must have at least min_side=4",
     }
+    assert dataset_info.load_info(info.folder) == info
+
+
+def test_so_many_bad_images_are_named_and_the_rest_counted(flawed, tmp_path, monkeypatch):
+    monkeypatch.setattr(preparation, "_MOST_BAD", 1)
+    info = prepare(str(flawed), tmp_path / "out", resolution=16, skip_bad=True)
+    assert (info.count, len(info.skipped), info.skipped_more) == (3, 1, 1)
     assert dataset_info.load_info(info.folder) == info
 
 

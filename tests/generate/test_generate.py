@@ -15,6 +15,7 @@ from PIL import Image, ImageSequence
 from tiny_models import SIDE, assert_same, expected, read, tiny
 
 from ladagan_tf import pictures
+from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 
@@ -82,6 +83,15 @@ def test_an_image_depends_on_its_seed_only(network, batch_size):
     assert_same(np.concatenate(batches), expected(network, numbers))
     alone = np.concatenate([expected(network, [number]) for number in numbers])
     assert_same(np.concatenate(batches), alone)
+
+
+def test_images_that_are_not_finite_are_refused():
+    def generate(z):
+        return np.full((len(z), SIDE, SIDE, 3), np.nan, np.float32)
+
+    source = types.SimpleNamespace(generate=generate, about={})
+    with pytest.raises(InputError, match="images that are NaN or infinite"):
+        next(walks.image_batches(source, seeds.latents([0], 8)))
 
 
 def test_a_grid_holds_the_seeds_row_by_row(main, model, network, tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
         (["--seeds=3-1"], "is no seed or range"),
         (["--psi=0.7"], "psi=0.7: this model has no mean style"),
         (["--classes=0"], "classes=0: this model is unconditional"),
+        (["--grid=9999x9999"], "grid=9999x9999: at most 10,000,000 images at a time"),
         (["--grid=8"], "grid=8: give rows and columns, as 8x8"),
         (["--grid=2x2", "--seeds=0-4"], "5 images do not fit into --grid=2x2"),
         (["--grid=2x2", "--out=a.npz"], "grid=2x2: it is for a .png of images"),

@@ -143,6 +143,13 @@ def hasty(page, small, tmp_path_factory):
         thread.join()
 
 
+def test_images_of_so_many_visitors_are_kept_for_a_day(page, small, tmp_path):
+    blocks = page.build(small, tmp_path)
+    states = [part for part in blocks.blocks.values() if isinstance(part, page.gr.State)]
+    assert [state.time_to_live for state in states] == [page.SHOWN_S, page.SHOWN_S]
+    assert blocks.state_session_capacity == page.VISITORS
+
+
 @pytest.mark.slow
 def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(
     hasty, small, tmp_path

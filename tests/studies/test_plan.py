@@ -131,4 +131,23 @@ def test_other_flags_of_a_result_are_named(base):
         "train.py --attention=swin is new, train.py --window=8 is new"
     )
     assert "train.py --seed=0 is gone" in plan.differences(old, {**old, "train": []})
-    assert plan.differences(old, {**old, "train": old["train"][::-1]}) == "their order"
+
+
+@pytest.mark.parametrize(
+    "one, other",
+    [
+        (["--a=1", "--b=x"], ["--b=x", "--a=1"]),
+        (["--g_lr=0.001"], ["--g_lr=1e-3"]),
+        (["--a=1", "--a=2"], ["--a=2.0"]),
+        (["--bcr", "--nojit"], ["--bcr=True", "--jit=false"]),
+        (["--policy=color, cutout"], ["--policy=color,cutout"]),
+    ],
+)
+def test_flags_that_mean_the_same_are_no_others(one, other):
+    assert plan.differences({"train": one}, {"train": other}) == ""
+
+
+def test_the_last_of_two_values_counts():
+    old, new = {"train": ["--a=1", "--a=2"]}, {"train": ["--a=2", "--a=1"]}
+    assert plan.differences(old, new) == "train.py --a=2 is gone, train.py --a=1 is new"
+    assert plan.differences({"train": ["--a=1"]}, {"train": ["--a=true"]})

@@ -282,3 +282,16 @@ def test_dinov2_is_opened_by_a_preset_and_compiled(tf, tmp_path, images, dtype):
     assert (cls.shape, patches.shape) == ((B, FEATURES), (B, 64, FEATURES))
     assert keras.backend.standardize_dtype(patches.dtype) == "float32"
     assert (teacher.about["teacher"], teacher.about["dtype"]) == ("dinov2", dtype)
+
+
+def test_dinov2_s_tokens_stay_float32_where_its_branches_compute_in_half(tmp_path, images):
+    """Else what tells patches of images apart, small beside the rest, is lost in rounding."""
+    preset = save_preset(tmp_path / "tiny", blocks=6, offsets=20.0)
+    exact, mixed = (
+        open_teacher(f"dinov2:{preset}", 8, dtype=dtype) for dtype in ("float32", "mixed_bfloat16")
+    )
+    for block in mixed.network.backbone.encoder.layers:
+        assert (block.compute_dtype, block.attention.compute_dtype) == ("float32", "bfloat16")
+    whole, rounded = (np.asarray(network.encode(images)[1]) for network in (exact, mixed))
+    whole, rounded = (x - x.mean(axis=0) for x in (whole, rounded))
+    assert 0 < np.linalg.norm(rounded - whole) < 0.03 * np.linalg.norm(whole)

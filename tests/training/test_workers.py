@@ -1,8 +1,14 @@
 """A worker that is gone is told in one line, and only that; one worker asks nobody."""
 
+import json
+import socket
+import threading
+
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from ladagan_tf import devices
 from ladagan_tf.errors import InputError
 from ladagan_tf.training import workers
 
@@ -49,3 +55,96 @@ def test_several_workers_hear_of_a_stop_one_step_later_and_one_at_once(monkeypat
     several = workers.Workers(STRATEGY)
     assert [several.any_told(told) for told in (False, True, False)] == [False, False, True]
     several.wait()
+
+
+def free_addresses(number):
+    with_ports = [socket.create_server(("", 0)) for _ in range(number)]
+    addresses = [f"localhost:{listener.getsockname()[1]}" for listener in with_ports]
+    for listener in with_ports:
+        listener.close()
+    return addresses
+
+
+def test_workers_begin_when_all_are_there():
+    addresses, present = free_addresses(3), []
+
+    def begin(index):
+        workers.roll_call(addresses, index, 30)
+        present.append(index)
+
+    threads = [threading.Thread(target=begin, args=(index,)) for index in range(3)]
+    for thread in threads[:2]:
+        thread.start()
+    threads[1].join(0.3)
+    assert present == []
+    with socket.create_connection(("localhost", int(addresses[0].split(":")[1])), 9) as stray:
+        stray.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    threads[2].start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(present) == [0, 1, 2]
+
+
+def test_a_worker_that_never_comes_is_named_by_all():
+    addresses, said = free_addresses(3), []
+
+    def begin(index):
+        with pytest.raises(
+            InputError, match=r"worker 2 \(localhost:\d+\) of 3 did not begin in 0.5 s"
+        ):
+            workers.roll_call(addresses, index, 0.5)
+        said.append(index)
+
+    threads = [threading.Thread(target=begin, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(said) == [0, 1]
+
+
+def test_a_port_where_something_else_is_is_told():
+    addresses = free_addresses(2)
+    with socket.create_server(("", int(addresses[0].split(":")[1]))):
+        with pytest.raises(
+            InputError, match=r"worker 0 \(localhost:\d+\) of 2 did not begin in 0.1"
+        ):
+            workers.roll_call(addresses, 1, 0.1)
+        with pytest.raises(InputError, match=r"^TF_CONFIG: worker 0 cannot listen at localhost:"):
+            workers.roll_call(addresses, 0, 0.1)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        None, "", "{", "[]", "{}", {"cluster": {"worker": []}}, {"cluster": {"worker": ["a"]}},
+        {"cluster": {"worker": ["a:1", "a:1"]}}, {"task": {"type": "worker", "index": 2}},
+        {"task": {"type": "chief", "index": 0}}, {"task": None}, {"cluster": {"worker": ["a:x"]}},
+    ],
+)  # fmt: skip
+def test_what_is_no_cluster_is_refused_in_one_line(monkeypatch, config):
+    whole = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(whole))
+    assert devices.cluster() == (["a:1", "b:2"], 1)
+    if config is None:
+        monkeypatch.delenv("TF_CONFIG")
+    else:
+        text = config if isinstance(config, str) else json.dumps(whole | config)
+        monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(InputError, match=r"^strategy=multiworker needs TF_CONFIG="):
+        devices.cluster()
+
+
+def test_workers_that_would_continue_from_different_steps_are_refused(monkeypatch):
+    monkeypatch.setattr(workers, "worker", lambda strategy: (1, 3))
+    several = workers.Workers(STRATEGY)
+    others = {"start": 4}
+
+    def total(mine):  # of three workers with two replicas each
+        return 2 * (np.asarray(mine) + np.array([others["start"] + 1, 0, 5]))
+
+    several._total = total
+    several.check_start(4)
+    others["start"] = 0
+    with pytest.raises(InputError, match=r"\(worker 0 at 0, worker 1 at 4, worker 2 at 4\)"):
+        several.check_start(4)

@@ -30,7 +30,6 @@ def test_a_preset_for_518_px_takes_images_of_224(preset):
 
 def test_the_hash_is_that_of_the_tensors(preset, tmp_path):
     network, sha256 = load(preset, FLAG)
-    assert load(preset, FLAG, "mixed_bfloat16")[1] == sha256
     network.save_to_preset(str(tmp_path / "again"))
     assert load(str(tmp_path / "again"), FLAG)[1] == sha256
     DinoV2(network, antialias_positions=True)  # what is made of the learned positions is no weight

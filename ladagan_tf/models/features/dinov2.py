@@ -36,9 +36,12 @@ class DinoV2:
     of GAT, by timm, with a = -0.5 and antialiased. KerasHub would resize them back when it saves.
 
     Args:
-        backbone: keras_hub.models.DINOV2Backbone for 224 px images, with or without registers.
+        backbone: keras_hub.models.DINOV2Backbone in float32 for 224 px images, with or without
+            registers.
         antialias_positions: bool, as for GAT's teacher; else as in the published network.
         antialias_images: bool, for images that are larger than the network's.
+        dtype: dtype policy that the branches compute in: convolution, attention and MLP. Tokens,
+            norms and scales stay float32, as under the autocast of the official code of GAT.
 
     Attributes:
         side: int, pixels of its input.
@@ -49,7 +52,9 @@ class DinoV2:
         ValueError: if the backbone is for other images.
     """
 
-    def __init__(self, backbone, antialias_positions=False, antialias_images=False):
+    def __init__(
+        self, backbone, antialias_positions=False, antialias_images=False, dtype="float32"
+    ):
         shape = tuple(backbone.image_shape)
         check(shape == (SIDE, SIDE, 3), f"image_shape={shape}: give {(SIDE, SIDE, 3)}")
         self.backbone = backbone
@@ -59,6 +64,15 @@ class DinoV2:
         self._antialias_images = antialias_images
         self._resize_positions(antialias_positions)
         backbone.trainable = False
+        if dtype != "float32":
+            self._compute_branches_in(dtype)
+
+    def _compute_branches_in(self, dtype):
+        blocks = self.backbone.encoder.layers
+        branches = [branch for block in blocks for branch in (block.attention, block.mlp)]
+        for branch in (self.backbone.embeddings.patch_embeddings, *branches):
+            for layer in branch._flatten_layers():
+                layer.dtype_policy = dtype
 
     def _resize_positions(self, antialias):
         learned = ops.convert_to_numpy(self.backbone.embeddings.position_embeddings)
