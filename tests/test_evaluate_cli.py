@@ -8,7 +8,7 @@ from in_process import command, outcome
 from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
-import evaluate
+from ladagan_tf import evaluate
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier

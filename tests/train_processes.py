@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 from in_process import command, outcome
 
-import train
+from ladagan_tf import train
 from ladagan_tf.flags import train as train_flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

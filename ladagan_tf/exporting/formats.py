@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import pictures
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf import extras, pictures
+from ladagan_tf.errors import InputError, held_stderr, reason
 from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
@@ -34,14 +34,14 @@ class Format:
         write: function (network, path).
         load: function from a path to a function from arrays (z, *labels) to images, computed by
             the format's own runtime.
-        packages: dict from module to pip package of what is needed beyond requirements.txt.
+        modules: tuple of the modules of the export extra that it needs.
         limit: float, the largest error that is accepted, see `difference`.
     """
 
     file: str
     write: collections.abc.Callable
     load: collections.abc.Callable
-    packages: dict = dataclasses.field(default_factory=dict)
+    modules: tuple = ()
     limit: float = LIMIT
 
 
@@ -108,13 +108,8 @@ def check_formats(formats):
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
-        packages = FORMATS[name].packages
-        missing = [p for module, p in packages.items() if not importlib.util.find_spec(module)]
-        if missing:
-            raise InputError(
-                f"format={name}: it needs packages that are not here: pip install "
-                f"{' '.join(missing)}"
-            )
+        if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
+            raise extras.missing(f"format={name}", "export")
 
 
 def _write_and_compare(name, sampler, folder):
@@ -257,8 +252,11 @@ def load_litert(path):
     """The LiteRT file at a path as a function of arrays."""
     from ai_edge_litert.interpreter import Interpreter
 
+    with held_stderr():  # it tells of its delegate
+        interpreter = Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
     # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    runner = interpreter.get_signature_runner()
     names = ["z", "labels"]
     return lambda *inputs: next(iter(runner(**dict(zip(names, inputs, strict=False))).values()))
 
@@ -286,11 +284,9 @@ FORMATS = {
         "generator.onnx",
         write_onnx,
         load_onnx,
-        {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+        ("onnx", "tf2onnx", "onnxruntime"),
     ),
-    "litert": Format(
-        "generator.tflite", write_litert, load_litert, {"ai_edge_litert": "ai-edge-litert"}
-    ),
+    "litert": Format("generator.tflite", write_litert, load_litert, ("ai_edge_litert",)),
     "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
     "float16": Format("generator.float16.keras", write_float16, load_float16, limit=FLOAT16_LIMIT),
 }

@@ -3,6 +3,7 @@
 from absl import flags
 
 from ladagan_tf.flags import common
+from ladagan_tf.systems import group
 
 
 def define():
@@ -12,19 +13,21 @@ def define():
     _define_kinds()
 
 
+@group("Generator")
 def _define_source():
     flags.DEFINE_string("run_dir", None, "Run to sample from. Give this or --model.")
     common.define_model("Generator to sample from.")
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
+        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
 
 
+@group("Images")
 def _define_images():
     flags.DEFINE_string(
         "seeds",
@@ -50,11 +53,12 @@ def _define_images():
     )
 
 
+@group("Picture")
 def _define_kinds():
     flags.DEFINE_string(
         "out",
         "grid.png",
-        "What to write. NAME.png (grid.png by default), .gif and .mp4 replace such a file. "
+        "What to write. NAME.png, .gif and .mp4 replace such a file. "
         "NAME.npz (uint8 array arr_0, images x height x width x 3; conditional models also arr_1, "
         "labels) and NAME.zip (of PNGs) must not exist; a name without ending is a folder of "
         "numbered PNGs. The last three continue where the same command was interrupted.",
@@ -79,7 +83,7 @@ def _define_kinds():
         "interpolation",
         "spherical",
         ["spherical", "linear"],
-        "Path between latents; spherical (default) keeps their length as drawn.",
+        "Path between latents; spherical keeps their length as drawn.",
     )
     flags.DEFINE_integer(
         "frames",
@@ -87,7 +91,7 @@ def _define_kinds():
         "Of --interpolate, per pair of seeds; 24 by default, 8 in a .png.",
         lower_bound=1,
     )
-    flags.DEFINE_float("fps", 20.0, "Frames per second; 20 by default.", lower_bound=0.1)
+    flags.DEFINE_float("fps", 20.0, "Frames per second.", lower_bound=0.1)
     flags.DEFINE_boolean(
         "attention",
         False,

@@ -13,6 +13,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
@@ -172,7 +173,7 @@ def _name(seed):
 
 
 def _progress(batches, total):
-    with tqdm.tqdm(total=total, unit="img") as bar:
+    with tqdm.tqdm(total=total, unit="img", disable=None) as bar:
         for batch in batches:
             yield batch
             bar.update(len(batch))
@@ -217,9 +218,7 @@ def _write_mp4(path, frames, fps):
         import imageio.v2 as imageio
         import imageio_ffmpeg  # noqa: F401 - imageio's writer of .mp4
     except ImportError:
-        raise InputError(
-            "out: .mp4 needs packages: pip install imageio imageio-ffmpeg; .gif needs none"
-        ) from None
+        raise extras.missing("out=NAME.mp4 (a .gif needs nothing)", "video") from None
     with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
         for frame in frames:
             writer.append_data(frame)

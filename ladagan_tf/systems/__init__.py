@@ -15,11 +15,26 @@ A system's module has
 `flags.train.SYSTEMS` lists them: a third system is one file here and one line there.
 """
 
+import contextlib
+
 from absl import flags
 
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+
+
+@contextlib.contextmanager
+def group(title):
+    """Has `--help` show the flags that the block, or the function it decorates, defines together.
+
+    Args:
+        title: str, of the group.
+    """
+    before = set(FLAGS)
+    yield
+    for name in set(FLAGS) - before:
+        vars(FLAGS[name]).setdefault("group", title)  # an inner group counts more
 
 
 def integers(name):

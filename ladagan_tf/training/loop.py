@@ -6,7 +6,7 @@ import math
 import keras
 import tensorflow as tf
 
-from ladagan_tf.data import pipeline
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
@@ -71,12 +71,12 @@ def continue_run(
     replicas = strategy.num_replicas_in_sync // workers.count
     about = {"contents": contents or {}, "workers": workers.count, "replicas": replicas}
     checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
-    state = checkpoints.restore_latest() or {"step": 0, "images": 0, "about": {}}
+    state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
     workers.check_start(start)
     total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
     if start >= total:
-        print(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
+        run.say(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
         return False
     stream = strategy.distribute_datasets_from_function(
         lambda _: pipeline.make_dataset(
@@ -100,7 +100,7 @@ def continue_run(
     with told_how_to_continue(run.path, checkpoints):
         if chief:
             if changed := other_devices(state["about"], about):
-                print(f"{run.path}: {changed}")
+                run.say(f"{run.path}: {changed}")
             run.start(flags, (model.generator, model.discriminator), vae)
             run.truncate_stats(start)
             writer = tf.summary.create_file_writer(str(run.tensorboard))
@@ -111,6 +111,7 @@ def continue_run(
             )
             around += [
                 observers.Progress(schedule, log_kimg / 10),
+                observers.Forecast(schedule, run),
                 observers.Statistics(schedule, run, writer, log_kimg),
                 samples,
             ]
@@ -122,7 +123,8 @@ def continue_run(
             report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
             around.append(report)
             where = f"{workers.count} worker(s) x {replicas} replica(s)"
-            print(f"{run.path}: step {start} of {total}, {where}")
+            run.say(f"{run.path}: step {start} of {total}, {where}")
+            run.say(f"{run.path}: {sizes_in_words(folder, model)}")
         saving = callbacks.Checkpointing(
             schedule,
             checkpoints,
@@ -140,8 +142,23 @@ def continue_run(
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
         )
     if chief:
-        print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
+        run.say(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
     return chief
+
+
+def sizes_in_words(folder, model):
+    """How much is learned by how much: text.
+
+    Args:
+        folder: a prepared set.
+        model: AdversarialModel.
+    """
+    info = dataset_info.load_info(folder)
+    generator, discriminator = model.generator.count_params(), model.discriminator.count_params()
+    return (
+        f"{info.count:,} images of {info.resolution} x {info.resolution} pixels; parameters: "
+        f"generator {generator:,}, discriminator {discriminator:,}"
+    )
 
 
 def other_devices(before, now):

@@ -15,6 +15,7 @@ from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
+FIRST_SECONDS = 60
 SHOWN = ("d_loss", "g_loss", "r1", "alignment", "clipped")  # beside the progress bar
 CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
 # The groups of TensorBoard, by how the names of their scalars begin.
@@ -77,15 +78,33 @@ class Statistics(StepCallback):
         images = self.schedule.images(step)
         seen = images - self.schedule.images(self.since_step)
         speed, seconds = seen / (now - self.since), 1000.0 * (now - self.since) / seen
-        self.since, self.since_step = now, step
+        traced, self.since, self.since_step = self.since_step > self.schedule.start_step, now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
         speeds = {"img_per_s": round(speed, 2), "sec_per_kimg": round(seconds, 3)}
         counts = {**self.model.totals(), **self.model.scheduled(images), **speeds, **peak_memory()}
         self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
+        self.run.note(self._in_words(images, speed if traced else None, means))
         with self.writer.as_default(step=images):
             for name, value in {**means, **counts}.items():
                 tf.summary.scalar(tag(name), value)
+
+    def _in_words(self, images, speed, means):
+        total = self.schedule.images(self.schedule.total_steps)
+        words = f"{images / 1000:.6g} of {total / 1000:.6g} kimg"
+        if speed:  # of the first window it is that of tracing
+            words += f", {speed:.4g} images/s, {duration(total - images, speed)} left"
+        losses = [f"{name} {means[name]:.3f}" for name in SHOWN if name in means]
+        return f"{words}: {', '.join(losses)}"
+
+
+def duration(images, speed):
+    """How long `images` take at `speed` images per second: text."""
+    minutes, seconds = divmod(round(images / speed), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 class Samples(StepCallback):
@@ -203,12 +222,40 @@ class Measuring(StepCallback):
                 "metric_seconds": seconds,
             }
         )
+        self.run.note(f"{self.metric.name} {self.score:g} at {images / 1000:.6g} kimg")
         with self.writer.as_default(step=images):
             tf.summary.scalar(tag(self.metric.name), self.score)
 
 
+class Forecast(StepCallback):
+    """Says after the first minute how long the run will take at its speed.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        clock: function that returns seconds.
+    """
+
+    def __init__(self, schedule, run, clock=time.perf_counter):
+        super().__init__(schedule)
+        self.run = run
+        self.clock = clock
+        self.began = self.said = None
+
+    def after_step(self, step):
+        if self.began is None:  # behind the first step, in which the others are traced
+            self.began = self.clock(), self.schedule.images(step)
+        elif not self.said and self.clock() - self.began[0] >= FIRST_SECONDS:
+            images = self.schedule.images(step)
+            speed = (images - self.began[1]) / (self.clock() - self.began[0])
+            left = self.schedule.images(self.schedule.total_steps) - images
+            self.said = f"{speed:.4g} images/s in the first minute: "
+            self.said += f"{duration(left, speed)} to the end"
+            self.run.say(f"{self.run.path}: {self.said}")
+
+
 class Progress(StepCallback):
-    """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
+    """A progress bar in kimg with img/s, time left and losses, if there is a terminal.
 
     Once in a start it warns when pictures cannot hold more than `CLIPPED` of the generated values.
 
@@ -233,6 +280,7 @@ class Progress(StepCallback):
             smoothing=0.05,
             dynamic_ncols=True,
             mininterval=0.5,
+            disable=None,
         )
 
     def after_step(self, step):

@@ -169,5 +169,5 @@ def test_push_fails_in_one_line(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"push=hf:me/shapes: .*\(401 Unauthorized\); .* complete"):
         hub.upload(tmp_path, "me/shapes")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match="pip install huggingface_hub"):
+    with pytest.raises(InputError, match="pip install 'huggingface_hub>="):
         hub.parse("hf:me/shapes")

@@ -91,7 +91,7 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
     "kind", ["small", "conditional", pytest.param("gat", marks=pytest.mark.slow)]
 )
 def test_every_format_computes_the_same_images(kind, request, tmp_path):
-    needs = {name: form.packages for name, form in formats.FORMATS.items()}
+    needs = {name: form.modules for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
     if kind != "conditional":  # SavedModels of the others are opened and compared in tests above

@@ -44,7 +44,7 @@ def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
     out = tmp_path / "walk.mp4"
     arguments = f"--model={model}", "--interpolate", "--seeds=1,2", "--frames=2", f"--out={out}"
     monkeypatch.setitem(sys.modules, "imageio", None)
-    assert "pip install imageio imageio-ffmpeg" in failing(*arguments)
+    assert "pip install 'imageio>=2.37,<3' 'imageio-ffmpeg>=" in failing(*arguments)
     assert not list(tmp_path.iterdir())
 
     class Writer(list):

@@ -65,7 +65,8 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     monkeypatch.delattr("ladagan_tf.serving.page", raising=False)
     with command(demo, demo_flags.define) as call:
         line = error_line(call, ["--model=x.keras"], capsys)
-    assert line == "error: demo: it needs a package that is not here: pip install gradio"
+    hint = "pip install 'gradio>=6.31,<7'"
+    assert line == f"error: demo: it needs packages that are not here: {hint}"
 
 
 def test_wrong_flags_are_one_line(page, tmp_path, capsys):

@@ -1,6 +1,7 @@
 """Sample grids of every kind of generator; spikes and norms by block in the statistics."""
 
 import json
+import re
 
 import keras
 import pytest
@@ -14,9 +15,11 @@ from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
 from ladagan_tf.training.observers import (  # noqa: E402
+    Forecast,
     Progress,
     Samples,
     Statistics,
+    duration,
     tag,
     write_flags,
 )
@@ -177,3 +180,46 @@ def test_tensorboard_has_groups_and_the_flags_as_text(tmp_path):
     assert values.keys() >= {"images/samples", "images/attention", "loss/d_loss", "speed/img_per_s"}
     (text,) = tf.make_ndarray(values["flags"]).ravel()
     assert text.decode() == "| flag | value |\n|---|---|\n| batch_size | 8 |\n| g_lr | 0.1 |\n"
+
+
+def said_by(run):
+    """A list to which the run's lines go from now on."""
+    lines = []
+    run.say = run.note = lines.append
+    return lines
+
+
+def test_every_window_is_a_line_and_speaks_of_speed_once_nothing_is_traced(tmp_path):
+    run = RunDirectory(tmp_path)
+    lines = said_by(run)
+    statistics = Statistics(Schedule(500, 0, 10), run, tf.summary.create_noop_writer(), kimg=1.0)
+    statistics.set_model(Model())
+    statistics.on_train_begin()
+    for step in range(1, 5):
+        statistics.after_step(step)
+    assert lines[0] == "1 of 5 kimg: d_loss 0.333, clipped 0.125"
+    assert re.fullmatch(
+        r"2 of 5 kimg, \S+ images/s, .+ left: d_loss 0.333, clipped 0.125", lines[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"),
+        (47 * 3600 + 59 * 60, "47 h 59 min"), (60 * 3600, "2.5 days"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_in_two_units_at_most(seconds, words):
+    assert duration(seconds * 100, speed=100) == words
+
+
+def test_after_the_first_minute_a_run_says_once_how_long_it_will_take(tmp_path):
+    run, now = RunDirectory(tmp_path), 0.0
+    lines = said_by(run)
+    forecast = Forecast(Schedule(100, 0, 1000), run, clock=lambda: now)
+    for step in range(1, 200):
+        now += 100.0 if step == 1 else 1.0  # the first one takes long: it is traced
+        forecast.after_step(step)
+        assert bool(lines) == (step >= 61)
+    assert lines == [f"{tmp_path}: 100 images/s in the first minute: 15 min 39 s to the end"]
