@@ -51,6 +51,7 @@ from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.flags.common import read_flags
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.training.step import (
     decay_of_halflife,
@@ -509,4 +510,4 @@ def matmul_rate():
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    app.run(main, flags_parser=read_flags)

@@ -99,7 +99,7 @@ def measure(model, clients, requests, num):
     """Measures each number of clients in turn.
 
     Args:
-        model: SavedModel folder.
+        model: what `ladagan_tf.serve --model` takes; a path from the root of the repository.
         clients: list of int.
         requests: int, in all.
         num: int, images per request.
@@ -135,7 +135,9 @@ def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, help="SavedModel folder to serve")
+    parser.add_argument(
+        "--model", required=True, help="what ladagan_tf.serve takes, e.g. zoo:shapes"
+    )
     parser.add_argument(
         "--requests", type=int, default=10_000, help="in all, shared by --clients; default 10000"
     )
@@ -153,7 +155,8 @@ def main():
     given = arguments()
     from ladagan_tf.hardware import hardware  # late: a mistaken flag is told at once
 
-    result = measure(os.path.abspath(given.model), given.clients, given.requests, given.num)
+    model = os.path.abspath(given.model) if os.path.exists(given.model) else given.model
+    result = measure(model, given.clients, given.requests, given.num)
     about = {
         "images_per_request": given.num,
         **hardware(),

@@ -30,7 +30,7 @@ OPTIONS = {  # what variants differ in besides precision: JSON name, flags of of
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, help="flagfile of the experiment")
+    parser.add_argument("--config", required=True, help="name or flagfile of the experiment")
     parser.add_argument("--batch_size", type=int, default=64, help="images per step")
     parser.add_argument("--steps", type=int, default=5, help="timed steps per variant")
     parser.add_argument("--threads", type=int, default=0, help="0 (default): one per core")
@@ -58,11 +58,12 @@ def measure(arguments):
     import tensorflow as tf
     from absl import flags
 
-    import train
+    from ladagan_tf import train
     from ladagan_tf.cost import gat as gat_cost
     from ladagan_tf.cost import lada as lada_cost
     from ladagan_tf.devices import use_jit
     from ladagan_tf.flags import train as train_flags
+    from ladagan_tf.flags.common import read_flags
 
     for set_threads in (
         tf.config.threading.set_intra_op_parallelism_threads,
@@ -71,8 +72,8 @@ def measure(arguments):
         set_threads(arguments.threads)
     train_flags.define()
     batch = arguments.batch_size
-    given = [f"--flagfile={arguments.config}", f"--batch_size={batch}", "--dataset=unused"]
-    flags.FLAGS([__file__, *given, f"--precision={precision}", "--strategy=none"])
+    given = [f"--config={arguments.config}", f"--batch_size={batch}", "--dataset=unused"]
+    read_flags([__file__, *given, f"--precision={precision}", "--strategy=none"])
     system = flags.FLAGS.system
     name, settings = OPTIONS[system]
     flags.FLAGS([__file__, settings[int(option)]])

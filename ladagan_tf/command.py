@@ -4,26 +4,18 @@ A command's file parses its flags before it imports what computes: `--help` and 
 answered at once, and the worker processes that `prepare` starts import no TensorFlow.
 """
 
-import contextlib
 import os
 import sys
-import tempfile
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from ladagan_tf import zoo
-from ladagan_tf.errors import InputError, one_line_errors
-from ladagan_tf.flags.common import asks_for_the_zoo, flagfiles, read_flags, with_home
+from ladagan_tf import flagfiles
+from ladagan_tf.errors import InputError, held_stderr, one_line_errors
+from ladagan_tf.flags import help
+from ladagan_tf.flags.common import read_flags, with_home
 from ladagan_tf.stopping import Interrupt
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
-
-
-def define(verb):
-    """Defines the flags of `verb`, a module of `ladagan_tf.flags`, as those that --help shows."""
-    verb.define()
-    for flag in flags.FLAGS.get_key_flags_for_module(verb):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 def parse(verb, parser=read_flags):
@@ -37,12 +29,13 @@ def parse(verb, parser=read_flags):
     """
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
         stream.reconfigure(errors="backslashreplace")
-    define(verb)
-    app.define_help_flags()
-    if "model" in flags.FLAGS and asks_for_the_zoo(sys.argv):
-        print(zoo.listing())
-        raise SystemExit
+    verb.define()
+    ours = verb.__name__.startswith(f"{__package__}.")  # or a script of examples/
+    called = f"ladagan {verb.__name__.rpartition('.')[2]}" if ours else f"python {sys.argv[0]}"
     with one_line_errors():
+        if told := help.answer(verb, called, sys.argv, sys.modules["__main__"].__doc__):
+            print(told, flush=True)
+            raise SystemExit(0)
         refuse_arguments(parser(sys.argv)[1:])
     for line in overridden(sys.argv):
         print(f"warning: {line}", file=sys.stderr)
@@ -61,19 +54,19 @@ def overridden(argv):
     Args:
         argv: list of str that was parsed, the program's name first.
     """
-    lines, values = [], flags.FLAGS
+    lines, values, files = [], flags.FLAGS, flagfiles.given(argv)
     names = [word.lstrip("-").partition("=")[0] if word[:1] == "-" else "" for word in argv]
     for i, name in enumerate(names):
         _, equals, text = argv[i].partition("=")
-        files = flagfiles([argv[0], *argv[i + 1 :]])
-        if not equals or not files or name not in values or name in names[i + 1 :]:
+        later = [file for file in files if file[0] > i]
+        if not equals or not later or name not in values or name in names[i + 1 :]:
             continue
-        flag = values[name]
+        flag, (_, kind, file, _) = values[name], later[-1]
         if not isinstance(flag.value, list) and flag.value != with_home(
             name, flag.parser.parse(text)
         ):
             lines.append(
-                f"{argv[i]} has no effect: --{name}={flag.value} of --flagfile={files[-1]} comes "
+                f"{argv[i]} has no effect: --{name}={flag.value} of --{kind}={file} comes "
                 "later; give it behind the file"
             )
     return lines
@@ -81,29 +74,10 @@ def overridden(argv):
 
 def _import_tensorflow():
     """Imports TensorFlow without the lines that it writes before anybody can silence them."""
-    if LOG_LEVEL in os.environ:
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3":
         return
-    os.environ[LOG_LEVEL] = "3"
-    with _held_stderr():
+    with held_stderr():
         import tensorflow  # noqa: F401
-
-
-@contextlib.contextmanager
-def _held_stderr():
-    """Keeps what libraries write to the file of standard error; shown only if the block fails."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            said.seek(0)
-            os.write(kept, said.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def run(main):

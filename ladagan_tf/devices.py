@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError, one_line, reason
 from ladagan_tf.hardware import hardware
 
@@ -40,7 +41,13 @@ def make_strategy(name, virtual_cpus=1):
         )
     if name == "multiworker":
         cluster()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except (ValueError, tf.errors.OpError) as error:
+            raise InputError(
+                f"strategy=multiworker: this worker of TF_CONFIG={os.environ['TF_CONFIG']} cannot "
+                f"start ({reason(error)}); its host must be this one, and its port free"
+            ) from None
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu="")
         tf.config.experimental_connect_to_cluster(resolver)
@@ -96,7 +103,7 @@ def in_words(precision, jit):
         names = collections.Counter(about["gpus"])
         where = ", ".join(f"{count} x {name}" for name, count in names.items())
     else:
-        where = f"no GPU found, on the CPU: {about['cores']} cores of {about['cpu']}"
+        where = f"no GPU found, training on the CPU: {about['cores']} cores of {about['cpu']}"
     return f"{where}; {precision}, XLA {'on' if jit else 'off'}"
 
 
@@ -111,7 +118,7 @@ def unseen_gpu(folder="/proc/driver/nvidia/gpus"):
         return None
     return (
         "an NVIDIA GPU is in this machine, but TensorFlow does not see it: "
-        "pip install 'tensorflow[and-cuda]>=2.21,<2.22', and look at CUDA_VISIBLE_DEVICES"
+        f"{extras.install('gpu')}, and look at CUDA_VISIBLE_DEVICES"
     )
 
 

@@ -4,9 +4,21 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import zipfile
 import zlib
 
+# What a command ends with, and what that means.
+STATUSES = {
+    0: "it is done, or was asked for help",
+    1: "a mistake of this program, with a traceback: please report it",
+    2: "a flag, a file or a machine that it cannot go on with; one line says what and why",
+    3: "training that diverged: a loss, gradient or weight is no longer finite",
+    4: "stopped by SIGTERM, SIGINT or SIGHUP after all was saved: the same command continues it",
+    130: "stopped by Ctrl-C where nothing is saved before the end",
+    141: "what it was printing into, such as head, has seen enough",
+    143: "stopped by SIGTERM where nothing is saved before the end (129: by SIGHUP)",
+}
 LONGEST = 380  # characters of a message
 # What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
 BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
@@ -134,3 +146,21 @@ def one_line_about(what, kind):
         raise
     except Exception as error:
         raise InputError(f"{what}: this {kind} cannot be read ({_named(error)})") from error
+
+
+@contextlib.contextmanager
+def held_stderr():
+    """Keeps what libraries write to the file of standard error; shown only if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

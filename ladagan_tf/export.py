@@ -1,6 +1,6 @@
-"""Hands a generator on: `python -m ladagan_tf.export --run_dir=... --format=saved_model,onnx`.
+"""Exports a generator with samples and a model card.
 
-Writes a folder with the generator in each format, samples and a model card.
+ladagan export --run_dir=runs/NAME --format=saved_model,onnx --out=exported
 """
 
 from absl import flags

@@ -51,7 +51,7 @@ def main():
 def write(kind, out):
     """Writes a `kind` of picture to the path `out`."""
     source = open_source()
-    classes = walks.parse_classes(FLAGS.classes, source.num_classes)
+    classes = walks.parse_classes(FLAGS.classes, source.num_classes, source.class_names)
     numbers = chosen_seeds(kind)
     writers = {
         "walk": write_walk,
@@ -76,6 +76,8 @@ def kind_of_output():
         raise InputError(f"out={out}: give {accepted}")
     if FLAGS.grid and (kind != "images" or out.suffix != ".png" or FLAGS.classes):
         raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
+    if FLAGS.scale != 1 and out.suffix in ("", ".npz", ".zip"):
+        raise InputError(f"scale={FLAGS.scale}: it is for a .png, .gif or .mp4; {out} has images")
     if out.suffix and out.is_dir():
         raise InputError(f"out={out}: it is a folder")
     with writing(out):
@@ -168,8 +170,10 @@ def write_grid(source, numbers, classes, out):
     else:
         parts = list(compute(source, numbers, classes))
     images = np.concatenate(parts)
-    save(out, pictures.grid(images, columns))
-    rows = f", a row for each class of {classes}" if FLAGS.classes else ""
+    save(out, pictures.enlarged_grid(images, columns, FLAGS.scale))
+    names = source.class_names
+    shown = "; ".join(names[number] for number in classes) if names else classes
+    rows = f", a row for each class of {shown}" if FLAGS.classes else ""
     return f"{len(images)} images{rows}"
 
 
@@ -184,9 +188,10 @@ def write_walk(source, numbers, classes, out):
     labels = np.full(len(z), classes[0], np.int32) if classes else None
     batches = walks.image_batches(source, z, labels, batch_size(source))
     if out.suffix == ".png":
-        save(out, pictures.grid(np.concatenate(list(batches)), frames))
+        save(out, pictures.enlarged_grid(np.concatenate(list(batches)), frames, FLAGS.scale))
     else:
-        image_files.write_animation(out, batches, len(z), FLAGS.fps)
+        frames = (pictures.enlarged(batch, FLAGS.scale) for batch in batches)
+        image_files.write_animation(out, frames, len(z), FLAGS.fps)
     return f"{len(z)} frames through {len(numbers)} seeds"
 
 
@@ -196,7 +201,7 @@ def write_sweep(source, numbers, classes, out):
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
     strengths = walks.parse_psi(FLAGS.sweep_psi)
     rows = [batch for psi in strengths for batch in compute(source.at(psi), numbers, classes)]
-    save(out, pictures.grid(np.concatenate(rows), len(numbers)))
+    save(out, pictures.enlarged_grid(np.concatenate(rows), len(numbers), FLAGS.scale))
     return f"{len(numbers)} images, a row for each psi of {strengths}"
 
 
@@ -211,7 +216,8 @@ def write_attention(source, numbers, classes, out):
     labels = [walks.labels_in_turn(numbers, classes)] if classes else []
     images, maps = source.network.attention_maps(z, *labels)
     maps = [np.asarray(weights, np.float32) for weights in maps]
-    save(out, pictures.attention_sheet(pictures.to_uint8(images), maps))
+    images = pictures.enlarged(pictures.to_uint8(images), FLAGS.scale)
+    save(out, pictures.attention_sheet(images, maps))
     return f"{len(numbers)} images and their attention"
 
 

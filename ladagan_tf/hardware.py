@@ -1,8 +1,11 @@
-"""What this machine has."""
+"""What this machine has, and what this process takes of it."""
 
 import os
 import pathlib
 import platform
+import re
+import resource
+import sys
 
 
 def hardware():
@@ -18,6 +21,34 @@ def hardware():
         "cores": usable_cores(),
         "gpus": [about.get("device_name", "GPU") for about in details],
     }
+
+
+def peak_memory():
+    """The most memory that this process has taken so far, a dict of gigabytes (1e9 bytes).
+
+    "cpu_peak_gb" is the peak of its resident set. "gpu_peak_gb" is that of TensorFlow's allocator,
+    on the GPU where it is highest; it is left out where there is no GPU.
+    """
+    import tensorflow as tf
+
+    found = {"cpu_peak_gb": round(_peak_resident_bytes() / 1e9, 3)}
+    names = [
+        device.name.removeprefix("/device:") for device in tf.config.list_logical_devices("GPU")
+    ]
+    if names:
+        peaks = [tf.config.experimental.get_memory_info(name)["peak"] for name in names]
+        found["gpu_peak_gb"] = round(max(peaks) / 1e9, 3)
+    return found
+
+
+def _peak_resident_bytes():
+    status = pathlib.Path("/proc/self/status")
+    if status.is_file():  # `getrusage` would count what the parent had before this process began
+        match = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
+        if match:
+            return int(match[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def usable_cores():

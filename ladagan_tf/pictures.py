@@ -4,20 +4,40 @@ import io
 
 import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from ladagan_tf.files import atomic_path
 
 MARGIN = 2  # pixels between tiles
 HEADER = 14  # pixels for a line of text
+CAPTION = 22  # of a larger one
 COLOURS = 64  # of a drawing
 TILE = 96  # smallest side of a tile of an attention sheet, in pixels
+WIDE = 640  # pixels, of a sheet that fits on a page
 
 
 def to_uint8(images):
     """Float images, nominally in [-1, 1], to uint8: clipped and rounded, not truncated."""
     images = np.asarray(images, np.float32)
     return np.rint((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def enlarged(images, factor):
+    """Repeats pixels by a whole factor, which blurs nothing.
+
+    Args:
+        images: uint8 array (..., H, W, 3).
+        factor: int, at least 1.
+
+    Returns:
+        uint8 array (..., factor * H, factor * W, 3).
+    """
+    return images.repeat(factor, axis=-3).repeat(factor, axis=-2)
+
+
+def factor_within(width, pixels):
+    """The largest whole factor, 1 at least, that keeps a `width` within so many `pixels`."""
+    return max(1, pixels // width)
 
 
 def grid(images, columns):
@@ -39,6 +59,17 @@ def grid(images, columns):
     return sheet[:-MARGIN, :-MARGIN]
 
 
+def enlarged_grid(images, columns, scale=None):
+    """A `grid` of enlarged images.
+
+    Args:
+        images, columns: see `grid`.
+        scale: int, the whole factor; None: the largest that keeps the grid within `WIDE` pixels.
+    """
+    scale = scale or factor_within(columns * images.shape[2], WIDE - (columns - 1) * MARGIN)
+    return grid(enlarged(images, scale), columns)
+
+
 def attention_sheet(images, maps):
     """Each image beside where every head looked at every resolution, as in the official figures.
 
@@ -50,13 +81,13 @@ def attention_sheet(images, maps):
         uint8 array: a row per image; the image, then one overlay per resolution and head, dark
         where the weight is smallest and bright where it is largest within the map.
     """
-    side = max(TILE, images.shape[1])
+    images = enlarged(images, -(-TILE // images.shape[1]))
+    side = images.shape[1]
     titles, rows = ["image"], []
     for weights in maps:
         tokens = round(weights.shape[2] ** 0.5)
         titles += [f"{tokens}x{tokens} head {head + 1}" for head in range(weights.shape[1])]
     for i, image in enumerate(images):
-        image = _resized(image, side)
         overlays = [_overlay(image, head) for weights in maps for head in weights[i]]
         rows += [image, *overlays]
     body = grid(np.stack(rows), len(titles))
@@ -83,6 +114,14 @@ def _header(titles, side, width):
     for i, title in enumerate(titles):
         draw.text((i * (side + MARGIN) + 2, 1), title, fill="black")
     return np.asarray(header)
+
+
+def captioned(sheet, text):
+    """A uint8 sheet (H, W, 3) with a line of text (str) on white below: (H + 22, W, 3)."""
+    strip = Image.new("RGB", (sheet.shape[1], CAPTION), "white")
+    font = ImageFont.load_default(CAPTION - 8)
+    ImageDraw.Draw(strip).text((2, 2), text, fill="#333333", font=font)
+    return np.concatenate([sheet, np.asarray(strip)])
 
 
 def save_png(path, image):

@@ -1,4 +1,4 @@
-"""Compares systems: `python -m ladagan_tf.study --study=configs/studies/attention.cfg`.
+"""Compares systems by runs of several seeds: `ladagan study --study=studies/attention`.
 
 Trains and measures every system with several seeds, each run in a directory of its own, and writes
 results.jsonl, table.md and figures. The same command again continues where it stopped.
@@ -39,7 +39,7 @@ def main():
         locked(folder, "runs_dir", inside=True),
         locked(out, inside=True) if apart else contextlib.nullcontext(),
     ):
-        runner = running.Runner(study, folder, running.programs(), FLAGS.jobs, say)
+        runner = running.Runner(study, folder, running.Programs(), FLAGS.jobs, say)
         ending = runner.run()
         write_report(study, runner.rows, out)
     if ending.failure:

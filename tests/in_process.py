@@ -14,7 +14,7 @@ from ladagan_tf.flags.common import read_flags
 
 
 @contextlib.contextmanager
-def command(module, define):
+def command(module, define, parser=read_flags):
     """`call(*arguments)` runs `module.main`, with fresh flags that are gone afterwards."""
     values = flags.FLAGS
     others = set(values)
@@ -27,7 +27,7 @@ def command(module, define):
         argv = [module.__name__, *map(str, arguments)]
         with unittest.mock.patch.object(sys, "argv", argv):
             with one_line_errors():
-                refuse_arguments(read_flags(argv)[1:])
+                refuse_arguments(parser(argv)[1:])
             run(module.main)
 
     try:

@@ -15,18 +15,22 @@ import sys
 import unittest.mock
 
 import pytest
-from absl import app, flags
+from absl import flags
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as a script, too
 
-from ladagan_tf import command  # noqa: E402
+from ladagan_tf import command, flagfiles  # noqa: E402
+from ladagan_tf.__main__ import commands, main  # noqa: E402
+from ladagan_tf.errors import InputError  # noqa: E402
+from ladagan_tf.flags import help  # noqa: E402
 
 COMMANDS = ROOT / "docs" / "commands"
 INDEX = ROOT / "docs" / "commands.md"
 # Not what the site's build copies or writes there.
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdisjoint(p.parts))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
+TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 TRAIN_FLAGS = [
     ROOT / "ladagan_tf" / name
@@ -41,20 +45,8 @@ def relative(path):
 # ------------------------------------------------------------------------------------- verbs
 
 
-def verbs():
-    """Dict from a verb's name to its file, relative to the root: what is run as a command."""
-    found = {}
-    for path in [*ROOT.glob("*.py"), *ROOT.glob("ladagan_tf/**/*.py")]:
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        if parts[-1] != "__main__" and parts[0] == "ladagan_tf" and len(parts) > 2:
-            continue
-        if '__name__ == "__main__"' in path.read_text():
-            name = ".".join(part for part in parts if part not in ("ladagan_tf", "__main__"))
-            found[name] = relative(path)
-    return dict(sorted(found.items()))
-
-
-VERBS = verbs()
+# From a verb's name to its file, relative to the root: what is run as a command.
+VERBS = {name: relative(path) for name, path in commands().items()}
 
 
 class ParsedError(Exception):
@@ -62,12 +54,12 @@ class ParsedError(Exception):
 
 
 def with_flags_of(verb, act):
-    """What `act()` returns when the verb has defined its flags and is about to parse them."""
+    """What `act(module of flags)` returns when the verb is about to define and parse them."""
     file, before, found = VERBS[verb], set(flags.FLAGS), []
 
     def parse(module, parser=None):
-        command.define(module)
-        found.append(act())
+        module.define()
+        found.append(act(module))
         raise ParsedError
 
     with contextlib.chdir(ROOT), unittest.mock.patch.object(command, "parse", parse):
@@ -83,12 +75,13 @@ def with_flags_of(verb, act):
 
 
 def help_of(verb):
-    """What `--help` prints, 80 columns wide as for a pipe, with the file's path from the root."""
+    """What `--help` prints; of two systems both."""
 
-    def usage():
-        with contextlib.redirect_stdout(io.StringIO()) as printed:
-            app.usage(shorthelp=True, writeto_stdout=True)
-        return printed.getvalue().strip("\n") + "\n"
+    def usage(module):
+        doc = sys.modules["__main__"].__doc__
+        systems = ([], ["--system=gat"]) if hasattr(module, "shown") else ([],)
+        texts = [help.text(module, f"ladagan {verb}", [verb, *given], doc) for given in systems]
+        return f"\n\n{'-' * 80}\n\n".join(texts) + "\n"
 
     return with_flags_of(verb, usage)
 
@@ -96,21 +89,22 @@ def help_of(verb):
 def problems_of(verb, commands):
     """Those (page, arguments) whose flags the verb does not accept, with what it says."""
 
-    def parse():
+    def parse(module):
         problems = []
         for page, given in commands:
-            if not given or "--help" in given:  # named, not called
+            # Named, not called; or asked.
+            if not given or {"--help", "-h", "--help=all", "--version", "--config=list"} & {*given}:
                 continue
             # A study's file is a flagfile, which its command reads first.
-            studies = [a.replace("study=", "flagfile=", 1) for a in given if "-study=" in a]
+            studies = [a.replace("study=", "config=", 1) for a in given if "-study=" in a]
             flags.FLAGS.unparse_flags()
             for name in flags.FLAGS:
                 flags.FLAGS[name].unparse()
             try:
-                rest = flags.FLAGS([VERBS[verb], *studies, *given])[1:]
-                if rest:
+                rest = flags.FLAGS(flagfiles.expanded([VERBS[verb], *studies, *given]))[1:]
+                if rest and verb not in TAKES_WORDS:
                     problems.append(f"{page}: {rest} is no flag")
-            except flags.Error as error:
+            except (flags.Error, InputError) as error:
                 problems.append(f"{page}: {shlex.join(given)}: {error}")
         return problems
 
@@ -129,15 +123,15 @@ def blocks(text):
         elif fenced or line.startswith("    "):
             yield line
         else:
-            yield from re.findall(r"`(python [^`]+|pytest [^`]+)`", line)
+            yield from re.findall(r"`(python [^`]+|pytest [^`]+|ladagan [^`]+)`", line)
 
 
 def commands_in(text):
-    """Every command of Python or pytest in a page, as a list of words."""
+    """Every command of Python, pytest or ours in a page, as a list of words."""
     joined = re.sub(r"\\\n\s*", " ", "\n".join(blocks(text)))
     for line in joined.splitlines():
         for part in line.split(" && "):
-            match = re.search(r"(?:^|\s)((?:python3?|pytest)(?: .*|$))", part)
+            match = re.search(r"(?:^|\s)((?:python3?|pytest|ladagan)(?: .*|$))", part)
             if not match:
                 continue
             try:
@@ -159,6 +153,9 @@ def target(words):
     """(what it runs, its arguments): a verb, a file, "pytest", or None for what is not ours."""
     if words[0] == "pytest":
         return "pytest", words[1:]
+    if words[0] == "ladagan" or words[1:3] == ["-m", "ladagan_tf"]:
+        verb, *given = [*(words[1:] if words[0] == "ladagan" else words[3:]), "--help"]
+        return (verb if re.fullmatch("[a-z_]+", verb) else None), given[:-1]
     if words[1:2] == ["-m"]:
         module = words[2]
         if module.split(".")[0] != "ladagan_tf":
@@ -166,13 +163,14 @@ def target(words):
         return module.removeprefix("ladagan_tf."), words[3:]
     if words[1:2] in ([], ["-c"], ["-"]):
         return None, []
-    return words[1], words[2:]
+    called = words[1].removesuffix(".py")  # train.py and evaluate.py of a checkout
+    return called if called in VERBS else words[1], words[2:]
 
 
 def test_pages_have_commands_of_every_kind():
     """Guards the search itself: a page's form may change so that nothing is found any more."""
     kinds = [target(words)[0] for _, words in COMMAND_LINES]
-    for kind in ("train.py", "evaluate.py", "generate", "prepare", "study", "pytest"):
+    for kind in ("train", "evaluate", "generate", "prepare", "study", "pytest"):
         assert kinds.count(kind) >= 2, kind
     assert len(kinds) > 60
 
@@ -191,7 +189,7 @@ def test_commands_have_flags_that_exist(verb):
     ours = []
     for page, words in COMMAND_LINES:
         what, given = target(words)
-        if what in (verb, f"{verb}.py"):
+        if what == verb:
             ours.append((page, given))
     problems = problems_of(verb, ours)
     assert not problems, "\n".join(problems)
@@ -339,20 +337,25 @@ def test_the_readme_is_a_page_long():
 
 def index_of_commands():
     """docs/commands.md: every verb, what it does, and what its --help prints."""
+    with contextlib.redirect_stdout(io.StringIO()) as listed:
+        main(["--help"])
     lines = [
         "# Commands",
         "",
         "What `--help` prints, saved; `python tests/test_docs.py` writes this page and the files",
-        "anew, and a test compares. Every verb also takes absl's own flags, such as `--flagfile`;",
-        "`--helpfull` lists them.",
+        "anew, and a test compares. `python -m ladagan_tf` does what `ladagan` does, in a checkout",
+        "without installing it; there `python train.py` and `python evaluate.py` do as well.",
+        "",
+        "```text",
+        listed.getvalue().rstrip(),
+        "```",
         "",
     ]
-    for verb, file in VERBS.items():
-        called = file if "/" not in file else f"-m ladagan_tf.{verb}"
+    for verb in VERBS:
         lines += [
             f"## {verb}",
             "",
-            f"`python {called} --help` ([{verb}.txt](commands/{verb}.txt))",
+            f"`ladagan {verb} --help` ([{verb}.txt](commands/{verb}.txt))",
             "",
             f"```{{literalinclude}} commands/{verb}.txt",
             ":language: text",

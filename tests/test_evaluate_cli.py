@@ -8,7 +8,7 @@ from in_process import command, outcome
 from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
-import evaluate
+from ladagan_tf import evaluate
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
@@ -35,6 +35,7 @@ def place(tmp_path_factory):
     checkpoints = Checkpoints(run.checkpoints, state)
     checkpoints.save(10, 80, score=1.0, metric="fcd")
     checkpoints.save(20, 160, score=2.0, metric="fcd")
+    (run.path / "report.html").touch()
     generator.save(place / "generator.keras")
     np.savez(place / "inception.npz", **rule_weights(Inception().tensor_shapes(), gain=2.0))
     return place
@@ -125,6 +126,11 @@ def test_a_run_is_measured_with_its_own_data_and_best_checkpoint(results, place)
     generated = found["fcd"]["protocol"]["generated"]
     assert generated["checkpoint"] == "step-00000010" and generated["ema"] is True
     assert (place / "run" / "classes.png").exists()
+
+
+def test_the_report_of_a_run_shows_what_was_measured(results, place):
+    text = (place / "run" / "report.html").read_text()
+    assert "<summary>Protocol of run, 0.08 kimg, EMA" in text and "fcd ↓" in text
 
 
 def test_another_evaluation_is_appended_with_its_own_checkpoint(results, place):

@@ -1,11 +1,14 @@
 """What is recorded of a machine is what this process may use of it."""
 
 import os
+import pathlib
+import resource
+import types
 
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.hardware import hardware, usable_cores
+from ladagan_tf.hardware import hardware, peak_memory, usable_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
@@ -22,3 +25,21 @@ def test_cores_are_those_that_the_process_may_use():
 def test_the_processor_has_a_name_and_gpus_are_listed():
     found = hardware()
     assert found["cpu"] and len(found["gpus"]) == len(tf.config.list_physical_devices("GPU"))
+
+
+def test_the_peak_of_memory_is_no_less_than_what_is_taken_now():
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    now = pages * resource.getpagesize() / 1e9
+    at_most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    assert now - 0.01 <= peak_memory()["cpu_peak_gb"] <= at_most + 0.01
+    assert ("gpu_peak_gb" in peak_memory()) == bool(tf.config.list_physical_devices("GPU"))
+
+
+def test_the_peak_of_gpus_is_that_of_the_fullest(monkeypatch):
+    peaks = {"GPU:0": 2.5e9, "GPU:1": 7.25e9}
+    devices = [types.SimpleNamespace(name=f"/device:{name}") for name in peaks]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
+    monkeypatch.setattr(
+        tf.config.experimental, "get_memory_info", lambda name: {"peak": peaks[name]}
+    )
+    assert peak_memory()["gpu_peak_gb"] == 7.25

@@ -14,30 +14,31 @@ PACKAGE = "ladagan_tf"
 # Imports point up this list, never down it or sideways: rooms of one line do not know each other.
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
-    {"files", "hardware", "stopping", "untrusted"},
+    {"extras", "files", "flagfiles", "hardware", "stopping", "untrusted"},
     {"locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},
-    {"evaluation", "cost", "serving"},
+    {"evaluation", "cost", "serving", "reports"},
     {"training", "studies", "exporting"},
     {"systems", "official"},
     {"flags"},
     {"command"},
     {"verbs"},
+    {"__main__"},
 )
 VERBS = {
-    "convert", "demo", "evaluate", "export", "generate", "prepare", "serve", "study", "train",
-    "train_classifier", "train_vae",
+    "compare", "convert", "demo", "evaluate", "export", "generate", "prepare", "serve", "study",
+    "train", "train_classifier", "train_vae",
 }  # fmt: skip
 READ_FLAGS = {"systems", "flags", "command", "verbs"}
 KERAS_MAY_BE_ABSENT = "registered"  # `import ladagan_tf` imports it where Keras is there already
 
 
 def sources():
-    """Module name -> path, for the package and the two scripts beside it."""
+    """Module name -> path of the package."""
     found = {}
-    for path in (*(ROOT / PACKAGE).rglob("*.py"), ROOT / "train.py", ROOT / "evaluate.py"):
+    for path in (ROOT / PACKAGE).rglob("*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
         found[".".join(parts).removesuffix(".__init__")] = path
     return found
@@ -107,8 +108,15 @@ def test_no_imports_go_in_a_circle():
         visit(module)
 
 
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_scripts_beside_the_package_only_call_it(name):
+    source = (ROOT / f"{name}.py").read_text()
+    assert {*imports(ast.parse(source))} == {"sys", f"{PACKAGE}.__main__"}
+    assert f'main(["{name}", *sys.argv[1:]])' in source
+
+
 def test_library_rooms_read_no_flags():
-    """Nor define any; `studies.plan` only has absl expand flagfiles."""
+    """Nor define any."""
     for module in (m for m in SOURCES if room(m) not in READ_FLAGS):
         nodes = [*ast.walk(TREES[module])]
         used = {n.id for n in nodes if isinstance(n, ast.Name)}
@@ -131,6 +139,7 @@ def without_keras(module, seen):
     "module",
     [
         "ladagan_tf",
+        "ladagan_tf.__main__",
         "ladagan_tf.command",
         "ladagan_tf.data.conversion",  # of prepare's worker processes
         "ladagan_tf.data.sources",

@@ -21,6 +21,32 @@ def test_grid_fills_rows_first_and_the_rest_with_white():
     assert [int(sheet[y, x, 0]) for y, x in ((0, 0), (0, 9), (9, 0), (9, 9))] == [10, 20, 30, 255]
 
 
+def test_enlarging_repeats_pixels_and_a_grid_of_them_fits_a_page():
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 5, 3), dtype=np.uint8)
+    large = pictures.enlarged(image, 4)
+    assert large.shape == (2, 12, 20, 3)
+    for y, x in ((0, 0), (3, 3), (1, 2)):
+        np.testing.assert_array_equal(large[:, y::4, x::4], image)
+    for side, columns, width in ((32, 8, 526), (64, 8, 526), (300, 8, 2414), (8, 1, 640)):
+        images = np.zeros((columns, side, side, 3), np.uint8)
+        assert pictures.enlarged_grid(images, columns).shape[1] == width
+    assert pictures.enlarged_grid(images, 1, 3).shape == (24, 24, 3)
+
+
+def test_a_caption_is_below_and_changes_nothing_above():
+    sheet = np.zeros((5, 90, 3), np.uint8)
+    captioned = pictures.captioned(sheet, "5 kimg")
+    assert captioned.shape == (5 + pictures.CAPTION, 90, 3) and not captioned[:5].any()
+    assert (captioned[5:] < 128).any() and (captioned[5:] == 255).any()
+
+
+def test_tiles_of_an_attention_sheet_are_enlarged_by_whole_factors():
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    sheet = pictures.attention_sheet(images, [np.ones((1, 1, 4), np.float32)])
+    body = sheet[pictures.HEADER :, :128]
+    np.testing.assert_array_equal(body, pictures.enlarged(images[0], 2))
+
+
 def test_attention_sheet_is_brightest_where_the_weight_is_largest():
     images = np.zeros((1, 32, 32, 3), np.uint8)
     weights = np.full((1, 1, 4), 0.1, np.float32)

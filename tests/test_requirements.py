@@ -22,7 +22,6 @@ class Blocked(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocked())
-import train, evaluate
 for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
     if path.name not in ("page.py", "service.py", "listening.py"):  # of the demo and serve extras
         importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))

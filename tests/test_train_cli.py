@@ -1,6 +1,7 @@
 """`train.py`, in processes of its own where it is stopped: exact resume, damage, divergence."""
 
 import json
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import unittest.mock
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from train_processes import (
     Process,
     assert_identical,
@@ -19,7 +21,7 @@ from train_processes import (
     wait_for_checkpoint,
 )
 
-import train
+from ladagan_tf import train
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
@@ -161,6 +163,10 @@ def test_a_run_directory_holds_what_the_readme_promises(reference):
     environment = json.loads((reference / "environment.json").read_text())
     assert environment[0]["tensorflow"] == tf.__version__
     assert any((reference / "tensorboard").iterdir())
+    page = (reference / "report.html").read_text()
+    assert "0.096 of 0.096 kimg" in page and page.count("<figure><figcaption>") == 3
+    for name in ("reals.png", "curves.png", "timelapse.gif"):
+        assert Image.open(reference / name).size > (300, 300)
 
 
 def test_the_quick_metric_is_recorded_and_its_best_checkpoint_kept(reference):
@@ -196,6 +202,16 @@ def test_a_stopped_then_killed_then_damaged_run_continues_as_if_nothing_had_been
     assert output.endswith("code 0\n"), output
     assert f"{damaged.name} is damaged" in output and "falling back" in output
     assert_identical(run_dir, reference, STEPS)
+    assert_said_by_us(output, run_dir)
+
+
+def assert_said_by_us(output, run_dir):
+    """Not a line of TensorFlow's, and without a terminal no bar: what the run's log has as well."""
+    logged = (run_dir / "log.txt").read_text().splitlines()
+    lines = [line for line in output.splitlines() if " is already prepared: " not in line]
+    assert lines == logged[-len(lines) :] and f"{run_dir}: finished" in output
+    assert any("stopped by SIGTERM" in line for line in logged)
+    assert all(re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line) for line in logged)
 
 
 def latest(run_dir):

@@ -1,5 +1,6 @@
 """`train.py --system=gat`: exact resume, ablations, what is refused."""
 
+import json
 import re
 import shutil
 
@@ -125,7 +126,11 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     assert {"samples_000000.024kimg.png", "samples_psi0.5_000000.024kimg.png"} <= names
     assert [line["swd_20"] > 0 for line in stats(whole) if "swd_20" in line] == [True] * 2
     saved, _ = vae_weights.load(whole / "vae.keras")
-    assert saved.scaling_factor == dataset_info.load_info(folder / "latents").latents.scaling_factor
+    info = dataset_info.load_info(folder / "latents")
+    assert saved.scaling_factor == info.latents.scaling_factor
+    models = json.loads((whole / "models.json").read_text())
+    names = models["generator"]["config"]["class_names"]
+    assert names == [*info.classes] and "red circle" in names
     values = variables(whole, STEPS)
     (styles,) = (v for name, v in values.items() if "averaged" in name and "mean_style" in name)
     assert styles.any()

@@ -18,6 +18,7 @@ GENERATOR = {
     "num_heads": 2,
     "num_classes": 3,
     "noise_dim": 8,
+    "class_names": ("flags", "food-drink", "crane, machine"),
 }
 VAE = {"widths": (8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
 

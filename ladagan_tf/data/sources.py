@@ -14,6 +14,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from ladagan_tf import extras
 from ladagan_tf.data import listing
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
 from ladagan_tf.data.shapes import CLASSES, shapes_image
@@ -158,7 +159,7 @@ def _lmdb(folder):
     try:
         import lmdb
     except ImportError:
-        raise InputError(f"source={folder}: an LMDB needs a package: pip install lmdb") from None
+        raise extras.missing(f"source={folder}", "lmdb") from None
     with one_line_about(f"source={folder}", "LMDB"):
         return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
 

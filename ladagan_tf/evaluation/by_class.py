@@ -33,6 +33,15 @@ def check(generated, real, extractor):
             f"by_class: the real images have {len(real.classes)} classes, what is measured "
             f"{len(generated.classes)}"
         )
+    ours, theirs = generated.classes, real.classes
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        number = next(
+            i for i, pair in enumerate(zip(ours, theirs, strict=True)) if len({*pair}) > 1
+        )
+        raise InputError(
+            f"by_class: class {number} of the real images is {theirs[number]}, that of what is "
+            f"measured {ours[number]}; give the set that it was trained on"
+        )
     counts = [np.bincount(s.labels(), minlength=len(s.classes)) for s in (generated, real)]
     if np.minimum(*counts).max() < FEWEST:
         raise InputError(f"by_class: no class has {FEWEST} real and {FEWEST} generated images")

@@ -137,7 +137,11 @@ def collect(
     if 0 < needs.features < images.count:
         drawn = np.isin(np.arange(images.count), sampled_rows(images.count, needs.features))
     bar = tqdm.tqdm(
-        total=images.count, desc=progress, unit="img", disable=progress is None, dynamic_ncols=True
+        total=images.count,
+        desc=progress,
+        unit="img",
+        disable=None if progress else True,
+        dynamic_ncols=True,
     )
     with bar, _full_precision():
         for batch in images.batches(batch_size):

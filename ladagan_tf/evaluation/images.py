@@ -161,7 +161,7 @@ def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, cla
             "takes no labels; leave out --labels"
         )
     first = seed * count
-    classes = tuple(map(str, range(sampler.num_classes)))
+    classes = sampler.class_names or tuple(map(str, range(sampler.num_classes)))
 
     def classes_of(chosen):
         return seeds.labels(chosen, sampler.num_classes, labels, class_counts)

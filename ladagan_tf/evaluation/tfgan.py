@@ -36,8 +36,8 @@ def _eval():
             if name.split(".")[0] == "tensorflow_gan":
                 del sys.modules[name]
         raise InputError(
-            "--engine=tfgan needs the package tensorflow-gan (pip install tensorflow-gan), which "
-            f"does not import here: {type(error).__name__}: {' '.join(str(error).split())}"
+            "--engine=tfgan needs the package tensorflow-gan of requirements.txt, which does not "
+            f"import here: {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
     finally:
         if missing:

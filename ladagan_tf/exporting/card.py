@@ -12,6 +12,7 @@ from ladagan_tf.runs.directory import read_flags
 
 NAME = "README.md"
 SAMPLES = "samples.png"
+MOST_CLASSES = 100  # named
 
 # By the file's name in the export folder.
 LOADING = {
@@ -112,7 +113,8 @@ def _generator(network):
 
 
 def _architecture(sampler):
-    text = f"## Architecture\n\n{_sizes(_generator(sampler.network))}"
+    sizes = _sizes(_generator(sampler.network), leave_out=("class_names",))
+    text = f"## Architecture\n\n{sizes}{_classes(sampler.class_names)}"
     if not isinstance(sampler.network, DecodedGenerator):
         return text
     vae = sampler.network.vae
@@ -127,6 +129,16 @@ Of the autoencoder is known:
 {about}- SHA-256 of its tensors: {sampler.about.get("vae_sha256", "not computed")}
 
 {PSI}"""
+
+
+def _classes(names):
+    """The classes' numbers and names as a paragraph, if they have names."""
+    if not names:
+        return ""
+    numbered = ", ".join(f"{i} {_plain(name)}" for i, name in enumerate(names[:MOST_CLASSES]))
+    rest = len(names) - MOST_CLASSES
+    more = f", and {rest:,} more, which the model's `class_names` has" if rest > 0 else ""
+    return f"\nClasses: {numbered}{more}.\n"
 
 
 def _sizes(network, leave_out=()):

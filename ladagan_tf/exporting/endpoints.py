@@ -78,8 +78,10 @@ def write_saved_model(network, path):
     if strength:
         add(truncate, [*latents, *strength])
     if classes:
-        # What `opening.open_model` reads. Keras has no public way to store a plain value.
+        # What `opening.open_model` reads. Keras has no public way to store plain values.
         archive._tf_trackable.num_classes = tf.Variable(classes, trainable=False)
+        if names := getattr(network, "class_names", ()):
+            archive._tf_trackable.class_names = tf.Variable(names, trainable=False)
     archive.write_out(str(path), verbose=False)
 
 

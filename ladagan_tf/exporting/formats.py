@@ -4,14 +4,15 @@ import collections.abc
 import dataclasses
 import functools
 import importlib.util
+import json
 import warnings
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import pictures
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf import extras, pictures
+from ladagan_tf.errors import InputError, held_stderr, reason
 from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
@@ -20,6 +21,7 @@ from ladagan_tf.weights.keras_file import in_precision, save_deflated
 LIMIT = 1e-5
 FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
 BATCHES = (1, 7, 64)
+CLASS_NAMES = "class_names"  # in the metadata of ONNX: a JSON list
 COLUMNS = 8  # of the sample grid, which is square
 
 
@@ -32,14 +34,14 @@ class Format:
         write: function (network, path).
         load: function from a path to a function from arrays (z, *labels) to images, computed by
             the format's own runtime.
-        packages: dict from module to pip package of what is needed beyond requirements.txt.
+        modules: tuple of the modules of the export extra that it needs.
         limit: float, the largest error that is accepted, see `difference`.
     """
 
     file: str
     write: collections.abc.Callable
     load: collections.abc.Callable
-    packages: dict = dataclasses.field(default_factory=dict)
+    modules: tuple = ()
     limit: float = LIMIT
 
 
@@ -106,13 +108,8 @@ def check_formats(formats):
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
-        packages = FORMATS[name].packages
-        missing = [p for module, p in packages.items() if not importlib.util.find_spec(module)]
-        if missing:
-            raise InputError(
-                f"format={name}: it needs packages that are not here: pip install "
-                f"{' '.join(missing)}"
-            )
+        if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
+            raise extras.missing(f"format={name}", "export")
 
 
 def _write_and_compare(name, sampler, folder):
@@ -198,6 +195,19 @@ def write_onnx(network, path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object in its patch
         network.export(str(path), format="onnx", input_signature=signature(network), verbose=False)
+    if names := getattr(network, "class_names", ()):
+        _describe_onnx(path, {CLASS_NAMES: json.dumps(names)})
+
+
+def _describe_onnx(path, properties):
+    """Puts properties, a dict of text, beside those in the metadata of an ONNX file."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    onnx.helper.set_model_props(
+        model, {**{prop.key: prop.value for prop in model.metadata_props}, **properties}
+    )
+    onnx.save(model, path)
 
 
 @functools.cache
@@ -242,8 +252,11 @@ def load_litert(path):
     """The LiteRT file at a path as a function of arrays."""
     from ai_edge_litert.interpreter import Interpreter
 
+    with held_stderr():  # it tells of its delegate
+        interpreter = Interpreter(model_path=str(path))
+        interpreter.allocate_tensors()
     # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
-    runner = Interpreter(model_path=str(path)).get_signature_runner()
+    runner = interpreter.get_signature_runner()
     names = ["z", "labels"]
     return lambda *inputs: next(iter(runner(**dict(zip(names, inputs, strict=False))).values()))
 
@@ -271,11 +284,9 @@ FORMATS = {
         "generator.onnx",
         write_onnx,
         load_onnx,
-        {"onnx": "onnx", "tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+        ("onnx", "tf2onnx", "onnxruntime"),
     ),
-    "litert": Format(
-        "generator.tflite", write_litert, load_litert, {"ai_edge_litert": "ai-edge-litert"}
-    ),
+    "litert": Format("generator.tflite", write_litert, load_litert, ("ai_edge_litert",)),
     "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
     "float16": Format("generator.float16.keras", write_float16, load_float16, limit=FLOAT16_LIMIT),
 }

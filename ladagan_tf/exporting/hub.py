@@ -2,6 +2,7 @@
 
 import re
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError, reason
 
 
@@ -45,5 +46,5 @@ def _library():
     try:
         import huggingface_hub
     except ImportError:
-        raise InputError("push: it needs a package: pip install huggingface_hub") from None
+        raise extras.missing("push", "hub") from None
     return huggingface_hub

@@ -7,8 +7,9 @@ import re
 
 from absl import flags
 
-from ladagan_tf import zoo
+from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line, reason
+from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
 
@@ -30,14 +31,15 @@ def define_learned_set(what):
     )
 
 
+@group("Features and caches")
 def define_measuring():
     """Of measuring: `evaluate.py` and `train.py`."""
     flags.DEFINE_string(
         "features",
         "auto",
-        "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared set, "
-        "trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or folder of "
-        "KerasHub, none; auto (default): classifier for --dataset=shapes, else inception.",
+        "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared "
+        "set, trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or "
+        "folder of KerasHub, none; auto: classifier for --dataset=shapes, else inception.",
     )
     flags.DEFINE_string(
         "inception_weights",
@@ -84,18 +86,19 @@ def asks_for_the_zoo(argv):
     return f"model={zoo.PREFIX}" in words or ("model", zoo.PREFIX) in itertools.pairwise(words)
 
 
+@group("GAT")
 def define_truncation():
     """Of commands that sample a GAT."""
     flags.DEFINE_float(
         "psi",
         1.0,
-        "GAT: truncation, from 1 (default, none) to 0 (each class's mean style). GAT's authors "
+        "GAT: truncation, from 1 (none) to 0 (each class's mean style). GAT's authors "
         "count the other way: their 0.3 is 0.7 here.",
     )
     flags.DEFINE_float(
         "guidance",
         1.0,
-        "GAT: distance from the mean style over all classes, as a factor; 1 (default): none.",
+        "GAT: distance from the mean style over all classes, as a factor; 1: none.",
     )
 
 
@@ -125,10 +128,13 @@ def read_flags(argv):
         List of str, what is no flag, the program's name first.
 
     Raises:
-        InputError: for what is no flag, or a value that a flag does not take.
+        InputError: for what is no flag, a value that a flag does not take, or an unreadable file.
     """
+    given = [f"--{name}={value}" for _, name, value, _ in flagfiles.given(argv) if name == "config"]
+    if given and "config" not in flags.FLAGS:
+        raise InputError(f"{given[0]}: there is no such flag here; it is for train and convert")
     try:
-        rest = flags.FLAGS(argv)
+        rest = flags.FLAGS(flagfiles.expanded(argv))
         _expand_homes()
         _check_values()
         return rest
@@ -136,11 +142,6 @@ def read_flags(argv):
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
         hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
-    except flags.CantOpenFlagFileError as error:
-        raise InputError(f"--flagfile: {reason(error).partition('flagfile: ')[2]}") from None
-    except UnicodeDecodeError as error:
-        named = ", ".join(flagfiles(argv))
-        raise InputError(f"--flagfile={named}: it is no text in UTF-8 ({reason(error)})") from None
     except flags.Error as error:
         raise InputError(reason(error).removeprefix("flag ")) from None
 
@@ -185,13 +186,3 @@ def with_home(name, value):
 
 def _dashed(names):
     return " or ".join(f"--{name}" for name in re.split(r", or |, | or ", names))
-
-
-def flagfiles(argv):
-    """The flagfiles that a command line names, as --flagfile=FILE or --flagfile FILE, in order."""
-    found, following = [], [*argv[1:], ""]
-    for i, word in enumerate(argv[1:], 1):
-        name, equals, value = word.lstrip("-").partition("=")
-        if word.startswith("-") and name == "flagfile":
-            found.append(value if equals else following[i])
-    return found

@@ -36,24 +36,23 @@ def define():
         "part",
         "averaged",
         ["averaged", "generator", "discriminator"],
-        "Network to write as .keras: the averaged (EMA) generator (default), the trained one, or "
-        "the discriminator.",
+        "Network to write as .keras: the averaged (EMA) generator, the trained one, or the "
+        "discriminator.",
     )
     flags.DEFINE_boolean(
         "optimizers",
         True,
-        "Run directory: take over the optimizers' state (default), or start Adam anew, as GAT "
-        "always does.",
+        "Run directory: take over the optimizers' state, or start Adam anew, as GAT always does.",
     )
     flags.DEFINE_boolean(
         "to_official",
         False,
-        "Write --run_dir in the authors' format, GAT as .safetensors files with the authors' names "
-        "(their .pt is a pickle, which is never written); off by default.",
+        "Write --run_dir in the authors' format, GAT as .safetensors files with the authors' "
+        "names (their .pt is a pickle, which is never written).",
     )
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
+        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
     flags.declare_key_flag("vae")  # of train.py's, to show it in --help

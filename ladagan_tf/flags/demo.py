@@ -11,11 +11,11 @@ def define():
     common.define_model("Generator to show.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer(
         "port",
         7860,
-        "TCP port; 7860 by default, 0: a free one, printed.",
+        "TCP port; 0: a free one, printed.",
         lower_bound=0,
         upper_bound=65535,
     )

@@ -5,6 +5,7 @@ from absl import flags
 from ladagan_tf.flags import common
 from ladagan_tf.models.lada.sizes import PRESETS
 from ladagan_tf.sampling import seeds
+from ladagan_tf.systems import group
 
 
 def define():
@@ -14,8 +15,11 @@ def define():
     _define_protocol()
     common.define_measuring()
     flags.adopt_module_key_flags(common)
+    _define_cost()
+    _define_device()
 
 
+@group("What is measured")
 def _define_generated():
     flags.DEFINE_string("run_dir", None, "Run whose generator is measured.")
     common.define_model("Generator to measure instead.")
@@ -28,19 +32,13 @@ def _define_generated():
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Of --run_dir: best (default; the latest if none was scored), latest, the kimg of one, or "
+        "Of --run_dir: best (the latest if none was scored), latest, the kimg of one, or "
         "untrained, as a baseline.",
     )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     common.define_vae()
     common.define_truncation()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Arithmetic of the generator; float32 by default. Feature networks are always float32.",
-    )
     flags.DEFINE_integer(
         "num_samples",
         None,
@@ -48,20 +46,20 @@ def _define_generated():
         "measured, at most 50000. With --images: the first so many; all by default.",
         lower_bound=1,
     )
-    common.define_seed("Which images are generated; 0 by default.")
+    common.define_seed("Which images are generated.")
     flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "repeats",
         1,
-        "Measure so many seeds, from --seed on, and print mean and spread; 1 by default.",
+        "Measure so many seeds, from --seed on, and print mean and spread.",
         lower_bound=1,
     )
     flags.DEFINE_enum(
         "labels",
         None,
         list(seeds.LABELS),
-        "Of a conditional generator: classes in turn (balanced, its default), at random, or in the "
-        "proportions of the real images (proportional).",
+        "Of a conditional generator: classes in turn (balanced, as it does without), at random, "
+        "or in the proportions of the real images (proportional).",
     )
     flags.DEFINE_string(
         "save_samples",
@@ -71,6 +69,7 @@ def _define_generated():
     )
 
 
+@group("Real images")
 def _define_reference():
     flags.DEFINE_string(
         "dataset",
@@ -88,6 +87,7 @@ def _define_reference():
     )
 
 
+@group("Metrics")
 def _define_protocol():
     flags.DEFINE_list(
         "metrics",
@@ -105,7 +105,33 @@ def _define_protocol():
         "engine",
         "ours",
         ["ours", "tfgan"],
-        "tfgan computes fid, kid and is by tensorflow-gan, to compare; ours by default.",
+        "tfgan computes fid, kid and is by tensorflow-gan, to compare.",
+    )
+    flags.DEFINE_string(
+        "out",
+        None,
+        "File that a JSON line per metric is appended to; <run_dir>/metrics.jsonl by default, or "
+        "metrics.jsonl here without a run.",
+    )
+
+
+@group("Cost, instead of measuring")
+def _define_cost():
+    flags.DEFINE_boolean(
+        "cost",
+        False,
+        "Print parameters, multiply-adds, latency, throughput and memory.",
+    )
+    flags.DEFINE_enum("preset", None, list(PRESETS), "With --cost: an untrained network's sizes.")
+
+
+@group("Device")
+def _define_device():
+    flags.DEFINE_enum(
+        "precision",
+        "float32",
+        ["float32", "mixed_bfloat16", "mixed_float16"],
+        "Arithmetic of the generator. Feature networks are always float32.",
     )
     flags.DEFINE_integer(
         "batch_size",
@@ -118,7 +144,7 @@ def _define_protocol():
         "strategy",
         "none",
         ["none", "mirrored"],
-        "One device (default), or all GPUs of this machine.",
+        "One device, or all GPUs of this machine.",
     )
     flags.DEFINE_integer(
         "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
@@ -127,17 +153,5 @@ def _define_protocol():
         "jit",
         "auto",
         ["auto", "on", "off"],
-        "Compile with XLA; auto (default) is on for GPUs, off for CPUs.",
+        "Compile with XLA; auto is on for GPUs, off for CPUs.",
     )
-    flags.DEFINE_string(
-        "out",
-        None,
-        "File that a JSON line per metric is appended to; <run_dir>/metrics.jsonl by default, or "
-        "metrics.jsonl here without a run.",
-    )
-    flags.DEFINE_boolean(
-        "cost",
-        False,
-        "Print parameters, multiply-adds, latency, throughput and memory instead of measuring.",
-    )
-    flags.DEFINE_enum("preset", None, list(PRESETS), "With --cost: an untrained network's sizes.")

@@ -15,20 +15,17 @@ def define():
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Checkpoint of --run_dir: best (default; the latest if none was scored), latest, or its "
+        "Checkpoint of --run_dir: best (the latest if none was scored), latest, or its "
         "thousands of images (kimg).",
     )
-    flags.DEFINE_boolean(
-        "ema", True, "Export the averaged weights of --run_dir (default), or those trained."
-    )
+    flags.DEFINE_boolean("ema", True, "Export the averaged weights of --run_dir, or those trained.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_list(
         "format",
         "saved_model",
-        f"Formats among {', '.join(FORMATS)}; saved_model by default. float16 is a .keras file of "
-        f"half the size. Or {ZOO}: float16 with all that is known of a run, as ladagan_tf/zoo/ "
-        "holds it.",
+        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size. Or {ZOO}: "
+        "float16 with all that is known of a run, as ladagan_tf/zoo/ holds it.",
     )
     flags.DEFINE_string(
         "data_licence",

@@ -3,6 +3,7 @@
 from absl import flags
 
 from ladagan_tf.flags import common
+from ladagan_tf.systems import group
 
 
 def define():
@@ -12,19 +13,21 @@ def define():
     _define_kinds()
 
 
+@group("Generator")
 def _define_source():
     flags.DEFINE_string("run_dir", None, "Run to sample from. Give this or --model.")
     common.define_model("Generator to sample from.")
     flags.DEFINE_string(
         "checkpoint",
         "best",
-        "Of --run_dir: best (default; the latest if none was scored), latest, or the kimg of one.",
+        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights (default).")
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     common.define_vae()
     flags.adopt_module_key_flags(common)
 
 
+@group("Images")
 def _define_images():
     flags.DEFINE_string(
         "seeds",
@@ -36,8 +39,9 @@ def _define_images():
     flags.DEFINE_list(
         "classes",
         None,
-        "Conditional models: classes, by number, which the seeds get in turn (seed modulo their "
-        "number), all by default; a .png then has one row per class, with the same seeds in each.",
+        "Conditional models: classes, by number or name, as 0,2 or flags,food-drink, which the "
+        "seeds get in turn (seed modulo their number), all by default; a .png then has one row per "
+        "class, with the same seeds in each.",
     )
     common.define_truncation()
     flags.adopt_module_key_flags(common)
@@ -49,17 +53,26 @@ def _define_images():
     )
 
 
+@group("Picture")
 def _define_kinds():
     flags.DEFINE_string(
         "out",
         "grid.png",
-        "What to write. NAME.png (grid.png by default), .gif and .mp4 replace such a file. "
+        "What to write. NAME.png, .gif and .mp4 replace such a file. "
         "NAME.npz (uint8 array arr_0, images x height x width x 3; conditional models also arr_1, "
         "labels) and NAME.zip (of PNGs) must not exist; a name without ending is a folder of "
         "numbered PNGs. The last three continue where the same command was interrupted.",
     )
     flags.DEFINE_string(
         "grid", None, "Rows and columns of a .png, as 8x8; as square as possible by default."
+    )
+    flags.DEFINE_integer(
+        "scale",
+        1,
+        "Whole factor by which images of a .png, .gif or .mp4 are enlarged, pixel by pixel; 1 by "
+        "default.",
+        lower_bound=1,
+        upper_bound=64,
     )
     flags.DEFINE_boolean(
         "interpolate",
@@ -70,7 +83,7 @@ def _define_kinds():
         "interpolation",
         "spherical",
         ["spherical", "linear"],
-        "Path between latents; spherical (default) keeps their length as drawn.",
+        "Path between latents; spherical keeps their length as drawn.",
     )
     flags.DEFINE_integer(
         "frames",
@@ -78,7 +91,7 @@ def _define_kinds():
         "Of --interpolate, per pair of seeds; 24 by default, 8 in a .png.",
         lower_bound=1,
     )
-    flags.DEFINE_float("fps", 20.0, "Frames per second; 20 by default.", lower_bound=0.1)
+    flags.DEFINE_float("fps", 20.0, "Frames per second.", lower_bound=0.1)
     flags.DEFINE_boolean(
         "attention",
         False,

@@ -3,10 +3,20 @@
 from absl import flags
 
 from ladagan_tf.flags import common
+from ladagan_tf.systems import group
 
 
 def define():
     """Defines them."""
+    _define_set()
+    _define_images()
+    _define_selection()
+    _define_latents()
+    _define_work()
+
+
+@group("Source and set")
+def _define_set():
     flags.DEFINE_string(
         "source",
         None,
@@ -25,8 +35,12 @@ def define():
     flags.DEFINE_boolean(
         "overwrite",
         False,
-        "Replace a prepared set at --out that is another one, or of other files; off by default.",
+        "Replace a prepared set at --out that is another one, or of other files.",
     )
+
+
+@group("Images")
+def _define_images():
     flags.DEFINE_integer(
         "resolution",
         None,
@@ -36,7 +50,7 @@ def define():
         "crop",
         "centre",
         ["centre", "adm", "none"],
-        "centre: the largest centred square (default); adm: that square of ImageNet as ADM and GAT "
+        "centre: the largest centred square; adm: that square of ImageNet as ADM and GAT "
         "prepare it, halved by averaging while twice too large, then bicubic, without EXIF "
         "rotation; none: stretch the whole image.",
     )
@@ -49,7 +63,7 @@ def define():
     flags.DEFINE_string(
         "background",
         "white",
-        "Colour behind transparent pixels: R,G,B from 0 to 255 each, or a name; white by default.",
+        "Colour behind transparent pixels: R,G,B from 0 to 255 each, or a name.",
     )
     flags.DEFINE_integer(
         "min_side",
@@ -60,9 +74,13 @@ def define():
     flags.DEFINE_boolean(
         "skip_bad",
         False,
-        "Leave out, count and list images that are broken or too small; by default they are listed "
+        "Leave out, count and list images that are broken or too small; without it they are listed "
         "and the rest is kept for the next attempt, without making the set.",
     )
+
+
+@group("Selection")
+def _define_selection():
     flags.DEFINE_string(
         "split",
         None,
@@ -78,6 +96,21 @@ def define():
         upper_bound=1_000_000,
     )
     flags.DEFINE_integer(
+        "num_images",
+        10_000,
+        "How many shapes are drawn, in images (only --source=shapes).",
+        lower_bound=1,
+    )
+    common.define_seed("Which shapes are drawn (only --source=shapes).")
+    flags.adopt_module_key_flags(common)
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+
+
+@group("Work")
+def _define_work():
+    flags.DEFINE_integer(
         "workers",
         None,
         "Number of processes; one per core by default, one in all below 2,000 images.",
@@ -89,24 +122,11 @@ def define():
         "Number of record files; by default a new one every 64 MiB.",
         lower_bound=1,
     )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
-    common.define_seed("Which shapes are drawn (only --source=shapes); 0 by default.")
-    flags.adopt_module_key_flags(common)
-    flags.DEFINE_integer(
-        "num_images",
-        10_000,
-        "How many shapes are drawn, in images (only --source=shapes); 10000 by default.",
-        lower_bound=1,
-    )
-    _define_latents()
 
 
+@group("Latents")
 def _define_latents():
-    flags.DEFINE_boolean(
-        "latents", False, "Store latents of the images, which GAT trains on; off by default."
-    )
+    flags.DEFINE_boolean("latents", False, "Store latents of the images, which GAT trains on.")
     flags.DEFINE_string(
         "vae",
         None,
@@ -117,12 +137,12 @@ def _define_latents():
         "latent_dtype",
         "float16",
         ["float16", "float32"],
-        "What stored moments are rounded to; float16 by default.",
+        "What stored moments are rounded to.",
     )
     flags.DEFINE_boolean(
         "store_images",
         True,
-        "Keep the images beside the latents, for a teacher and for metrics; on by default.",
+        "Keep the images beside the latents, for a teacher and for metrics.",
     )
     flags.DEFINE_string(
         "store_teacher",
@@ -131,6 +151,4 @@ def _define_latents():
         "classifier:FILE.keras, so that train.py --teacher=stored need not compute them; none by "
         "default.",
     )
-    flags.DEFINE_integer(
-        "encode_batch", 16, "Images to encode at once; 16 by default.", lower_bound=1
-    )
+    flags.DEFINE_integer("encode_batch", 16, "Images to encode at once.", lower_bound=1)

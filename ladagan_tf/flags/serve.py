@@ -10,11 +10,11 @@ def define():
     common.define_model("Generator to serve. Required.")
     flags.mark_flag_as_required("model")
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on; 127.0.0.1 by default.")
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
     flags.DEFINE_integer(
         "port",
         8000,
-        "TCP port; 8000 by default, 0: a free one, printed.",
+        "TCP port; 0: a free one, printed.",
         lower_bound=0,
         upper_bound=65535,
     )
@@ -28,12 +28,12 @@ def define():
     flags.DEFINE_integer(
         "max_queue",
         256,
-        "Most requests that wait; further ones are refused with 503. 256 by default.",
+        "Most requests that wait; further ones are refused with 503.",
         lower_bound=1,
     )
     flags.DEFINE_float(
         "timeout_s",
         30.0,
-        "A request that is not answered after so many seconds gets 504; 30 by default.",
+        "A request that is not answered after so many seconds gets 504.",
         lower_bound=0.001,
     )

@@ -1,9 +1,8 @@
 """Flags of `python -m ladagan_tf.study`, which a study file holds."""
 
-import pathlib
-
 from absl import flags
 
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import common
 
@@ -13,15 +12,18 @@ def define():
     flags.DEFINE_string(
         "study",
         None,
-        "File of the flags below, as configs/studies/*.cfg; flags given beside it count more. "
-        "Required.",
+        "A study that ships, as studies/attention, or any file of the flags below; flags given "
+        "beside it count more. Required.",
         required=True,
     )
     flags.DEFINE_string("title", "", "Heading of the table; the file's name by default.")
     flags.DEFINE_string(
-        "base", None, "Flagfile of train.py that all runs share. Required.", required=True
+        "base",
+        None,
+        "Config of train.py, or any flagfile, that all runs share. Required.",
+        required=True,
     )
-    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of every system; 0,1,2 by default.")
+    flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of every system.")
     flags.DEFINE_multi_string(
         "system",
         [],
@@ -43,8 +45,8 @@ def define():
     flags.DEFINE_float(
         "diverged_factor",
         2.0,
-        "With --lr_scales: a run whose first metric is worse by this factor than the best mean of "
-        "its system so far has diverged, too; 2 by default.",
+        "With --lr_scales: a run whose first metric is worse by this factor than the best mean "
+        "of its system so far has diverged, too.",
         lower_bound=1.0,
     )
     flags.DEFINE_string(
@@ -59,8 +61,7 @@ def define():
     flags.DEFINE_integer(
         "jobs",
         1,
-        "Runs at once, which share the cores, after a first one that prepares what all read; 1 by "
-        "default.",
+        "Runs at once, which share the cores, after a first one that prepares what all read.",
         lower_bound=1,
     )
     flags.DEFINE_boolean("dry_run", False, "Print every run and how far it is, then exit.")
@@ -75,11 +76,9 @@ def parse(argv):
     Returns:
         List of str, what is no flag.
     """
-    files = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
-    for file in files:
-        if not pathlib.Path(file).is_file():
-            raise InputError(f"--study={file}: there is no such file")
-    return common.read_flags([argv[0], *(f"--flagfile={f}" for f in files), *argv[1:]])
+    given = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
+    files = [f"--flagfile={flagfiles.find(name, 'study')}" for name in given]
+    return common.read_flags([argv[0], *files, *argv[1:]])
 
 
 def scales():

@@ -2,17 +2,19 @@
 
 import math
 import pathlib
+import re
 import sys
 
 from absl import flags
 
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.systems import lada
+from ladagan_tf.systems import group, lada
 from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
@@ -21,12 +23,12 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
-    "checkpoint_kimg", "keep_checkpoints", "grid", "metric", "metric_kimg", "metric_images",
-    "features", "inception_weights", "cache_dir",
+    "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
+    "metric_images", "features", "inception_weights", "cache_dir",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher"}
-UNRECORDED = {"dry_run", "force", "preset", "size", "run_dir"}
+UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
 SHARES = ("augment_p",)  # from 0 to 1
@@ -45,17 +47,21 @@ POSITIVE = (
 def define():
     """Defines those of both systems."""
     _define_data_flags()
-    _define_shared_flags()
-    _define_schedule_flags()
-    _define_run_flags()
+    _define_network_flags()
     for system in SYSTEMS.values():
         system.define()
         flags.adopt_module_key_flags(system)
+    _define_objective_flags()
+    _define_optimizer_flags()
+    _define_schedule_flags()
+    _define_run_flags()
     _define_metric_flags()
     common.define_measuring()
     flags.adopt_module_key_flags(common)
+    _define_device_flags()
 
 
+@group("Data")
 def _define_data_flags():
     flags.DEFINE_string(
         "dataset",
@@ -67,60 +73,60 @@ def _define_data_flags():
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
     )
-    flags.DEFINE_boolean("flip", False, "Mirror images at random; off by default.")
-    flags.DEFINE_float(
-        "subset", 1.0, "Share of the images to train on, in (0, 1]; all (1.0) by default."
+    flags.DEFINE_integer(
+        "resolution", None, "Side of the images in pixels; the preset's or the set's by default."
     )
+    flags.DEFINE_boolean("flip", False, "Mirror images at random.")
+    flags.DEFINE_float("subset", 1.0, "Share of the images to train on, in (0, 1].")
 
 
-def _define_shared_flags():
+@group("Networks")
+def _define_network_flags():
     flags.DEFINE_enum(
         "system",
         "lada",
         list(SYSTEMS),
-        "lada: LadaGAN on images (default); gat: GAT on the latents of an autoencoder. Flags below "
-        "that give two defaults give LadaGAN's first.",
-    )
-    flags.DEFINE_integer(
-        "resolution", None, "Side of the images in pixels; the preset's or the set's by default."
+        "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder.",
     )
     flags.DEFINE_enum(
         "attention",
         None,
         list(ATTENTIONS),
-        "Attention of LadaGAN's generator, or of both networks of GAT (additive or dot_product); "
-        "additive or dot_product by default.",
+        "Attention of LadaGAN's generator, or of both networks of GAT (additive or dot_product).",
     )
-    flags.DEFINE_integer("noise_dim", None, "Size of the latent z; 128 or 64 by default.")
+    flags.DEFINE_integer("noise_dim", None, "Numbers in a latent z.")
     flags.DEFINE_integer(
         "num_classes",
         None,
-        "Classes, as in the set: of LadaGAN with --conditional as many as there are by default, of "
-        "GAT 1000.",
+        "Classes, as in the set; of LadaGAN with --conditional as many as there are.",
     )
+
+
+@group("Objective")
+def _define_objective_flags():
+    flags.DEFINE_float("r1_weight", None, "Weight of R1, at every step; 0: off.")
     flags.DEFINE_float(
-        "r1_weight", None, "Weight of R1, at every step; 1e-4 or 0.05 by default, 0: off."
-    )
-    flags.DEFINE_float(
-        "r2_weight",
-        None,
-        "Weight of R2, R1 at generated samples; 0 (off) or 0.05 by default.",
+        "r2_weight", None, "Weight of R2, R1 at generated samples, at every step; 0: off."
     )
     flags.DEFINE_float(
         "penalty_share",
         1.0,
         "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
-        "fourth image; 1 by default.",
+        "fourth image.",
     )
-    flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator; 2e-4 by default.")
-    flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator; 2e-4 by default.")
-    flags.DEFINE_float("beta1", None, "Adam beta 1 of both networks; 0.5 or 0 by default.")
-    flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of both networks; 0.99 by default.")
-    flags.DEFINE_float("epsilon", None, "Adam epsilon; 1e-7 or 1e-8 by default.")
+
+
+@group("Optimiser")
+def _define_optimizer_flags():
+    flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator.")
+    flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator.")
+    flags.DEFINE_float("beta1", None, "Adam beta 1 of both networks.")
+    flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of both networks.")
+    flags.DEFINE_float("epsilon", None, "Adam epsilon.")
     flags.DEFINE_float(
-        "clip_norm", None, "Largest joint gradient norm; 0 (no clipping) or 1 by default."
+        "clip_norm", None, "Largest joint gradient norm of a network; 0: no clipping."
     )
-    flags.DEFINE_float("ema_decay", 0.999, "EMA decay per step; 0.999 by default.")
+    flags.DEFINE_float("ema_decay", 0.999, "EMA decay per step.")
     flags.DEFINE_float(
         "ema_halflife_kimg",
         0.0,
@@ -129,84 +135,105 @@ def _define_shared_flags():
     flags.DEFINE_float(
         "ema_rampup",
         0.05,
-        "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0.05 "
-        "by default, 0: no ramp-up.",
+        "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0: "
+        "no ramp-up.",
     )
 
 
+@group("Schedules and augmentation")
 def _define_schedule_flags():
     flags.DEFINE_enum(
         "schedule",
         "constant",
         list(SCHEDULES),
         "How --lr_final, --penalty_final and --augment_p are reached: linear, along half a cosine, "
-        "or not at all (constant, default).",
+        "or not at all (constant).",
     )
     flags.DEFINE_float(
         "schedule_kimg", None, "Thousands of images until they are reached; they stay after that."
     )
-    flags.DEFINE_float(
-        "lr_final", 1.0, "Both learning rates at the end, as a share of the first; 1 by default."
-    )
+    flags.DEFINE_float("lr_final", 1.0, "Both learning rates at the end, as a share of the first.")
     flags.DEFINE_float(
         "penalty_final",
         1.0,
-        "Weights of R1 and R2 at the end, as a share of the first; 1 by default.",
+        "Weights of R1 and R2 at the end, as a share of the first.",
     )
-    flags.DEFINE_float(
-        "augment_p", 1.0, "Probability with which an image is augmented at all; 1 by default."
-    )
-    flags.DEFINE_boolean(
-        "augment_ramp", False, "Begin that probability at 0, for --schedule; off by default."
-    )
+    flags.DEFINE_float("augment_p", 1.0, "Probability with which an image is augmented at all.")
+    flags.DEFINE_boolean("augment_ramp", False, "Begin that probability at 0, for --schedule.")
     flags.DEFINE_float(
         "augment_target",
         0.0,
         "Adapt that probability, from 0 on, so that the mean sign of D at reals stays here, as 0.6 "
-        "(StyleGAN2-ADA); 0 (off) by default.",
+        "(StyleGAN2-ADA); 0: off.",
     )
     flags.DEFINE_float(
         "augment_kimg",
         500.0,
-        "With --augment_target: thousands of images in which it can rise from 0 to 1; 500 by "
-        "default.",
+        "With --augment_target: thousands of images in which it can rise from 0 to 1.",
     )
 
 
+@group("Run")
 def _define_run_flags():
+    flags.DEFINE_string(
+        "config",
+        None,
+        "An experiment that ships, by its name, or any flagfile; list shows them. Flags behind it "
+        "count more than its own, as behind --flagfile.",
+    )
     flags.DEFINE_string(
         "run_dir",
         None,
-        "Folder of the run; runs/<name of the --flagfile> by default, or the folder of the "
+        "Folder of the run; runs/<name of the config> by default, or the folder of the "
         "--flagfile if that is the flags.cfg of a run.",
     )
     flags.DEFINE_float(
         "total_kimg",
         None,
-        "Length of the run in thousands of images; 68096 or 51200 by default.",
+        "Length of the run in thousands of images.",
     )
-    flags.DEFINE_integer(
-        "batch_size", None, "Images per step over all devices (global); 128 or 512 by default."
-    )
-    flags.DEFINE_integer(
-        "micro_batches",
-        1,
-        "Parts each device's batch is computed in, to save memory; 1 by default.",
-    )
-    common.define_seed("All randomness derives from it; 0 by default.")
+    flags.DEFINE_integer("batch_size", None, "Images per step over all devices (global).")
+    common.define_seed("All randomness derives from it.")
     flags.adopt_module_key_flags(common)
+    flags.DEFINE_float("log_kimg", 10.0, "Window of stats.jsonl and of log.txt in kimg.")
+    flags.DEFINE_float("sample_kimg", 500.0, "Sample grid every so many kimg.")
+    flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg.")
+    flags.DEFINE_integer("keep_checkpoints", 2, "Latest checkpoints kept.")
+    flags.DEFINE_integer("grid", 8, "Sample grids have this many rows and columns.")
+    flags.DEFINE_integer(
+        "scale",
+        None,
+        "Whole factor by which images of sample grids are enlarged; by default the largest that "
+        "keeps a grid within 640 pixels.",
+        lower_bound=1,
+        upper_bound=64,
+    )
+    flags.DEFINE_float(
+        "spike_factor",
+        3.0,
+        "Count a step as a spike where a network's gradient norm is above this many times its "
+        "median over the last 50 steps.",
+    )
     flags.DEFINE_enum(
         "draw_keys",
         "64",
         ["32", "64"],
-        "Bits of the keys that a step's draws derive from; 64 by default. Runs that began before "
-        "there was a choice have 32, which they keep.",
+        "Bits of the keys that a step's draws derive from. Runs that began before there was a "
+        "choice have 32, which they keep.",
     )
+    flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
+    flags.DEFINE_boolean(
+        "force", False, "Continue a run although flags that change its mathematics differ."
+    )
+
+
+@group("Device")
+def _define_device_flags():
     flags.DEFINE_enum(
         "strategy",
         "none",
         ["none", "mirrored", "multiworker", "tpu"],
-        "One device (default), all GPUs of this machine, the workers of TF_CONFIG, or a TPU.",
+        "One device, all GPUs of this machine, the workers of TF_CONFIG, or a TPU.",
     )
     flags.DEFINE_float(
         "worker_wait",
@@ -222,43 +249,32 @@ def _define_run_flags():
         "jit",
         "auto",
         ["auto", "on", "off"],
-        "Compile the gradients with XLA; auto (default) is on for GPUs and TPUs, off for CPUs.",
+        "Compile the gradients with XLA; auto is on for GPUs and TPUs, off for CPUs.",
     )
     flags.DEFINE_enum(
         "precision",
         "float32",
         ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Arithmetic of the networks; float32 by default.",
+        "Arithmetic of the networks.",
     )
-    flags.DEFINE_float("log_kimg", 10.0, "Window of stats.jsonl in kimg; 10 by default.")
-    flags.DEFINE_float("sample_kimg", 500.0, "Sample grid every so many kimg; 500 by default.")
-    flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg; 500 by default.")
-    flags.DEFINE_integer("keep_checkpoints", 2, "Latest checkpoints kept; 2 by default.")
-    flags.DEFINE_integer("grid", 8, "Sample grids have this many rows and columns; 8 by default.")
-    flags.DEFINE_float(
-        "spike_factor",
-        3.0,
-        "Count a step as a spike where a network's gradient norm is above this many times its "
-        "median over the last 50 steps; 3 by default.",
-    )
-    flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
-    flags.DEFINE_boolean(
-        "force", False, "Continue a run although flags that change its mathematics differ."
+    flags.DEFINE_integer(
+        "micro_batches",
+        1,
+        "Parts each device's batch is computed in, to save memory.",
     )
 
 
+@group("Metric during training")
 def _define_metric_flags():
     flags.DEFINE_enum(
         "metric",
         "none",
         ["none", *QUICK_METRICS],
-        "Quick metric during training, which chooses the best checkpoint: fid (with Inception), "
-        "fcd (with a classifier), swd (without a network); none by default.",
+        "Quick metric during training, which chooses the best checkpoint: fid (with Inception),"
+        " fcd (with a classifier), swd (without a network).",
     )
-    flags.DEFINE_float("metric_kimg", 500.0, "Measure every so many kimg; 500 by default.")
-    flags.DEFINE_integer(
-        "metric_images", 5_000, "Images of each side of a measurement; 5000 by default."
-    )
+    flags.DEFINE_float("metric_kimg", 500.0, "Measure every so many kimg.")
+    flags.DEFINE_integer("metric_images", 5_000, "Images of each side of a measurement.")
 
 
 def resolve():
@@ -294,7 +310,7 @@ def resolve():
 
 def _run_dir():
     """--run_dir, or what the flagfile says: a run's own one lies in the run, wherever that is."""
-    config = pathlib.Path((common.flagfiles(sys.argv) or ["run"])[-1])
+    config = (flagfiles.paths(sys.argv) or [pathlib.Path("run")])[-1]
     given = {word.lstrip("-").partition("=")[0] for word in sys.argv[1:] if word[:1] == "-"}
     is_own = config.name == FLAGS_FILE and (config.parent / MODELS_FILE).is_file()
     if is_own and "run_dir" not in given:
@@ -367,12 +383,33 @@ def foreign(system):
     Raises:
         InputError: if one of them is given.
     """
-    others = [module.__name__ for name, module in SYSTEMS.items() if name != system]
-    names = {flag.name for name in others for flag in FLAGS.flags_by_module_dict()[name]}
+    names = of_others(system)
     given = [name for name in sorted(names) if FLAGS[name].present]
     if given:
         raise InputError(f"--{given[0]}: there is no such flag with --system={system}")
     return names
+
+
+def of_others(system):
+    """Names of the flags that only other systems than this one have: set of str."""
+    others = [module.__name__ for name, module in SYSTEMS.items() if name != system]
+    return {flag.name for name in others for flag in FLAGS.flags_by_module_dict()[name]}
+
+
+def shown(words):
+    """What `--help` shows of both systems' flags, given beside it the rest of a command line.
+
+    Args:
+        words: list of str, in which the last --system counts.
+
+    Returns:
+        (set of names to leave out, dict of the chosen system's defaults, line on what is left out).
+    """
+    chosen = re.findall(r"^--?system[=\n](\w+)", "\n".join(words), re.M)
+    system = chosen[-1] if chosen and chosen[-1] in SYSTEMS else FLAGS["system"].default
+    others = ", ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
+    note = f"below: the networks of --system={system}; {others} has the others"
+    return of_others(system), SYSTEMS[system].DEFAULTS, note
 
 
 def defaults():

@@ -14,6 +14,6 @@ def define():
         None,
         "File to write, ending in .keras; <prepared folder>.classifier.keras by default.",
     )
-    flags.DEFINE_float("kimg", 80.0, "Thousands of images to train on; 80 by default.")
-    common.define_seed("Of weights and data order; 0 by default.")
+    flags.DEFINE_float("kimg", 80.0, "Thousands of images to train on.")
+    common.define_seed("Of weights and data order.")
     flags.adopt_module_key_flags(common)

@@ -15,21 +15,19 @@ def define():
         "File to write, ending in .keras; <prepared folder>.vae.keras by default. A sheet of "
         "reconstructions is written beside it, ending in .png.",
     )
-    flags.DEFINE_float("kimg", 16.0, "Thousands of images to train on; 16 by default.")
+    flags.DEFINE_float("kimg", 16.0, "Thousands of images to train on.")
     flags.DEFINE_list(
         "widths",
         ["16", "32", "64"],
         "Channels per level, finest first, multiples of 4; every level but the first halves the "
-        "side. 16,32,64 by default: 64 px become 16 x 16 latents of 4 channels.",
+        "side: with three, 64 px become 16 x 16 latents of 4 channels.",
     )
-    flags.DEFINE_float(
-        "kl_weight", 1e-3, "Weight of the KL divergence per latent value; 0.001 by default."
-    )
+    flags.DEFINE_float("kl_weight", 1e-3, "Weight of the KL divergence per latent value.")
     flags.DEFINE_enum(
         "precision",
         "float32",
         ["float32", "mixed_bfloat16"],
-        "What to train in; float32 by default. The saved network is float32.",
+        "What to train in. The saved network is float32.",
     )
-    common.define_seed("Of weights, data order and noise; 0 by default.")
+    common.define_seed("Of weights, data order and noise.")
     flags.adopt_module_key_flags(common)

@@ -1,9 +1,22 @@
-"""A learned vector per class, and the norm that class vectors and latents go through."""
+"""Classes: their names, a learned vector of each, and the norm that such vectors go through."""
 
 import keras
 from keras import ops
 
+from ladagan_tf.models.checks import check
+
 NORM_EPSILON = 1e-6
+
+
+def checked_names(names, num_classes):
+    """Names of classes as a tuple; ValueError unless there is a text for each of them, or none."""
+    names = tuple(names)
+    check(
+        len(names) in (0, num_classes) and all(isinstance(name, str) for name in names),
+        f"class_names: {len(names)} of num_classes={num_classes} classes; give a text for each, or "
+        "none",
+    )
+    return names
 
 
 def at_least_float32(dtype):

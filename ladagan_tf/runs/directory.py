@@ -5,17 +5,24 @@ models.json       classes and configurations of both networks
 vae.keras         GAT: the autoencoder that decodes what the generator makes
 environment.json  versions, devices and revision of each start
 stats.jsonl       one line per logging window, the only truth; TensorBoard mirrors it
+log.txt           what the run said, with dates, of all its starts
 checkpoints/      step-*/ complete folders, renamed into place when written
 *.old-1           environment.json or stats.jsonl that could not be read, or of a run begun anew
 samples/          grids and attention sheets
+report.html       what `reports` makes of all this; curves.png and timelapse.gif, too
+reals.png         images that it learns from
 """
 
+import contextlib
+import datetime
 import json
 import pathlib
+import sys
 
 import keras
+import tqdm
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, StoppedError, one_line, reason
 from ladagan_tf.files import atomic_path, json_line, set_aside, write_text
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
@@ -39,9 +46,11 @@ class RunDirectory:
         self.vae_file = self.path / "vae.keras"
         self.environment_file = self.path / "environment.json"
         self.stats_file = self.path / "stats.jsonl"
+        self.log_file = self.path / "log.txt"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tensorboard"
+        self._started, self._said = False, []  # lines before `start`, which makes the log
 
     def check_flags(self, flags, free, force, defaults=None, by_content=()):
         """Refuses to continue a run with other mathematics.
@@ -98,14 +107,13 @@ class RunDirectory:
                     "SHA-256); give that, another --run_dir, or --force to continue anyway"
                 )
 
-    def start(self, flags, networks, vae=None, say=print):
+    def start(self, flags, networks, vae=None):
         """Writes what identifies this start. Call it on the chief, after `check_flags`.
 
         Args:
             flags: dict of text.
             networks: keras.Models, by whose names their configurations are found.
             vae: models.vae.autoencoder.AutoencoderKL of a GAT run, or None.
-            say: function that is told of a file that cannot be read and is set aside.
         """
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
@@ -118,10 +126,49 @@ class RunDirectory:
         try:
             starts = self.starts()
         except ValueError as error:
-            _keep_aside(self.environment_file, f"it cannot be read ({error})", say)
+            _keep_aside(self.environment_file, f"it cannot be read ({error})", self.say)
             starts = []
         text = json.dumps([*starts, environment()], indent=2)
         write_text(self.environment_file, f"{text}\n")
+        self._started = True
+        self._log()
+
+    def say(self, line):
+        """Prints a line and adds it to log.txt with the date, once the run has started.
+
+        Without a terminal, to which a bar would be drawn, what is printed has the date, too.
+        """
+        dated = _dated(line)
+        # Not print: a bar may be on the terminal, which this draws again below the line.
+        tqdm.tqdm.write(line if sys.stderr.isatty() else dated)
+        sys.stdout.flush()
+        self._log(dated)
+
+    def note(self, line):
+        """As `say`, but of what a terminal shows otherwise: it is not printed there."""
+        if sys.stderr.isatty():
+            self._log(_dated(line))
+        else:
+            self.say(line)
+
+    def _log(self, *dated):
+        self._said += dated
+        if self._started and self._said:
+            with open(self.log_file, "a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in self._said)
+            self._said = []
+
+    @contextlib.contextmanager
+    def logged_end(self):
+        """Adds to log.txt what ends the block, if an exception does."""
+        try:
+            yield
+        except BaseException as error:
+            kind = "error" if isinstance(error, InputError) else type(error).__name__
+            line = str(error) if isinstance(error, StoppedError) else f"{kind}: {error}"
+            with contextlib.suppress(OSError):  # of a disk that is full, perhaps
+                self._log(_dated(one_line(line)))
+            raise
 
     def starts(self):
         """What each start ran on so far: a list of dicts, see `environment.environment`.
@@ -143,7 +190,7 @@ class RunDirectory:
         with open(self.stats_file, "a", encoding="utf-8") as file:
             file.write(json_line(record))
 
-    def truncate_stats(self, step, say=print):
+    def truncate_stats(self, step):
         """Drops lines after `step`, which a resumed run writes again, and a line cut short.
 
         What is not written again is kept: a file with other lines than those of a run, or of a run
@@ -151,28 +198,31 @@ class RunDirectory:
 
         Args:
             step: int, at which the run continues.
-            say: function that is told of that.
         """
         if not self.stats_file.exists():
             return
         try:
             lines, unreadable = read_lines(self.stats_file)
         except OSError as error:
-            _keep_aside(self.stats_file, f"it cannot be read ({error.strerror})", say)
+            _keep_aside(self.stats_file, f"it cannot be read ({error.strerror})", self.say)
             return
         steps = [(text, line["step"]) for text, line in lines if is_number(line.get("step"))]
         unreadable += len(lines) - len(steps)
         if unreadable:
-            _keep_aside(self.stats_file, f"{unreadable} of its lines cannot be read", say)
+            _keep_aside(self.stats_file, f"{unreadable} of its lines cannot be read", self.say)
         elif steps and step == 0:
             _keep_aside(
                 self.stats_file,
                 f"it tells of {steps[-1][1]} steps, but there is no checkpoint: the run begins "
                 "anew",
-                say,
+                self.say,
             )
         kept = [text for text, of in steps if of <= step]
         write_text(self.stats_file, "".join(f"{text}\n" for text in kept))
+
+
+def _dated(line):
+    return f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S} {line}"
 
 
 def _keep_aside(path, why, say):

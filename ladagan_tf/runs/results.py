@@ -38,6 +38,7 @@ PANELS = (
     ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2"}),
     ("alignment with the teacher", {"alignment": "loss of"}),
     ("images/s", {"img_per_s": "speed in"}),
+    ("peak memory, GB", {"cpu_peak_gb": "CPU", "gpu_peak_gb": "GPU"}),
 )
 STYLES = ("-", "--", ":")  # of a panel's fields in turn; colours tell runs apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -115,14 +116,27 @@ def column(lines, name):
     return kimg, values
 
 
+def sheets(run_dir):
+    """What a run drew over training.
+
+    Args:
+        run_dir: a run directory.
+
+    Returns:
+        Dict from the kind, as "samples" or "attention", to a list of (kimg, pathlib.Path), the
+        oldest first.
+    """
+    found = {}
+    for path in (_folder(run_dir) / "samples").glob("*kimg.png"):
+        match = re.fullmatch(r"(.+)_(\d+(?:\.\d+)?)kimg\.png", path.name)
+        if match:
+            found.setdefault(match[1], []).append((float(match[2]), path))
+    return {kind: sorted(drawn) for kind, drawn in sorted(found.items())}
+
+
 def sample_grids(run_dir):
     """A run's sample grids, oldest first: list of (kimg, pathlib.Path)."""
-    found = []
-    for path in (_folder(run_dir) / "samples").glob("samples_*kimg.png"):
-        match = re.fullmatch(r"samples_(\d+(?:\.\d+)?)kimg\.png", path.name)
-        if match:
-            found.append((float(match[1]), path))
-    return sorted(found)
+    return sheets(run_dir).get("samples", [])
 
 
 def _lines(run_dir, name):
@@ -228,11 +242,9 @@ def metrics_table(runs):
     rows = {}
     for name, run in zip(run_names(runs), runs, strict=True):
         for record in read_metrics(run):
-            protocol = record.get("protocol")
-            protocol = protocol if isinstance(protocol, dict) else {}
-            how = {k: v for k, v in protocol.items() if k != "environment"}
-            key = name, record["metric"], json.dumps(how, sort_keys=True)
-            rows[key] = (name, *_number_cells(record, protocol), *_protocol_cells(protocol))
+            protocol = protocol_of(record)
+            key = name, record["metric"], json.dumps(protocol, sort_keys=True)
+            rows[key] = (name, *number_in_words(record), *protocol_in_words(protocol))
     if not rows:
         return f"*No {METRICS} in {', '.join(run_names(runs))}: run `evaluate.py` first.*"
     return markdown_table(COLUMNS_OF_TABLE, rows.values())
@@ -252,13 +264,26 @@ def progress_table(runs):
         windows, measured = read_stats(run)
         kimg, speed = column(windows, "img_per_s")
         done = (name, f"{kimg[-1]:g}", f"{np.median(speed):.3g}") if len(kimg) else (name, 0, "-")
-        best = []
-        for metric in sorted({field for line in measured for field in line} - {*NOT_METRICS}):
-            value, at = min((line[metric], line["kimg"]) for line in measured if metric in line)
-            best.append((metric, f"{value:.4g}", f"{at:g}"))
+        best = [
+            (metric, f"{v:.4g}", f"{at:g}") for metric, (v, at) in best_scores(measured).items()
+        ]
         rows += [(*done, *cells) for cells in best or [("-", "-", "-")]]
     header = ("run", "kimg", "images/s (median)", "quick metric", "best value", "at kimg")
     return markdown_table(header, rows)
+
+
+def best_scores(measured):
+    """The lowest value of each quick metric and when it was reached.
+
+    Args:
+        measured: lines of `read_stats`.
+
+    Returns:
+        Dict from a metric's name to (value, kimg).
+    """
+    names = sorted({field for line in measured for field in line}.difference(NOT_METRICS))
+    pairs = ((n, [(line[n], line["kimg"]) for line in measured if n in line]) for n in names)
+    return {name: min(values) for name, values in pairs}
 
 
 def markdown_table(header, rows):
@@ -267,9 +292,16 @@ def markdown_table(header, rows):
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
-def _number_cells(record, protocol):
-    """Metric, value and which direction is better, in words."""
-    engine, spread = protocol.get("engine", "ours"), record.get("spread")
+def protocol_of(record):
+    """How a number of `read_metrics` was measured: a dict, without where and when that was."""
+    protocol = record.get("protocol")
+    protocol = protocol if isinstance(protocol, dict) else {}
+    return {name: value for name, value in protocol.items() if name != "environment"}
+
+
+def number_in_words(record):
+    """Metric, value and which direction is better, of a record of `read_metrics`: texts."""
+    engine, spread = protocol_of(record).get("engine", "ours"), record.get("spread")
     metric = record["metric"] if engine == "ours" else f"{record['metric']} by {engine}"
     value = f"{record['value']:.4g}"
     if spread is not None:
@@ -277,8 +309,8 @@ def _number_cells(record, protocol):
     return metric, value, "lower" if record.get("lower_is_better") else "higher"
 
 
-def _protocol_cells(protocol):
-    """Generated images, real images, features and checkpoint, in words."""
+def protocol_in_words(protocol):
+    """Generated images, real images, features and checkpoint, of a `protocol_of`: texts."""
     generated = protocol.get("generated", {})
     real = protocol.get("reference", {})
     sets = protocol.get("sets", 1)

@@ -13,6 +13,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
@@ -172,7 +173,7 @@ def _name(seed):
 
 
 def _progress(batches, total):
-    with tqdm.tqdm(total=total, unit="img") as bar:
+    with tqdm.tqdm(total=total, unit="img", disable=None) as bar:
         for batch in batches:
             yield batch
             bar.update(len(batch))
@@ -183,7 +184,7 @@ def write_animation(path, batches, count, fps):
 
     Args:
         path: file to write or replace.
-        batches: iterator of uint8 arrays (b, S, S, 3).
+        batches: iterator of uint8 arrays (b, H, W, 3).
         count: int, number of frames.
         fps: float, frames per second; a GIF rounds their time to 1/100 s.
     """
@@ -194,7 +195,18 @@ def write_animation(path, batches, count, fps):
 
 
 def _write_gif(path, frames, fps):
-    pages = (Image.fromarray(frame) for frame in frames)
+    write_gif(path, (Image.fromarray(frame) for frame in frames), fps)
+
+
+def write_gif(path, pages, fps):
+    """Writes an endless GIF.
+
+    Args:
+        path: file to write.
+        pages: iterator of PIL.Images of one size; those in colour take a second each to find their
+            256 colours, those with a palette keep it.
+        fps: float, see `write_animation`.
+    """
     duration = max(20, round(100 / fps) * 10)  # ms; viewers slow anything faster down
     next(pages).save(
         path, format="GIF", save_all=True, append_images=pages, duration=duration, loop=0
@@ -206,9 +218,7 @@ def _write_mp4(path, frames, fps):
         import imageio.v2 as imageio
         import imageio_ffmpeg  # noqa: F401 - imageio's writer of .mp4
     except ImportError:
-        raise InputError(
-            "out: .mp4 needs packages: pip install imageio imageio-ffmpeg; .gif needs none"
-        ) from None
+        raise extras.missing("out=NAME.mp4 (a .gif needs nothing)", "video") from None
     with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
         for frame in frames:
             writer.append_data(frame)

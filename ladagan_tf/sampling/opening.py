@@ -290,6 +290,7 @@ def _load_saved_model(path, psi, guidance):
         signature = loaded.signatures.get("serve") or loaded.signatures.get("serving_default")
         latent, others = _check_signature(signature)
         classes = int(getattr(loaded, "num_classes", 0)) if others else 0
+        names = _class_names(loaded, classes)
         if others and classes < 1:
             raise ValueError(f"it takes {others[0]}, but no `num_classes` in it says how many")
         ours = "generate" in loaded.signatures
@@ -313,8 +314,19 @@ def _load_saved_model(path, psi, guidance):
         None,
         about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
         truncated if truncate else None,
+        names,
     )
     return source if psi == 1.0 else source.at(psi)
+
+
+def _class_names(loaded, classes):
+    """Names that a SavedModel gives its classes, a tuple of text; () if it gives none."""
+    stored = getattr(loaded, "class_names", None)
+    if not classes or not isinstance(stored, tf.Variable) or stored.dtype != tf.string:
+        return ()
+    if stored.shape != (classes,):
+        raise ValueError(f"its class_names are of shape {stored.shape}, for {classes} classes")
+    return tuple(name.decode() for name in stored.numpy())
 
 
 def _check_signature(signature):

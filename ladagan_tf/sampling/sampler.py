@@ -26,6 +26,7 @@ class Sampler:
         about: dict of plain values that identify it in a protocol.
         truncated: `generate` with psi in [0, 1] as its first argument; None where there is no mean
             style to truncate towards.
+        class_names: tuple of num_classes texts; empty where classes have no names.
     """
 
     generate: collections.abc.Callable
@@ -35,6 +36,7 @@ class Sampler:
     network: keras.Model | None
     about: dict
     truncated: collections.abc.Callable | None = None
+    class_names: tuple[str, ...] = ()
 
     def at(self, psi):
         """This generator truncated: psi 1 not at all, 0 to the mean style of each class.
@@ -107,5 +109,6 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
         network,
         about | ({"psi": 1.0, "guidance": guidance} if truncates else {}),
         truncated if truncates else None,
+        tuple(getattr(network, "class_names", ())),
     )
     return source if psi == 1.0 else source.at(psi)

@@ -1,5 +1,6 @@
 """Seeds as users write them, images of latents, and walks between latents: pure functions."""
 
+import difflib
 import re
 
 import numpy as np
@@ -33,12 +34,16 @@ def parse_seeds(text):
     return found
 
 
-def parse_classes(entries, num_classes):
+def parse_classes(entries, num_classes, class_names=()):
     """Class numbers of a conditional model; all of them if `entries` is None.
+
+    An entry is a number; or a name, or one of a name's words between commas, in any case of
+    letters. Digits are a number even where a class is called so.
 
     Args:
         entries: list of texts, or None.
         num_classes: int, 0 for an unconditional model.
+        class_names: sequence of `num_classes` texts; empty where classes have no names.
 
     Returns:
         List of ints; empty for an unconditional model.
@@ -51,9 +56,48 @@ def parse_classes(entries, num_classes):
     text = ",".join(entries)
     if not num_classes:
         raise InputError(f"classes={text}: this model is unconditional, it has no classes")
-    if not entries or not all(e.isdecimal() and int(e) < num_classes for e in entries):
-        raise InputError(f"classes={text}: give numbers from 0 to {num_classes - 1}")
-    return [int(entry) for entry in entries]
+    accepted = f"give numbers from 0 to {num_classes - 1}"
+    if class_names:
+        accepted += f", or names such as {', '.join(class_names[:3])}"
+    if not entries:
+        raise InputError(f"classes={text}: {accepted}")
+    return [_class_number(entry, num_classes, class_names, accepted) for entry in entries]
+
+
+def _class_number(entry, num_classes, class_names, accepted):
+    """The number of the class that an entry of --classes means."""
+    if entry.isdecimal():
+        number = int(entry[:10])
+        found = [number] if number < num_classes else []
+    else:
+        found = _named(entry, class_names)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(
+            f"classes={entry}: {len(found)} classes are called so, give a number of {found}"
+        )
+    words = {word for name in class_names for word in (name, *_words(name))}
+    similar = difflib.get_close_matches(entry, words, 1)
+    hint = f"did you mean {similar[0]}? " if similar else ""
+    raise InputError(f"classes={entry}: {hint}{accepted}")
+
+
+def _named(entry, class_names):
+    """Numbers of the classes of a name: as it is, or else in any case, or as one of its words."""
+    wanted = entry.strip().casefold()
+    for same in (
+        lambda name: name == entry,
+        lambda name: name.casefold() == wanted,
+        lambda name: wanted in map(str.casefold, _words(name)),
+    ):
+        if found := [number for number, name in enumerate(class_names) if same(name)]:
+            return found
+    return []
+
+
+def _words(name):
+    return [word.strip() for word in name.split(",")]
 
 
 def parse_grid(text):

@@ -8,7 +8,7 @@ import pathlib
 import random
 import tempfile
 
-from ladagan_tf import pictures
+from ladagan_tf import extras, pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.serving.page_pictures import (
     IN_TURN,
@@ -26,7 +26,7 @@ try:
 
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
-    raise InputError("demo: it needs a package that is not here: pip install gradio") from None
+    raise extras.missing("demo", "demo") from None
 
 COUNTS = (1, 4, 9, 25, 64)
 KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
@@ -113,7 +113,7 @@ def _samples_part(view):
     message = _message()
     with gr.Row(visible=bool(view.classes or view.truncates)):
         chosen_class = gr.Dropdown(
-            [IN_TURN, *view.classes] if view.classes else [],
+            [(IN_TURN, IN_TURN), *view.choices] if view.classes else [],
             value=IN_TURN if view.classes else None,
             label="Class",
             visible=bool(view.classes),

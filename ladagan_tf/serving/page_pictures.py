@@ -27,6 +27,8 @@ class View:
         self.sampler = sampler
         self.truncates = sampler.truncated is not None
         self.classes = list(range(sampler.num_classes))
+        names = sampler.class_names or [str(number) for number in self.classes]
+        self.choices = [*zip(names, self.classes, strict=True)]  # as people see them, and numbers
         self.heads = {}  # by side of the token grid
         if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
@@ -133,9 +135,8 @@ def parse_seed(text, count=1):
 
 
 def enlarged(image, width):
-    """Repeats pixels by the largest whole factor that keeps within a width; never blurs."""
-    factor = max(1, width // image.shape[1])
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    """Repeats pixels by the largest whole factor that keeps within a width."""
+    return pictures.enlarged(image, pictures.factor_within(image.shape[1], width))
 
 
 def columns_of(count):
@@ -165,6 +166,6 @@ def index_at(x, y, images):
     """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid."""
     columns, side = columns_of(len(images)), images.shape[1]
     pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
-    factor = max(1, WIDE // (columns * pitch + pictures.MARGIN))
+    factor = pictures.factor_within(columns * pitch + pictures.MARGIN, WIDE)
     row, column = (min(int(v) // factor // pitch, n - 1) for v, n in ((y, rows), (x, columns)))
     return min(row * columns + column, len(images) - 1)

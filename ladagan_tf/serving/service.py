@@ -16,8 +16,7 @@ from typing import Annotated, Literal
 
 from PIL import Image
 
-from ladagan_tf import pictures
-from ladagan_tf.errors import InputError
+from ladagan_tf import extras, pictures
 from ladagan_tf.sampling import seeds
 from ladagan_tf.serving.telemetry import Telemetry
 from ladagan_tf.serving.worker import QueueFullError, Worker
@@ -29,9 +28,7 @@ try:
 
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
-    raise InputError(
-        "serve: it needs packages that are not here: pip install fastapi fastapi-offline uvicorn"
-    ) from None
+    raise extras.missing("serve", "serve") from None
 
 PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1

@@ -5,8 +5,7 @@ import itertools
 import re
 import shlex
 
-from absl import flags
-
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.studies.outcome import all_diverged, climb
 
@@ -72,7 +71,7 @@ def make_study(
 
     Args:
         name, title: str.
-        base: path of the flagfile of `train.py` that all runs share.
+        base: str, the flagfile of `train.py` that all runs share, see `flagfiles.find`.
         systems: sequence of "NAME: --flag=value ...".
         axes: sequence of "FLAG: value, value", or with semicolons where values have commas.
         seeds: sequence of ints.
@@ -87,7 +86,9 @@ def make_study(
     Raises:
         InputError: naming what cannot be read or would give two runs one folder.
     """
-    shared = _arguments([f"--flagfile={base}"], f"--base={base}", GIVEN_TO_TRAIN)
+    shared = _arguments(
+        [f"--flagfile={flagfiles.find(base, 'base')}"], f"--base={base}", GIVEN_TO_TRAIN
+    )
     if not systems:
         raise InputError("--system is required: NAME: --flag=value ..., once for every row")
     if any(scale <= 0 for scale in lr_scales):
@@ -219,8 +220,8 @@ def _split(text, where, refused):
 def _arguments(given, where, refused):
     """Flags with those of flagfiles in their place, so that contents count and not names."""
     try:
-        found = flags.FlagValues().read_flags_from_files(given)
-    except flags.Error as error:
+        found = flagfiles.expanded(["", *given])[1:]
+    except InputError as error:
         raise InputError(f"{where}: {error}") from None
     for argument in found:
         name = argument.removeprefix("--").split("=")[0]

@@ -26,14 +26,14 @@ POLL_SECONDS = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """The scripts that a run is made of.
+    """What a run is made of.
 
     Attributes:
-        train, evaluate: pathlib.Paths.
+        train, evaluate: sequences of str, what Python is told to run.
     """
 
-    train: pathlib.Path
-    evaluate: pathlib.Path
+    train: tuple = ("-m", "ladagan_tf.train")
+    evaluate: tuple = ("-m", "ladagan_tf.evaluate")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,20 +47,6 @@ class Ending:
 
     stopped_by: str | None = None
     failure: str | None = None
-
-
-def programs():
-    """`train.py` and `evaluate.py` beside the package.
-
-    Raises:
-        InputError: if they are not there, because only the package was installed.
-    """
-    folder = pathlib.Path(__file__).resolve().parents[2]
-    found = Programs(folder / "train.py", folder / "evaluate.py")
-    for path in (found.train, found.evaluate):
-        if not path.is_file():
-            raise InputError(f"{path} is not there: studies run from a copy of the repository")
-    return found
 
 
 def known_results(study, folder, say=print):
@@ -162,21 +148,22 @@ class Runner:
         for run in plan.next_runs(self.study, self.rows):
             if len(self.children) < jobs and run.name not in busy:
                 child = Child(run, self.folder / run.name, self._environment())
-                child.begin([self.programs.train, *run.train])
+                child.begin(self.programs.train, run.train)
                 self.children.append(child)
                 self.say(f"{run.name}: begun ({self._progress()})")
 
     def _follow_up(self):
         """What comes after a process that has ended: measuring, or the result."""
         for child in [child for child in self.children if child.poll() is not None]:
-            status, training = child.poll(), child.script == self.programs.train
+            status, training = child.poll(), child.program == self.programs.train
             if status not in (0, DivergenceError.status) or (status and not training):
+                program = pathlib.Path(child.program[-1]).name
                 raise InputError(
-                    f"{child.run.name}: {child.script.name} ended with status {status}, saying: "
+                    f"{child.run.name}: {program} ended with status {status}, saying: "
                     f"{child.last_line()}; all it said is in {child.log}"
                 )
             if training and not status:
-                child.begin([self.programs.evaluate, *self.study.evaluate])
+                child.begin(self.programs.evaluate, self.study.evaluate)
                 continue
             self.children.remove(child)
             message = child.last_line().removeprefix("error: ") if status else None
@@ -235,22 +222,23 @@ class Child:
         self.environment = environment
         self.log = run_dir / LOG
         self.began = time.monotonic()
-        self.script = self.process = None
+        self.program = self.process = None
         self.said_before = 0  # bytes of the log
         run_dir.mkdir(parents=True, exist_ok=True)
 
-    def begin(self, command):
-        """Starts a script on the run directory.
+    def begin(self, program, given):
+        """Starts a program on the run directory.
 
         Args:
-            command: list of the script's path and its flags.
+            program: sequence of str, see `Programs`.
+            given: sequence of str, its flags.
         """
-        self.script = command[0]
+        self.program = program
         with open(self.log, "ab") as log:
             self.said_before = log.tell()
             # A session of its own: Ctrl-C reaches the study, which passes it on once.
             self.process = subprocess.Popen(
-                [sys.executable, *map(str, command), f"--run_dir={self.run_dir}"],
+                [sys.executable, *program, *given, f"--run_dir={self.run_dir}"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -265,7 +253,7 @@ class Child:
         return self.process.poll()
 
     def last_line(self):
-        """The last line of what the script wrote that tells of an error, or else the last one.
+        """The last line of what the program wrote that tells of an error, or else the last one.
 
         Bars that overwrite themselves are lines, too.
         """

@@ -15,11 +15,27 @@ A system's module has
 `flags.train.SYSTEMS` lists them: a third system is one file here and one line there.
 """
 
+import contextlib
+
 from absl import flags
 
+from ladagan_tf.data import dataset_info, imagenet
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+
+
+@contextlib.contextmanager
+def group(title):
+    """Has `--help` show the flags that the block, or the function it decorates, defines together.
+
+    Args:
+        title: str, of the group.
+    """
+    before = set(FLAGS)
+    yield
+    for name in set(FLAGS) - before:
+        vars(FLAGS[name]).setdefault("group", title)  # an inner group counts more
 
 
 def integers(name):
@@ -51,3 +67,10 @@ def check_found(info, **found):
             raise InputError(
                 f"--{name}={FLAGS[name].value}: --dataset={info.folder} has {name}={value}"
             )
+
+
+def class_names(folder):
+    """Names of the classes of a prepared set, a tuple of text; none without it."""
+    if not folder:
+        return ()
+    return imagenet.in_words(dataset_info.load_info(folder).classes)

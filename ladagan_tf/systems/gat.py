@@ -5,7 +5,14 @@ from absl import flags
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import augments_sometimes, check_found, integers, penalty_every
+from ladagan_tf.systems import (
+    augments_sometimes,
+    check_found,
+    class_names,
+    group,
+    integers,
+    penalty_every,
+)
 
 FLAGS = flags.FLAGS
 # What flags that both systems have mean here, unless they are given.
@@ -30,35 +37,36 @@ def define():
     _define_objective_flags()
 
 
+@group("Networks of GAT")
 def _define_size_flags():
-    flags.DEFINE_enum("size", "B", list(SIZES), "Both networks' size in the paper; B by default.")
+    flags.DEFINE_enum("size", "B", list(SIZES), "Both networks' size in the paper.")
     for network in ("g", "d"):
         flags.DEFINE_list(
             f"{network}_shape",
             None,
             f"{network.upper()}: width, depth and heads, as 384,12,6; those of --size by default.",
         )
-    flags.DEFINE_integer("patch", 2, "Side of a token's square of latents; 2 by default.")
+    flags.DEFINE_integer("patch", 2, "Side of a token's square of latents.")
     flags.DEFINE_integer(
         "latent_size",
         32,
-        "Side of the latents, as in the set; 32 by default: 256 px with the usual autoencoder.",
+        "Side of the latents, as in the set; 32 are 256 px with the usual autoencoder.",
     )
     flags.DEFINE_integer(
-        "levels", 4, "Outputs of G that D sees under noise; must divide G's depth. 4 by default."
+        "levels", 4, "Outputs of G that D sees under noise; must divide G's depth."
     )
-    flags.DEFINE_integer("class_dim", 2048, "D: size of a class's vector; 2048 by default.")
-    flags.DEFINE_integer("projector_dim", 2048, "D: units of the alignment head; 2048 by default.")
+    flags.DEFINE_integer("class_dim", 2048, "D: size of a class's vector.")
+    flags.DEFINE_integer("projector_dim", 2048, "D: units of the alignment head.")
     flags.DEFINE_boolean(
         "remat",
         False,
-        "Store only the blocks' inputs and compute the rest again to differentiate; off by "
-        "default. Not with --exact_penalties.",
+        "Store only the blocks' inputs and compute the rest again to differentiate. Not with "
+        "--exact_penalties.",
     )
     flags.DEFINE_boolean(
         "fused",
         True,
-        "Dot-product attention as the backend does it best (default), or product by product.",
+        "Dot-product attention as the backend does it best, or product by product.",
     )
     flags.DEFINE_string(
         "vae",
@@ -68,39 +76,42 @@ def _define_size_flags():
     )
 
 
+@group("Objective")
 def _define_objective_flags():
     flags.DEFINE_boolean(
-        "noise_guidance", True, "Noise G's outputs, the earlier the more (MNG); on by default."
+        "noise_guidance", True, "Noise G's outputs before D, the earlier the more (MNG)."
     )
-    flags.DEFINE_boolean("latent_augment", True, "DiffAugment in latent space; on by default.")
+    flags.DEFINE_boolean("latent_augment", True, "DiffAugment in latent space.")
     flags.DEFINE_string(
         "teacher",
         "none",
         "Frozen network whose features D predicts of real images: dinov2, dinov2:PRESET, "
-        "classifier:FILE.keras, stored (in the set), or none (default).",
+        "classifier:FILE.keras, stored (in the set), or none.",
     )
-    flags.DEFINE_float("alignment_weight", 1.0, "Weight of that prediction; 1 by default.")
+    flags.DEFINE_float(
+        "alignment_weight", 1.0, "Weight of the prediction of the teacher's features."
+    )
     flags.DEFINE_boolean(
         "exact_penalties",
         False,
-        "R1 and R2 by second derivatives instead of one finite difference; off by default.",
+        "R1 and R2 by second derivatives instead of one finite difference.",
     )
     flags.DEFINE_boolean(
         "precise_penalties",
         True,
-        "Compute D's own phase in float32 where R1 or R2 is taken; on by default.",
+        "Compute D's own phase in float32 where R1 or R2 is taken.",
     )
     flags.DEFINE_boolean(
         "width_aware_lr",
         True,
-        "Multiply each network's learning rate by 768 / its width; on by default.",
+        "Multiply each network's learning rate by 768 / its width.",
     )
     flags.DEFINE_boolean(
         "official_quirks",
         False,
-        "What is a mistake in the official code, as it is there: the teacher's image shifted too "
-        "little, one z for both phases, trained position tables, guidance normalised over the "
-        "classes; off by default.",
+        "What is a mistake in the official code, as it is there: the teacher's image shifted "
+        "too little, one z for both phases, trained position tables, guidance normalised over "
+        "the classes.",
     )
 
 
@@ -170,7 +181,7 @@ def build(folder):
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
         features = DINO_FEATURES
-    generator, averaged, discriminator = _networks(features)
+    generator, averaged, discriminator = _networks(features, class_names(folder))
     objective = GatObjective(
         noise_dim=FLAGS.noise_dim,
         latent_size=FLAGS.latent_size,
@@ -203,7 +214,7 @@ def _teacher(latents):
     )
 
 
-def _networks(features):
+def _networks(features, names):
     from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 
     sizes = {
@@ -221,6 +232,7 @@ def _networks(features):
         **sizes,
         **_shape("g_shape"),
         "noise_dim": FLAGS.noise_dim,
+        "class_names": names,
         "official_guidance": FLAGS.official_quirks,
     }
     discriminator = GatDiscriminator(

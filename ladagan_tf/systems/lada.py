@@ -2,11 +2,17 @@
 
 from absl import flags
 
-from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.lada.sizes import CLASS_HEADS, MODULATIONS, NORMS, OUTPUTS, PRESETS
-from ladagan_tf.systems import augments_sometimes, check_found, integers, penalty_every
+from ladagan_tf.systems import (
+    augments_sometimes,
+    check_found,
+    class_names,
+    group,
+    integers,
+    penalty_every,
+)
 from ladagan_tf.training import LOSSES
 
 FLAGS = flags.FLAGS
@@ -32,131 +38,127 @@ def define():
     _define_objective_flags()
 
 
+@group("Networks of LadaGAN")
 def _define_size_flags():
     flags.DEFINE_enum(
         "preset",
         "cifar10_32",
         list(PRESETS),
-        "Network sizes of the paper; the flags of this group replace single ones. cifar10_32 by "
-        "default.",
+        "Network sizes of the paper; the flags below replace single ones.",
     )
-    flags.DEFINE_list("g_widths", None, "Generator: token widths at 8x8, 16x16 and 32x32.")
-    flags.DEFINE_list("g_heads", "4,4,4", "Generator: attention heads per block; 4,4,4 by default.")
     flags.DEFINE_list(
-        "g_mlp_widths", "512,512,512", "Generator: MLP units per block; 512,512,512 by default."
+        "g_widths",
+        None,
+        "Generator: token widths at 8x8, 16x16 and 32x32; the preset's by default.",
     )
+    flags.DEFINE_list("g_heads", "4,4,4", "Generator: attention heads per block.")
+    flags.DEFINE_list("g_mlp_widths", "512,512,512", "Generator: MLP units per block.")
     flags.DEFINE_list(
         "g_decoder_widths",
         None,
-        "Generator: channels of the convolutional decoder's stages; empty for a patch head.",
+        "Generator: channels of the convolutional decoder's stages, empty for a patch head; the "
+        "preset's by default.",
     )
     flags.DEFINE_list(
-        "d_widths", None, "Discriminator: channels of the first convolution and each down block."
+        "d_widths",
+        None,
+        "Discriminator: channels of the first convolution and each down block; the preset's by "
+        "default.",
     )
-    flags.DEFINE_list(
-        "d_out_widths", "512,1024", "Discriminator: channels of the head; 512,1024 by default."
-    )
-    flags.DEFINE_integer("d_heads", 4, "Discriminator: attention heads; 4 by default.")
-    flags.DEFINE_integer("d_mlp_width", 512, "Discriminator: MLP units; 512 by default.")
+    flags.DEFINE_list("d_out_widths", "512,1024", "Discriminator: channels of the head.")
+    flags.DEFINE_integer("d_heads", 4, "Discriminator: attention heads.")
+    flags.DEFINE_integer("d_mlp_width", 512, "Discriminator: MLP units.")
     flags.DEFINE_enum(
         "score",
         "full",
         list(SCORES),
-        "Attention scores from the whole query (official code; default) or from each head's part "
-        "of it (paper).",
+        "Attention scores from the whole query (official code) or from each head's part of it "
+        "(paper).",
     )
 
 
+@group("Networks of LadaGAN: what the paper leaves out or varies")
 def _define_switches():
     """The networks' switches, off in the paper's model: of its ablation (Sec. IV-C), and ours."""
-    flags.DEFINE_integer(
-        "linformer_rank", 64, "With --attention=linformer: mixtures of tokens; 64 by default."
-    )
-    flags.DEFINE_integer(
-        "swin_window", 8, "With --attention=swin or swin_pair: side of a window; 8 by default."
-    )
+    flags.DEFINE_integer("linformer_rank", 64, "With --attention=linformer: mixtures of tokens.")
+    flags.DEFINE_integer("swin_window", 8, "With --attention=swin or swin_pair: side of a window.")
     flags.DEFINE_boolean(
-        "g_attention_residual", True, "Generator: add a block's tokens to its attention's; on."
+        "g_attention_residual", True, "Generator: add a block's tokens to its attention's."
     )
-    flags.DEFINE_boolean(
-        "g_mlp_residual", False, "Generator: add a block's tokens to its MLP's; off by default."
-    )
+    flags.DEFINE_boolean("g_mlp_residual", False, "Generator: add a block's tokens to its MLP's.")
     flags.DEFINE_enum(
         "g_modulation",
         "sln",
         list(MODULATIONS),
-        "Generator: where the blocks' norms get the latent from: sln, through an MLP of each "
-        "(default); vitgan_sln, through one mapping network; layer_norm, nowhere.",
+        "Generator: where the blocks' norms get the latent from: sln, through an MLP of each; "
+        "vitgan_sln, through one mapping network; layer_norm, nowhere.",
     )
-    flags.DEFINE_boolean(
-        "g_conv", True, "Generator: 3x3 convolutions between its blocks; on by default."
-    )
+    flags.DEFINE_boolean("g_conv", True, "Generator: 3x3 convolutions between its blocks.")
     flags.DEFINE_enum(
         "g_output",
         "linear",
         list(OUTPUTS),
-        "Generator: its pixels as they come (linear, default), through tanh, or bent beyond "
+        "Generator: its pixels as they come (linear), through tanh, or bent beyond "
         "[-1, 1] (softclip).",
     )
     flags.DEFINE_boolean(
         "d_scale_cue",
         False,
-        "Discriminator: a channel of ones beside the colours, so that it sees how large a whole "
-        "batch's values are; off by default.",
+        "Discriminator: a channel of ones beside the colours, so that it sees how large a whole"
+        " batch's values are.",
     )
     flags.DEFINE_enum(
         "d_norm",
         "batch",
         list(NORMS),
-        "Discriminator: norms of its down blocks: batch (default); group, of each image by itself; "
+        "Discriminator: norms of its down blocks: batch; group, of each image by itself; "
         "or none, with kernels that start accordingly.",
     )
     flags.DEFINE_boolean(
         "d_ladaformer",
         True,
-        "Discriminator: its Ladaformer block (default), or convolutions only.",
+        "Discriminator: its Ladaformer block, or convolutions only.",
     )
 
 
+@group("Networks of LadaGAN")
 def _define_class_flags():
-    flags.DEFINE_boolean(
-        "conditional", False, "Both networks learn the classes of the set; off by default."
-    )
+    flags.DEFINE_boolean("conditional", False, "Both networks learn the classes of the set.")
     flags.DEFINE_enum(
         "class_head",
         "projection",
         list(CLASS_HEADS),
         "With --conditional, the discriminator's logits: the unconditional ones and the product of "
-        "each patch with a vector of the class (projection, default), or of the mean over all "
+        "each patch with a vector of the class (projection), or of the mean over all "
         "patches (pooled); or the product of each alone (pure).",
     )
     flags.DEFINE_boolean(
         "class_tokens",
         False,
-        "With --conditional: the generator's first tokens read the class too; off by default.",
+        "With --conditional: the generator's first tokens read the class too.",
     )
 
 
+@group("Objective")
 def _define_objective_flags():
     flags.DEFINE_enum(
         "loss",
         "nsl",
         list(LOSSES),
-        "Adversarial loss: nsl, non-saturating logistic (default); hinge; or rpgan, relativistic, "
+        "Adversarial loss: nsl, non-saturating logistic; hinge; or rpgan, relativistic, "
         "of pairs of a real and a generated image.",
     )
     flags.DEFINE_string(
         "policy",
         "color,translation",
-        "DiffAugment steps among color, translation, cutout; color,translation by default.",
+        "DiffAugment steps among color, translation, cutout; empty for none.",
     )
-    flags.DEFINE_boolean("bcr", False, "Balanced consistency regularisation; off by default.")
-    flags.DEFINE_float("bcr_weight", 0.1, "Its weight; 0.1 by default.")
+    flags.DEFINE_boolean("bcr", False, "Balanced consistency regularisation.")
+    flags.DEFINE_float("bcr_weight", 0.1, "Weight of that consistency.")
     flags.DEFINE_float(
         "range_weight",
         0.0,
-        "Weight in G's loss of the mean squared distance of pixels from [-1, 1]; 0 (off) by "
-        "default.",
+        "Weight in G's loss of the mean squared distance of pixels from [-1, 1]; 0: off.",
     )
 
 
@@ -193,7 +195,7 @@ def _num_classes(folder):
     if not FLAGS.conditional:
         return 0
     if folder:
-        return len(dataset_info.load_info(folder).classes)
+        return len(class_names(folder))
     if FLAGS.num_classes is None:
         raise InputError("--conditional: without the set at hand --num_classes must be given")
     return FLAGS.num_classes
@@ -237,6 +239,7 @@ def build(folder):
         "class_tokens": FLAGS.class_tokens,
         "dtype": FLAGS.precision,
     }
+    sizes["class_names"] = class_names(folder) if num_classes else ()
     generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
     discriminator = Discriminator(
         resolution=FLAGS.resolution,

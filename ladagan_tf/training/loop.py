@@ -6,11 +6,11 @@ import math
 import keras
 import tensorflow as tf
 
-from ladagan_tf.data import pipeline
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
-from ladagan_tf.training import callbacks, observers
+from ladagan_tf.training import callbacks, observers, reporting
 from ladagan_tf.training.workers import Workers
 
 
@@ -34,6 +34,7 @@ def continue_run(
     metric_kimg=500.0,
     vae=None,
     contents=None,
+    scale=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -55,6 +56,7 @@ def continue_run(
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        scale: int, whole factor of the images of grids; None: see `observers.Samples`.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -69,12 +71,12 @@ def continue_run(
     replicas = strategy.num_replicas_in_sync // workers.count
     about = {"contents": contents or {}, "workers": workers.count, "replicas": replicas}
     checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
-    state = checkpoints.restore_latest() or {"step": 0, "images": 0, "about": {}}
+    state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
     workers.check_start(start)
     total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
     if start >= total:
-        print(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
+        run.say(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
         return False
     stream = strategy.distribute_datasets_from_function(
         lambda _: pipeline.make_dataset(
@@ -98,21 +100,31 @@ def continue_run(
     with told_how_to_continue(run.path, checkpoints):
         if chief:
             if changed := other_devices(state["about"], about):
-                print(f"{run.path}: {changed}")
+                run.say(f"{run.path}: {changed}")
             run.start(flags, (model.generator, model.discriminator), vae)
             run.truncate_stats(start)
             writer = tf.summary.create_file_writer(str(run.tensorboard))
             shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
+            observers.write_flags(writer, flags, images)
+            samples = observers.Samples(
+                schedule, run, writer, sample_kimg, shown, grid, seed, scale
+            )
             around += [
                 observers.Progress(schedule, log_kimg / 10),
+                observers.Forecast(schedule, run),
                 observers.Statistics(schedule, run, writer, log_kimg),
-                observers.Samples(schedule, run, writer, sample_kimg, shown, grid, seed),
+                samples,
             ]
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            report = reporting.Reporting(schedule, run, sample_kimg)
+            look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
+            report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
+            around.append(report)
             where = f"{workers.count} worker(s) x {replicas} replica(s)"
-            print(f"{run.path}: step {start} of {total}, {where}")
+            run.say(f"{run.path}: step {start} of {total}, {where}")
+            run.say(f"{run.path}: {sizes_in_words(folder, model)}")
         saving = callbacks.Checkpointing(
             schedule,
             checkpoints,
@@ -130,8 +142,23 @@ def continue_run(
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
         )
     if chief:
-        print(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
+        run.say(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
     return chief
+
+
+def sizes_in_words(folder, model):
+    """How much is learned by how much: text.
+
+    Args:
+        folder: a prepared set.
+        model: AdversarialModel.
+    """
+    info = dataset_info.load_info(folder)
+    generator, discriminator = model.generator.count_params(), model.discriminator.count_params()
+    return (
+        f"{info.count:,} images of {info.resolution} x {info.resolution} pixels; parameters: "
+        f"generator {generator:,}, discriminator {discriminator:,}"
+    )
 
 
 def other_devices(before, now):

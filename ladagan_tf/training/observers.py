@@ -8,13 +8,46 @@ import tensorflow as tf
 import tqdm
 
 from ladagan_tf import pictures
+from ladagan_tf.hardware import peak_memory
+from ladagan_tf.reports.gathering import classes_of_rows
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
+FIRST_SECONDS = 60
 SHOWN = ("d_loss", "g_loss", "r1", "alignment", "clipped")  # beside the progress bar
 CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
+# The groups of TensorBoard, by how the names of their scalars begin.
+GROUPS = {
+    "loss": ("d_loss", "d_total", "g_loss", "alignment"),
+    "logits": ("real_", "fake_logits", "margin"),
+    "penalties": ("r1", "r2", "bcr"),
+    "norms": ("d_grad", "g_grad", "skipped"),
+    "images": ("clipped",),
+    "schedule": ("augment_p", "lr_factor", "penalty_factor"),
+    "speed": ("img_per_s", "sec_per_kimg"),
+    "memory": ("cpu_peak_gb", "gpu_peak_gb"),
+    "metric": ("",),
+}
+
+
+def tag(name):
+    """A scalar's name in TensorBoard, behind that of its group, as "loss/d_loss"."""
+    return next(f"{group}/{name}" for group, begins in GROUPS.items() if name.startswith(begins))
+
+
+def write_flags(writer, flags, images):
+    """Shows the flags of a start in TensorBoard, as a table.
+
+    Args:
+        writer: tf.summary writer.
+        flags: dict of text.
+        images: int, at which the start begins.
+    """
+    rows = "".join(f"| {name} | {value} |\n" for name, value in sorted(flags.items()))
+    with writer.as_default(step=images):
+        tf.summary.text("flags", f"| flag | value |\n|---|---|\n{rows}")
 
 
 class Statistics(StepCallback):
@@ -43,16 +76,35 @@ class Statistics(StepCallback):
         results = self.model.means()
         self.model.reset_means()
         images = self.schedule.images(step)
-        speed = (images - self.schedule.images(self.since_step)) / (now - self.since)
-        self.since, self.since_step = now, step
+        seen = images - self.schedule.images(self.since_step)
+        speed, seconds = seen / (now - self.since), 1000.0 * (now - self.since) / seen
+        traced, self.since, self.since_step = self.since_step > self.schedule.start_step, now, step
         # Rounded: means are stored in float32 and more digits would be noise.
         means = {name: float(f"{value:.6g}") for name, value in results.items()}
-        counts = {**self.model.totals(), **self.model.scheduled(images)}
-        counts["img_per_s"] = round(speed, 2)
+        speeds = {"img_per_s": round(speed, 2), "sec_per_kimg": round(seconds, 3)}
+        counts = {**self.model.totals(), **self.model.scheduled(images), **speeds, **peak_memory()}
         self.run.append_stats({"step": step, "kimg": images / 1000.0, **means, **counts})
+        self.run.note(self._in_words(images, speed if traced else None, means))
         with self.writer.as_default(step=images):
             for name, value in {**means, **counts}.items():
-                tf.summary.scalar(name, value)
+                tf.summary.scalar(tag(name), value)
+
+    def _in_words(self, images, speed, means):
+        total = self.schedule.images(self.schedule.total_steps)
+        words = f"{images / 1000:.6g} of {total / 1000:.6g} kimg"
+        if speed:  # of the first window it is that of tracing
+            words += f", {speed:.4g} images/s, {duration(total - images, speed)} left"
+        losses = [f"{name} {means[name]:.3f}" for name in SHOWN if name in means]
+        return f"{words}: {', '.join(losses)}"
+
+
+def duration(images, speed):
+    """How long `images` take at `speed` images per second: text."""
+    minutes, seconds = divmod(round(images / speed), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if hours < 48 else f"{hours / 24:.1f} days"
+    return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
 class Samples(StepCallback):
@@ -70,20 +122,22 @@ class Samples(StepCallback):
         network: keras.Model, the EMA generator, or what decodes it.
         grid: int, rows and columns.
         seed: int, of the latents.
+        scale: int, whole factor that images are enlarged by; None: the largest that keeps a grid
+            within `pictures.WIDE`.
     """
 
-    def __init__(self, schedule, run, writer, kimg, network, grid, seed):
+    def __init__(self, schedule, run, writer, kimg, network, grid, seed, scale=None):
         super().__init__(schedule)
         self.run = run
         self.writer = writer
         self.kimg = kimg
         self.network = network
-        self.columns = grid
+        self.columns, self.scale = grid, scale
         latents = np.random.default_rng(seed).normal(size=(grid**2, network.noise_dim))
-        self.inputs = [latents.astype(np.float32)]
+        self.inputs, self.labels = [latents.astype(np.float32)], None
         if getattr(network, "num_classes", 0):
-            rows = np.linspace(0, network.num_classes - 1, grid).round().astype(np.int32)
-            self.inputs.append(np.repeat(rows, grid))
+            self.labels = np.repeat(classes_of_rows(network.num_classes, grid), grid)
+            self.inputs.append(self.labels)
 
     def on_train_begin(self, logs=None):
         generate, self.sheets = self.network, self._grids
@@ -102,7 +156,7 @@ class Samples(StepCallback):
         for name, sheet in self.sheets().items():
             pictures.save_png(self.run.samples / f"{name}_{seen / 1000:010.3f}kimg.png", sheet)
             with self.writer.as_default(step=seen):
-                tf.summary.image(name, sheet[None])
+                tf.summary.image(f"images/{name}", sheet[None])
 
     def _batches(self):
         for start in range(0, len(self.inputs[0]), 64):
@@ -117,7 +171,7 @@ class Samples(StepCallback):
                 maps = [np.asarray(m[:ATTENTION_IMAGES], np.float32) for m in batch_maps]
         images = np.concatenate(images)
         return {
-            "samples": pictures.grid(images, self.columns),
+            "samples": pictures.enlarged_grid(images, self.columns, self.scale),
             "attention": pictures.attention_sheet(images[:ATTENTION_IMAGES], maps),
         }
 
@@ -128,7 +182,7 @@ class Samples(StepCallback):
         sheets = {}
         for name, strength in strengths.items():
             images = [pictures.to_uint8(self.generate(*i, **strength)) for i in self._batches()]
-            sheets[name] = pictures.grid(np.concatenate(images), self.columns)
+            sheets[name] = pictures.enlarged_grid(np.concatenate(images), self.columns, self.scale)
         return sheets
 
 
@@ -168,12 +222,40 @@ class Measuring(StepCallback):
                 "metric_seconds": seconds,
             }
         )
+        self.run.note(f"{self.metric.name} {self.score:g} at {images / 1000:.6g} kimg")
         with self.writer.as_default(step=images):
-            tf.summary.scalar(self.metric.name, self.score)
+            tf.summary.scalar(tag(self.metric.name), self.score)
+
+
+class Forecast(StepCallback):
+    """Says after the first minute how long the run will take at its speed.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        clock: function that returns seconds.
+    """
+
+    def __init__(self, schedule, run, clock=time.perf_counter):
+        super().__init__(schedule)
+        self.run = run
+        self.clock = clock
+        self.began = self.said = None
+
+    def after_step(self, step):
+        if self.began is None:  # behind the first step, in which the others are traced
+            self.began = self.clock(), self.schedule.images(step)
+        elif not self.said and self.clock() - self.began[0] >= FIRST_SECONDS:
+            images = self.schedule.images(step)
+            speed = (images - self.began[1]) / (self.clock() - self.began[0])
+            left = self.schedule.images(self.schedule.total_steps) - images
+            self.said = f"{speed:.4g} images/s in the first minute: "
+            self.said += f"{duration(left, speed)} to the end"
+            self.run.say(f"{self.run.path}: {self.said}")
 
 
 class Progress(StepCallback):
-    """A progress bar in kimg with img/s, time left and losses; plain lines where there is no tty.
+    """A progress bar in kimg with img/s, time left and losses, if there is a terminal.
 
     Once in a start it warns when pictures cannot hold more than `CLIPPED` of the generated values.
 
@@ -198,6 +280,7 @@ class Progress(StepCallback):
             smoothing=0.05,
             dynamic_ncols=True,
             mininterval=0.5,
+            disable=None,
         )
 
     def after_step(self, step):

@@ -7,6 +7,7 @@ import pathlib
 
 import keras
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.models.features.dinov2 import SIDE
 from ladagan_tf.weights.reading import content_sha256
@@ -33,9 +34,7 @@ def load(preset, flag):
     try:
         import keras_hub
     except ImportError:
-        raise InputError(
-            f"{flag}: DINOv2 needs a package: pip install 'ladagan_tf[teacher]' (keras-hub)"
-        ) from None
+        raise extras.missing(flag, "teacher") from None
     if "/" in preset and "://" not in preset and not pathlib.Path(preset).is_dir():
         raise InputError(f"{flag}:{preset}: no such folder")
     options = {"image_shape": (SIDE, SIDE, 3), "dtype": "float32"}  # else Keras's own policy

@@ -91,7 +91,9 @@ def _download(published, cached):
             urllib.request.urlopen(published.url, timeout=TIMEOUT) as response,
             atomic_path(cached) as temporary,
             temporary.open("wb") as file,
-            tqdm(total=response.length, unit="B", unit_scale=True, desc=published.name) as bar,
+            tqdm(
+                total=response.length, unit="B", unit_scale=True, desc=published.name, disable=None
+            ) as bar,
         ):
             while block := response.read(BLOCK):
                 file.write(block)

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from ladagan_tf import extras
 from ladagan_tf.errors import InputError, reason
 
 HUB = "hf:"
@@ -30,9 +31,7 @@ def locate(source, files, flag="official"):
     try:
         import huggingface_hub
     except ImportError:
-        raise InputError(
-            f"{flag}={source}: downloading needs huggingface_hub; pip install huggingface_hub"
-        ) from None
+        raise extras.missing(f"{flag}={source}", "hub") from None
     patterns = [inside, *(f"{inside}/{file}" for file in files)] if inside else list(files)
     try:
         local = huggingface_hub.snapshot_download(f"{user}/{repo}", allow_patterns=patterns)

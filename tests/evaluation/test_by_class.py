@@ -58,16 +58,20 @@ def test_labels_are_in_the_order_of_the_images(two_tone, noise):
     conditional = dataclasses.replace(noise, num_classes=3)
     ours = images.generated(conditional, 5, seed=1)
     assert ours.classes == ("0", "1", "2") and ours.labels().tolist() == [2, 0, 1, 2, 0]
+    named = dataclasses.replace(conditional, class_names=("a", "b", "c"))
+    assert images.generated(named, 5).classes == ("a", "b", "c")
 
 
 def test_sets_without_common_classes_are_refused(two_tone, noise, means):
     real = images.prepared(two_tone)
+    swapped = dataclasses.replace(real, classes=("1", "0"))
     three = images.generated(dataclasses.replace(noise, num_classes=3), 4)
     for generated, reference, extractor, message in (
         (images.generated(noise, 4), real, means, "what is measured has no classes"),
         (three, images.generated(noise, 4), means, "must be a prepared set with classes"),
         (three, (None, {}), means, "must be a prepared set with classes"),
         (three, real, means, "have 2 classes, what is measured 3"),
+        (swapped, real, means, "class 0 of the real images is 0, that of what is measured 1"),
         (real, real, None, "needs a feature network"),
         (images.prepared(two_tone, 60), real, means, "no class has 50 real and 50 generated"),
     ):

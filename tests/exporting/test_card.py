@@ -100,6 +100,7 @@ def test_the_card_of_a_gat_tells_its_autoencoder_and_how_psi_counts(tiny_gat_run
     for part in (
         "# GAT 16 x 16",
         "for each of 3 classes",
+        "Classes: 0 flags, 1 food-drink, 2 crane, machine.\n",
         "latent_size: 8",
         "widths: 8, 8",
         "images_from: noise",
@@ -168,5 +169,5 @@ def test_push_fails_in_one_line(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"push=hf:me/shapes: .*\(401 Unauthorized\); .* complete"):
         hub.upload(tmp_path, "me/shapes")
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match="pip install huggingface_hub"):
+    with pytest.raises(InputError, match="pip install 'huggingface_hub>="):
         hub.parse("hf:me/shapes")

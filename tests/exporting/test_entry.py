@@ -31,6 +31,7 @@ def measurable(run, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_an_entry_is_its_run_and_tells_where_it_is_from(measurable, tmp_path):
     out = tmp_path / "zoo" / "small"
     arguments = [f"--run_dir={measurable.path}", "--format=zoo", f"--out={out}"]

@@ -1,6 +1,7 @@
 """What is exported computes the same images elsewhere, or nothing is left of it."""
 
 import dataclasses
+import json
 import pathlib
 import subprocess
 import sys
@@ -58,6 +59,7 @@ def test_an_exported_gat_opens_truncated(gat, saved_gat):
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
     opened = opening.open_model(saved_gat, psi=0.5)
     assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
+    assert opened.class_names == gat.class_names == ("flags", "food-drink", "crane, machine")
     np.testing.assert_allclose(
         opened.generate(z, labels), gat.at(0.5).generate(z, labels), atol=1e-5
     )
@@ -87,7 +89,7 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
 
 @pytest.mark.parametrize("kind", ["conditional", pytest.param("gat", marks=pytest.mark.slow)])
 def test_every_format_computes_the_same_images(kind, request, tmp_path):
-    needs = {name: form.packages for name, form in formats.FORMATS.items()}
+    needs = {name: form.modules for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
     if kind != "conditional":  # the other's SavedModel is opened and compared in a test above
@@ -101,6 +103,12 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
+    if generator.class_names and "onnx" in names:
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(tmp_path / "out" / "generator.onnx"))
+        stored = session.get_modelmeta().custom_metadata_map["class_names"]
+        assert json.loads(stored) == [*generator.class_names]
     if missing:
         pytest.skip(f"{missing} are optional: their formats are not tested")
 

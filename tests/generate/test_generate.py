@@ -44,7 +44,7 @@ def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
     out = tmp_path / "walk.mp4"
     arguments = f"--model={model}", "--interpolate", "--seeds=1,2", "--frames=2", f"--out={out}"
     monkeypatch.setitem(sys.modules, "imageio", None)
-    assert "pip install imageio imageio-ffmpeg" in failing(*arguments)
+    assert "pip install 'imageio>=2.37,<3' 'imageio-ffmpeg>=" in failing(*arguments)
     assert not list(tmp_path.iterdir())
 
     class Writer(list):
@@ -101,6 +101,15 @@ def test_a_grid_holds_the_seeds_row_by_row(main, model, network, tmp_path, capsy
     assert f"{out}: 6 images" in capsys.readouterr().out
     main(f"--model={model}", "--seeds=4,8,1", f"--out={out}")
     assert_same(read(out), pictures.grid(expected(network, [4, 8, 1]), 2))
+
+
+def test_pictures_are_enlarged_pixel_by_pixel(main, model, network, tmp_path):
+    arguments = f"--model={model}", "--scale=3"
+    main(*arguments, "--grid=2x2", f"--out={tmp_path / 'grid.png'}")
+    wanted = pictures.enlarged(expected(network, range(4)), 3)
+    assert_same(read(tmp_path / "grid.png"), pictures.grid(wanted, 2))
+    main(*arguments, "--interpolate", "--seeds=0,1", "--frames=1", f"--out={tmp_path / 'a.gif'}")
+    assert Image.open(tmp_path / "a.gif").size == (3 * SIDE, 3 * SIDE)
 
 
 def test_numbered_images_continue_where_they_stopped(main, failing, model, network, tmp_path):

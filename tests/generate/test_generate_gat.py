@@ -17,8 +17,9 @@ def test_a_gat_has_a_row_per_class_truncated_and_guided(
 ):
     out = tmp_path / "classes.png"
     source = f"--run_dir={tiny_gat_run}", "--seeds=0-2", f"--out={out}"
-    main(*source, "--classes=2,0", "--psi=0.5", "--guidance=1.5")
-    assert "a row for each class of [2, 0], psi 0.5, guidance 1.5" in capsys.readouterr().out
+    main(*source, "--classes=crane,0", "--psi=0.5", "--guidance=1.5")
+    said = "a row for each class of crane, machine; flags, psi 0.5, guidance 1.5"
+    assert said in capsys.readouterr().out
     strength = {"psi": 0.5, "guidance": 1.5}
     rows = [labelled(tiny_gat, [0, 1, 2], [c] * 3, **strength) for c in (2, 0)]
     assert_same(read(out), pictures.grid(np.concatenate(rows), 3))

@@ -13,6 +13,8 @@ import pytest
         (["--grid=8"], "grid=8: give rows and columns, as 8x8"),
         (["--grid=2x2", "--seeds=0-4"], "5 images do not fit into --grid=2x2"),
         (["--grid=2x2", "--out=a.npz"], "grid=2x2: it is for a .png of images"),
+        (["--scale=2", "--out=a.npz"], "scale=2: it is for a .png, .gif or .mp4"),
+        (["--scale=0"], "scale=0"),
         (["--out=a.jpg"], "give .png, .npz, .zip, a folder"),
         (["--interpolate", "--out=a.npz"], "give .gif, .mp4, .png"),
         (["--interpolate", "--seeds=1", "--out=a.gif"], "--interpolate needs at least two"),

@@ -49,3 +49,9 @@ def test_another_number_of_channels_is_refused(tiny_gat):
     vae = AutoencoderKL(widths=(8, 8), resnets=1, groups=4, latent_channels=3)
     with pytest.raises(ValueError, match="its latents have 3 channels, the generator's 4"):
         DecodedGenerator(tiny_gat.generator, vae)
+
+
+@pytest.mark.parametrize("tile", [-1, 2.0, float("inf")])
+def test_a_tile_is_whole_rows(tiny_gat, tile):
+    with pytest.raises(ValueError, match=f"tile={tile}"):
+        DecodedGenerator(tiny_gat.generator, tiny_gat.vae, tile=tile)

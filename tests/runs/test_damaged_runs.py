@@ -106,6 +106,7 @@ def goes_on(function, *arguments, **named):
 @pytest.fixture
 def run(tmp_path):
     run = RunDirectory(tmp_path / "run")
+    run.say = lambda line: None
     run.start(FLAGS, networks=())
     run.start(FLAGS, networks=())
     for step in (1, 2, 3, 4):
@@ -124,7 +125,7 @@ def test_statistics(run):
         for name in ("d_loss", "img_per_s"):
             results.column(windows, name)
         traces(windows)
-        run.truncate_stats(3, say=lambda line: None)
+        run.truncate_stats(3)
         kept = [json.loads(line)["step"] for line in run.stats_file.read_text().splitlines()]
         assert all(step <= 3 for step in kept)
 
@@ -142,7 +143,7 @@ def test_measurements(run):
 def test_the_record_of_starts(run, monkeypatch):
     monkeypatch.setattr(directory, "environment", lambda: {"date": "today"})  # it asks git
     for _ in mutants(run.environment_file):
-        run.start(FLAGS, networks=(), say=lambda line: None)
+        run.start(FLAGS, networks=())
         assert run.starts()[-1] == {"date": "today"}
 
 

@@ -1,11 +1,14 @@
 """The run directory keeps true statistics and unchanged mathematics."""
 
+import io
 import json
+import re
+import sys
 
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import DivergenceError, InputError, StoppedError
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.runs.environment import environment
@@ -27,10 +30,11 @@ def lines(run):
 
 def test_lines_that_no_run_wrote_are_kept_aside_and_the_run_goes_on(tmp_path):
     run, said = RunDirectory(tmp_path), []
+    run.say = said.append
     for text in ("[1]", '{"step": "1"}', "null", "\udcff", "[" * 100_000, "1e999"):
         good = ['{"step": 1}', '{"step": 2, "d_loss": NaN}']
         run.stats_file.write_text("\n".join([good[0], text, good[1], ""]), errors="surrogateescape")
-        run.truncate_stats(2, said.append)
+        run.truncate_stats(2)
         assert lines(run) == good
     assert said[0] == (
         f"{run.stats_file}: 1 of its lines cannot be read; it is kept as stats.jsonl.old-1"
@@ -40,9 +44,10 @@ def test_lines_that_no_run_wrote_are_kept_aside_and_the_run_goes_on(tmp_path):
 
 def test_statistics_of_a_run_whose_checkpoints_are_gone_are_kept_aside(tmp_path):
     run, said = RunDirectory(tmp_path), []
+    run.say = said.append
     for step in (1, 2):
         run.append_stats({"step": step})
-    run.truncate_stats(0, said.append)
+    run.truncate_stats(0)
     assert lines(run) == [] and len((tmp_path / "stats.jsonl.old-1").read_text().split()) == 4
     assert "it tells of 2 steps, but there is no checkpoint: the run begins anew" in said[0]
 
@@ -50,8 +55,9 @@ def test_statistics_of_a_run_whose_checkpoints_are_gone_are_kept_aside(tmp_path)
 @pytest.mark.parametrize("text", ['[{"date": 1}', "{}", "\x00", "[" * 100_000], ids=len)
 def test_a_record_of_starts_that_cannot_be_read_is_kept_aside(tmp_path, text):
     run, said = RunDirectory(tmp_path), []
+    run.say = said.append
     run.environment_file.write_text(text)
-    run.start({}, networks=(), say=said.append)
+    run.start({}, networks=())
     assert len(json.loads(run.environment_file.read_text())) == 1
     assert (tmp_path / "environment.json.old-1").read_text() == text
     assert said[0].startswith(f"{run.environment_file}: it cannot be read (") and len(said[0]) < 300
@@ -128,3 +134,45 @@ def test_every_start_is_recorded_with_its_environment(tmp_path):
     starts = json.loads(run.environment_file.read_text())
     assert len(starts) == 2
     assert starts[0]["tensorflow"] == environment()["tensorflow"] == tf.__version__
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_run_says_is_logged_with_dates_and_printed_plainly_to_a_terminal(
+    tmp_path, capsys, monkeypatch, terminal
+):
+    if terminal:
+        monkeypatch.setattr(sys, "stderr", Terminal())
+    run = RunDirectory(tmp_path)
+    run.say("before it has a folder")
+    assert not run.log_file.exists()
+    run.start({}, networks=())
+    run.note("what a bar shows")
+    logged = run.log_file.read_text().splitlines()
+    date = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
+    assert [re.sub(date, "", line) for line in logged] == [
+        "before it has a folder", "what a bar shows",
+    ]  # fmt: skip
+    assert all(re.match(date, line) for line in logged)
+    printed = capsys.readouterr().out.splitlines()
+    assert printed == (["before it has a folder"] if terminal else logged)
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (DivergenceError("a loss became NaN"), "error: a loss became NaN"),
+        (StoppedError("stopped by SIGTERM"), "stopped by SIGTERM"),
+        (ZeroDivisionError("two\nlines"), "ZeroDivisionError: two lines"),
+    ],
+)
+def test_what_ends_a_run_is_the_last_line_of_its_log(tmp_path, error, line):
+    run = RunDirectory(tmp_path)
+    run.start({}, networks=())
+    with pytest.raises(type(error)), run.logged_end():
+        raise error
+    assert run.log_file.read_text().endswith(f" {line}\n")

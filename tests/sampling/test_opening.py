@@ -152,6 +152,7 @@ def test_a_gat_run_is_its_generator_behind_its_autoencoder(tiny_gat, tiny_gat_ru
     loaded = opening.open_run(tiny_gat_run)
     np.testing.assert_allclose(loaded.generate(z, labels), tiny_gat(z, labels), atol=1e-5)
     assert (loaded.noise_dim, loaded.resolution, loaded.num_classes) == (8, 16, 3)
+    assert loaded.class_names == tiny_gat.class_names and "food-drink" in loaded.class_names
     sha256 = content_sha256(tiny_gat.vae.tensors())
     expected = {"kimg": 0.5, "psi": 1.0, "guidance": 1.0, "vae_sha256": sha256}
     assert loaded.about.items() >= expected.items()
@@ -183,6 +184,7 @@ def test_a_gat_in_a_keras_file_has_its_autoencoder_or_is_given_one(
     for loaded in (whole, bare):
         np.testing.assert_allclose(loaded.network(z, labels), right, atol=1e-5)
         assert loaded.about["vae_sha256"] == content_sha256(tiny_gat.vae.tensors())
+        assert loaded.class_names == tiny_gat.class_names
     with pytest.raises(InputError, match=r"bare\.keras: it generates latents; give --vae"):
         opening.open_model(tmp_path / "bare.keras")
     with pytest.raises(InputError, match=r"vae=.*: it is for a GAT generator without"):

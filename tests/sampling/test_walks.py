@@ -1,5 +1,7 @@
 """Seeds as users write them, and walks between latents."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,45 @@ def test_seeds_are_lists_and_ranges():
 def test_other_seeds_are_one_line(text):
     with pytest.raises(InputError, match="is no seed or range; write 0-63,70"):
         walks.parse_seeds(text)
+
+
+NAMES = ("flags", "Food-Drink", "crane, bird", "crane, machine", "3")
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("flags", [0]),
+        ("food-drink,FLAGS,1", [1, 0, 1]),
+        ("bird", [2]),
+        ("crane, machine", [3]),  # as a shell hands it on in quotes
+        ("3", [3]),  # a number, although class 4 is called so
+    ],
+)
+def test_classes_have_numbers_names_and_words_of_names(text, numbers):
+    entries = [text] if ", " in text else text.split(",")
+    assert walks.parse_classes(entries, 5, NAMES) == numbers
+    assert walks.parse_classes(None, 5, NAMES) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (
+            "flag",
+            NAMES,
+            "classes=flag: did you mean flags? give numbers from 0 to 4, or names such",
+        ),
+        ("crane", NAMES, "classes=crane: 2 classes are called so, give a number of [2, 3]"),
+        ("5", NAMES, "classes=5: give numbers from 0 to 4, or names such as flags, Food-Drink, cr"),
+        ("9" * 5000, NAMES, "give numbers from 0 to 4"),
+        ("flags", (), "classes=flags: give numbers from 0 to 4"),
+        ("", NAMES, "classes=: give numbers from 0 to 4"),
+    ],
+)
+def test_other_classes_are_one_line(text, names, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        walks.parse_classes([text], 5, names)
 
 
 def test_absurdly_many_seeds_are_refused_before_they_fill_the_memory():

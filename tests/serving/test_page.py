@@ -3,7 +3,6 @@
 import contextlib
 import io
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+from browser import chromium
 from in_process import command, error_line
 from page_truth import INVALID, Truncating, expected
 from PIL import Image
@@ -28,7 +28,6 @@ from ladagan_tf.serving.page_pictures import View
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = "page on http://"
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +65,15 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     monkeypatch.delattr("ladagan_tf.serving.page", raising=False)
     with command(demo, demo_flags.define) as call:
         line = error_line(call, ["--model=x.keras"], capsys)
-    assert line == "error: demo: it needs a package that is not here: pip install gradio"
+    hint = "pip install 'gradio>=6.31,<7'"
+    assert line == f"error: demo: it needs packages that are not here: {hint}"
 
 
 def test_wrong_flags_are_one_line(page, tmp_path, capsys):
     with command(demo, demo_flags.define) as call:
         for arguments, message in (
             (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
-            ([f"--model={tmp_path}"], f"{tmp_path}: give a .keras file or a SavedModel"),
+            ([f"--model={tmp_path}"], f"{tmp_path}: give a .keras file, a SavedModel folder"),
         ):
             assert message in error_line(call, arguments, capsys)
 
@@ -206,20 +206,13 @@ def read(path):
 @pytest.fixture(scope="module")
 def tab(address):
     """A tab of a headless browser with the page; every address it asks for is in `tab.asked`."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    with api.sync_playwright() as playwright:
-        executable = found[0] if found else playwright.chromium.executable_path
-        if not pathlib.Path(executable).exists():
-            pytest.skip("no Chromium: apt-get install chromium-headless-shell")
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 1000})
         tab.asked, tab.failures = [], []
         tab.on("request", lambda request: tab.asked.append(request.url))
         tab.on("pageerror", lambda error: tab.failures.append(str(error)))
         tab.goto(address)
         yield tab
-        browser.close()
 
 
 def shown(tab, name):

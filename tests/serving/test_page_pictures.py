@@ -35,6 +35,7 @@ def test_all_seeds_of_a_grid_are_in_range():
 def test_classes_are_chosen_or_taken_in_turn(conditional):
     view = View(conditional)
     assert view.classes == [0, 1, 2] and list(view.heads) == [8, 16, 32] and not view.truncates
+    assert view.choices == [("0", 0), ("1", 1), ("2", 2)]
     for chosen, labels in ((2, [2, 2, 2, 2]), (IN_TURN, [1, 2, 0, 1])):
         images, _ = view.samples("4", 4, chosen, 1.0)
         right = expected(conditional, range(4, 8), np.asarray(labels, np.int32))
@@ -59,6 +60,7 @@ def test_a_gat_is_shown_by_class_and_psi(tiny_gat):
     source = of_network(tiny_gat)
     view = View(source)
     assert view.truncates and view.classes == [0, 1, 2] and not view.heads
+    assert view.choices == [("flags", 0), ("food-drink", 1), ("crane, machine", 2)]
     z, labels = seeds.latents(range(4), 8), np.full(4, 2, np.int32)
     for psi in (1.0, 0.5):
         images, _ = view.samples("0", 4, 2, psi)

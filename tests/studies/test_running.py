@@ -19,7 +19,7 @@ from ladagan_tf.stopping import ends_with_parent
 from ladagan_tf.studies import outcome, plan, running
 
 HERE = pathlib.Path(__file__).parent
-FAKES = running.Programs(HERE / "fake_train.py", HERE / "fake_evaluate.py")
+FAKES = running.Programs((str(HERE / "fake_train.py"),), (str(HERE / "fake_evaluate.py"),))
 
 
 @pytest.fixture(scope="module")
@@ -217,11 +217,11 @@ def test_runs_at_once_share_the_cores(study, tmp_path, monkeypatch):
     assert {shared[name] for name in threads} == {"2"}
 
 
-def test_without_the_scripts_beside_the_package_nothing_can_run(tmp_path, monkeypatch):
-    assert running.programs().train == HERE.parents[1] / "train.py"
-    monkeypatch.setattr(running, "__file__", str(tmp_path / "a" / "b" / "running.py"))
-    with pytest.raises(InputError, match=r"train\.py is not there: studies run from a copy"):
-        running.programs()
+def test_what_a_study_runs_is_installed_with_it(study, tmp_path):
+    child = running.Child(study("A:").runs[0], tmp_path, dict(os.environ))
+    for program in (running.Programs().train, running.Programs().evaluate):
+        child.begin(program, ["--version"])
+        assert child.process.wait() == 0 and child.last_line().startswith("ladagan_tf ")
 
 
 def test_a_run_ends_with_its_study(study, tmp_path, monkeypatch):

@@ -59,7 +59,7 @@ def test_flags_beside_the_file_count_more_than_those_in_it(call, file):
 
 
 def test_a_study_file_that_is_not_there_is_one_line(call):
-    with pytest.raises(InputError, match=r"^--study=none\.cfg: there is no such file$"):
+    with pytest.raises(InputError, match=r"^--study=none\.cfg: no such config ships, and"):
         study_flags.parse(["study", "--study=none.cfg"])
 
 

@@ -1,17 +1,28 @@
 """Sample grids of every kind of generator; spikes and norms by block in the statistics."""
 
 import json
+import re
 
 import keras
 import pytest
+from PIL import Image
 
 tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("about tf.summary: needs the TensorFlow backend", allow_module_level=True)
 
+from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
-from ladagan_tf.training.observers import Progress, Samples, Statistics  # noqa: E402
+from ladagan_tf.training.observers import (  # noqa: E402
+    Forecast,
+    Progress,
+    Samples,
+    Statistics,
+    duration,
+    tag,
+    write_flags,
+)
 
 GRID = 2
 
@@ -85,7 +96,8 @@ def test_a_line_of_statistics_holds_means_norms_by_block_and_spikes_so_far(tmp_p
     for step in (1, 2):
         statistics.after_step(step)
     (line,) = map(json.loads, (tmp_path / "stats.jsonl").read_text().splitlines())
-    assert line.pop("img_per_s") > 0
+    assert 1000 / line.pop("img_per_s") == pytest.approx(line.pop("sec_per_kimg"), abs=0.002)
+    assert {name: line.pop(name) for name in peak_memory()} == pytest.approx(peak_memory(), abs=0.1)
     assert line == {
         "step": 2,
         "kimg": 1.0,
@@ -110,3 +122,104 @@ def test_a_start_warns_once_when_a_fifth_of_the_values_is_clipped(capsys):
         said.append(capsys.readouterr().err.count("warning: "))
     progress.on_train_end()
     assert said == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("d_loss", "loss"),
+        ("g_loss", "loss"),
+        ("d_total", "loss"),
+        ("alignment", "loss"),
+        ("margin", "logits"),
+        ("fake_logits", "logits"),
+        ("real_sign", "logits"),
+        ("clipped", "images"),
+        ("augment_p", "schedule"),
+        ("r1", "penalties"),
+        ("bcr", "penalties"),
+        ("d_grad_norm/block_8", "norms"),
+        ("g_grad_spikes", "norms"),
+        ("sec_per_kimg", "speed"),
+        ("gpu_peak_gb", "memory"),
+        ("fid_inception_5k", "metric"),
+    ],
+)
+def test_scalars_of_a_kind_stand_together(name, group):
+    assert tag(name) == f"{group}/{name}"
+
+
+@pytest.mark.parametrize(("scale", "factor"), [(3, 3), (None, 39)])
+def test_small_images_are_enlarged_in_grids(tmp_path, scale, factor):
+    run = RunDirectory(tmp_path)
+    run.samples.mkdir()
+    writer = tf.summary.create_noop_writer()
+    samples = Samples(Schedule(1, 0, 10), run, writer, 1.0, Plain(), GRID, seed=0, scale=scale)
+    samples.on_train_begin()
+    (file,) = run.samples.iterdir()
+    assert Image.open(file).size == (GRID * (8 * factor + 2) - 2,) * 2
+
+
+def test_tensorboard_has_groups_and_the_flags_as_text(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.samples.mkdir()
+    writer = tf.summary.create_file_writer(str(run.tensorboard))
+    write_flags(writer, {"g_lr": "0.1", "batch_size": "8"}, 0)
+    Samples(Schedule(1, 0, 10), run, writer, 1.0, Mapped(), GRID, seed=0).on_train_begin()
+    statistics = Statistics(Schedule(500, 0, 10), run, writer, kimg=0.5)
+    statistics.set_model(Model())
+    statistics.on_train_begin()
+    statistics.after_step(1)
+    writer.flush()
+    (file,) = run.tensorboard.iterdir()
+    values = {
+        value.tag: value.tensor
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        for value in event.summary.value
+    }
+    assert values.keys() >= {"images/samples", "images/attention", "loss/d_loss", "speed/img_per_s"}
+    (text,) = tf.make_ndarray(values["flags"]).ravel()
+    assert text.decode() == "| flag | value |\n|---|---|\n| batch_size | 8 |\n| g_lr | 0.1 |\n"
+
+
+def said_by(run):
+    """A list to which the run's lines go from now on."""
+    lines = []
+    run.say = run.note = lines.append
+    return lines
+
+
+def test_every_window_is_a_line_and_speaks_of_speed_once_nothing_is_traced(tmp_path):
+    run = RunDirectory(tmp_path)
+    lines = said_by(run)
+    statistics = Statistics(Schedule(500, 0, 10), run, tf.summary.create_noop_writer(), kimg=1.0)
+    statistics.set_model(Model())
+    statistics.on_train_begin()
+    for step in range(1, 5):
+        statistics.after_step(step)
+    assert lines[0] == "1 of 5 kimg: d_loss 0.333, clipped 0.125"
+    assert re.fullmatch(
+        r"2 of 5 kimg, \S+ images/s, .+ left: d_loss 0.333, clipped 0.125", lines[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (59.4, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"),
+        (47 * 3600 + 59 * 60, "47 h 59 min"), (60 * 3600, "2.5 days"),
+    ],
+)  # fmt: skip
+def test_durations_are_said_in_two_units_at_most(seconds, words):
+    assert duration(seconds * 100, speed=100) == words
+
+
+def test_after_the_first_minute_a_run_says_once_how_long_it_will_take(tmp_path):
+    run, now = RunDirectory(tmp_path), 0.0
+    lines = said_by(run)
+    forecast = Forecast(Schedule(100, 0, 1000), run, clock=lambda: now)
+    for step in range(1, 200):
+        now += 100.0 if step == 1 else 1.0  # the first one takes long: it is traced
+        forecast.after_step(step)
+        assert bool(lines) == (step >= 61)
+    assert lines == [f"{tmp_path}: 100 images/s in the first minute: 15 min 39 s to the end"]

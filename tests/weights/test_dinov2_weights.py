@@ -47,7 +47,7 @@ def test_keras_s_own_policy_does_not_reach_it(preset):
 
 def test_without_keras_hub_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "keras_hub", None)
-    with pytest.raises(InputError, match=r"^teacher=dinov2: .* pip install 'ladagan_tf\[tea"):
+    with pytest.raises(InputError, match=r"^teacher=dinov2: .* pip install 'keras-hub>="):
         load("dinov2_base", FLAG)
 
 

@@ -68,6 +68,6 @@ def test_no_hub_is_one_line(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="give hf:USER/REPO"):
         hub.locate("hf:name", FILES)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match="pip install huggingface_hub"):
+    with pytest.raises(InputError, match="pip install 'huggingface_hub>="):
         hub.locate("hf:a/b/c", FILES)
     assert hub.locate(tmp_path, FILES) == tmp_path

@@ -12,7 +12,7 @@ class DecodedGenerator(keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of GAT.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
-    `num_classes`; and `mean_style`, by which callers know that psi is there.
+    `num_classes` and `class_names`; and `mean_style`, by which callers know that psi is there.
 
     Args:
         generator: GatGenerator.
@@ -31,7 +31,8 @@ class DecodedGenerator(keras.Model):
         Float32 images (B, S, S, 3), nominally in [-1, 1], not clipped.
 
     Raises:
-        ValueError: if generator and autoencoder have different latent channels.
+        ValueError: if generator and autoencoder have different latent channels; or for a `tile`
+            that is no whole number from 0 on.
     """
 
     def __init__(self, generator, vae, tile=None, **kwargs):
@@ -43,11 +44,13 @@ class DecodedGenerator(keras.Model):
             f"vae: its latents have {vae.latent_channels} channels, the generator's "
             f"{generator.channels}",
         )
+        check(tile is None or (isinstance(tile, int) and tile >= 0), f"tile={tile}: give rows or 0")
         self.generator = generator
         self.vae = vae
         self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
         self.noise_dim = generator.noise_dim
         self.num_classes = generator.num_classes
+        self.class_names = generator.class_names
         self.resolution = generator.latent_size * vae.factor
         self.built = True
 

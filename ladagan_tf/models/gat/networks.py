@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check
-from ladagan_tf.models.classes import ClassTable
+from ladagan_tf.models.classes import ClassTable, checked_names
 from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear, normal
 from ladagan_tf.models.gat.layers import EqualLinear, RMSNorm
@@ -42,6 +42,7 @@ class GatGenerator(GatTransformer):
         official_guidance: bool, see `Mapping`.
         attention: "dot_product", GAT's own, or "additive", see `GatAdditiveAttention`, whose cost
             is linear in the number of tokens.
+        class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; styles and latents are always computed in float32.
 
     Call arguments:
@@ -79,6 +80,7 @@ class GatGenerator(GatTransformer):
         trainable_positions=False,
         official_guidance=False,
         attention="dot_product",
+        class_names=(),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -102,6 +104,7 @@ class GatGenerator(GatTransformer):
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
         check_taps(self.taps, depth, levels)
         self.official_guidance = official_guidance
+        self.class_names = checked_names(class_names, num_classes)
 
         self.mapping = Mapping(
             num_classes, noise_dim, width, official_guidance, dtype=self.precise, name="mapping"
@@ -174,6 +177,7 @@ class GatGenerator(GatTransformer):
             "noise_dim": self.noise_dim,
             "taps": self.taps,
             "official_guidance": self.official_guidance,
+            "class_names": self.class_names,
         }
 
 

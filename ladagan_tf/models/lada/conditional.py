@@ -12,8 +12,8 @@ def as_conditional(network, num_classes, **how):
     Args:
         network: an unconditional `Generator` or `Discriminator`.
         num_classes: int.
-        **how: other arguments of the conditional one: `class_tokens`, or `class_head` and
-            `class_dim`.
+        **how: other arguments of the conditional one: `class_tokens` and `class_names`, or
+            `class_head` and `class_dim`.
 
     Returns:
         Network of the same class.

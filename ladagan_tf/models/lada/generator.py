@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import check, check_widths
-from ladagan_tf.models.classes import ClassTable, rms_normalize
+from ladagan_tf.models.classes import ClassTable, checked_names, rms_normalize
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
 from ladagan_tf.models.lada.norms import relu_of_sum
@@ -64,6 +64,7 @@ class Generator(keras.Model):
             of the mapping does. All weights that read it start at zero: at first each class has the
             images of the unconditional generator. (Ours; the paper has no classes.)
         class_tokens: bool, the first tokens read the class too; a way without modulation.
+        class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; the image convolution always computes in float32, as do the
             classes' vectors.
 
@@ -101,6 +102,7 @@ class Generator(keras.Model):
         output_range="linear",
         num_classes=0,
         class_tokens=False,
+        class_names=(),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -124,6 +126,7 @@ class Generator(keras.Model):
         self.class_tokens = class_tokens
         self._check_sizes()
         self._check_classes()
+        self.class_names = checked_names(class_names, num_classes)
 
         policy = self.dtype_policy
         self.latent_to_tokens = dense(
@@ -322,4 +325,5 @@ class Generator(keras.Model):
             "output_range": self.output_range,
             "num_classes": self.num_classes,
             "class_tokens": self.class_tokens,
+            "class_names": self.class_names,
         }

@@ -1,0 +1,257 @@
+"""Measures a generator: `ladagan evaluate --run_dir=runs/cifar10 --metrics=fid,kid,is,prdc`.
+
+Prints a table and appends a JSON line per metric, each with its whole protocol.
+"""
+
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import evaluate as evaluate_flags
+
+if __name__ == "__main__":
+    command.parse(evaluate_flags)  # before TensorFlow is imported
+
+import contextlib
+import pathlib
+
+import numpy as np
+
+from ladagan_tf import devices, zoo
+from ladagan_tf.cost import gat as gat_cost
+from ladagan_tf.cost import paper as paper_costs
+from ladagan_tf.cost import speed
+from ladagan_tf.data import pipeline, sources
+from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.evaluation import collection, features, images, measure, protocol
+from ladagan_tf.files import check_writable, writing
+from ladagan_tf.locks import locked
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.reports import keeping
+from ladagan_tf.runs import directory
+from ladagan_tf.sampling import image_files, opening
+from ladagan_tf.sampling.sampler import of_network
+from ladagan_tf.weights import vae_weights
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    """Measures what the flags name, or reports its cost."""
+    strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    with strategy.scope():
+        if FLAGS.cost:
+            report_cost()
+        else:
+            with locked(output()), locked_samples():
+                evaluate(strategy)
+
+
+def evaluate(strategy):
+    """Measures what the flags name and reports it."""
+    names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
+    if len(names_of) != 1:
+        raise InputError("give one of --run_dir, --model and --images: what is to be measured")
+    check_writable(output())
+    generator = open_generator()
+    given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
+    real = open_reference((generator or given).resolution)
+    folder = real.about["images"] if isinstance(real, images.Images) else None
+    extractor = features.open_extractor(
+        feature_network(),
+        dataset=dataset_name(),
+        folder=folder,
+        inception_path=FLAGS.inception_weights,
+        cache_dir=FLAGS.cache_dir,
+    )
+    has_images = isinstance(real, images.Images) or real[0].images is not None
+    names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
+    jit = devices.use_jit(FLAGS.jit)
+    sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
+    failures = []
+    with saved_samples(sets[0]) as archive:
+        found = protocol.evaluate(
+            sets,
+            real,
+            extractor,
+            names,
+            engine=FLAGS.engine,
+            by_class=FLAGS.by_class,
+            batch_size=FLAGS.batch_size or (generator.affordable(64) if generator else 64),
+            strategy=strategy,
+            jit=jit,
+            cache_dir=FLAGS.cache_dir,
+            archive=archive,
+            on_failure=lambda name, error: failures.append(
+                f"metrics={name}: {type(error).__name__}: {reason(error)[:150]}"
+            ),
+        )
+        # At once: whatever fails from here on, the numbers have been seen.
+        if found:
+            print(protocol.table(found), flush=True)
+            written = protocol.write(found, output(), extractor.classes if extractor else ())
+            print(f"\nwritten: {', '.join(map(str, written))}")
+            write_report_again()
+    if failures:
+        raise InputError("; ".join(dict.fromkeys(failures)))
+
+
+def write_report_again():
+    """Writes the page of --run_dir again, which shows the numbers, if it has one."""
+    report = pathlib.Path(FLAGS.run_dir or "", keeping.REPORT)
+    if FLAGS.run_dir and report.is_file():
+        with writing(report, "run_dir"):
+            keeping.write_report(report.parent)
+
+
+def report_cost():
+    """Prints sizes beside the paper's and, for one generator, how fast it runs here."""
+    if not (FLAGS.run_dir or FLAGS.model or FLAGS.preset):
+        print(paper_costs.comparison())
+        return
+    if FLAGS.preset:
+        print(paper_costs.comparison([FLAGS.preset]))
+        generator = of_network(paper_costs.preset_generator(FLAGS.preset))
+    else:
+        generator = open_generator()
+        if isinstance(generator.network, DecodedGenerator):
+            print(gat_cost.decoded_report(generator.network))
+        elif generator.network:
+            print(paper_costs.comparison([]))
+            print(paper_costs.generator_row("this one", generator.network))
+    print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))
+
+
+def open_generator():
+    """The generator to measure, or None with --images."""
+    if FLAGS.images:
+        return None
+    vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
+    return opening.open_source(
+        FLAGS.run_dir,
+        FLAGS.model,
+        checkpoint=FLAGS.checkpoint,
+        ema=FLAGS.ema,
+        precision=FLAGS.precision,
+        psi=FLAGS.psi,
+        guidance=FLAGS.guidance,
+        vae=vae,
+    )
+
+
+def own_reference():
+    """The folder of a --model of the zoo whose own reference is measured against; else None."""
+    if FLAGS.dataset is not None or not FLAGS.model:
+        return None
+    place, about = opening.locate(FLAGS.model)
+    return place if about else None
+
+
+def feature_network():
+    """--features; by default of a model of the zoo the classifier that comes with it."""
+    own = own_reference() if FLAGS.features == features.AUTO else None
+    return f"{features.CLASSIFIER}:{own / zoo.CLASSIFIER}" if own else FLAGS.features
+
+
+def dataset_name():
+    """--dataset, or what the run was trained on, or the reference of a model of the zoo."""
+    if own := own_reference():
+        return str(own / zoo.REFERENCE)
+    if FLAGS.dataset is None and FLAGS.run_dir:
+        file = directory.RunDirectory(FLAGS.run_dir).flags_file
+        return directory.read_flags(file).get("dataset") if file.is_file() else None
+    return FLAGS.dataset
+
+
+def open_reference(resolution):
+    """images.Images, or what `given_moments` returns."""
+    name = dataset_name()
+    if name is None:
+        raise InputError("--dataset is required: the real images to compare with")
+    if pathlib.Path(name).suffix == ".npz":
+        collected, about = collection.given_moments(name)
+        if collected:
+            wanted = measure.needs(FLAGS.metrics, real=True)
+            if wanted.features or wanted.patches:  # ADM's files hold images too
+                collected.images = images.open_images(name, FLAGS.num_real)
+            return collected, about
+    if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
+        name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
+    return images.open_images(name, FLAGS.num_real)
+
+
+def generated_sets(generator, real, extractor, strategy, jit):
+    """Images of each of the --repeats seeds: a list of images.Images.
+
+    Args:
+        generator: Sampler.
+        real: what `open_reference` returned.
+        extractor: features.Extractor or None.
+        strategy, jit: see `images.generated`.
+    """
+    count = FLAGS.num_samples
+    if count is None:
+        inception = extractor and extractor.name == features.INCEPTION
+        available = (real if isinstance(real, images.Images) else real[0]).count
+        count = min(available, 50_000) if available and not inception else 50_000
+    counts = None
+    if FLAGS.labels == "proportional" and generator.num_classes:
+        known = real.classes if isinstance(real, images.Images) else ()
+        if len(known) != generator.num_classes:
+            raise InputError(
+                f"--labels=proportional: the real images have {len(known)} classes, the model "
+                f"{generator.num_classes}"
+            )
+        counts = np.bincount(real.labels(), minlength=generator.num_classes)
+    return [
+        images.generated(generator, count, seed, FLAGS.labels, strategy, jit, counts)
+        for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.repeats)
+    ]
+
+
+@contextlib.contextmanager
+def saved_samples(subject):
+    """Yields the function which saves generated batches, or None; its failure comes at the end."""
+    if not FLAGS.save_samples:
+        yield None
+        return
+    if FLAGS.images:
+        raise InputError("--save_samples saves generated images; with --images there are none")
+    path = pathlib.Path(FLAGS.save_samples)
+    if FLAGS.save_samples == "npz":
+        path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
+    if path.suffix != ".npz":
+        raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
+    check_writable(path, "save_samples", subject.count * subject.resolution**2 * 3)
+    failures = []
+    with (
+        writing(path, "save_samples"),
+        image_files.sample_archive(path, subject.count, subject.resolution) as add,
+    ):
+
+        def save(batch):
+            try:
+                if not failures:
+                    add(batch)
+            except OSError as error:
+                failures.append(error)  # the measurement goes on
+
+        yield save
+        if failures:
+            raise failures[0]
+
+
+def locked_samples():
+    """A lock on the file of --save_samples; beside the output that one's is enough."""
+    if FLAGS.save_samples in (None, "", "npz"):
+        return contextlib.nullcontext()
+    return locked(FLAGS.save_samples, "save_samples")
+
+
+def output():
+    """The file that records are appended to; what else is written lies beside it."""
+    return pathlib.Path(FLAGS.out or pathlib.Path(FLAGS.run_dir or ".") / "metrics.jsonl")
+
+
+if __name__ == "__main__":
+    command.run(main)

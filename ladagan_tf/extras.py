@@ -1,0 +1,32 @@
+"""Packages that only some uses need, and the one line that says how to install them."""
+
+import shlex
+
+from ladagan_tf.errors import InputError
+
+# The optional dependencies of pyproject.toml, which a test compares.
+EXTRAS = {
+    "gpu": ("tensorflow[and-cuda]>=2.21,<2.22",),
+    "lmdb": ("lmdb>=1.6,<4",),
+    "export": (
+        "onnx>=1.23,<2",
+        "tf2onnx>=1.17,<1.18",
+        "onnxruntime>=1.31,<2",
+        "ai-edge-litert>=2.3,<2.4",
+    ),
+    "serve": ("fastapi>=0.165,<0.166", "fastapi-offline>=1.7.7,<2", "uvicorn>=0.54,<0.55"),
+    "demo": ("gradio>=6.31,<7",),
+    "hub": ("huggingface_hub>=0.30",),
+    "teacher": ("keras-hub>=0.32,<0.33",),
+    "video": ("imageio>=2.37,<3", "imageio-ffmpeg>=0.6,<1"),
+}
+
+
+def install(extra):
+    """The command that installs what an extra needs, wherever this package came from: text."""
+    return f"pip install {shlex.join(EXTRAS[extra])}"
+
+
+def missing(what, extra):
+    """An InputError to raise: packages of `extra` are not here, which `what` needs."""
+    return InputError(f"{what}: it needs packages that are not here: {install(extra)}")

@@ -1,0 +1,201 @@
+"""Trains LadaGAN or GAT: `ladagan train --config=cifar10`.
+
+`ladagan train --config=list` shows the experiments that ship; any other flagfile will do, too.
+
+The same command again continues the run exactly where it stopped.
+"""
+
+from absl import flags
+
+from ladagan_tf import command
+from ladagan_tf.flags import train as train_flags
+
+if __name__ == "__main__":
+    command.parse(train_flags)  # before TensorFlow is imported
+
+from contextlib import nullcontext
+
+import keras
+
+from ladagan_tf import devices
+from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.errors import InputError
+from ladagan_tf.evaluation import features
+from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.locks import locked
+from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.systems import penalty_every
+from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.contents import contents
+from ladagan_tf.training.loop import continue_run
+from ladagan_tf.training.workers import roll_call, told_of_lost_workers
+
+FLAGS = flags.FLAGS
+
+
+def main():
+    """Trains the run of the flags, or describes it."""
+    recorded = train_flags.resolve()
+    if FLAGS.strategy == "multiworker":
+        roll_call(*devices.cluster(), FLAGS.worker_wait)
+    strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
+    check_split(strategy)
+    if FLAGS.dry_run:
+        describe(build(strategy), recorded)
+        return
+    index, _ = devices.worker(strategy)
+    # Of several workers only the first writes.
+    place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
+    with told_of_lost_workers(strategy, FLAGS.run_dir), place:
+        folder = open_dataset(recorded)
+        train(build(strategy, folder), recorded, folder)
+
+
+def check_split(strategy):
+    """Raises InputError unless every part of every replica's batch has as many images."""
+    every, replicas = penalty_every(), strategy.num_replicas_in_sync
+    parts = replicas * FLAGS.micro_batches * every
+    if FLAGS.batch_size % parts:
+        share = f" x {every} for --penalty_share={FLAGS.penalty_share:g}" if every > 1 else ""
+        raise InputError(
+            f"--batch_size={FLAGS.batch_size}: it must be a multiple of {parts}, "
+            f"{replicas} replicas x --micro_batches={FLAGS.micro_batches}{share}"
+        )
+
+
+def open_dataset(recorded):
+    """The prepared set, which suits the run and the system."""
+    free, by_content, defaults = train_flags.FREE, train_flags.BY_CONTENT, train_flags.defaults()
+    run = RunDirectory(FLAGS.run_dir)
+    run.check_flags(recorded, free, FLAGS.force, defaults, by_content)
+    folder = pipeline.open_dataset(
+        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
+    )
+    train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
+    return folder
+
+
+def build(strategy, folder=None):
+    """Networks, objective and optimizers as the flags say, in the strategy's scope.
+
+    Args:
+        strategy: tf.distribute.Strategy.
+        folder: the prepared set; None to describe a run without its set.
+    """
+    devices.seed_keras(FLAGS.seed)  # initial weights
+    with strategy.scope():
+        return _build(folder)
+
+
+def _build(folder):
+    system = train_flags.SYSTEMS[FLAGS.system]
+    try:
+        generator, averaged, discriminator, objective = system.build(folder)
+    except ValueError as error:  # sizes that do not fit: the message names field and value
+        raise InputError(str(error)) from None
+    networks = generator, discriminator, averaged
+    gan = AdversarialModel(
+        *networks, objective, FLAGS.seed, FLAGS.spike_factor, int(FLAGS.draw_keys)
+    )
+    gan.compile(
+        *(
+            devices.make_optimizer(
+                system.learning_rate(base, network),
+                FLAGS.beta1,
+                FLAGS.beta2,
+                FLAGS.precision,
+                FLAGS.epsilon,
+            )
+            for base, network in ((FLAGS.g_lr, generator), (FLAGS.d_lr, discriminator))
+        ),
+        ema_decay=FLAGS.ema_decay,
+        ema_halflife_kimg=FLAGS.ema_halflife_kimg,
+        ema_rampup=FLAGS.ema_rampup,
+        micro_batches=FLAGS.micro_batches,
+        clip_norm=FLAGS.clip_norm,
+        schedules=train_flags.schedules(),
+        augment_target=FLAGS.augment_target,
+        augment_kimg=FLAGS.augment_kimg,
+        jit=devices.use_jit(FLAGS.jit),
+    )
+    return gan
+
+
+def describe(gan, recorded):
+    """Prints the resolved run, both networks and what a step costs."""
+    for name, value in sorted(recorded.items()):
+        print(f"--{name}={value}")
+    gan.generator.summary()
+    gan.discriminator.summary()
+    optimizers = gan.g_optimizer, gan.d_optimizer
+    rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in optimizers]
+    print("learning rates: G {:g}, D {:g}".format(*rates))
+    step = {
+        "batch_size": FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
+        "micro_batches": FLAGS.micro_batches,
+        "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
+    }
+    system = train_flags.SYSTEMS[FLAGS.system]
+    print(system.cost_report(gan.generator, gan.discriminator, **step))
+
+
+def train(gan, recorded, folder):
+    """Trains from the latest checkpoint, or from the start, to --total_kimg.
+
+    Args:
+        gan: AdversarialModel.
+        recorded: dict of text, the flags that a run records.
+        folder: the prepared set.
+    """
+    run = RunDirectory(FLAGS.run_dir)
+    run.say(devices.in_words(FLAGS.precision, devices.use_jit(FLAGS.jit)))
+    if warning := devices.unseen_gpu():
+        run.say(f"warning: {warning}")
+    vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
+    learned = contents(folder, gan.objective, vae)
+    run.check_contents(learned, recorded, FLAGS.force)
+    metric = quick_metric(folder) if FLAGS.metric != "none" else None
+    with run.logged_end():
+        finished = continue_run(
+            gan,
+            run,
+            folder,
+            recorded,
+            batch_size=FLAGS.batch_size,
+            total_kimg=FLAGS.total_kimg,
+            seed=FLAGS.seed,
+            flip=FLAGS.flip,
+            subset=FLAGS.subset,
+            log_kimg=FLAGS.log_kimg,
+            sample_kimg=FLAGS.sample_kimg,
+            checkpoint_kimg=FLAGS.checkpoint_kimg,
+            keep_checkpoints=FLAGS.keep_checkpoints,
+            grid=FLAGS.grid,
+            metric=metric,
+            metric_kimg=FLAGS.metric_kimg,
+            vae=vae,
+            contents=learned,
+            scale=FLAGS.scale,
+        )
+    if finished:
+        features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"
+        measure = f"python -m ladagan_tf.evaluate --run_dir={run.path}{features_flag}"
+        run.say(f"to measure it: {measure}")
+
+
+def quick_metric(folder):
+    """The metric of --metric; its reference is computed here, or read from the cache."""
+    extractor = None
+    if FLAGS.metric != "swd":
+        extractor = features.open_extractor(
+            FLAGS.features,
+            dataset=FLAGS.dataset,
+            folder=folder,
+            inception_path=FLAGS.inception_weights,
+            cache_dir=FLAGS.cache_dir,
+        )
+    return QuickMetric(FLAGS.metric, FLAGS.metric_images, folder, extractor, FLAGS.cache_dir)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,23 @@
+"""A headless browser for what is to be seen and used in one."""
+
+import contextlib
+import pathlib
+import shutil
+
+import pytest
+
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+
+
+@contextlib.contextmanager
+def chromium():
+    """Yields a browser of Playwright; skips the test where there is none."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
+    found = [path for path in map(shutil.which, BROWSERS) if path]
+    with api.sync_playwright() as playwright:
+        executable = found[0] if found else playwright.chromium.executable_path
+        if not pathlib.Path(executable).exists():
+            pytest.skip("no Chromium: apt-get install chromium-headless-shell")
+        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        yield browser
+        browser.close()

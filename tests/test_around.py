@@ -1,0 +1,115 @@
+"""What lies around the code: the image, the cluster's script, templates, what git leaves out."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sysconfig
+
+import pytest
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SLURM = ROOT / "examples" / "train.slurm"
+TEMPLATES = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
+
+
+def test_the_dockerfile_has_nothing_that_its_linter_minds():
+    linter = pathlib.Path(sysconfig.get_path("scripts")) / "hadolint"
+    done = subprocess.run([linter, ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_image_is_of_one_python_keeps_no_cache_and_runs_as_nobody_special():
+    """Of a version that pyproject.toml allows, and of files that .dockerignore lets through."""
+    assert re.search(r"^FROM python:3\.11\.\d+-slim-\w+$", DOCKERFILE, re.M)
+    installs = re.findall(r"pip install.*", DOCKERFILE)
+    assert installs and all("--no-cache-dir" in line for line in installs)
+    assert (
+        re.findall(r"^USER (\d+)$", DOCKERFILE, re.M)[-1]
+        == re.search(r"--uid (\d+)", DOCKERFILE)[1]
+    )
+    copied = {
+        word for line in re.findall(r"^COPY (.*) \S+$", DOCKERFILE, re.M) for word in line.split()
+    }
+    let_through = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.M)
+    assert copied == set(let_through) and all((ROOT / name).exists() for name in copied)
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """`slurm(status)`: (status, what was run, what was asked of scontrol) of a job of two tasks."""
+    programs = {
+        "srun": 'for i in 0 1; do SLURM_PROCID=$i "$@"; status=$?; done; exit $status',
+        "scontrol": '[ "$1" = show ] && printf "host0\\nhost1\\n" || echo "$@" >> asked',
+        "ladagan": 'printf "%s\\n" "$TF_CONFIG" "$*" >> ran; exit $STATUS',
+    }
+    for name, script in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    def run(status, *words):
+        environment = {
+            **os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "STATUS": str(status),
+            "SLURM_JOB_NODELIST": "host[0-1]", "SLURM_JOB_ID": "7",
+        }  # fmt: skip
+        done = subprocess.run(["bash", SLURM, *words], cwd=tmp_path, env=environment)
+        asked = tmp_path / "asked"
+        lines = (tmp_path / "ran").read_text().splitlines()
+        return done.returncode, lines, asked.read_text() if asked.exists() else ""
+
+    return run
+
+
+def test_every_task_of_a_cluster_s_job_knows_all_workers_and_its_own_number(slurm):
+    status, ran, asked = slurm(0, "--config=cifar10", "--run_dir=a b")
+    assert (status, asked) == (0, "")
+    for number, (config, words) in enumerate(zip(ran[::2], ran[1::2], strict=True)):
+        assert json.loads(config) == {
+            "cluster": {"worker": ["host0:12345", "host1:12345"]},
+            "task": {"type": "worker", "index": number},
+        }
+        assert words == "train --strategy=multiworker --config=cifar10 --run_dir=a b"
+
+
+@pytest.mark.parametrize(("status", "asked"), [(4, "requeue 7\n"), (2, ""), (3, "")])
+def test_a_job_that_was_stopped_queues_again_and_one_that_failed_does_not(slurm, status, asked):
+    assert slurm(status)[::2] == (status, asked)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_issue_templates_ask_in_the_form_that_github_reads(path):
+    form = yaml.safe_load(path.read_text())
+    assert form.keys() == {"name", "description", "labels", "body"}
+    ids = [part["id"] for part in form["body"]]
+    assert len(ids) == len(set(ids)) and all(part["attributes"]["label"] for part in form["body"])
+    assert any(part.get("validations", {}).get("required") for part in form["body"])
+
+
+def test_git_leaves_out_what_the_pages_commands_write():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    given = {
+        word
+        for page in pages
+        for word in re.findall(r"--(?:out|run_dir)=([^ `)\n]+)", page.read_text())
+    }
+    given -= {word for word in given if word.startswith(("/", "docs/", "ladagan_tf/"))}
+    written = {
+        *given,
+        "metrics.jsonl",
+        "emoji-datasource-google-16.0.0.tgz",
+        "build/docs",
+        "dist/a.whl",
+    }
+    names = "\n".join(sorted(written))
+    done = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin"],
+        cwd=ROOT, input=names, capture_output=True, text=True,
+    )  # fmt: skip
+    assert set(done.stdout.splitlines()) == written
+    tracked = subprocess.run(
+        ["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert tracked.stdout == ""
