@@ -155,7 +155,7 @@ def test_a_run_is_measured_class_by_class(folder, run):
 def test_a_run_is_exported_with_labels(run, tmp_path):
     out = tmp_path / "export"
     with command(export, export_flags.define) as call:
-        arguments = [f"--run_dir={run}", "--format=saved_model,keras", f"--out={out}"]
+        arguments = [f"--run_dir={run}", "--format=saved_model", f"--out={out}"]
         status, _, error = outcome(call, arguments)
     assert status == 0, error
     card = (out / "README.md").read_text()
