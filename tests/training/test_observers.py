@@ -51,12 +51,17 @@ class Conditional(Plain):
         return super().__call__(z)
 
 
+class Truncated(Conditional):
+    mean_style = None
+
+
 @pytest.mark.parametrize(
     ("network", "sheets"),
     [
         (Plain(), {"samples"}),
         (Mapped(), {"samples", "attention"}),
-        (Conditional(), {"samples", "samples_psi0.5"}),
+        (Conditional(), {"samples"}),
+        (Truncated(), {"samples", "samples_psi0.5"}),
     ],
     ids=lambda value: type(value).__name__,
 )
