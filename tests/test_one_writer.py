@@ -4,9 +4,17 @@ import pytest
 from absl import flags as absl_flags
 from in_process import command, error_line
 
-import evaluate
-import train
-from ladagan_tf import convert, export, generate, prepare, study, train_classifier, train_vae
+from ladagan_tf import (
+    convert,
+    evaluate,
+    export,
+    generate,
+    prepare,
+    study,
+    train,
+    train_classifier,
+    train_vae,
+)
 from ladagan_tf.data import pipeline
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import evaluate as evaluate_flags
