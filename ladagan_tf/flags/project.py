@@ -62,7 +62,7 @@ def _define_search():
     )
     flags.DEFINE_float(
         "learning_rate",
-        0.05,
+        0.1,
         "The highest rate of Adam; it rises in the first 5 % of the steps and falls in the last "
         "25 %.",
         lower_bound=1e-6,

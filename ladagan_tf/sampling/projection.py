@@ -50,7 +50,7 @@ def project(
     *,
     steps=500,
     starts=8,
-    learning_rate=0.05,
+    learning_rate=0.1,
     feature_weight=0.1,
     seed=0,
 ):
