@@ -4,15 +4,15 @@ import pytest
 from absl import flags as absl_flags
 from in_process import command, error_line
 
-import evaluate
-import train
 from ladagan_tf import (
     convert,
+    evaluate,
     export,
     generate,
     prepare,
     project,
     study,
+    train,
     train_classifier,
     train_vae,
 )

@@ -75,8 +75,7 @@ def _define_kinds():
     flags.DEFINE_integer(
         "scale",
         1,
-        "Whole factor by which images of a .png, .gif or .mp4 are enlarged, pixel by pixel; 1 by "
-        "default.",
+        "Whole factor by which images of a .png, .gif or .mp4 are enlarged, pixel by pixel.",
         lower_bound=1,
         upper_bound=64,
     )

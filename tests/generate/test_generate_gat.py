@@ -65,7 +65,7 @@ def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
     [
         (["--attention"], "no SavedModel and no GAT"),
         (["--psi=1.5"], "psi=1.5: give 0 (each class's mean) to 1 (no truncation)"),
-        (["--psi=nan"], "psi=nan: give 0"),
+        (["--psi=nan"], "psi=nan: it must be a finite number"),
         (["--guidance=0"], "guidance=0: give a number above 0"),
         (["--classes=3"], "classes=3: give numbers from 0 to 2"),
         (["--vae=none.keras"], "--vae=none.keras: no such file; it must be sd15, sd-mse, sd-ema"),
