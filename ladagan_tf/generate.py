@@ -6,6 +6,7 @@
     python -m ladagan_tf.generate --model=NAME.keras --seeds=0-5 --attention --out=attention.png
     python -m ladagan_tf.generate --run_dir=runs/GAT --classes=207,360 --psi=0.7 --out=classes.png
     python -m ladagan_tf.generate --run_dir=runs/GAT --sweep_psi=0,0.5,1 --out=psi.png
+    python -m ladagan_tf.generate --run_dir=runs/NAME --directions=8 --out=directions.png
 
 Image i of a model is always the same, whatever it is written to.
 """
@@ -27,16 +28,18 @@ from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 from ladagan_tf.locks import locked
-from ladagan_tf.sampling import image_files, opening, seeds, walks
+from ladagan_tf.sampling import directions, image_files, latent_files, opening, seeds, walks
 
 FLAGS = flags.FLAGS
-DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8}
+DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8, "directions": 1}
+DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along a direction
 BATCH_SIZE = 32
 DEFAULT_COUNT = 64
 ENDINGS = {
     "walk": (".gif", ".mp4", ".png"),
     "attention": (".png",),
     "sweep": (".png",),
+    "directions": (".png",),
     "images": (".png", ".npz", ".zip", ""),
 }
 
@@ -52,11 +55,17 @@ def write(kind, out):
     """Writes a `kind` of picture to the path `out`."""
     source = open_source()
     classes = walks.parse_classes(FLAGS.classes, source.num_classes, source.class_names)
-    numbers = chosen_seeds(kind)
+    if FLAGS.latents:
+        given, labels = read_latents(source)
+        classes = labels if labels and FLAGS.classes is None else classes
+        numbers = fitting(list(range(len(given))), f"latents={','.join(FLAGS.latents)}")
+    else:
+        numbers = chosen_seeds(kind)
     writers = {
         "walk": write_walk,
         "attention": write_attention,
         "sweep": write_sweep,
+        "directions": write_directions,
         "images": write_images,
     }
     summary = writers[kind](source, numbers, classes, out)
@@ -66,16 +75,25 @@ def write(kind, out):
 def kind_of_output():
     """What the flags ask for, and the path to write."""
     out = pathlib.Path(FLAGS.out)
-    asked = {"walk": FLAGS.interpolate, "attention": FLAGS.attention, "sweep": FLAGS.sweep_psi}
+    asked = {
+        "walk": FLAGS.interpolate,
+        "attention": FLAGS.attention,
+        "sweep": FLAGS.sweep_psi,
+        "directions": FLAGS.directions,
+    }
     kinds = [kind for kind, value in asked.items() if value not in (False, None)]
     if len(kinds) > 1:
-        raise InputError("give one of --interpolate, --attention and --sweep_psi")
+        raise InputError("give one of --interpolate, --attention, --sweep_psi and --directions")
     kind = kinds[0] if kinds else "images"
     if out.suffix not in ENDINGS[kind]:
         accepted = ", ".join(ending or "a folder" for ending in ENDINGS[kind])
         raise InputError(f"out={out}: give {accepted}")
     if FLAGS.grid and (kind != "images" or out.suffix != ".png" or FLAGS.classes):
         raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
+    if FLAGS.latents and FLAGS.seeds:
+        raise InputError(f"seeds={FLAGS.seeds}: --latents has its own; give one of them")
+    if FLAGS.latents and out.suffix in ("", ".npz", ".zip"):
+        raise InputError(f"out={out}: images of --latents are for a .png, .gif or .mp4")
     if FLAGS.scale != 1 and out.suffix in ("", ".npz", ".zip"):
         raise InputError(f"scale={FLAGS.scale}: it is for a .png, .gif or .mp4; {out} has images")
     if out.suffix and out.is_dir():
@@ -114,18 +132,32 @@ def chosen_seeds(kind):
     if FLAGS.seeds is None:
         by_class = 8 if FLAGS.classes and FLAGS.out.endswith(".png") else rows * columns
         return list(range(DEFAULT_SEEDS.get(kind, by_class)))
-    numbers = walks.parse_seeds(FLAGS.seeds)
-    if FLAGS.grid and len(numbers) > rows * columns:
-        raise InputError(
-            f"seeds={FLAGS.seeds}: {len(numbers)} images do not fit into --grid={FLAGS.grid}"
-        )
+    return fitting(walks.parse_seeds(FLAGS.seeds), f"seeds={FLAGS.seeds}")
+
+
+def fitting(numbers, named):
+    """Numbers of images, which `named` (str) asks for; InputError unless --grid holds them."""
+    if FLAGS.grid and len(numbers) > math.prod(walks.parse_grid(FLAGS.grid)):
+        raise InputError(f"{named}: {len(numbers)} images do not fit into --grid={FLAGS.grid}")
     return numbers
+
+
+def read_latents(source):
+    """What `latent_files.read` returns of --latents, for a Sampler."""
+    return latent_files.read(FLAGS.latents, source.noise_dim, source.num_classes)
+
+
+def latents_of(source, numbers):
+    """Latents (N, Z) of seed `numbers`, or of those places in --latents."""
+    if FLAGS.latents:
+        return read_latents(source)[0][numbers]
+    return seeds.latents(numbers, source.noise_dim)
 
 
 def compute(source, numbers, classes):
     """Iterator over images in uint8 batches: of a `source`, for seed `numbers` and `classes`."""
     labels = walks.labels_in_turn(numbers, classes) if classes else None
-    z = seeds.latents(numbers, source.noise_dim)
+    z = latents_of(source, numbers)
     return walks.image_batches(source, z, labels, batch_size(source))
 
 
@@ -180,11 +212,12 @@ def write_grid(source, numbers, classes, out):
 def write_walk(source, numbers, classes, out):
     """A walk through the seeds; see `write_images`."""
     if len(numbers) < 2:
-        raise InputError(f"seeds={FLAGS.seeds}: --interpolate needs at least two")
-    if len(classes) > 1:
+        named = f"latents={','.join(FLAGS.latents)}" if FLAGS.latents else f"seeds={FLAGS.seeds}"
+        raise InputError(f"{named}: --interpolate needs at least two")
+    if len(set(classes)) > 1:
         raise InputError("interpolate: this model is conditional; give one class, as --classes=0")
     frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
-    z = walks.walk(seeds.latents(numbers, source.noise_dim), frames, FLAGS.interpolation)
+    z = walks.walk(latents_of(source, numbers), frames, FLAGS.interpolation)
     labels = np.full(len(z), classes[0], np.int32) if classes else None
     batches = walks.image_batches(source, z, labels, batch_size(source))
     if out.suffix == ".png":
@@ -192,7 +225,7 @@ def write_walk(source, numbers, classes, out):
     else:
         frames = (pictures.enlarged(batch, FLAGS.scale) for batch in batches)
         image_files.write_animation(out, frames, len(z), FLAGS.fps)
-    return f"{len(z)} frames through {len(numbers)} seeds"
+    return f"{len(z)} frames through {len(numbers)} {'latents' if FLAGS.latents else 'seeds'}"
 
 
 def write_sweep(source, numbers, classes, out):
@@ -212,13 +245,26 @@ def write_attention(source, numbers, classes, out):
             "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "
             "--attention=linformer, no SavedModel and no GAT"
         )
-    z = seeds.latents(numbers, source.noise_dim)
+    z = latents_of(source, numbers)
     labels = [walks.labels_in_turn(numbers, classes)] if classes else []
     images, maps = source.network.attention_maps(z, *labels)
     maps = [np.asarray(weights, np.float32) for weights in maps]
     images = pictures.enlarged(pictures.to_uint8(images), FLAGS.scale)
     save(out, pictures.attention_sheet(images, maps))
     return f"{len(numbers)} images and their attention"
+
+
+def write_directions(source, numbers, classes, out):
+    """One image moved along each principal direction; see `write_images`."""
+    if len(numbers) != 1:
+        raise InputError(f"directions={FLAGS.directions}: give one image, as --seeds=0")
+    found, _ = directions.principal_directions(source.network, FLAGS.directions)
+    z = directions.along(latents_of(source, numbers)[0], found, np.asarray(DEVIATIONS))
+    labels = np.full(len(z), classes[0], np.int32) if classes else None
+    images = np.concatenate([*walks.image_batches(source, z, labels, batch_size(source))])
+    save(out, pictures.enlarged_grid(images, len(DEVIATIONS), FLAGS.scale))
+    columns = ", ".join(f"{deviations:g}" for deviations in DEVIATIONS)
+    return f"a row for each of {len(found)} directions, at {columns} standard deviations"
 
 
 def save(out, picture):

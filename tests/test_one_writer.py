@@ -10,6 +10,7 @@ from ladagan_tf import (
     export,
     generate,
     prepare,
+    project,
     study,
     train,
     train_classifier,
@@ -21,6 +22,7 @@ from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.flags import prepare as prepare_flags
+from ladagan_tf.flags import project as project_flags
 from ladagan_tf.flags import study as study_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags import train_classifier as train_classifier_flags
@@ -41,6 +43,7 @@ WRITING = {
         False,
         ("--model=none", "--interpolate"),
     ),
+    "project": (project, project_flags, "out.gif", False, ("--model=none", "--image=none")),
     "export": (export, export_flags, "out", False, ("--model=none",)),
     "convert": (convert, convert_flags, "out.keras", False, ("--run_dir=none",)),
     "evaluate": (evaluate, evaluate_flags, "out", False, ("--model=none",)),

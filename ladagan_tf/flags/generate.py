@@ -37,6 +37,12 @@ def _define_images():
         "--attention, else 64.",
     )
     flags.DEFINE_list(
+        "latents",
+        None,
+        "Instead of --seeds, for a .png, .gif or .mp4: files that ladagan_tf.project wrote, as "
+        "cat.latents.npz,dog.latents.npz.",
+    )
+    flags.DEFINE_list(
         "classes",
         None,
         "Conditional models: classes, by number or name, as 0,2 or flags,food-drink, which the "
@@ -100,4 +106,11 @@ def _define_kinds():
         "sweep_psi",
         None,
         "GAT: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and classes in each.",
+    )
+    flags.DEFINE_integer(
+        "directions",
+        None,
+        "LadaGAN: a .png with a row for each of so many principal directions of its first tokens, "
+        "the strongest first: one image, of seed 0 by default, moved from -2 to 2 deviations.",
+        lower_bound=1,
     )

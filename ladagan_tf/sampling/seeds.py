@@ -28,6 +28,20 @@ def latents(seeds, noise_dim):
     return np.asarray(drawn, np.float32).reshape(len(drawn), noise_dim)
 
 
+def more_latents(seed, count, noise_dim):
+    """Standard normal latents of one seed, other ones than those of pictures.
+
+    Args:
+        seed: int in [0, 2^63).
+        count: int.
+        noise_dim: int, Z.
+
+    Returns:
+        float32 array (count, Z).
+    """
+    return _stream(seed, 2).standard_normal((count, noise_dim)).astype(np.float32)
+
+
 def labels(seeds, num_classes, how, class_counts=None):
     """Class labels of a conditional model.
 

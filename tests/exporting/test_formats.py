@@ -5,8 +5,10 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 from importlib.util import find_spec
 
+import keras
 import numpy as np
 import pytest
 from in_process import command, error_line
@@ -113,7 +115,29 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
         pytest.skip(f"{missing} are optional: their formats are not tested")
 
 
-@pytest.mark.parametrize("error", [1e-4, np.nan])
+def test_rounding_is_what_half_of_the_last_place_of_a_weight_does():
+    """Just below 1 a step of float32 is 2^-24, and above it nothing rounds up."""
+    layer = keras.layers.Dense(100, use_bias=False, kernel_initializer="ones")
+    layer.build((None, 1))
+    sharp = types.SimpleNamespace(
+        network=layer, noise_dim=1, num_classes=0, affordable=int,
+        generate=lambda z: 1000.0 * (layer.kernel - 1.0),
+    )  # fmt: skip
+    assert formats.rounding(sharp) == 1000 * 2.0**-24
+    np.testing.assert_array_equal(layer.kernel, np.ones((1, 100)))
+
+
+def test_a_sharper_network_may_differ_by_ten_times_its_rounding(small, tmp_path, monkeypatch):
+    right = formats.FORMATS["keras"]
+    wrong = dataclasses.replace(right, load=lambda path: lambda z: right.load(path)(z) + 1e-4)
+    monkeypatch.setitem(formats.FORMATS, "keras", wrong)
+    monkeypatch.setattr(formats, "rounding", lambda sampler: 2e-5)
+    said = []
+    formats.export(small, tmp_path / "out", ["keras"], say=said.append)
+    assert said[0].endswith("limit 0.0002")
+
+
+@pytest.mark.parametrize("error", [1e-3, np.nan])
 def test_a_failing_comparison_leaves_nothing(small, tmp_path, monkeypatch, error):
     right = formats.FORMATS["keras"]
 

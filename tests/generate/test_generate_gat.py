@@ -69,7 +69,7 @@ def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
         (["--guidance=0"], "guidance=0: give a number above 0"),
         (["--classes=3"], "classes=3: give numbers from 0 to 2"),
         (["--vae=none.keras"], "--vae=none.keras: no such file; it must be sd15, sd-mse, sd-ema"),
-        (["--sweep_psi=0,1", "--attention"], "give one of --interpolate, --attention and"),
+        (["--sweep_psi=0,1", "--attention"], "give one of --interpolate, --attention, "),
         (["--sweep_psi=0,1", "--out=a.npz"], "out=a.npz: give .png"),
         (["--sweep_psi=0,1", "--grid=2x2"], "grid=2x2: it is for a .png of images"),
     ],
