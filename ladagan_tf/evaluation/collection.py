@@ -274,7 +274,9 @@ def _load(path, key, needs):
 
 
 def checked_moments(mean, covariance):
-    """Both as float64; ValueError unless they are finite, (D,) and (D, D)."""
+    """Both as float64; ValueError unless they are real, finite, (D,) and (D, D)."""
+    if np.iscomplexobj(mean) or np.iscomplexobj(covariance):
+        raise ValueError("mu or sigma is complex")
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
     if mean.ndim != 1 or not mean.size or covariance.shape != 2 * mean.shape:
         raise ValueError(

@@ -95,7 +95,7 @@ def _names_of_rows(run):
     """What the classes of the rows are called, in words; "" if they have no names."""
     try:
         names = read_json(run.path / MODELS_FILE)["generator"]["config"]["class_names"]
-        rows = classes_of_rows(len(names), int(run.flags["grid"]))
+        rows = classes_of_rows(len(names), int(run.flags["grid"])) if names else []
         return ", ".join(names[number] for number in rows)
     except (InputError, KeyError, TypeError, ValueError, OSError):  # it has none, or no models.json
         return ""

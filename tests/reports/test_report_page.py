@@ -156,6 +156,8 @@ def test_rows_of_grids_are_named_where_classes_have_names(make_run):
     (run / "models.json").write_text(json.dumps(models))
     rows = {row[0]: row[1:] for row in Reader(render(run)).rows}
     assert rows["rows of grids"] == ["flags, objects, people"]
+    (run / "models.json").write_text('{"generator": {"config": {"class_names": []}}}')
+    assert "rows of grids" not in {row[0] for row in Reader(render(run)).rows}
 
 
 def test_nothing_in_a_run_s_files_becomes_markup(make_run):
