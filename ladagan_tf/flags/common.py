@@ -86,6 +86,20 @@ def asks_for_the_zoo(argv):
     return f"model={zoo.PREFIX}" in words or ("model", zoo.PREFIX) in itertools.pairwise(words)
 
 
+@group("Generator")
+def define_generator(what):
+    """Defines the flags of a verb that opens a run or a model to do `what` with it."""
+    flags.DEFINE_string("run_dir", None, f"Run to {what}. Give this or --model.")
+    define_model(f"Generator to {what}.")
+    flags.DEFINE_string(
+        "checkpoint",
+        "best",
+        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
+    )
+    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
+    define_vae()
+
+
 @group("GAT")
 def define_truncation():
     """Of commands that sample a GAT."""

@@ -8,23 +8,10 @@ from ladagan_tf.systems import group
 
 def define():
     """Defines them."""
-    _define_source()
+    common.define_generator("sample from")
+    flags.adopt_module_key_flags(common)
     _define_images()
     _define_kinds()
-
-
-@group("Generator")
-def _define_source():
-    flags.DEFINE_string("run_dir", None, "Run to sample from. Give this or --model.")
-    common.define_model("Generator to sample from.")
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
-    )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
-    common.define_vae()
-    flags.adopt_module_key_flags(common)
 
 
 @group("Images")
