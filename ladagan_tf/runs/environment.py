@@ -18,7 +18,7 @@ def environment():
     """What this process runs on: date, command, versions, revision, devices, hardware."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": sys.argv,
+        "command": [_program(sys.argv[0]), *sys.argv[1:]],
         "ladagan_tf": __version__,
         "revision": revision(),
         "python": platform.python_version(),
@@ -29,6 +29,12 @@ def environment():
         "devices": [device.name for device in tf.config.list_logical_devices()],
         **hardware(),
     }
+
+
+def _program(path):
+    """A program's path, from the folder of this code if it lies there: others have it elsewhere."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    return path.removeprefix(f"{root}/")
 
 
 def revision():

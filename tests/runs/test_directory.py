@@ -2,6 +2,7 @@
 
 import io
 import json
+import pathlib
 import re
 import sys
 
@@ -134,6 +135,13 @@ def test_every_start_is_recorded_with_its_environment(tmp_path):
     starts = json.loads(run.environment_file.read_text())
     assert len(starts) == 2
     assert starts[0]["tensorflow"] == environment()["tensorflow"] == tf.__version__
+
+
+def test_a_program_of_this_code_is_recorded_from_its_folder(monkeypatch):
+    root = pathlib.Path(__file__).resolve().parents[2]
+    for path, recorded in ((f"{root}/train.py", "train.py"), ("/bin/train", "/bin/train")):
+        monkeypatch.setattr(sys, "argv", [path, "--seed=1"])
+        assert environment()["command"] == [recorded, "--seed=1"]
 
 
 class Terminal(io.StringIO):

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -63,6 +64,14 @@ def test_a_model_measures_what_is_recorded_of_it(name, about, tmp_path):
     same = ("model", "file_sha256", "count", "image_seeds")
     generated, then = (m["protocol"]["generated"] for m in (found, recorded))
     assert {k: generated[k] for k in same} == {k: then[k] for k in same}
+
+
+def test_nothing_that_is_said_of_a_model_is_a_place_on_somebody_s_machine():
+    for path in zoo.FOLDER.glob("*/*"):
+        if path.suffix in (".json", ".md"):
+            assert not re.search(r"(?<![\w.:/])/(tmp|work|home|root|Users)/", path.read_text()), (
+                path
+            )
 
 
 def test_each_model_tells_its_training_licences_and_protocol(about):
