@@ -13,12 +13,12 @@ from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
+from ladagan_tf.systems import cat, group, lada
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.systems import group, lada
 from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
-SYSTEMS = {"lada": lada, "gat": gat_system}
+SYSTEMS = {"lada": lada, "gat": gat_system, "cat": cat}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
@@ -34,7 +34,7 @@ FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
 SHARES = ("augment_p",)  # from 0 to 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
-    "ema_halflife_kimg", "ema_rampup", "penalty_final",
+    "ema_halflife_kimg", "ema_rampup", "penalty_final", "consistency_weight",
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
@@ -45,7 +45,7 @@ POSITIVE = (
 
 
 def define():
-    """Defines those of both systems."""
+    """Defines those of all systems."""
     _define_data_flags()
     _define_network_flags()
     for system in SYSTEMS.values():
@@ -86,13 +86,15 @@ def _define_network_flags():
         "system",
         "lada",
         list(SYSTEMS),
-        "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder.",
+        "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder; cat: CAT on them, as "
+        "far as it is known.",
     )
     flags.DEFINE_enum(
         "attention",
         None,
         list(ATTENTIONS),
-        "Attention of LadaGAN's generator, or of both networks of GAT (additive or dot_product).",
+        "Attention of LadaGAN's generator, or of both networks of GAT or CAT (additive or "
+        "dot_product).",
     )
     flags.DEFINE_integer("noise_dim", None, "Numbers in a latent z.")
     flags.DEFINE_integer(
@@ -110,7 +112,7 @@ def _define_objective_flags():
     )
     flags.DEFINE_float(
         "penalty_share",
-        1.0,
+        None,
         "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
         "fourth image.",
     )
@@ -392,24 +394,28 @@ def foreign(system):
 
 def of_others(system):
     """Names of the flags that only other systems than this one have: set of str."""
-    others = [module.__name__ for name, module in SYSTEMS.items() if name != system]
-    return {flag.name for name in others for flag in FLAGS.flags_by_module_dict()[name]}
+    names = {
+        name: {flag.name for flag in FLAGS.get_key_flags_for_module(module)}
+        for name, module in SYSTEMS.items()
+    }
+    return set().union(*names.values()) - names[system]
 
 
 def shown(words):
-    """What `--help` shows of both systems' flags, given beside it the rest of a command line.
+    """What `--help` shows of all systems' flags, given beside it the rest of a command line.
 
     Args:
         words: list of str, in which the last --system counts.
 
     Returns:
-        (set of names to leave out, dict of the chosen system's defaults, line on what is left out).
+        (set of names to leave out, dict of the chosen system's defaults, set of the flags whose
+        values there are unconfirmed, line on what is left out).
     """
     chosen = re.findall(r"^--?system[=\n](\w+)", "\n".join(words), re.M)
     system = chosen[-1] if chosen and chosen[-1] in SYSTEMS else FLAGS["system"].default
     others = ", ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
     note = f"below: the networks of --system={system}; {others} has the others"
-    return of_others(system), SYSTEMS[system].DEFAULTS, note
+    return of_others(system), SYSTEMS[system].DEFAULTS, SYSTEMS[system].UNCONFIRMED, note
 
 
 def defaults():

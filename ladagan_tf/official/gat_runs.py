@@ -223,6 +223,8 @@ def write_official(path, out, checkpoint="best"):
     with new_folder(out) as partial:
         for part, official in PARTS.items():
             network = open_run_part(path, checkpoint, part)
+            if network.paper != "GAT":
+                raise InputError(f"{path}: its {part} is CAT's; the official format has GAT's only")
             if network.levels != LEVELS:
                 raise InputError(
                     f"{path}: levels={network.levels}; the official format has {LEVELS}"
