@@ -89,8 +89,8 @@ def define_flags():
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
     recorded = train_flags.resolve()
-    if FLAGS.system == "gat" and not FLAGS.measure:
-        raise InputError("--system=gat: it is only measured here, with --measure")
+    if FLAGS.system != "lada" and not FLAGS.measure:
+        raise InputError(f"--system={FLAGS.system}: it is only measured here, with --measure")
     if FLAGS.augment_target:
         raise InputError(f"--augment_target={FLAGS.augment_target:g}: only train.py adapts it")
     keras.utils.set_random_seed(FLAGS.seed % 2**32)
@@ -435,10 +435,10 @@ def write_weights(trainer, values, about, out):
 
 
 def random_images():
-    """Four batches: uint8 images, or {"moments": float32} for GAT, and labels."""
+    """Four batches: uint8 images, or {"moments": float32} of latents, and labels."""
     rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
     labels = np.zeros(count, np.int32)
-    if FLAGS.system == "gat":
+    if FLAGS.system != "lada":
         side = FLAGS.latent_size
         return {"moments": rng.random((count, side, side, 8), np.float32)}, labels
     return rng.integers(0, 256, (count, side, side, 3), np.uint8), labels
@@ -469,8 +469,11 @@ def measure(trainer, images, recorded):
 
 def speed(trainer, seconds):
     """What a step of `seconds` is worth: images and multiply-adds per second, as a dict."""
-    cost = gat_cost if FLAGS.system == "gat" else lada_cost
-    macs = cost.training_multiply_adds(trainer.generator, trainer.discriminator)
+    networks = trainer.generator, trainer.discriminator
+    if FLAGS.system == "lada":
+        macs = lada_cost.training_multiply_adds(*networks)
+    else:
+        macs = gat_cost.training_multiply_adds(*networks, FLAGS.penalty_share)
     rate, matmul = macs * FLAGS.batch_size / seconds, matmul_rate()
     return {
         "train_images_per_s": round(FLAGS.batch_size / seconds, 1),

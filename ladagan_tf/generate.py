@@ -29,6 +29,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 from ladagan_tf.locks import locked
 from ladagan_tf.sampling import directions, image_files, latent_files, opening, seeds, walks
+from ladagan_tf.sampling.sampler import check_stage, of_network
 
 FLAGS = flags.FLAGS
 DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8, "directions": 1}
@@ -107,7 +108,7 @@ def open_source():
     """The generator of --run_dir or --model."""
     if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
         raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
-    return opening.open_source(
+    source = opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,
         checkpoint=FLAGS.checkpoint,
@@ -116,11 +117,15 @@ def open_source():
         guidance=FLAGS.guidance,
         vae=FLAGS.vae,
     )
+    if FLAGS.stage is None:
+        return source
+    check_stage(FLAGS.stage, source.network)
+    return of_network(source.network, source.about, FLAGS.psi, FLAGS.guidance, FLAGS.stage)
 
 
 def strength_in_words(source):
-    """How the images were truncated and guided, where a model can be."""
-    shown = [name for name in ("psi", "guidance") if name in source.about]
+    """How the images were truncated and guided, where a model can be, and of which stage."""
+    shown = [name for name in ("psi", "guidance", "stage") if name in source.about]
     if FLAGS.sweep_psi:
         shown.remove("psi")
     return "".join(f", {name} {source.about[name]:g}" for name in shown)

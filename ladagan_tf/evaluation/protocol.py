@@ -115,7 +115,7 @@ def evaluate(
         "engine": engine,
         "environment": environment(),
     }
-    if "psi" in generated[0].about:
+    if "psi" in generated[0].about and "paper" not in generated[0].about:
         protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
     kind = extractor and extractor.name
     return [

@@ -39,6 +39,12 @@ def _define_images():
     common.define_truncation()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
+        "stage",
+        None,
+        "GAT and CAT: which of the generator's outputs to show, from 1, the roughest; the last, "
+        "which is the sample, by default.",
+    )
+    flags.DEFINE_integer(
         "batch_size",
         None,
         "Images computed at once; by default 32, or fewer of more than 180 px: a million pixels.",

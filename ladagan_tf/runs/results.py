@@ -37,6 +37,11 @@ PANELS = (
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
     ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2"}),
     ("alignment with the teacher", {"alignment": "loss of"}),
+    # CAT's, see `training.cat.diagnostics`.
+    ("of the stages, unweighted", {"consistency": "consistency"}),
+    ("distance from the last stage", {f"stage_distance_{k}": f"stage {k}" for k in (1, 2, 3)}),
+    ("rewritten by the next stage", {f"stage_rewrite_{k}": f"stage {k}" for k in (1, 2, 3)}),
+    ("cosine of rewrite and remainder", {f"stage_cosine_{k}": f"stage {k}" for k in (1, 2)}),
     ("images/s", {"img_per_s": "speed in"}),
     ("peak memory, GB", {"cpu_peak_gb": "CPU", "gpu_peak_gb": "GPU"}),
 )

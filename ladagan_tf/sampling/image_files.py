@@ -26,9 +26,9 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archive
 def identity(sampler):
     """What tells generators apart, a dict: a digest of the weights; of a SavedModel, of its files.
 
-    What they are truncated and guided by is a part of it; where they lie is not.
+    What they are truncated and guided by, and a stage, are a part of it; where they lie is not.
     """
-    strength = {k: sampler.about[k] for k in ("psi", "guidance") if k in sampler.about}
+    strength = {k: sampler.about[k] for k in ("psi", "guidance", "stage") if k in sampler.about}
     if sampler.network is None:
         return {"files_sha256": _files_sha256(sampler.about["model"]), **strength}
     return {"weights_sha256": network_sha256(sampler.network), **strength}

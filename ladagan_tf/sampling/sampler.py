@@ -60,13 +60,21 @@ class Sampler:
         return max(1, min(most, PIXELS // self.resolution**2))
 
 
+def check_stage(stage, network):
+    """Raises InputError unless a network has a stage of this number, from 1 on."""
+    levels = getattr(network, "levels", 0)
+    if not 1 <= stage <= levels:
+        has = f"it has stages 1 to {levels}" if levels else "this model has only its images"
+        raise InputError(f"stage={stage}: {has}")
+
+
 def check_psi(psi):
     """Raises InputError unless a truncation is from 0 to 1."""
     if not 0.0 <= psi <= 1.0:
         raise InputError(f"psi={psi:g}: give 0 (each class's mean) to 1 (no truncation)")
 
 
-def of_network(network, about=None, psi=1.0, guidance=1.0):
+def of_network(network, about=None, psi=1.0, guidance=1.0, stage=None):
     """`Sampler` for a Keras generator in memory.
 
     Args:
@@ -74,9 +82,10 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
             With a `mean_style`, its call takes psi and guidance, and `about` tells them.
         about: dict, see `Sampler`.
         psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
+        stage: see `DecodedGenerator`; `about` tells it.
 
     Raises:
-        InputError: if it is no generator, or psi or guidance are out of range or not for it.
+        InputError: if it is no generator, or psi, guidance or stage are out of range or not for it.
     """
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
@@ -88,7 +97,12 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
         raise InputError(
             f"guidance={guidance:g}: this model has no styles to guide, only guidance=1"
         )
+    if getattr(network, "paper", None) == "CAT":
+        about["paper"] = "CAT"  # how GAT's authors sample says nothing of it
     strength = {"guidance": guidance} if guidance != 1.0 else {}
+    if stage is not None:
+        check_stage(stage, network)
+        strength["stage"] = about["stage"] = stage
 
     @tf.function(autograph=False)
     def generate(z, *labels):
