@@ -92,8 +92,11 @@ def measure(arguments):
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
-    counted, share = (lada_cost, ()) if system == "lada" else (gat_cost, (flags.FLAGS.penalty_share,))
-    macs = counted.training_multiply_adds(gan.generator, gan.discriminator, *share)
+    networks = gan.generator, gan.discriminator
+    if system == "lada":
+        macs = lada_cost.training_multiply_adds(*networks)
+    else:
+        macs = gat_cost.training_multiply_adds(*networks, flags.FLAGS.penalty_share)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)
     return {
