@@ -1,4 +1,4 @@
-"""LadaGAN and GAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3.
+"""LadaGAN, GAT and CAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3.
 
 Importing the package after Keras registers its layers and models, so that
 `keras.saving.load_model` finds them; `import ladagan_tf.models.registered` does it in any order.

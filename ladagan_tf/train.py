@@ -1,4 +1,4 @@
-"""Trains LadaGAN or GAT: `ladagan train --config=cifar10`.
+"""Trains LadaGAN, GAT or CAT: `ladagan train --config=cifar10`.
 
 `ladagan train --config=list` shows the experiments that ship; any other flagfile will do, too.
 

@@ -32,9 +32,10 @@ DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdis
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SYSTEMS = ("lada", "gat", "cat")
 TRAIN_FLAGS = [
     ROOT / "ladagan_tf" / name
-    for name in ("flags/train.py", "flags/common.py", "systems/lada.py", "systems/gat.py")
+    for name in ("flags/train.py", "flags/common.py", *(f"systems/{s}.py" for s in SYSTEMS))
 ]
 
 
@@ -75,11 +76,13 @@ def with_flags_of(verb, act):
 
 
 def help_of(verb):
-    """What `--help` prints; of two systems both."""
+    """What `--help` prints; of several systems all."""
 
     def usage(module):
         doc = sys.modules["__main__"].__doc__
-        systems = ([], ["--system=gat"]) if hasattr(module, "shown") else ([],)
+        systems = [[]]
+        if hasattr(module, "shown"):
+            systems = [[f"--system={name}"] if i else [] for i, name in enumerate(SYSTEMS)]
         texts = [help.text(module, f"ladagan {verb}", [verb, *given], doc) for given in systems]
         return f"\n\n{'-' * 80}\n\n".join(texts) + "\n"
 

@@ -61,6 +61,15 @@ def test_help_all_also_has_what_absl_brings(of_generate):
     assert not any(line.startswith("  --seeds") for line in of_absl)
 
 
+def test_help_of_cat_marks_what_is_unconfirmed_and_has_what_it_shares_with_gat(of_train):
+    cat, gat = (told(f"--system={name}", "-h", verb=train_flags) for name in ("cat", "gat"))
+    assert "--d_shape=A,B,...  (unconfirmed)" in cat and "--g_shape=A,B,...\n" in cat
+    assert "--r1_weight=X  (default 0.5, unconfirmed)" in cat
+    assert "--[no]width_aware_lr  (default off, unconfirmed)" in cat
+    assert "--noise_guidance" not in cat and "--[no]noise_guidance" in gat
+    assert "--consistency_weight=X" not in gat and "unconfirmed" not in gat
+
+
 def test_help_of_two_systems_is_that_of_the_chosen_one(of_train, tmp_path):
     (tmp_path / "gat.cfg").write_text("--system=gat")
     lada, gat = (told(*w, "-h", verb=train_flags) for w in ([], ["--system", "gat"]))

@@ -133,6 +133,20 @@ def test_curves_of_gat_show_its_margin_both_penalties_and_the_alignment(tmp_path
     assert (r1.get_ydata(), r2.get_ydata()) == (0.1, 0.2)
 
 
+def test_curves_of_cat_show_how_its_stages_approach_the_last(tmp_path):
+    """As notebook 3 and a run's page have them."""
+    names = [f"stage_{name}_{k}" for name in ("distance", "rewrite") for k in (1, 2, 3)]
+    values = dict.fromkeys([*names, "stage_cosine_1", "stage_cosine_2", "consistency"], 0.5)
+    (tmp_path / "stats.jsonl").write_text(lines_of({"step": 1, "kimg": 1.0, **values}))
+    axes = {a.get_ylabel(): a for a in results.plot_curves([tmp_path]).axes if a.get_ylabel()}
+    assert {label: len(a.lines) for label, a in axes.items()} == {
+        "consistency of the stages, unweighted": 1,
+        "distance from the last stage": 3,
+        "rewritten by the next stage": 3,
+        "cosine of rewrite and remainder": 2,
+    }
+
+
 def test_numbers_of_truncated_samples_say_so(run):
     generated = {"checkpoint": "best", "kimg": 2.5, "ema": True, "count": 9, "psi": 0.7}
     record = measurement(generated={**generated, "guidance": 1.0})
