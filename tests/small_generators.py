@@ -1,4 +1,4 @@
-"""Small generators to hand on: a LadaGAN, a run of it, a conditional one and a GAT."""
+"""Small generators to hand on: a LadaGAN, a run of it, a conditional one, a GAT and a CAT."""
 
 import json
 
@@ -77,6 +77,14 @@ def saved(small, tmp_path_factory):
 def gat(tiny_gat_run):
     """`Sampler` of a GAT with its autoencoder."""
     return opening.open_run(tiny_gat_run)
+
+
+@pytest.fixture(scope="session")
+def cat():
+    """`Sampler` of a CAT with its autoencoder."""
+    from tiny_gat import make_network
+
+    return of_network(make_network(modulation="shift_scale_gate"), {"model": "cat"})
 
 
 @pytest.fixture(scope="session")
