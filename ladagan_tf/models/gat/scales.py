@@ -12,15 +12,6 @@ from ladagan_tf.models.gat.initializers import normal
 from ladagan_tf.models.gat.networks import GatDiscriminator
 
 
-def check_scales(latent_size, patch, scales):
-    """Raises ValueError unless latents can be halved `scales` - 1 times and cut into patches."""
-    check(
-        latent_size % (patch * 2 ** (scales - 1)) == 0,
-        f"levels={scales}: the latent_size {latent_size} is no multiple of patch={patch} times "
-        f"2^{scales - 1}, as the smallest scale needs",
-    )
-
-
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class CatDiscriminator(GatDiscriminator):
     """GAT's discriminator on K scales of a sample, without exchange between them: K logits.
@@ -59,7 +50,12 @@ class CatDiscriminator(GatDiscriminator):
         return self.channels
 
     def _add_tokens(self):
-        check_scales(self.latent_size, self.patch, self.levels)
+        smallest = self.patch * 2 ** (self.levels - 1)
+        check(
+            self.latent_size % smallest == 0,
+            f"levels={self.levels}: the latent_size {self.latent_size} is no multiple of "
+            f"patch={self.patch} times 2^{self.levels - 1}, as the smallest scale needs",
+        )
         scales = list(enumerate(self.grids))
         self.tables = [self._add_positions(grid, f"positions_{k}") for k, grid in scales]
         self.scale_vectors, self.cls = (
