@@ -73,6 +73,7 @@ def evaluate(
     if by_class:
         classes_apart.check(generated[0], real, extractor)
         real_classes, real_labels = real.classes, real.labels()
+        named = classes_apart.names_classes(extractor, real_classes)
     if progress and extractor:
         _announce(names, generated, real, extractor.dimension, by_class)
     if isinstance(real, Images):
@@ -90,6 +91,8 @@ def evaluate(
             real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
             about_real = {**about_real, "compared": real.images.about}
     wanted = _needs(names, False, engine, by_class)
+    if by_class and named:
+        wanted = dataclasses.replace(wanted, logits=True)
     repeats = []
     for i, images in enumerate(generated):
         bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
@@ -104,6 +107,9 @@ def evaluate(
             metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
             with _lost_alone(metric, on_failure):
                 computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+            if named:
+                right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
+                computed["class_accuracy"] = [right]
         repeats.append(computed)
     everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
     repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
@@ -237,8 +243,7 @@ def table(records):
             )
         arrow = "lower is better" if record["lower_is_better"] else "higher is better"
         lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
-        if "by_class" in record["details"]:
-            lines += classes_apart.table(record)
+        lines += classes_apart.table(record)
     if unlike := protocol.get("unlike_gats_authors"):
         lines += ["", f"Unlike GAT's authors sample: {unlike}."]
     lines += ["", _note(records)]
