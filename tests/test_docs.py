@@ -213,6 +213,8 @@ def flags_in(script):
     for node in ast.walk(ast.parse(script.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "train_flags.define":
             names |= {"flagfile"}.union(*map(flags_in, TRAIN_FLAGS))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "study_flags.define":
+            names |= flags_in(ROOT / "ladagan_tf/flags/study.py")
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = ast.unparse(node.func).rsplit(".", 1)[-1]
             if called == "add_argument" or called.startswith("DEFINE_"):

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 import pytest
 from in_process import command, error_line
+from PIL import Image
 
 from ladagan_tf import convert
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
 from ladagan_tf.flags import convert as convert_flags
@@ -112,10 +114,19 @@ def test_seeds_train_at_once_each_from_its_own_start(classes):
 
 
 def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
+    names = ("cat", "dog", "hen")
+    for name in names:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name / "1.png")
+    prepare(str(tmp_path / "photos"), tmp_path / "set", resolution=32)
     with command(convert, convert_flags.define) as main:
-        main(f"--gpu_run={classes / 'seed-3'}", f"--out={tmp_path / 'run'}")
+        main(
+            f"--gpu_run={classes / 'seed-3'}",
+            f"--out={tmp_path / 'run'}",
+            f"--dataset={tmp_path / 'set'}",
+        )
     sampler = open_run(tmp_path / "run")
-    assert sampler.num_classes == 3
+    assert sampler.num_classes == 3 and sampler.network.class_names == names
     table = keras.ops.convert_to_numpy(sampler.network.class_to_tokens.kernel)
     assert table.any()  # it has learned from the labels
     z = np.zeros((2, 8), np.float32)
