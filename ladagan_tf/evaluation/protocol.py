@@ -161,8 +161,9 @@ def _check_sets(generated, real, extractor, names, engine):
         )
     known = moments and moments.mean is not None
     if not (known or isinstance(real, Images)):
-        for name in set(names).difference(measure.WITHOUT_REALS):
-            raise InputError(f"metrics={name}: it needs real images to compare with")
+        for name in names:
+            if name not in measure.WITHOUT_REALS:
+                raise InputError(f"metrics={name}: it needs real images to compare with")
     if known and extractor and len(moments.mean) != extractor.dimension:
         raise InputError(
             f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "

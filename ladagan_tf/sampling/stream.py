@@ -82,11 +82,16 @@ def _dataset_of(seeds):
     """Seeds as a tf.data.Dataset of int64."""
     if seeds is None:
         return tf.data.Dataset.counter()
-    if len(seeds) and not 0 <= min(seeds) <= max(seeds) <= drawn.MAX_SEED:
-        raise InputError(f"seeds={min(seeds)} to {max(seeds)}: give 0 to 2^63 - 1")
-    if isinstance(seeds, range):
+    a_range = isinstance(seeds, range)  # may be long, and its ends bound it
+    numbers = np.asarray([*seeds[:1], *seeds[-1:]] if a_range else seeds)
+    if numbers.ndim != 1 or (len(numbers) and numbers.dtype.kind not in "iu"):
+        raise InputError(f"seeds={seeds!r}: give integers, as range(1000) or [3, 5]")
+    for number in numbers.tolist():
+        if not 0 <= number <= drawn.MAX_SEED:
+            raise InputError(f"seeds: {number} is out of range; give 0 to 2^63 - 1")
+    if a_range:
         return tf.data.Dataset.range(seeds.start, seeds.stop, seeds.step)
-    return tf.data.Dataset.from_tensor_slices(np.asarray(seeds, np.int64))
+    return tf.data.Dataset.from_tensor_slices(numbers.astype(np.int64))
 
 
 def _check(labels, class_counts, num_classes):

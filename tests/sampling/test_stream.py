@@ -78,7 +78,10 @@ def test_a_classifier_learns_from_generated_images(classes):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"seeds": [-1]}, "seeds=-1 to -1: give 0 to"),
+        ({"seeds": [-1]}, "seeds: -1 is out of range; give 0 to"),
+        ({"seeds": range(3, -2, -1)}, "seeds: -1 is out of range"),
+        ({"seeds": 1000}, r"seeds=1000: give integers, as range\(1000\)"),
+        ({"seeds": [0.5]}, r"seeds=\[0.5\]: give integers"),
         ({"seeds": [0], "batch_size": 0}, "batch_size=0: give 1 or more"),
         ({"seeds": [0], "num_shards": 2, "index": 2}, "index=2: give 0 to 1"),
         ({"seeds": [0], "labels": "all"}, "labels=all: give one of balanced, random, proportional"),
