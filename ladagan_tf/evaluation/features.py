@@ -188,7 +188,8 @@ def open_extractor(
     Args:
         spec: "inception"; "classifier:PATH" or "classifier:zoo:NAME"; "classifier", the one beside
             the prepared set, which is trained if it is missing; "dinov2" or "dinov2:PRESET";
-            "none"; or "auto": "classifier" for `shapes`, otherwise "inception".
+            "none"; or "auto": "classifier" for `shapes`, "classifier:zoo:NAME" for "zoo:NAME",
+            otherwise "inception".
         dataset: what `--dataset=` named.
         folder: the prepared set, or None.
         inception_path, cache_dir: see `inception`.
@@ -201,6 +202,8 @@ def open_extractor(
     """
     if spec == AUTO:
         spec = CLASSIFIER if dataset == "shapes" else INCEPTION
+        if str(dataset).startswith(zoo.PREFIX):
+            spec = f"{CLASSIFIER}:{dataset}"
     kind, _, path = spec.partition(":")
     if kind not in NETWORKS or (path and kind in (NONE, INCEPTION)):
         raise InputError(

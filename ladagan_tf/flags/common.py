@@ -40,7 +40,7 @@ def define_measuring():
         "Feature network: inception, classifier:FILE.keras, classifier:zoo:NAME (that of a model "
         "of the zoo), classifier (that of the prepared set, trained once), dinov2 (ViT-L/14; needs "
         "keras-hub) or dinov2:PRESET, a name or folder of KerasHub, none; auto: classifier for "
-        "--dataset=shapes, else inception.",
+        "--dataset=shapes, that of the model for --dataset=zoo:NAME, else inception.",
     )
     flags.DEFINE_string(
         "inception_weights",

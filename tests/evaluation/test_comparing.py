@@ -8,7 +8,7 @@ import pytest
 from ladagan_tf import evaluation
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, images, metrics
-from ladagan_tf.evaluation.features import classifier
+from ladagan_tf.evaluation.features import classifier, open_extractor
 from ladagan_tf.sampling.sampler import of_function
 
 
@@ -85,7 +85,7 @@ def test_images_of_a_generator_are_no_reference_to_keep(noise, means, tmp_path):
 
 def test_a_model_of_the_zoo_brings_its_classifier_and_its_reference():
     real, about = collection.open_real("zoo:shapes")
-    extractor = classifier("zoo:shapes")
+    extractor = open_extractor("auto", dataset="zoo:shapes")
     assert about["statistics"] == "zoo:shapes" and real.count == 10_000
     assert extractor.about["file"] == "zoo:shapes" and extractor.dimension == len(real.mean)
     for open_it in (collection.open_real, classifier):
