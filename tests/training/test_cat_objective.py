@@ -183,6 +183,21 @@ def test_consistency_is_zero_of_equal_stages_and_its_anchor_is_fixed_or_pulled_a
     assert np.abs(others).max() > 1e-4
 
 
+def test_a_fixed_anchor_moves_cumulative_stages_without_bringing_them_together(stages):
+    """Of x_k = h_1 + .. + h_k only h_2 .. h_K set distances; h_K then has no gradient at all."""
+    parts, gradients = ops.convert_to_tensor(stages), {}
+    for stop in (True, False):
+        _, gradient = input_gradient(
+            lambda h, s=stop: consistency(ops.cumsum(h, axis=3), None, s), parts, keras.Model()
+        )
+        gradients[stop] = np.asarray(gradient)
+    np.testing.assert_array_equal(gradients[True][:, :, :, -1], 0.0)
+    assert np.abs(gradients[True][:, :, :, 0]).max() > 1e-4  # moves all stages alike
+    np.testing.assert_allclose(gradients[False][:, :, :, 0], 0.0, atol=1e-7)
+    shorter = (gradients[False] * stages)[:, :, :, 1:].sum()  # a step back makes parts smaller
+    assert shorter > 0.0
+
+
 def test_diagnostics_are_distances_rewrites_and_their_direction(stages):
     found = diagnostics(stages)
     assert set(found) == set(CatObjective(**PLAIN).observed) - {"real_sign"}
