@@ -136,6 +136,7 @@ def open_generator():
         psi=FLAGS.psi,
         guidance=FLAGS.guidance,
         vae=vae,
+        average=FLAGS.average,
     )
 
 

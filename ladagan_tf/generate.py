@@ -115,6 +115,7 @@ def open_source():
         psi=FLAGS.psi,
         guidance=FLAGS.guidance,
         vae=FLAGS.vae,
+        average=FLAGS.average,
     )
 
 

@@ -20,8 +20,7 @@ import keras
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import features
-from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.evaluation import quick
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import penalty_every
@@ -111,6 +110,7 @@ def _build(folder):
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
         ema_rampup=FLAGS.ema_rampup,
+        further_averages=train_flags.further_averages(),
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
         schedules=train_flags.schedules(),
@@ -185,16 +185,15 @@ def train(gan, recorded, folder):
 
 def quick_metric(folder):
     """The metric of --metric; its reference is computed here, or read from the cache."""
-    extractor = None
-    if FLAGS.metric != "swd":
-        extractor = features.open_extractor(
-            FLAGS.features,
-            dataset=FLAGS.dataset,
-            folder=folder,
-            inception_path=FLAGS.inception_weights,
-            cache_dir=FLAGS.cache_dir,
-        )
-    return QuickMetric(FLAGS.metric, FLAGS.metric_images, folder, extractor, FLAGS.cache_dir)
+    return quick.open_metric(
+        FLAGS.metric,
+        FLAGS.metric_images,
+        folder,
+        FLAGS.dataset,
+        features=FLAGS.features,
+        inception_path=FLAGS.inception_weights,
+        cache_dir=FLAGS.cache_dir,
+    )
 
 
 if __name__ == "__main__":

@@ -250,7 +250,8 @@ def _is_of(line, about):
     protocol = line.get("protocol")
     measured = protocol.get("generated") if isinstance(protocol, dict) else None
     return isinstance(measured, dict) and all(
-        measured.get(name) == about.get(name) for name in ("checkpoint", "ema", "vae_sha256")
+        measured.get(name) == about.get(name)
+        for name in ("checkpoint", "ema", "average", "vae_sha256")
     )
 
 

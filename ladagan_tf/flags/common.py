@@ -97,7 +97,19 @@ def define_generator(what):
         "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
+    define_average()
     define_vae()
+
+
+def define_average():
+    """Of commands that open a generator of a run."""
+    flags.DEFINE_string(
+        "average",
+        None,
+        "Of --run_dir: one of the averages that its training kept, by its name: a decay as 0.9999, "
+        "a half-life as 500kimg, or sigma_rel:0.05; by default that of --ema_decay or "
+        "--ema_halflife_kimg.",
+    )
 
 
 @group("GAT")

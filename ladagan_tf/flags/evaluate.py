@@ -36,6 +36,7 @@ def _define_generated():
         "untrained, as a baseline.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
+    common.define_average()
     common.define_vae()
     common.define_truncation()
     flags.adopt_module_key_flags(common)

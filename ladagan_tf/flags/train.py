@@ -13,6 +13,7 @@ from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
+from ladagan_tf.sampling import posthoc
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.systems import group, lada
 from ladagan_tf.training import SCHEDULES
@@ -53,6 +54,7 @@ def define():
         flags.adopt_module_key_flags(system)
     _define_objective_flags()
     _define_optimizer_flags()
+    _define_average_flags()
     _define_schedule_flags()
     _define_run_flags()
     _define_metric_flags()
@@ -137,6 +139,31 @@ def _define_optimizer_flags():
         0.05,
         "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0: "
         "no ramp-up.",
+    )
+
+
+@group("Averages beside the first")
+def _define_average_flags():
+    flags.DEFINE_list(
+        "ema_decays",
+        "",
+        "Also keep averages with these decays per step, as 0.999,0.9999, which --average of "
+        "generate and evaluate chooses.",
+    )
+    flags.DEFINE_list(
+        "ema_halflives_kimg", "", "Also keep averages with these half-lives, as 100,500."
+    )
+    flags.DEFINE_boolean(
+        "posthoc_ema",
+        False,
+        "Also store power-function averages (EDM2) at every checkpoint that is due, of which "
+        "ladagan average makes an average of any length.",
+    )
+    flags.DEFINE_list(
+        "posthoc_sigma_rel",
+        list(posthoc.DEFAULT_SIGMA_REL),
+        "With --posthoc_ema: the lengths that are stored, each the standard deviation of the "
+        "average's profile over time as a share of the time trained.",
     )
 
 
@@ -295,6 +322,7 @@ def resolve():
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
     _check_ranges()
     _check_schedule()
+    _check_averages()
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -362,6 +390,37 @@ def _check_schedule():
             f"--schedule={FLAGS.schedule}: nothing changes along it; give --lr_final, "
             "--penalty_final or --augment_ramp"
         )
+
+
+def _check_averages():
+    """Raises InputError for averages that cannot be, and for lengths that would have no effect."""
+    for name, inside, words in (
+        ("ema_decays", lambda value: 0 <= value < 1, "from 0 to below 1"),
+        ("ema_halflives_kimg", lambda value: 0 < value < math.inf, "greater than 0"),
+    ):
+        try:
+            usable = all(map(inside, map(float, FLAGS[name].value)))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError(f"--{name}={_text(FLAGS[name].value)}: give numbers {words}")
+    posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
+    if not FLAGS.posthoc_ema and FLAGS.posthoc_sigma_rel != FLAGS["posthoc_sigma_rel"].default:
+        raise InputError(
+            f"--posthoc_sigma_rel={_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
+        )
+
+
+def further_averages():
+    """Profiles of `training.averages` beside that of --ema_decay or --ema_halflife_kimg: a list."""
+    from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # need Keras
+
+    found = [Decay(float(decay)) for decay in FLAGS.ema_decays]
+    found += [HalfLife(float(kimg), FLAGS.ema_rampup) for kimg in FLAGS.ema_halflives_kimg]
+    if FLAGS.posthoc_ema:
+        lengths = posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
+        found += map(PowerFunction, lengths)
+    return found
 
 
 def schedules():

@@ -7,6 +7,7 @@ environment.json  versions, devices and revision of each start
 stats.jsonl       one line per logging window, the only truth; TensorBoard mirrors it
 log.txt           what the run said, with dates, of all its starts
 checkpoints/      step-*/ complete folders, renamed into place when written
+averages/         step-*.npz of --posthoc_ema, see `runs.snapshots`
 *.old-1           environment.json or stats.jsonl that could not be read, or of a run begun anew
 samples/          grids and attention sheets
 report.html       what `reports` makes of all this; curves.png and timelapse.gif, too
@@ -49,6 +50,7 @@ class RunDirectory:
         self.log_file = self.path / "log.txt"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
+        self.averages = self.path / "averages"
         self.tensorboard = self.path / "tensorboard"
         self._started, self._said = False, []  # lines before `start`, which makes the log
 

@@ -336,6 +336,7 @@ def _checkpoint(about):
     if "checkpoint" not in about:
         return "-"
     weights = "EMA" if about.get("ema") else "not averaged"
+    weights += f" {about['average']}" if "average" in about else ""
     known = about["checkpoint"] != "untrained"
     numbers = {name: value for name, value in about.items() if is_number(value)}
     text = f"{numbers.get('kimg', math.nan):g} kimg, {weights}" if known else "untrained"

@@ -9,7 +9,7 @@ from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import MODELS_FILE
-from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import Sampler, of_network
 from ladagan_tf.untrusted import read_json
@@ -42,12 +42,13 @@ def open_source(
     psi=1.0,
     guidance=1.0,
     vae=None,
+    average=None,
 ):
     """`open_run` or `open_model`, whichever the flags of these names give.
 
     Args:
         run_dir, model: the two flags, one of them empty or None.
-        checkpoint, ema, precision, psi, guidance, vae: see both functions.
+        checkpoint, ema, precision, psi, guidance, vae, average: see both functions.
 
     Returns:
         Sampler.
@@ -59,13 +60,22 @@ def open_source(
         raise InputError(
             f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
         )
-    if model:
-        return open_model(model, precision, psi, guidance, vae)
-    return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
+    if not model:
+        return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae, average)
+    if average:
+        raise InputError(f"average={average}: it chooses within --run_dir; --model has one network")
+    return open_model(model, precision, psi, guidance, vae)
 
 
 def open_run(
-    path, checkpoint="best", ema=True, precision="float32", psi=1.0, guidance=1.0, vae=None
+    path,
+    checkpoint="best",
+    ema=True,
+    precision="float32",
+    psi=1.0,
+    guidance=1.0,
+    vae=None,
+    average=None,
 ):
     """Loads the generator of a run, with its autoencoder if it generates latents.
 
@@ -78,30 +88,63 @@ def open_run(
         psi, guidance: see `of_network`.
         vae: what `weights.vae_weights.find` takes, to decode with instead of the run's own
             autoencoder: of the same encoder. None for that.
+        average: str, which of the averages, see `runs.checkpoints.find_average`; None: the first.
 
     Returns:
         Sampler.
 
     Raises:
-        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder, or `vae`
-            is another or one too many.
+        InputError: if it is no run, or has no such checkpoint or average, or lacks the autoencoder,
+            or `vae` is another or one too many.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
         raise InputError(f"run_dir={path}: no {run.models_file.name} in it, so it is not a run")
     about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
+    if average and (checkpoint == "untrained" or not ema):
+        given = "--checkpoint=untrained" if ema else "--noema"
+        raise InputError(f"average={average}: {given} asks for weights that are no average")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
         network = _read_network(run, "generator", precision, MOST_UNTRAINED)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
-        network = open_part(run, found, "averaged" if ema else "generator", precision)
+        first = "averaged" if ema else "generator"
+        part = find_average(found, state, average) if average else first
+        network = open_part(run, found, part, precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
+        about |= {"average": average} if part != first else {}
     if isinstance(network, GatGenerator):
         network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
     elif vae:
         raise _has_none_to_take(vae, path)
     return of_network(network, about, psi, guidance)
+
+
+def open_average(path, weights):
+    """A run's generator with other weights, in float32, with its autoencoder if it makes latents.
+
+    Args:
+        path: a run directory.
+        weights: list of arrays, in the order of the generator's.
+
+    Returns:
+        keras.Model, from latents, and labels if conditional, to images.
+
+    Raises:
+        InputError: as `open_run`; or if the weights are not of its generator's shapes.
+    """
+    run = RunDirectory(path)
+    network = _read_network(run, "generator", "float32", sum(array.size for array in weights))
+    try:
+        network.set_weights(weights)
+    except ValueError as error:
+        raise InputError(
+            f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
+        ) from None
+    if isinstance(network, GatGenerator):
+        network = _decoded(network, run.vae_file, f"run_dir={path}", {})
+    return network
 
 
 def _decoded(generator, file, source, about, other=None):
@@ -133,7 +176,7 @@ def open_part(run, checkpoint, part, precision):
     Args:
         run: RunDirectory.
         checkpoint: pathlib.Path of one of its checkpoints.
-        part: str, "averaged", "generator" or "discriminator".
+        part: str, "generator", "discriminator", or an average, see `checkpoints.average_part`.
         precision: Keras dtype policy.
 
     Returns:
