@@ -35,8 +35,10 @@ FLAGS = flags.FLAGS
 def main():
     """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
+    cluster = None
     if FLAGS.strategy == "multiworker":
-        roll_call(*devices.cluster(), FLAGS.worker_wait)
+        same = train_flags.same_for_all_workers(recorded)
+        cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:
@@ -45,7 +47,7 @@ def main():
     index, _ = devices.worker(strategy)
     # Of several workers only the first writes.
     place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
-    with told_of_lost_workers(strategy, FLAGS.run_dir), place:
+    with told_of_lost_workers(strategy, FLAGS.run_dir, cluster), place:
         folder = open_dataset(recorded)
         train(build(strategy, folder), recorded, folder)
 

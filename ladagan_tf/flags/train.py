@@ -1,5 +1,6 @@
 """Flags of `train.py`, and what they imply."""
 
+import hashlib
 import math
 import pathlib
 import re
@@ -260,7 +261,8 @@ def _define_device_flags():
         "strategy",
         "none",
         ["none", "mirrored", "multiworker", "tpu"],
-        "One device, all GPUs of this machine, the workers of TF_CONFIG, or a TPU.",
+        "One device, all GPUs of this machine, the workers of TF_CONFIG or of a job of Slurm, or a "
+        "TPU.",
     )
     flags.DEFINE_float(
         "worker_wait",
@@ -434,6 +436,24 @@ def schedules():
         penalty=(1.0, FLAGS.penalty_final),
         augment=(0.0 if FLAGS.augment_ramp else FLAGS.augment_p, FLAGS.augment_p),
     )
+
+
+def same_for_all_workers(recorded):
+    """What all workers of a run must have: flags that change what a step is, and the code.
+
+    Args:
+        recorded: dict of text, the flags that a run records.
+
+    Returns:
+        Dict of text.
+    """
+    own = (FREE | BY_CONTENT) - {"total_kimg"}
+    package = pathlib.Path(__file__).parents[1]
+    code = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    flags_of_all = {f"--{name}": value for name, value in recorded.items() if name not in own}
+    return flags_of_all | {"the code of ladagan_tf, SHA-256": code.hexdigest()[:16]}
 
 
 def foreign(system):

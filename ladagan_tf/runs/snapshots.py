@@ -8,10 +8,10 @@ A snapshot is an .npz archive step-*.npz with
     copied        those of them that are not averaged but copied, as mean styles
     average_k_i   weight number i of average number k, in the order of the network's `weights`
 
-Trained weights are float16. In a run of 6 thousand images with ten snapshots that moved averages made
-of them by 0.005 of 255 grey levels on the mean, where the profiles' own error was 0.06 to 0.4; ten
-times as many snapshots leave 0.02 in all, and files are half as large (2026-11-26). What is not
-trained, and what float16 cannot hold, is float32.
+Trained weights are float16. In a run of 6 thousand images with ten snapshots that moved what was
+made of them by 0.005 of 255 grey levels on the mean, where the profiles' own error moved it by 0.06
+to 0.4; with ten times as many snapshots 0.02 are left in all, and files are half as large
+(2026-11-26). What is not trained, and what float16 cannot hold, is float32.
 
 There is one for each due checkpoint, and none is ever deleted. No run needs them to go on.
 """

@@ -47,7 +47,9 @@ def test_what_is_no_snapshot_is_one_line(writer):
         ({"other": np.float32([0])}, "missing or not finite"),
         ({"average_0_000": None}, "stored average cannot be read"),
     ):
-        changed = {name: array for name, array in {**content, **change}.items() if array is not None}
+        changed = {
+            name: array for name, array in {**content, **change}.items() if array is not None
+        }
         np.savez(entry.path, **changed)
         with pytest.raises(InputError, match=words):
             snapshots.read(entry)
