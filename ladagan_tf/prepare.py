@@ -160,20 +160,20 @@ def _encoding(resolution):
     if not FLAGS.vae:
         raise InputError("--vae is required with --latents: a published name, or a file")
     # Here, because images alone need no network.
-    import tensorflow as tf
-
+    from ladagan_tf import devices
     from ladagan_tf.models.pixels import scale_images
     from ladagan_tf.training.teachers import open_teacher
     from ladagan_tf.weights import vae_weights
 
-    path = vae_weights.find(FLAGS.vae)
-    vae, vae_sha256 = vae_weights.load(path, "float32")
+    path, strategy = vae_weights.find(FLAGS.vae), devices.make_strategy(FLAGS.strategy)
+    with strategy.scope():
+        vae, vae_sha256 = vae_weights.load(path, "float32")
+        teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
     if resolution % vae.factor:
         raise InputError(
             f"--resolution={resolution}: it must be a multiple of {vae.factor}, by which "
             f"--vae={FLAGS.vae} divides sides"
         )
-    teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
     description = dataset_info.Latents(
         size=resolution // vae.factor,
         channels=vae.latent_channels,
@@ -186,10 +186,10 @@ def _encoding(resolution):
         teacher=teacher.about if teacher else None,
     )
     return latents.Encoding(
-        tf.function(lambda images: vae.encode(scale_images(images)), autograph=False),
+        devices.replicated(lambda images: vae.encode(scale_images(images)), strategy),
         description,
         FLAGS.encode_batch,
-        tf.function(teacher.encode, autograph=False) if teacher else None,
+        devices.replicated(teacher.encode, strategy) if teacher else None,
     )
 
 

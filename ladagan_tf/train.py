@@ -139,6 +139,9 @@ def describe(gan, recorded):
     }
     system = train_flags.SYSTEMS[FLAGS.system]
     print(system.cost_report(gan.generator, gan.discriminator, **step))
+    if gan.further_averages:
+        more = 4 * len(gan.further_averages) * gan.generator.count_params()
+        print(f"{len(gan.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")
 
 
 def train(gan, recorded, folder):

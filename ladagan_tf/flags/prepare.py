@@ -163,3 +163,9 @@ def _define_latents():
         "default.",
     )
     flags.DEFINE_integer("encode_batch", 16, "Images to encode at once.", lower_bound=1)
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        ["none", "mirrored"],
+        "Encode on one device, or all GPUs of this machine.",
+    )
