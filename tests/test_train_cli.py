@@ -76,7 +76,7 @@ REFUSALS = {
     "--lr_final=1": "--schedule=cosine: nothing changes along it; give --lr_final, --penalty_final",
     "--ema_decays=0.9,1": "--ema_decays=0.9,1: give numbers from 0 to below 1",
     "--ema_halflives_kimg=x": "--ema_halflives_kimg=x: give numbers greater than 0",
-    "--posthoc_sigma_rel=0.4": "--posthoc_sigma_rel=0.4: give numbers above 0 and below 0.2887",
+    "--posthoc_sigma_rel=0.4": "--posthoc_sigma_rel=0.4: give numbers from 0.001 to below 0.2887",
     "--noposthoc_ema --posthoc_sigma_rel=0.1": "--posthoc_sigma_rel=0.1: it needs --posthoc_ema",
     "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
     "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",

@@ -28,6 +28,7 @@ from ladagan_tf.untrusted import read_npz
 
 NAME = re.compile(r"step-(\d{8,})\.npz")
 LARGEST = float(np.finfo(np.float16).max)
+SHORTEST, UNIFORM = 0.001, 12**-0.5  # lengths lie between them; at the second all times weigh alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,8 @@ def _read_entry(step, path):
     arrays = read_npz(path, ("images", "sigma_rel"))
     with one_line_about(path, "stored average"):
         images, lengths = int(arrays["images"]), np.asarray(arrays["sigma_rel"], np.float64)
-        if images <= 0 or lengths.ndim != 1 or not np.all((lengths > 0) & (lengths < 1)):
+        inside = (lengths >= SHORTEST) & (lengths < UNIFORM)
+        if images <= 0 or lengths.ndim != 1 or not lengths.size or not np.all(inside):
             raise ValueError(f"images={images}, sigma_rel={lengths}")
         return Entry(path, step, images, tuple(map(float, lengths)))
 

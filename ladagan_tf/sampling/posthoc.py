@@ -12,10 +12,10 @@ import math
 
 import numpy as np
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.runs import snapshots
+from ladagan_tf.runs.snapshots import SHORTEST, UNIFORM
 
-UNIFORM = 1.0 / math.sqrt(12.0)  # sigma_rel of gamma 0, which weighs all times alike
 DEFAULT_SIGMA_REL = ("0.05", "0.1")  # what is stored; Appendix C.3
 
 
@@ -30,7 +30,7 @@ def parse_sigma_rel(name, texts):
         List of distinct floats, in their order.
 
     Raises:
-        InputError: unless there is one at least, and each is above 0 and below `UNIFORM`.
+        InputError: unless there is one at least, each from `SHORTEST` to below `UNIFORM`.
     """
     found = []
     for text in texts:
@@ -38,10 +38,10 @@ def parse_sigma_rel(name, texts):
             value = float(text)
         except ValueError:
             value = math.nan
-        if not 0 < value < UNIFORM:
+        if not SHORTEST <= value < UNIFORM:
             raise InputError(
-                f"--{name}={','.join(texts)}: give numbers above 0 and below {UNIFORM:.4f} (all "
-                "times alike), as 0.05,0.1"
+                f"--{name}={','.join(texts)}: give numbers from {SHORTEST} to below {UNIFORM:.4f} "
+                "(all times alike), as 0.05,0.1"
             )
         found.append(value)
     if not found:
@@ -53,7 +53,7 @@ def exponent(sigma_rel):
     """gamma of a profile whose standard deviation is `sigma_rel` times its length (Eq. 123, 126).
 
     Args:
-        sigma_rel: float in (0, `UNIFORM`).
+        sigma_rel: float from `SHORTEST` to below `UNIFORM`.
 
     Returns:
         float above 0: the largest root of (gamma + 2)^2 (gamma + 3) = (gamma + 1) / sigma_rel^2.
@@ -162,14 +162,19 @@ class PosthocAverages:
             snapshot = snapshots.read(entry)
             rows = slice(first, first + len(entry.sigma_rels))
             first = rows.stop
-            if sums is None:
-                sums = [[np.zeros(a.shape) for a in snapshot.averages[0]] for _ in sigma_rels]
-            for made, (mixed, _) in zip(sums, found, strict=True):
-                _add(made, mixed[rows], snapshot, entry is nearest)
-            for i in snapshot.statistics - snapshot.copied:
-                stored = [average[i] for average in snapshot.averages]
-                low, high = ranges.get(i, (stored[0], stored[0]))
-                ranges[i] = np.minimum(low, np.min(stored, 0)), np.maximum(high, np.max(stored, 0))
+            with one_line_about(entry.path, "stored average"):  # it may not fit the others
+                if sums is None:
+                    sums = [[np.zeros(a.shape) for a in snapshot.averages[0]] for _ in sigma_rels]
+                for made, (mixed, _) in zip(sums, found, strict=True):
+                    _add(made, mixed[rows], snapshot, entry is nearest)
+                for i in snapshot.statistics - snapshot.copied:
+                    stored = [average[i] for average in snapshot.averages]
+                    low, high = ranges.get(i, (stored[0], stored[0]))
+                    low, high = (
+                        np.minimum(low, np.min(stored, 0)),
+                        np.maximum(high, np.max(stored, 0)),
+                    )
+                    ranges[i] = low, high
         for made in sums:  # coefficients may be negative, variances may not become so
             for i, limits in ranges.items():
                 made[i] = np.clip(made[i], *limits)

@@ -60,7 +60,7 @@ class PowerFunction:
     exactly that of the profile.
 
     Args:
-        sigma_rel: float in (0, `posthoc.UNIFORM`).
+        sigma_rel: float, see `posthoc.exponent`.
     """
 
     sigma_rel: float

@@ -76,7 +76,7 @@ def test_a_gat_s_average_has_its_autoencoder_and_the_last_mean_styles(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--sigma_rel=0.3"], "--sigma_rel=0.3: give numbers above 0 and below 0.2887"),
+        (["--sigma_rel=0.3"], "--sigma_rel=0.3: give numbers from 0.001 to below 0.2887"),
         (["--kimg=0.6"], "kimg=0.6: give a number above 0, up to the last stored average at 0.5"),
         (["--kimg=0"], "kimg=0: give a number above 0"),
         (["--run_dir=none"], "run_dir=none: no models.json in it, so it is not a run"),

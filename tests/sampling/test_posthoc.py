@@ -121,7 +121,7 @@ def test_a_variance_stays_one(tmp_path):
     assert found == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("texts", [[], ["0.3"], ["0"], ["-0.1"], ["nan"], ["0.1", "x"]])
+@pytest.mark.parametrize("texts", [[], ["0.3"], ["0"], ["1e-200"], ["-0.1"], ["nan"], ["0.1", "x"]])
 def test_lengths_that_no_profile_has_are_one_line(texts):
     with pytest.raises(InputError, match=r"^--sigma_rel.*: give .*, as 0\.05,0\.1$"):
         posthoc.parse_sigma_rel("sigma_rel", texts)
