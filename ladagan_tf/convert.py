@@ -57,6 +57,9 @@ def main():
         raise InputError(
             f"--average={FLAGS.average}: it chooses among the averages of a --run_dir; leave it out"
         )
+    for name in ("ema_decays", "ema_halflives_kimg", "posthoc_ema"):
+        if FLAGS[name].value:
+            raise InputError(f"--{name}: what is converted has one average; leave the flag out")
     with locked(FLAGS.out):
         vacant(FLAGS.out)
         if FLAGS.gpu_run:

@@ -10,6 +10,7 @@ from small_generators import SIZES
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.official import lada_runs
 from ladagan_tf.runs.checkpoints import Checkpoints, average_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.runs.snapshots import Snapshots
@@ -146,6 +147,9 @@ def test_an_average_is_chosen_by_its_name(several, small):
         pairs = zip(source.network.get_weights(), small.network.get_weights(), strict=True)
         for weight, saved in pairs:
             np.testing.assert_array_equal(weight, factor * saved)
+    converted = lada_runs.open_run_part(several, "latest", "averaged", "500kimg")
+    for weight, saved in zip(converted.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, saved)
     assert first.about == named.about and "average" not in first.about
     assert other.about == first.about | {"average": "500kimg"}
 
