@@ -9,8 +9,10 @@ to a wanted one, in the sense of least squares, is nearly the average of that le
 """
 
 import math
+import os
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.runs import snapshots
@@ -19,7 +21,7 @@ from ladagan_tf.runs.snapshots import SHORTEST, UNIFORM
 DEFAULT_SIGMA_REL = ("0.05", "0.1")  # what is stored; Appendix C.3
 
 
-def parse_sigma_rel(name, texts):
+def parse_sigma_rel(name: str, texts: list[str]) -> list[float]:
     """Lengths of averages from a list flag.
 
     Args:
@@ -49,7 +51,7 @@ def parse_sigma_rel(name, texts):
     return list(dict.fromkeys(found))
 
 
-def exponent(sigma_rel):
+def exponent(sigma_rel: float) -> float:
     """gamma of a profile whose standard deviation is `sigma_rel` times its length (Eq. 123, 126).
 
     Args:
@@ -62,7 +64,9 @@ def exponent(sigma_rel):
     return float(np.roots([1.0, 7.0, 16.0 - inverse, 12.0 - inverse]).real.max())
 
 
-def inner_products(times, exponents, other_times, other_exponents):
+def inner_products(
+    times: ArrayLike, exponents: ArrayLike, other_times: ArrayLike, other_exponents: ArrayLike
+) -> np.ndarray:
     """Integrals over tau of the product of two profiles, in closed form (Appendix C.3).
 
     Args:
@@ -78,7 +82,9 @@ def inner_products(times, exponents, other_times, other_exponents):
     return (a + 1.0) * (b + 1.0) / (a + b + 1.0) * shares
 
 
-def coefficients(times, sigma_rels, time, sigma_rel):
+def coefficients(
+    times: ArrayLike, sigma_rels: ArrayLike, time: float, sigma_rel: float
+) -> tuple[np.ndarray, float]:
     """What stored averages are multiplied by to make another one.
 
     As Appendix C.3, but that the coefficients sum to 1, so that weights which never changed stay
@@ -124,7 +130,7 @@ class PosthocAverages:
         InputError: if there are none, or one cannot be read.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | os.PathLike):
         self.entries = snapshots.read_entries(folder)
         if not self.entries:
             raise InputError(
@@ -133,7 +139,9 @@ class PosthocAverages:
             )
         self.last_kimg = self.entries[-1].images / 1000.0
 
-    def reconstruct(self, sigma_rels, kimg=None):
+    def reconstruct(
+        self, sigma_rels: list[float], kimg: float | None = None
+    ) -> tuple[list[list[np.ndarray]], list[float]]:
         """Weights averaged over other lengths.
 
         Args:
