@@ -63,11 +63,11 @@ def define_model(words):
         "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
         "alone lists.",
     )
-    flags.register_validator("model", _is_known)
+    flags.register_validator("model", is_known)
 
 
-def _is_known(model):
-    """Refuses a name that the zoo does not have, before anything heavy is imported."""
+def is_known(model):
+    """Whether a flag names no model that the zoo lacks, which is refused before heavy imports."""
     if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
         try:
             zoo.find(model)

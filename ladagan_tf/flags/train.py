@@ -27,7 +27,7 @@ FREE = {
     "metric_images", "features", "inception_weights", "cache_dir",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
-BY_CONTENT = {"dataset", "vae", "teacher"}
+BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
 UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
@@ -221,6 +221,20 @@ def _define_run_flags():
         "Bits of the keys that a step's draws derive from. Runs that began before there was a "
         "choice have 32, which they keep.",
     )
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "Start from trained weights, where names and shapes are the same, with new optimizers: "
+        "RUN (its best checkpoint), RUN/checkpoints/step-N, FILE.keras, the authors' folder or "
+        "file, hf:USER/REPO or zoo:NAME.",
+    )
+    flags.register_validator("init_from", common.is_known)
+    flags.DEFINE_integer(
+        "freeze_d",
+        0,
+        "With --init_from: keep the first so many blocks of D, counted from the image (FreezeD).",
+        lower_bound=0,
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
@@ -295,6 +309,8 @@ def resolve():
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
     _check_ranges()
     _check_schedule()
+    if FLAGS.freeze_d and not FLAGS.init_from:
+        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"

@@ -267,6 +267,15 @@ class GatDiscriminator(GatTransformer):
         side = (None, latent_size, latent_size)
         self.build((*side, levels * channels), (None,))
 
+    @property
+    def stages(self):
+        """What comes before the head: dict from a block's name to its weights, from the latents on.
+
+        The first one makes the tokens: with their positions and the cls token.
+        """
+        first = [*self.to_tokens.weights, self.positions, self.cls]
+        return {"to_tokens": first} | {block.name: block.weights for block in self.blocks}
+
     def build(self, levels_shape, labels_shape):
         if self.built:
             return
