@@ -170,7 +170,7 @@ def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, cla
         generate = replicated(sampler.generate, strategy, jit)
         for start in range(first, first + count, batch_size):
             these = range(start, min(start + batch_size, first + count))
-            given = [seeds.latents(these, sampler.noise_dim)]
+            given = [sampler.latents(these)]
             if labels:
                 given.append(classes_of(these))
             yield pictures.to_uint8(generate(*given))

@@ -28,8 +28,22 @@ LONG_S, LARGE = 120, 4e9  # seconds and bytes of work that is announced before i
 _SAMPLED = f"; {{}} real images, drawn with seed {SAMPLE_SEED} where there are more"
 
 
-def evaluate(
-    generated,
+def evaluate(generated, real, extractor, names, **how):
+    """Measures one point: sets of generated images, a list of images.Images, one per seed.
+
+    Args:
+        generated: the sets.
+        real, extractor, names, **how: see `evaluate_each`.
+
+    Returns:
+        List of dicts, see `evaluate_each`.
+    """
+    (records,) = evaluate_each([generated], real, extractor, names, **how)
+    return records
+
+
+def evaluate_each(
+    points,
     real,
     extractor,
     names,
@@ -43,11 +57,12 @@ def evaluate(
     archive=None,
     progress=True,
     on_failure=None,
+    sweep=None,
 ):
-    """Measures sets of generated images against real ones.
+    """Measures sets of generated images against real ones, which are read once.
 
     Args:
-        generated: list of images.Images, one per seed.
+        points: iterable, for each point a list of images.Images, one per seed.
         real: images.Images; or (collection.Collected, dict) as `given_moments` returns them.
         extractor: features.Extractor, or None.
         names: what `measure.check_metrics` returned.
@@ -59,65 +74,84 @@ def evaluate(
         progress: bool, show progress bars.
         on_failure: function called with the name and the exception of a metric that cannot be
             computed, which loses that metric only; None raises the exception.
+        sweep: dict of plain values to note in each protocol, what the points are of; or None.
 
-    Returns:
-        List of dicts, one per number: "name", "metric", "value", "spread", "spread_over",
-        "lower_is_better", "details" and the whole "protocol".
+    Yields:
+        List of dicts of a point, one per number: "name", "metric", "value", "spread",
+        "spread_over", "lower_is_better", "details" and the whole "protocol".
 
     Raises:
         InputError: before anything is measured, where sets, network and metrics do not suit each
             other; see `measure.check_counts` and `by_class.check`.
     """
-    _check_sets(generated, real, extractor, names, engine)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
-    if by_class:
-        classes_apart.check(generated[0], real, extractor)
-        real_classes, real_labels = real.classes, real.labels()
-    if progress and extractor:
-        _announce(names, generated, real, extractor.dimension, by_class)
-    if isinstance(real, Images):
-        about_real, wanted = real.about, _needs(names, True, engine, by_class)
-        bar = "real images" if progress else None
-        real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
-    else:
-        real, about_real = real
-        wanted = _needs(names, True, engine, by_class)
-        if real.images and (wanted.features or wanted.patches):
-            bar = "real images" if progress else None
-            bank, _ = reference(
-                real.images, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
-            )
-            real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
-            about_real = {**about_real, "compared": real.images.about}
-    wanted = _needs(names, False, engine, by_class)
-    repeats = []
-    for i, images in enumerate(generated):
-        bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
-        keep = archive if i == 0 else None
-        found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
-        computed = {}  # by what was asked for
-        for name in names:
-            with _lost_alone(name, on_failure):
-                computed[name] = measure.measure([name], found, real, engine)
+    measured = None
+    for generated in points:
+        _check_sets(generated, real, extractor, names, engine)
         if by_class:
-            pairs = (found.features, images.labels()), (real.features, real_labels)
-            metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
-            with _lost_alone(metric, on_failure):
-                computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
-        repeats.append(computed)
-    everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
-    repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
-    protocol = {
-        "generated": generated[0].about,
-        "sets": len(generated),
-        "reference": about_real,
-        "features": extractor.about if extractor else "none",
-        "engine": engine,
-        "environment": environment(),
-    }
-    if "psi" in generated[0].about:
-        protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
-    kind = extractor and extractor.name
+            classes_apart.check(generated[0], real, extractor)
+        if measured is None:
+            if progress and extractor:
+                _announce(names, generated, real, extractor.dimension, by_class)
+            wanted = _needs(names, True, engine, by_class)
+            bar = "real images" if progress else None
+            measured, about_real = _reference(
+                real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
+            )
+            of_classes = (real.classes, real.labels()) if by_class else None
+        repeats = []
+        for i, images in enumerate(generated):
+            bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
+            keep = archive if i == 0 else None
+            wanted = _needs(names, False, engine, by_class)
+            found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
+            repeats.append(
+                _computed(names, found, measured, images, extractor, engine, of_classes, on_failure)
+            )
+        everywhere = [name for name in repeats[0] if all(name in each for each in repeats)]
+        repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
+        protocol = {
+            "generated": generated[0].about,
+            "sets": len(generated),
+            "reference": about_real,
+            "features": extractor.about if extractor else "none",
+            "engine": engine,
+            **({"sweep": sweep} if sweep else {}),
+            "environment": environment(),
+        }
+        if "guidance" in generated[0].about:  # a GAT
+            protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
+        yield _records(repeats, protocol, extractor and extractor.name, generated, measured)
+
+
+def _reference(real, extractor, wanted, **how):
+    """What `wanted` says of the real images, and what they are in a protocol."""
+    if isinstance(real, Images):
+        return reference(real, extractor, wanted, **how)[0], real.about
+    moments, about = real
+    if moments.images and (wanted.features or wanted.patches):
+        bank, _ = reference(moments.images, extractor, wanted, **how)
+        moments = dataclasses.replace(moments, features=bank.features, patches=bank.patches)
+        about = {**about, "compared": moments.images.about}
+    return moments, about
+
+
+def _computed(names, found, real, images, extractor, engine, of_classes, on_failure):
+    """Dict from what was asked for to its measurements, of one set."""
+    computed = {}
+    for name in names:
+        with _lost_alone(name, on_failure):
+            computed[name] = measure.measure([name], found, real, engine)
+    if of_classes:
+        real_classes, real_labels = of_classes
+        pairs = (found.features, images.labels()), (real.features, real_labels)
+        metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
+        with _lost_alone(metric, on_failure):
+            computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+    return computed
+
+
+def _records(repeats, protocol, kind, generated, real):
     return [
         {
             "name": measure.metric_name(m.metric, kind, generated[0].count, m.reals or real.count),

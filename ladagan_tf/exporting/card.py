@@ -7,7 +7,7 @@ from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs import results
+from ladagan_tf.runs import STRENGTHS, results
 from ladagan_tf.runs.directory import read_flags
 
 NAME = "README.md"
@@ -242,7 +242,7 @@ def measurements(run, about):
 def _measured(line):
     """What tells measurements of the same weights apart."""
     generated = line["protocol"]["generated"]
-    return line.get("name"), generated.get("psi"), generated.get("guidance")
+    return line.get("name"), *(generated.get(n) for n in STRENGTHS)
 
 
 def _is_of(line, about):

@@ -100,14 +100,20 @@ def define_generator(what):
     define_vae()
 
 
-@group("GAT")
+@group("Truncation and guidance")
 def define_truncation():
-    """Of commands that sample a GAT."""
+    """Of commands that sample."""
+    flags.DEFINE_float(
+        "truncation_z",
+        None,
+        "Draw components of a latent that are beyond [-X, X] again, from the image's own seed, as "
+        "BigGAN does: more typical images, of less variety. Of any model.",
+    )
     flags.DEFINE_float(
         "psi",
         1.0,
-        "GAT: truncation, from 1 (none) to 0 (each class's mean style). GAT's authors "
-        "count the other way: their 0.3 is 0.7 here.",
+        "GAT, and LadaGAN with --g_modulation=vitgan_sln: truncation, from 1 (none) to 0 (each "
+        "class's mean style). GAT's authors count the other way: their 0.3 is 0.7 here.",
     )
     flags.DEFINE_float(
         "guidance",

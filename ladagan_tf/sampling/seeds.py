@@ -8,24 +8,46 @@ import numpy as np
 from ladagan_tf.errors import InputError
 
 MAX_SEED = 2**63 - 1
+LEAST_TRUNCATION = 0.01  # of z: a latent then takes a thousand draws
 LABELS = ("balanced", "random", "proportional")
 
 
-def latents(seeds, noise_dim):
-    """Standard normal latents.
+def latents(seeds, noise_dim, truncation=None):
+    """Standard normal latents, truncated if asked for.
 
     Args:
         seeds: sequence of ints in [0, 2^63).
         noise_dim: int, Z.
+        truncation: float >= `LEAST_TRUNCATION`; components beyond [-truncation, truncation] are
+            drawn again (BigGAN, arXiv 1809.11096, Sec. 3.1), in rounds of Z draws of the seed's
+            own stream: each becomes the first of its draws that lies within. So a component is the
+            same for all truncations that allow it. None for none.
 
     Returns:
         float32 array (len(seeds), Z).
 
     Raises:
-        InputError: if a seed is out of range.
+        InputError: if a seed or the truncation is out of range.
     """
-    drawn = [_stream(seed, 0).standard_normal(noise_dim) for seed in seeds]
+    check_truncation(truncation)
+    drawn = [_latent(_stream(seed, 0), noise_dim, truncation) for seed in seeds]
     return np.asarray(drawn, np.float32).reshape(len(drawn), noise_dim)
+
+
+def _latent(stream, noise_dim, truncation):
+    z = stream.standard_normal(noise_dim)
+    while truncation is not None and (beyond := np.abs(z) > truncation).any():
+        z = np.where(beyond, stream.standard_normal(noise_dim), z)
+    return z
+
+
+def check_truncation(truncation):
+    """Raises InputError unless a truncation of z is None or one that draws can meet."""
+    if truncation is not None and not truncation >= LEAST_TRUNCATION:
+        raise InputError(
+            f"truncation_z={truncation:g}: give a number from {LEAST_TRUNCATION:g} on; of normal "
+            "numbers 68 % are within 1, 95 % within 2"
+        )
 
 
 def more_latents(seed, count, noise_dim):

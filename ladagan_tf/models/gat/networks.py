@@ -62,6 +62,7 @@ class GatGenerator(GatTransformer):
     """
 
     paper = "GAT"
+    truncates = guides = True  # its call takes psi and guidance
 
     def __init__(
         self,
