@@ -2,12 +2,14 @@
 
 import json
 import re
+import sys
 import types
 import unittest.mock
 
 import keras
 import numpy as np
 import pytest
+from fake_hub import FakeHub
 from golden_sets import GOLDEN
 from small_generators import perturbed
 from train_processes import run_each
@@ -180,12 +182,20 @@ def test_a_source_of_another_system_or_size_is_refused(folder):
         initial.start_from(gan, {"averaged": GatGenerator(**GAT)}, "x")
 
 
-def test_one_generator_is_taken_for_both_and_a_checkpoint_may_be_named(folder):
+def test_a_file_has_one_generator_and_a_checkpoint_may_be_named(folder):
     for source, parts in (
         (folder / "g.keras", {"averaged"}),
-        (GOLDEN / "ladagan_checkpoint" / "ckpt_32", PARTS),
         (folder / "run" / "checkpoints" / "step-00000002", PARTS),
     ):
         networks, _ = open_networks(str(source))
-        assert networks.keys() == parts
-        assert networks["averaged"].compute_dtype == "float32"
+        assert networks.keys() == parts and networks["averaged"].compute_dtype == "float32"
+
+
+def test_the_authors_weights_of_both_papers_are_opened_the_one_from_the_hub(
+    folder, gat_checkpoint, monkeypatch
+):
+    hub = FakeHub(GOLDEN / "ladagan_checkpoint", folder / "hub")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
+    for source, kind in (("hf:user/repo/ckpt_32", Generator), (str(gat_checkpoint), GatGenerator)):
+        networks, _ = open_networks(source)
+        assert networks.keys() == PARTS and type(networks["averaged"]) is kind
