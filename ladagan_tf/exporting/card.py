@@ -175,7 +175,7 @@ def _training(sampler, run):
     return f"""\
 ## Training
 
-{_data(flags, run)}
+{_data(flags, run)}{_begun(flags)}
 The last line of its statistics up to these weights:
 
 {state or "- none recorded"}
@@ -197,6 +197,14 @@ def _data(flags, run):
         f"{info.preparation.crop}, {info.preparation.resize_filter}); SHA-256 of pixels and labels "
         f"`{info.content_sha256}`.\n"
     )
+
+
+def _begun(flags):
+    if "init_from" not in flags:
+        return ""
+    name = flags["init_from"]
+    shown = name if ":" in name else pathlib.Path(name).name
+    return f"\nIt began with the weights of `{shown}`: what those were trained on counts, too.\n"
 
 
 def _description(folder, run):
