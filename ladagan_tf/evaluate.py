@@ -12,6 +12,9 @@ if __name__ == "__main__":
     command.parse(evaluate_flags)  # before TensorFlow is imported
 
 import contextlib
+import dataclasses
+import functools
+import math
 import pathlib
 
 import numpy as np
@@ -34,11 +37,21 @@ from ladagan_tf.sampling.sampler import check_guidance, check_psi, of_network
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
+
+
+def finite(text):
+    """A text as a finite float; ValueError if it is none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 # What can be swept: flag -> (argument of `opening.open_source`, how a value is read and checked).
 SWEEPS = {
-    "sweep_psi": ("psi", float, check_psi),
-    "sweep_guidance": ("guidance", float, check_guidance),
-    "sweep_truncation_z": ("truncation_z", float, seeds.check_truncation),
+    "sweep_psi": ("psi", finite, check_psi),
+    "sweep_guidance": ("guidance", finite, check_guidance),
+    "sweep_truncation_z": ("truncation_z", finite, seeds.check_truncation),
 }
 
 
@@ -235,7 +248,9 @@ def open_reference(resolution):
             return collected, about
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
-    return images.open_images(name, FLAGS.num_real)
+    real = images.open_images(name, FLAGS.num_real)
+    # Read once, for however many points and seeds.
+    return dataclasses.replace(real, labels=real.labels and functools.cache(real.labels))
 
 
 def generated_sets(generator, real, extractor, strategy, jit):

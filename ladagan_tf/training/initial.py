@@ -3,7 +3,7 @@
 import keras
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.transfer import take_weights
+from ladagan_tf.models.transfer import name_of, take_weights
 from ladagan_tf.weights.reading import content_sha256
 
 # Where each network takes its weights from: the first that is there.
@@ -22,7 +22,7 @@ def networks_sha256(networks):
     """
     return content_sha256(
         {
-            f"{part}/{weight.path.partition('/')[2]}": keras.ops.convert_to_numpy(weight)
+            f"{part}/{name_of(weight)}": keras.ops.convert_to_numpy(weight)
             for part, network in networks.items()
             for weight in network.weights
         }
