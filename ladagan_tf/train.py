@@ -209,9 +209,10 @@ def take_over_once(gan, run, learned):
         begun = take_over(gan, run.say)
         learned["init_from"] = begun["sha256"]
         return begun
-    if read_flags(run.flags_file).get("init_from") == FLAGS.init_from:  # it may be gone
-        learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
-    else:
+    learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
+    recorded = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    # Of the same name it may be gone, or have been trained further.
+    if recorded.get("init_from") != FLAGS.init_from and not FLAGS.force:
         learned["init_from"] = initial.networks_sha256(open_networks(FLAGS.init_from)[0])
     run.say(f"{run.path}: it goes on from its checkpoint; --init_from was for its start")
     return None
