@@ -61,14 +61,15 @@ def test_what_has_the_same_name_and_shape_is_taken_and_nothing_else_moves(
     ],
 )
 def test_the_first_blocks_of_d_are_frozen_from_the_image_on(make, names):
-    for count in range(len(names) + 1):
+    for count in (1, len(names)):
         network = make()
+        trained = len(network.trainable_weights)
         freeze(network, count)
         stages = {"positions_16": "block_16", "positions": "to_tokens", "cls": "to_tokens"}
         for weight in network.trainable_weights:
             layer = name_of(weight).partition("/")[0]
             assert stages.get(layer, layer) not in names[:count]
-        assert len(network.trainable_weights) == len(make().trainable_weights) - len(network.frozen)
+        assert len(network.trainable_weights) == trained - len(network.frozen)
     assert list(network.stages)[: len(names)] == names
     for count in (-1, len(network.stages) + 1):
         with pytest.raises(ValueError, match=f"freeze_d={count}: give 0 to {len(network.stages)}"):
