@@ -38,9 +38,7 @@ def open_networks(source):
     """
     named = f"init_from={source}"
     if source.startswith(zoo.PREFIX):
-        if source.removeprefix(zoo.PREFIX) not in zoo.names():
-            raise InputError(f"{named}: the zoo has no such model; give {zoo.known()}")
-        path = zoo.find(source)
+        path = zoo.find(source, "init_from")
     else:
         path = hub.locate(source, (*FILES, *lada_folder.FILES, *gat_files.FILES), "init_from")
     step = checkpoints.NAME.fullmatch(path.name)
