@@ -302,7 +302,7 @@ def resolve():
     FLAGS.run_dir = _run_dir()
     _keep_what_began_before()
     return {
-        flag.name: _text(flag.value)
+        flag.name: as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
@@ -416,8 +416,9 @@ def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
     values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
     values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
-    return {name: _text(value) for name, value in values.items() if value is not None}
+    return {name: as_text(value) for name, value in values.items() if value is not None}
 
 
-def _text(value):
+def as_text(value):
+    """A flag's value as it is written behind `--name=`."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
