@@ -15,9 +15,11 @@ WIDTH = 100
 BUSY = 0.9  # share of the time for steps; grids, measurements and reports take the rest
 FEW_IMAGES = 2_000  # up to which bCR was better in all seeds (docs/studies, "Little data")
 FEWEST_IMAGES = 1_000  # of any run here
+MOST_PASSES = 375  # of any run of a small network here
 FEWEST_OF_A_CLASS = 100  # on average, to learn classes
 MANY_PASSES = 50  # from which on D is given cutout; 8 passes were without, 375 with it
 SHORT_KIMG = 30.0  # the shortest runs that show figures: the quickstart, the emoji run
+PAPER_IMAGES = 50_000  # of the smallest set of the paper, CIFAR-10
 PAPER = {32: "cifar10_32", 64: "celeba_64", 128: "ffhq_128", 256: "ffhq_256"}  # presets
 
 
@@ -201,6 +203,9 @@ def suggest(info, machine, hours, trial, given=()):
     ]
     chosen = None
     for network in networks(info.resolution, machine.gpus):
+        if not network.small and info.count < PAPER_IMAGES:
+            found.append(f"Not {network.words}: the paper's sets have {PAPER_IMAGES:,} or more.")
+            break
         lines = _before_speed(info, machine, network, given)
         tried = trial([str(line) for line in lines])
         least = f"thousand images in the time, and it is suggested from {network.least_kimg:,g} on."
@@ -222,7 +227,7 @@ def suggest(info, machine, hours, trial, given=()):
         raise InputError("--batch_size: not even the smallest network fits into memory; lower it")
     network, lines, speed, _ = chosen
     found.append(f"Chosen, {network.words}: {speed:.4g} images/s in a trial here.")
-    found += _warnings(info, _kimg(speed, hours))
+    found += _warnings(info, network, _kimg(speed, hours))
     return found, _replaced(lines + _behind_speed(info, network, speed, hours), given)
 
 
@@ -338,9 +343,14 @@ def _rounded(value):
     return float(f"{math.floor(value / step + 1e-9) * step:.2g}")
 
 
-def _warnings(info, kimg):
+def _warnings(info, network, kimg):
     """What the numbers do not promise, in words."""
-    said = []
+    said, passes = [], 1000 * kimg / info.count
+    if network.small and passes > MOST_PASSES:
+        said.append(
+            f"Long: {passes:,.3g} passes of the set, where no small network here had more than "
+            f"{MOST_PASSES}. The best checkpoint is kept; stop when its metric no longer falls."
+        )
     if info.count < FEWEST_IMAGES:
         said.append(
             f"Few images: no run here had fewer than {FEWEST_IMAGES:,}. Samples may repeat them: "

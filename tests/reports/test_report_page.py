@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser import chromium, findings
 from PIL import Image
 from reports.conftest import COLOURS, lines_of, record
 from runs.test_damaged_runs import mutants
@@ -205,6 +205,9 @@ def test_the_slider_moves_pictures_and_curves_by_the_keyboard(run):
             at = tab.evaluate("document.documentElement.style.getPropertyValue('--at')")
             assert float(at) == pytest.approx(share)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            assert findings(tab) == []
         assert set(asked) <= {"file", "data"} and failures == []
 
 
