@@ -222,16 +222,18 @@ def memory_of(name):
     read_flags(["train", f"--config={name}", "--dry_run", "--dataset=x", "--strategy=none"])
     with contextlib.redirect_stdout(io.StringIO()) as said:
         train.main()
-    return re.search(r"roughly: ([\d.]+ GB)", said.getvalue())[1] + " **r**"
+    return re.search(r"roughly[:,] ([\d.]+ GB)", said.getvalue())[1] + " **r**"
 
 
 def rewrite():
     """Replaces the rows between the heads of both tables and the text behind them."""
     text = PAGE.read_text()
     with command(train, train_flags.define):
-        first = [[*row_of(name)] for name in names()]
-        for row, name in zip(first, names(), strict=True):
-            row.insert(-1, memory_of(name))
+        first = []
+        for name in names():
+            *cells, time = row_of(name)
+            first.append([*cells, memory_of(name), time])
+            print(f"| {' | '.join(first[-1])} |", flush=True)
         for head, rows in (("| config |", first), ("| images | machine |", own_rows())):
             lines = "\n".join(f"| {' | '.join(row)} |" for row in rows)
             pattern = rf"^({re.escape(head)}.*\n\|[-|]+\|\n)(?:\|.*\n)*"

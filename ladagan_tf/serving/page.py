@@ -49,6 +49,7 @@ CSS = """
   max-width: 100% }
 .picture .icon-button-wrapper { display: none }
 #samples img { cursor: pointer }
+.message:has([role="alert"]:empty) { position: absolute }  /* without a gap for it */
 .message p { margin: 0; color: #b91c1c; font-weight: 600 }
 .dark .message p { color: #fca5a5 }
 /* Gradio's own are a faint glow, or none. */
