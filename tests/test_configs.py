@@ -28,7 +28,12 @@ from ladagan_tf.systems import integers, suggestion  # noqa: E402
 PAGE = ROOT / "docs" / "configs.md"
 SPEEDS = ROOT / "benchmarks" / "results" / "gpu_h100_2026-11.jsonl"
 BASES = ("lada_base", "gat_base")  # no experiments
-STUDIES = ("studies/shapes32", "studies/recipes32", "studies/recipes_emoji32")  # of the runs' flags
+STUDIES = (
+    "studies/shapes32",
+    "studies/recipes32",
+    "studies/recipes_emoji32",
+    "studies/recipes64",
+)  # of the runs' flags
 RATE = 60e12  # multiply-adds a second of LadaGAN's step on the H100: 54 and 62 T in SPEEDS
 CPU = "two CPU cores"
 # Memory and time that were measured: docs/speed.md, docs/lada.md, docs/gat.md, headers of configs.
@@ -44,6 +49,7 @@ LIKE = {  # whose step was measured on the H100, by config: images/s, and memory
     "celeba64": (4001.4, "6.2 GB"),
     "emoji64_wide_gpu": (4001.4, "6.2 GB"),
     "emoji64_gpu": (6046.7, "1.5 GB"),
+    "studies/recipes64": (6046.7, "1.5 GB"),
 }
 # The same sizes as those: images/s of (quickstart's, emoji's, paper's) network at 64 px.
 MACHINES = {
@@ -112,13 +118,17 @@ def time_of(name, values):
     if name in MEASURED:
         return f"{MEASURED[name][1]} **m**"
     if name in LIKE:
-        return f"{values.total_kimg / LIKE[name][0] / 3.6:.2g} h **e**"
+        return f"{_hours(values.total_kimg * 1000 / LIKE[name][0])} **e**"
     header = (ROOT / "configs" / f"{name}.cfg").read_text()
     if found := re.search(r"([\d.]+e\d+) in all", re.sub(r"\n# ?", " ", header)):
-        return f"{float(found[1]) / RATE / 3600:.2g} h **r**"
+        return f"{_hours(float(found[1]) / RATE)} **r**"
     if values.total_kimg < 1000:
         return "not known"
-    return f"{values.total_kimg * 1000 * training_multiply_adds(values) / RATE / 3600:.2g} h **r**"
+    return f"{_hours(values.total_kimg * 1000 * training_multiply_adds(values) / RATE)} **r**"
+
+
+def _hours(seconds):
+    return f"{seconds / 3600:.2g} h" if seconds >= 3600 else f"{seconds / 60:.2g} minutes"
 
 
 def training_multiply_adds(values):
