@@ -76,6 +76,12 @@ def number(value):
     )
 
 
+def two(value):
+    """A number in two digits, as people write it: 0.33, 4.2, 120,000."""
+    rounded = float(f"{value:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"
+
+
 def resolved(name):
     """Sets the flags of a config."""
     for flag in flags.FLAGS:
@@ -94,11 +100,8 @@ def row_of(name):
     if not gat:
         augmentation = (values.policy or "none").replace(",", ", ") + ", bCR" * values.bcr
     rates = [number(rate) for rate in (values.g_lr, values.d_lr)]
-    images = (
-        f"{values.total_kimg / 1000:.3g} M"
-        if values.total_kimg >= 100
-        else f"{values.total_kimg:g} k"
-    )
+    kimg = values.total_kimg
+    images = f"{kimg / 1000:.3g} M" if kimg >= 1000 else f"{kimg:g} k"
     return [
         f"[{name}](../configs/{name}.cfg)",
         str(values.resolution or 64),
@@ -128,7 +131,7 @@ def time_of(name, values):
 
 
 def _hours(seconds):
-    return f"{seconds / 3600:.2g} h" if seconds >= 3600 else f"{seconds / 60:.2g} minutes"
+    return f"{two(seconds / 3600)} h" if seconds >= 3600 else f"{two(seconds / 60)} minutes"
 
 
 def training_multiply_adds(values):
@@ -145,7 +148,7 @@ def training_multiply_adds(values):
         ladaformer=values.d_ladaformer, num_heads=values.d_heads, mlp_width=values.d_mlp_width,
         out_widths=integers("d_out_widths"), score=values.score,
         num_classes=values.num_classes or 0, pure=False, class_head=values.class_head,
-        class_dim=integers("d_out_widths")[1],
+        class_dim=64,
     )  # fmt: skip
     return cost.training_multiply_adds(g, d) + 6 * values.bcr * cost.discriminator_multiply_adds(d)
 
@@ -177,8 +180,8 @@ def own_rows():
                 else f"{value['g_lr']}, {value['d_lr']}",
                 value["r1_weight"],
                 value["policy"].replace(",", ", ") + ", bCR" * ("bcr" in value),
-                f"{kimg / 1000:.2g} M",
-                f"{1000 * kimg / count:,.2g}".replace("e+0", "e").replace("e+", "e"),
+                f"{two(kimg / 1000)} M" if kimg >= 1000 else f"{kimg:g} k",
+                two(1000 * kimg / count),
             ]
 
 
@@ -221,7 +224,7 @@ def test_speeds_are_those_that_were_measured():
 
 
 def memory_of(name):
-    """Measured, or what the header or `--dry_run` says."""
+    """Measured, or what the header or `--dry_run` says: text."""
     if found := (LIKE.get(name, (None, None))[1] or MEASURED.get(name, (None,))[0]):
         return f"{found} **m**"
     header = re.sub(r"\n# ?", " ", (ROOT / "configs" / f"{name}.cfg").read_text())

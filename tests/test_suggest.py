@@ -89,8 +89,8 @@ def test_a_medium_set_with_labels(a_set):
     assert values["metric"] == "fcd" and values["features"] == "classifier"
     assert values["policy"] == "translation" and "bcr" not in values
     assert values["total_kimg"] == "290" and values["ema_halflife_kimg"] == "4.1"
-    assert measured == 2  # the paper's is told by its multiply-adds
-    assert any(line.startswith("Not the paper's network: by its multiply-adds") for line in found)
+    assert measured == 2
+    assert any(line.startswith("Not the paper's network: the paper's sets have") for line in found)
     assert all(line.reason.endswith(".") for line in lines)
     few = suggested(a_set(500, 64, tuple("abcdefghi")), CPU, 3, per_second=66)
     assert "conditional" not in few[1]
@@ -155,6 +155,13 @@ def test_train_takes_what_is_suggested(a_set, tmp_path, count, resolution, class
         recorded = train_flags.resolve()
     assert recorded["resolution"] == str(resolution)
     assert recorded.get("num_classes", "0") == str(len(classes))
+
+
+@pytest.mark.parametrize(("count", "asked"), [(5000, "False"), (500, "True")])
+def test_who_asks_for_classes_or_for_none_gets_that(a_set, count, asked):
+    given = [suggestion.Line("conditional", asked, "As given.")]
+    _, values, _, _ = suggested(a_set(count, 64, tuple("abcde")), CPU, 3, 60, given)
+    assert values["conditional"] == asked and ("num_classes" in values) == (asked == "True")
 
 
 TINY = [

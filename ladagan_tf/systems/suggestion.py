@@ -268,8 +268,9 @@ def _before_speed(info, machine, network, given):
     if info.count <= FEW_IMAGES and all(line.flag != "bcr" for line in lines):
         reason = "With 1,000 and 2,000 images it lowered the distance in all seeds (docs/studies)."
         lines.append(Line("bcr", "true", reason))
-    if _learns_classes(info):
-        reason = "It learns the set's classes, and none without this and the next line; "
+    asked = {line.flag: line.value == "True" for line in given}
+    if asked.get("conditional", _learns_classes(info)):
+        reason = "The networks learn the classes with this and the next line, and none without; "
         lines += [
             Line("conditional", "true", reason + "what that is worth was not measured."),
             Line("num_classes", str(len(info.classes)), "As the set has."),
@@ -361,7 +362,7 @@ def _warnings(info, network, kimg):
             f"Short: {kimg:.3g} thousand images, where the shortest runs that show figures had "
             f"{SHORT_KIMG:g}. More hours, a GPU or a lower --resolution would help."
         )
-    if info.classes and not _learns_classes(info):
+    if len(info.classes) > 1 and not _learns_classes(info):
         said.append(
             f"Without classes: fewer than {FEWEST_OF_A_CLASS} images each on average. "
             "--conditional learns them."
