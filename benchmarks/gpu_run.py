@@ -92,7 +92,7 @@ def define_flags():
         "classifier",
         None,
         "A .keras file of train_classifier: in its features samples of the first half's number are "
-        "compared with the second half of --images, as evaluate.py --dataset=SET@HALF does.",
+        "compared with the second half of --images.",
     )
 
 

@@ -12,8 +12,10 @@ import keras
 import numpy as np
 import pytest
 from in_process import command, error_line
+from PIL import Image
 
 from ladagan_tf import convert
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
 from ladagan_tf.flags import convert as convert_flags
@@ -22,6 +24,7 @@ from ladagan_tf.pictures import to_uint8
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import open_run
 from ladagan_tf.sampling.seeds import latents
+from ladagan_tf.studies.outcome import read_results
 
 pytestmark = [
     pytest.mark.slow,
@@ -111,10 +114,19 @@ def test_seeds_train_at_once_each_from_its_own_start(classes):
 
 
 def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
+    names = ("cat", "dog", "hen")
+    for name in names:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name / "1.png")
+    prepare(str(tmp_path / "photos"), tmp_path / "set", resolution=32)
     with command(convert, convert_flags.define) as main:
-        main(f"--gpu_run={classes / 'seed-3'}", f"--out={tmp_path / 'run'}")
+        main(
+            f"--gpu_run={classes / 'seed-3'}",
+            f"--out={tmp_path / 'run'}",
+            f"--dataset={tmp_path / 'set'}",
+        )
     sampler = open_run(tmp_path / "run")
-    assert sampler.num_classes == 3
+    assert sampler.num_classes == 3 and sampler.network.class_names == names
     table = keras.ops.convert_to_numpy(sampler.network.class_to_tokens.kernel)
     assert table.any()  # it has learned from the labels
     z = np.zeros((2, 8), np.float32)
@@ -194,6 +206,31 @@ def test_it_is_measured_there_as_it_would_be_here(carried, tmp_path):
     assert line["fcd"] == pytest.approx(frechet_distance(*moments), rel=1e-3)
     assert (line["precision"], line["recall"]) == precision_recall(real, fake, 3)
     assert line["coverage"] == density_coverage(real, fake, 5)[1]
+
+
+def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    gpu_study = importlib.import_module("gpu_study")
+    shutil.copytree(carried, tmp_path / "back/plain-one/seed-0")
+    arguments = [
+        f"--base={carried.parent / 'tiny.cfg'}",
+        "--study=tiny",
+        "--system=Plain one: --g_lr=1e-3",
+        "--seeds=0,1",
+    ]
+    with command(gpu_study, gpu_study.define) as main:
+        main(*arguments, "--commands")
+        [told] = capsys.readouterr().out.splitlines()
+        assert told.startswith("plain-one\t--dataset=nowhere ")
+        assert told.endswith("--g_lr=1e-3 --seeds=0,1")
+        main(*arguments, f"--folder={tmp_path / 'back'}", f"--out={tmp_path / 'out'}")
+    [row] = read_results(tmp_path / "out")
+    last = json.loads((carried / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["metrics"]["fcd"] == pytest.approx(last["fcd"], rel=1e-5)
+    assert row["gradients"]["clipped"] is not None and row["environment"]["gpus"] == ["cpu"]
+    assert {"table.md", "over_time.png", "samples.jpeg"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 @pytest.mark.parametrize(
