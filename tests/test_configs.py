@@ -41,6 +41,7 @@ MEASURED = {
     "quickstart": ("1.3 GB", f"5 minutes of {CPU}"),
     "emoji64": (None, f"14 minutes of {CPU}"),
     "emoji64_gpu": ("1.5 GB", "3.9 minutes of an H100"),
+    "emoji64_conditional_gpu": ("1.6 GB", "3 minutes of an H100"),
     "gat_tiny_emoji": (None, f"32 minutes of {CPU}"),
     "studies/shapes32": (None, "2 minutes of a CPU core"),
 }
