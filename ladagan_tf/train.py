@@ -186,6 +186,7 @@ def train(gan, recorded, folder):
             contents=learned,
             initial=begun,
             scale=FLAGS.scale,
+            wandb=FLAGS.wandb,
         )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

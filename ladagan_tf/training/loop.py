@@ -36,6 +36,7 @@ def continue_run(
     contents=None,
     initial=None,
     scale=None,
+    wandb=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -60,6 +61,7 @@ def continue_run(
         initial: dict, see `training.initial.record`, of a run that starts from other networks; or
             None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
+        wandb: str, the project of Weights & Biases to show it in; None for none.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -121,6 +123,9 @@ def continue_run(
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            if wandb:
+                when = (log_kimg, sample_kimg, metric_kimg)
+                around.append(observers.Tracking(schedule, run, wandb, flags, when))
             report = reporting.Reporting(schedule, run, sample_kimg)
             look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
             report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
