@@ -1,6 +1,7 @@
 """Flags of `train.py`, and what they imply."""
 
 import hashlib
+import importlib.util
 import math
 import pathlib
 import re
@@ -8,7 +9,7 @@ import sys
 
 from absl import flags
 
-from ladagan_tf import flagfiles
+from ladagan_tf import extras, flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
@@ -26,10 +27,10 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
-    "metric_images", "features", "inception_weights", "cache_dir",
+    "metric_images", "features", "inception_weights", "cache_dir", "wandb",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
-BY_CONTENT = {"dataset", "vae", "teacher"}
+BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
 UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
@@ -249,6 +250,26 @@ def _define_run_flags():
         "Bits of the keys that a step's draws derive from. Runs that began before there was a "
         "choice have 32, which they keep.",
     )
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "Start from trained weights, where names and shapes are the same, with new optimizers: "
+        "RUN (its best checkpoint), RUN/checkpoints/step-N, FILE.keras, the authors' folder or "
+        "file, hf:USER/REPO or zoo:NAME.",
+    )
+    flags.register_validator("init_from", common.is_known)
+    flags.DEFINE_integer(
+        "freeze_d",
+        0,
+        "With --init_from: keep the first so many blocks of D, counted from the image (FreezeD).",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "wandb",
+        None,
+        "Project of Weights & Biases to show the run in as well (the wandb extra); with "
+        "WANDB_MODE=offline in the environment it stays on this machine.",
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
@@ -322,9 +343,13 @@ def resolve():
             FLAGS[name].value = value
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
+    if FLAGS.wandb and not importlib.util.find_spec("wandb"):
+        raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
     _check_ranges()
     _check_schedule()
     _check_averages()
+    if FLAGS.freeze_d and not FLAGS.init_from:
+        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -332,7 +357,7 @@ def resolve():
     FLAGS.run_dir = _run_dir()
     _keep_what_began_before()
     return {
-        flag.name: _text(flag.value)
+        flag.name: as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
@@ -405,11 +430,11 @@ def _check_averages():
         except ValueError:
             usable = False
         if not usable:
-            raise InputError(f"--{name}={_text(FLAGS[name].value)}: give numbers {words}")
+            raise InputError(f"--{name}={as_text(FLAGS[name].value)}: give numbers {words}")
     posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
     if not FLAGS.posthoc_ema and FLAGS.posthoc_sigma_rel != FLAGS["posthoc_sigma_rel"].default:
         raise InputError(
-            f"--posthoc_sigma_rel={_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
+            f"--posthoc_sigma_rel={as_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
         )
 
 
@@ -495,8 +520,9 @@ def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
     values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
     values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
-    return {name: _text(value) for name, value in values.items() if value is not None}
+    return {name: as_text(value) for name, value in values.items() if value is not None}
 
 
-def _text(value):
+def as_text(value):
+    """A flag's value as it is written behind `--name=`."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ladagan_tf.models.transfer import name_of
 from ladagan_tf.runs.checkpoints import OBSERVED, average_part
 from ladagan_tf.training.averages import AveragedWeights, Decay, HalfLife, PowerFunction
 from ladagan_tf.training.schedules import AdaptiveAugmentation, Schedules
@@ -218,6 +219,12 @@ class AdversarialModel(keras.Model):
         """Names of the averages in the order of `average_part`, that of `averaged` first."""
         return [profile.name for profile in self.profiles]
 
+    def begin_averages(self):
+        """Has all further averages begin where `averaged` is now."""
+        for average in self.further_averages:
+            for ours, weight in zip(average.weights, self.averaged.weights, strict=True):
+                ours.assign(weight)
+
     def power_averages(self):
         """Dict from sigma_rel to the weights of that power-function average."""
         pairs = zip(self.profiles[1:], self.further_averages, strict=True)
@@ -358,9 +365,10 @@ class AdversarialModel(keras.Model):
     def _average_replica_statistics(self):
         if _replicas() == 1 or not self.objective.averages_statistics:
             return
+        frozen = getattr(self.discriminator, "frozen", ())  # alike everywhere, and to stay so
         statistics = [
             *self.generator.non_trainable_variables,
-            *self.discriminator.non_trainable_variables,
+            *(v for v in self.discriminator.non_trainable_variables if name_of(v) not in frozen),
         ]
         if statistics:
             replica = tf.distribute.get_replica_context()

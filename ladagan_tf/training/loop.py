@@ -35,7 +35,9 @@ def continue_run(
     metric_kimg=500.0,
     vae=None,
     contents=None,
+    initial=None,
     scale=None,
+    wandb=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -57,7 +59,10 @@ def continue_run(
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        initial: dict, see `training.initial.record`, of a run that starts from other networks; or
+            None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
+        wandb: str, the project of Weights & Biases to show it in; None for none.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -103,7 +108,7 @@ def continue_run(
         if chief:
             if changed := other_devices(state["about"], about):
                 run.say(f"{run.path}: {changed}")
-            run.start(flags, (model.generator, model.discriminator), vae)
+            run.start(flags, (model.generator, model.discriminator), vae, initial)
             run.truncate_stats(start)
             if averages := model.power_averages():
                 snapshots = Snapshots(run.averages, averages, *model.untrained_weights())
@@ -123,6 +128,9 @@ def continue_run(
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            if wandb:
+                when = (log_kimg, sample_kimg, metric_kimg)
+                around.append(observers.Tracking(schedule, run, wandb, flags, when))
             report = reporting.Reporting(schedule, run, sample_kimg)
             look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
             report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
