@@ -58,6 +58,12 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
             "official=nowhere: no weight file, and no folder of LadaGAN (config.json",
         ),
         (["--to_official", "--run_dir=r", "--out=x.keras"], "needs --run_dir and a folder"),
+        (["--official=a", "--out=r", "--posthoc_ema"], "--posthoc_ema: what is converted has one"),
+        (["--official=a", "--out=x.keras", "--average=0.9"], "--average=0.9: it chooses among the"),
+        (
+            ["--run_dir=r", "--out=x.keras", "--average=0.9", "--part=generator"],
+            "--average=0.9: it",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_line(main, capsys, arguments, message):

@@ -100,6 +100,7 @@ def problems_of(verb, commands):
                 continue
             # A study's file is a flagfile, which its command reads first.
             studies = [a.replace("study=", "config=", 1) for a in given if "-study=" in a]
+            given = [word for word in given if word.partition("=")[2] not in SUGGESTED]
             flags.FLAGS.unparse_flags()
             for name in flags.FLAGS:
                 flags.FLAGS[name].unparse()
@@ -150,6 +151,15 @@ COMMAND_LINES += [  # of comments, which are indented by three
     for p in sorted(ROOT.glob("configs/**/*.cfg"))
     for words in commands_in(re.sub("^#", "  ", p.read_text(), flags=re.M))
 ]
+
+
+# Flagfiles that a command of the pages writes.
+SUGGESTED = {
+    word.partition("=")[2]
+    for _, words in COMMAND_LINES
+    for word in words
+    if "suggest" in words and word.startswith("--out=")
+}
 
 
 def target(words):

@@ -114,7 +114,7 @@ def test_every_command_is_listed_with_a_line_and_every_status_with_its_meaning(c
 def test_a_command_that_there_is_not_is_one_line(capsys):
     for word, hint in (
         ("trian", "did you mean train?"),
-        ("x", "give one of compare, convert, demo, "),
+        ("x", "give one of average, compare, convert, "),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([word])

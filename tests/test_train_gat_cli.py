@@ -37,6 +37,7 @@ TINY = [
     "--metric_kimg=0.012",
     "--grid=2",
     "--seed=3",
+    "--posthoc_ema",
 ]
 ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "

@@ -13,7 +13,7 @@ from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import MODELS_FILE
-from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.sampler import PROBES, Sampler, checked_side, of_function, of_network
 from ladagan_tf.untrusted import read_json
@@ -46,12 +46,15 @@ def open_source(
     psi: float = 1.0,
     guidance: float = 1.0,
     vae: Path | None = None,
+    average: str | None = None,
+    truncation_z: float | None = None,
 ) -> Sampler:
     """`open_run` or `open_model`, whichever the flags of these names give.
 
     Args:
         run_dir, model: the two flags, one of them empty or None.
-        checkpoint, ema, precision, psi, guidance, vae: see both functions.
+        checkpoint, ema, precision, psi, guidance, vae, average: see both functions.
+        truncation_z: see `Sampler.within`; None for none.
 
     Returns:
         Sampler.
@@ -63,9 +66,13 @@ def open_source(
         raise InputError(
             f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
         )
+    if model and average:
+        raise InputError(f"average={average}: it chooses within --run_dir; --model has one network")
     if model:
-        return open_model(model, precision, psi, guidance, vae)
-    return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
+        source = open_model(model, precision, psi, guidance, vae)
+    else:
+        source = open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae, average)
+    return source if truncation_z is None else source.within(truncation_z)
 
 
 def open_run(
@@ -76,6 +83,7 @@ def open_run(
     psi: float = 1.0,
     guidance: float = 1.0,
     vae: Path | None = None,
+    average: str | None = None,
     decode: bool = True,
 ) -> Sampler:
     """Loads the generator of a run, with its autoencoder if it generates latents.
@@ -89,31 +97,64 @@ def open_run(
         psi, guidance: see `of_network`.
         vae: what `weights.vae_weights.find` takes, to decode with instead of the run's own
             autoencoder: of the same encoder. None for that.
+        average: str, which of the averages, see `runs.checkpoints.find_average`; None: the first.
         decode: bool; False leaves a generator of latents as it is.
 
     Returns:
         Sampler.
 
     Raises:
-        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder, or `vae`
-            is another or one too many.
+        InputError: if it is no run, or has no such checkpoint or average, or lacks the autoencoder,
+            or `vae` is another or one too many.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
         raise InputError(f"run_dir={path}: no {run.models_file.name} in it, so it is not a run")
     about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
+    if average and (checkpoint == "untrained" or not ema):
+        given = "--checkpoint=untrained" if ema else "--noema"
+        raise InputError(f"average={average}: {given} asks for weights that are no average")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
         network = _read_network(run, "generator", precision, MOST_UNTRAINED)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
-        network = open_part(run, found, "averaged" if ema else "generator", precision)
+        first = "averaged" if ema else "generator"
+        part = find_average(found, state, average) if average else first
+        network = open_part(run, found, part, precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
+        about |= {"average": average} if part != first else {}
     if isinstance(network, GatGenerator) and decode:
         network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
     elif vae:
         raise _has_none_to_take(vae, path)
     return of_network(network, about, psi, guidance)
+
+
+def open_average(path: Path, weights: list[np.ndarray]) -> keras.Model:
+    """A run's generator with other weights, in float32, with its autoencoder if it makes latents.
+
+    Args:
+        path: a run directory.
+        weights: list of arrays, in the order of the generator's.
+
+    Returns:
+        keras.Model, from latents, and labels if conditional, to images.
+
+    Raises:
+        InputError: as `open_run`; or if the weights are not of its generator's shapes.
+    """
+    run = RunDirectory(path)
+    network = _read_network(run, "generator", "float32", sum(array.size for array in weights))
+    try:
+        network.set_weights(weights)
+    except ValueError as error:
+        raise InputError(
+            f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
+        ) from None
+    if isinstance(network, GatGenerator):
+        network = _decoded(network, run.vae_file, f"run_dir={path}", {})
+    return network
 
 
 def _decoded(generator, file, source, about, other=None):
@@ -147,7 +188,7 @@ def open_part(
     Args:
         run: RunDirectory.
         checkpoint: pathlib.Path of one of its checkpoints.
-        part: str, "averaged", "generator" or "discriminator".
+        part: str, "generator", "discriminator", or an average, see `checkpoints.average_part`.
         precision: Keras dtype policy.
 
     Returns:
@@ -395,11 +436,12 @@ def _load_saved_model(path, psi, guidance):
             f"guidance={guidance:g}: a SavedModel has only guidance=1; give --run_dir or a .keras "
             "file"
         )
-    truncate = loaded.signatures.get("truncate")
+    truncate, guides = loaded.signatures.get("truncate"), bool(getattr(loaded, "guides", True))
     about = {"model": str(path), "precision": "as exported"}
 
     def truncated(psi, z, *labels):
-        return _call(truncate, ("z", "labels", "psi"), (z, *labels, np.float32(psi)))
+        names = ("z", *(["labels"] if labels else []), "psi")
+        return _call(truncate, names, (z, *labels, np.float32(psi)))
 
     source = Sampler(
         lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
@@ -407,7 +449,7 @@ def _load_saved_model(path, psi, guidance):
         resolution,
         classes,
         None,
-        about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
+        about | ({"psi": 1.0, "guidance": 1.0} if truncate and guides else {}),
         truncated if truncate else None,
         names,
     )

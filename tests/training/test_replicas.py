@@ -13,6 +13,8 @@ import numpy as np, keras, tensorflow as tf
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import run_steps
 from ladagan_tf.devices import make_strategy
+from ladagan_tf.training.averages import HalfLife, PowerFunction
+further = HalfLife(0.01), PowerFunction(0.1)
 mirrored = make_strategy("mirrored", virtual_cpus=2)
 assert mirrored.num_replicas_in_sync == 2
 strategies = make_strategy("none"), mirrored
@@ -42,6 +44,7 @@ def make():
     model = AdversarialModel(generator(), discriminator, generator(), objective, seed=5)
     model.compile(
         *[keras.optimizers.Adam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5,
+        further_averages=further,
         schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), augment_target=0.1)
     model.augmentation.p.assign(0.5)
     return model
@@ -64,7 +67,8 @@ def make():
     model = AdversarialModel(generators[0], discriminator, generators[1], objective, seed=5)
     # A large epsilon: with GAT's beta 1 of 0 an update is the sign of what may be rounding.
     model.compile(
-        *[keras.optimizers.Adam(2e-3, 0.0, 0.99, 1e-2) for _ in range(2)], ema_decay=0.5)
+        *[keras.optimizers.Adam(2e-3, 0.0, 0.99, 1e-2) for _ in range(2)], ema_decay=0.5,
+        further_averages=further)
     return model
 """
 RUN = """
@@ -82,7 +86,7 @@ for count, strategy in enumerate(strategies, 1):
     reduced.append([])
     tf.config.run_functions_eagerly(count == 1)
     run_steps(model, batches, 3, [])
-    networks = model.generator, model.discriminator, model.averaged
+    networks = model.generator, model.discriminator, model.averaged, *model.further_averages
     weights = [w for network in networks for w in network.get_weights()]
     weights += [keras.ops.convert_to_numpy(o.learning_rate) for o in (model.g_optimizer,)]
     if model.augmentation:

@@ -69,6 +69,7 @@ class GatGenerator(FromPreset, GatTransformer):
     """
 
     makes_images = False
+    truncates = guides = True  # its call takes psi and guidance
 
     def __init__(
         self,
@@ -292,6 +293,15 @@ class GatDiscriminator(GatTransformer):
     def seen_channels(self):
         """Channels of what one token is a square of."""
         return self.levels * self.channels
+
+    @property
+    def stages(self):
+        """What comes before the head: dict from a block's name to its weights, from the latents on.
+
+        The first one makes the tokens: with their positions and the cls token.
+        """
+        first = [*self.to_tokens.weights, self.positions, self.cls]
+        return {"to_tokens": first} | {block.name: block.weights for block in self.blocks}
 
     def build(self, levels_shape, labels_shape):
         if self.built:
