@@ -52,6 +52,11 @@ SWEEPS = {
     "sweep_psi": ("psi", finite, check_psi),
     "sweep_guidance": ("guidance", finite, check_guidance),
     "sweep_truncation_z": ("truncation_z", finite, seeds.check_truncation),
+    "sweep_average": (
+        "average",
+        str,
+        lambda name: opening.check_average(FLAGS.run_dir, FLAGS.checkpoint, name),
+    ),
 }
 
 
@@ -149,7 +154,7 @@ def swept_values():
     except ValueError:
         values = []
     if not values or len(set(values)) < len(values):
-        raise InputError(f"{flag}={text}: give numbers, each once, as 0.5,0.7,1")
+        raise InputError(f"{flag}={text}: give each value once, as 0.5,0.7,1")
     for value in values:
         try:
             check(value)

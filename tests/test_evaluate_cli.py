@@ -260,7 +260,7 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("sweep_psi", "psi=0.5: this model has no mean style"),
         ("sweep_guidance", "guidance=2: this model has no styles to guide"),
         ("sweep_beyond", "sweep_psi=1,2: psi=2: give 0 (each class's mean) to 1"),
-        ("sweep_word", "sweep_truncation_z=a: give numbers, each once"),
+        ("sweep_word", "sweep_truncation_z=a: give each value once"),
         ("sweep_and", "--psi=0.5: not with --sweep_psi"),
         ("by_class", "by_class: what is measured has no classes"),
         ("nothing", "give one of --run_dir, --model and --images"),

@@ -44,6 +44,7 @@ def _define_generated():
         ("psi", "psi, of models that have it", "0.5,0.7,0.85,1"),
         ("guidance", "guidance, of a GAT", "1,1.5,2"),
         ("truncation_z", "truncation_z", "0.5,1,2"),
+        ("average", "--average, of a run that keeps several", "0.999,0.9999"),
     ):
         flags.DEFINE_list(
             f"sweep_{name}",

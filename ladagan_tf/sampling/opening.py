@@ -131,6 +131,13 @@ def open_run(
     return of_network(network, about, psi, guidance)
 
 
+def check_average(path: str | Path | None, checkpoint: str, average: str) -> None:
+    """Raises InputError unless a run keeps an average of this name; see `open_run`."""
+    if not path:
+        raise InputError("it chooses within --run_dir")
+    find_average(*find_checkpoint(RunDirectory(path).checkpoints, checkpoint), average)
+
+
 def open_average(path: Path, weights: list[np.ndarray]) -> keras.Model:
     """A run's generator with other weights, in float32, with its autoencoder if it makes latents.
 

@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from in_process import error_line
+from in_process import command, error_line
 from small_generators import SIZES
 
+from ladagan_tf import evaluate
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.official import lada_runs
 from ladagan_tf.runs.checkpoints import Checkpoints, average_part
@@ -152,6 +154,23 @@ def test_an_average_is_chosen_by_its_name(several, small):
         np.testing.assert_array_equal(weight, saved)
     assert first.about == named.about and "average" not in first.about
     assert other.about == first.about | {"average": "500kimg"}
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_sweep_measures_each_average_and_knows_all_before(several, tmp_path, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "real.npz", images=images)
+    given = [f"--run_dir={several}", f"--dataset={tmp_path / 'real.npz'}", "--num_samples=4"]
+    given += ["--metrics=swd", "--features=none", f"--out={tmp_path / 'm.jsonl'}"]
+    with command(evaluate, evaluate_flags.define) as measure:
+        line = error_line(measure, [*given, "--sweep_average=0.999,0.5"], capsys)
+        assert "sweep_average=0.999,0.5: average=0.5: " in line and "has 0.999, 500kimg" in line
+        assert not (tmp_path / "m.jsonl").exists()
+        measure(*given, "--sweep_average=0.999,500kimg")
+    records = [json.loads(text) for text in (tmp_path / "m.jsonl").read_text().splitlines()]
+    assert [r["protocol"]["generated"].get("average") for r in records] == [None, "500kimg"]
+    assert records[0]["value"] != records[1]["value"]
+    assert (tmp_path / "sweep_average.png").is_file()
 
 
 @pytest.mark.parametrize(
