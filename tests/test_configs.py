@@ -27,7 +27,7 @@ from ladagan_tf.systems import integers, suggestion  # noqa: E402
 
 PAGE = ROOT / "docs" / "configs.md"
 SPEEDS = ROOT / "benchmarks" / "results" / "gpu_h100_2026-11.jsonl"
-BASES = ("lada_base", "gat_base")  # no experiments
+BASES = ("lada_base", "gat_base", "cat_base")  # no experiments
 STUDIES = (
     "studies/shapes32",
     "studies/recipes32",
@@ -95,10 +95,10 @@ def resolved(name):
 def row_of(name):
     """Cells of a config but for its memory."""
     values = resolved(name)
-    gat = values.system == "gat"
+    of_latents = values.system != "lada"
     r1 = number(values.r1_weight) + (f", R2 {number(values.r2_weight)}" if values.r2_weight else "")
-    augmentation = "latents" if gat and values.latent_augment else "none"
-    if not gat:
+    augmentation = "latents" if of_latents and values.latent_augment else "none"
+    if not of_latents:
         augmentation = (values.policy or "none").replace(",", ", ") + ", bCR" * values.bcr
     rates = [number(rate) for rate in (values.g_lr, values.d_lr)]
     kimg = values.total_kimg
@@ -108,7 +108,7 @@ def row_of(name):
         str(values.resolution or 64),
         str(values.batch_size),
         (rates[0] if len(set(rates)) == 1 else ", ".join(rates))
-        + " by width" * bool(gat and values.width_aware_lr),
+        + " by width" * bool(of_latents and values.width_aware_lr),
         r1,
         augmentation,
         "yes" if values.flip else "no",

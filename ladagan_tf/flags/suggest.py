@@ -24,7 +24,7 @@ def define():
 
 def shown(words):
     """What `--help` shows, see `flags.train.shown`."""
-    return set(), {}, "flags of ladagan train are kept as they are given, as --batch_size=32"
+    return set(), {}, set(), "flags of ladagan train are kept as they are given, as --batch_size=32"
 
 
 def given():

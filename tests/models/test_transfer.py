@@ -1,7 +1,10 @@
 """A network that begins with another one's weights, and blocks of D that are not trained."""
 
+import re
+
 import numpy as np
 import pytest
+from gat_networks import tiny_cat_discriminator as cat_discriminator
 from gat_networks import tiny_discriminator as gat_discriminator
 from gat_networks import tiny_generator as gat_generator
 from ladagan_networks import number, tiny_discriminator, tiny_generator
@@ -58,6 +61,7 @@ def test_what_has_the_same_name_and_shape_is_taken_and_nothing_else_moves(
         (lambda: tiny_discriminator(64), ["from_rgb", "down_32", "down_16", "block_16"]),
         (lambda: tiny_discriminator(ladaformer=False), ["from_rgb", "down_16"]),
         (gat_discriminator, ["to_tokens", "block_0"]),
+        (cat_discriminator, ["to_tokens", "block_0"]),
     ],
 )
 def test_the_first_blocks_of_d_are_frozen_from_the_image_on(make, names):
@@ -68,6 +72,7 @@ def test_the_first_blocks_of_d_are_frozen_from_the_image_on(make, names):
         stages = {"positions_16": "block_16", "positions": "to_tokens", "cls": "to_tokens"}
         for weight in network.trainable_weights:
             layer = name_of(weight).partition("/")[0]
+            layer = re.sub(r"^(positions|scale|cls)_\d$", "cls", layer)  # CAT's, a set per scale
             assert stages.get(layer, layer) not in names[:count]
         assert len(network.trainable_weights) == trained - len(network.frozen)
     assert list(network.stages)[: len(names)] == names

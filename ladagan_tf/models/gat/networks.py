@@ -300,7 +300,7 @@ class GatDiscriminator(GatTransformer):
 
         The first one makes the tokens: with their positions and the cls token.
         """
-        first = [*self.to_tokens.weights, self.positions, self.cls]
+        first = [*self.to_tokens.weights, *self.token_weights]
         return {"to_tokens": first} | {block.name: block.weights for block in self.blocks}
 
     def build(self, levels_shape, labels_shape):
@@ -320,8 +320,13 @@ class GatDiscriminator(GatTransformer):
             layer.build((None, self.grid**2 + 1, width))
         self.built = True
 
+    @property
+    def token_weights(self):
+        """The weights of `_add_tokens`."""
+        return [self.positions, self.cls]
+
     def _add_tokens(self):
-        """The weights of what the first block reads."""
+        """The weights of what the first block reads, beside the embedding's."""
         self.positions = self._add_positions(self.grid)
         self.cls = self.add_weight((1, self.width), normal(), name="cls", autocast=False)
 

@@ -49,6 +49,10 @@ class CatDiscriminator(GatDiscriminator):
     def seen_channels(self):
         return self.channels
 
+    @property
+    def token_weights(self):
+        return [*self.tables, *self.scale_vectors, *self.cls]
+
     def _add_tokens(self):
         smallest = self.patch * 2 ** (self.levels - 1)
         check(
