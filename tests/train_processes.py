@@ -35,9 +35,10 @@ class Process:
     Args:
         given: list of str, the flags.
         environment: dict of str, more variables of the environment; none by default.
+        eagerly: bool, without graphs: for what is stopped before tracing would pay.
     """
 
-    def __init__(self, given, environment=()):
+    def __init__(self, given, environment=(), eagerly=False):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         begin = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -45,7 +46,7 @@ class Process:
             multiprocessing.forkserver.ensure_running()
         self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it goes with this object
         self._process = context.Process(
-            target=_run, args=(given, environment, self._said.name), daemon=True
+            target=_run, args=(given, environment, eagerly, self._said.name), daemon=True
         )
         self._process.start()
 
@@ -70,13 +71,14 @@ class Process:
         return pathlib.Path(self._said.name).read_text()
 
 
-def _run(given, environment, output):
+def _run(given, environment, eagerly, output):
     with open(output, "w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     os.environ.update(environment)
     sys.argv = ["train.py", *given]
     os.chdir(ROOT)
+    tf.config.run_functions_eagerly(eagerly)
     runpy.run_path("train.py", run_name="__main__")
 
 

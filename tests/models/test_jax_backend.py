@@ -33,7 +33,8 @@ NEUTRAL = [
 # repetitions too, and micro-batches for their 15 seconds.
 LEFT_OUT = (
     "micro_batches or start or config or refuse or 4-True or float64-1e-06 or half_precision or "
-    "1-full or same_draws or token_has_all or explicit_one or one_score_per_block"
+    "1-full or 8-full or 4-rows2 or same_draws or token_has_all or explicit_one or "
+    "one_score_per_block"
 )
 STEP = (
     "autodiff", "losses", "augment", "draws", "lada", "latent_views", "gat", "step",
