@@ -16,6 +16,7 @@ from train_processes import (
     Process,
     assert_identical,
     run_each,
+    run_named,
     stats,
     variables,
     wait_for_checkpoint,
@@ -139,7 +140,7 @@ def outputs(dataset, place):
         "began before": flags("before", "--dry_run"),
         **{flag: flags("refused", flag) for flag in REFUSALS},
     }
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return run_named(starts)
 
 
 def assert_refused(output):

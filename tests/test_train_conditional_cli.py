@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 
 import keras
 import numpy as np
 import pytest
 from in_process import command, outcome
 from PIL import Image
-from train_processes import assert_identical, run_each, variables
+from train_processes import assert_continues, run_named, variables
 
 from ladagan_tf import evaluate, export, generate, pictures
 from ladagan_tf.data.preparation import prepare
@@ -79,7 +78,7 @@ def outputs(folder):
     for flag in REFUSALS:
         starts[flag] = given(folder, "refused", flag.replace("FOLDER", str(folder)))
     starts["described"] = given(folder, "described", "--dry_run", "--num_classes=7")
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return run_named(starts)
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +89,7 @@ def run(folder, outputs):
 
 
 def test_a_conditional_run_in_two_parts_is_the_run_in_one(folder, run):
-    parts = folder / "parts"
-    shutil.copytree(run, parts)
-    shutil.rmtree(parts / "checkpoints" / f"step-{STEPS:08d}")
-    for picture in (parts / "samples").glob("*_000000.008kimg.png"):
-        picture.unlink()
-    (output,) = run_each([given(folder, "parts")], eagerly=True)  # the rest
-    assert output.endswith("code 0\n") and "step 1 of 2" in output, output
-    assert_identical(parts, run, STEPS)
+    assert_continues(run, given(folder, "parts"), STEPS, "000000.008")
     learned = [v for n, v in variables(run, STEPS).items() if "class" in n and "optimizer" not in n]
     assert len(learned) >= 3 * 6 and all(np.any(value) for value in learned)
 

@@ -10,6 +10,7 @@ import multiprocessing.forkserver
 import os
 import pathlib
 import runpy
+import shutil
 import sys
 import tempfile
 import time
@@ -105,6 +106,29 @@ def run_each(starts, eagerly=False):
     finally:
         tf.config.run_functions_eagerly(False)
     return outputs
+
+
+def run_named(starts):
+    """Runs `train.py` without graphs in this process: dict of name to flags, to what it printed."""
+    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+
+
+def assert_continues(whole, given, steps, kimg):
+    """A finished run without its last step becomes it again, bit for bit.
+
+    Args:
+        whole: the run's path; beside it `parts` is made of a copy.
+        given: list of flags of a start in `parts`.
+        steps, kimg: int, str: the run's length, the latter as its pictures are named.
+    """
+    parts = whole.parent / "parts"
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / f"step-{steps:08d}")
+    for picture in (parts / "samples").glob(f"*_{kimg}kimg.png"):
+        picture.unlink()
+    (output,) = run_each([given], eagerly=True)  # the rest
+    assert output.endswith("code 0\n") and f"step {steps - 1} of {steps}" in output, output
+    assert_identical(parts, whole, steps)
 
 
 def wait_for_checkpoint(run_dir, process, step):
