@@ -5,16 +5,19 @@
     python benchmarks/gpu_run.py --flagfile=configs/cifar10.cfg --measure --out=FOLDER
 
 Flags, networks, objective and optimizers are train.py's; only the loop around them is JAX's. Draws
-and the order of the images follow from (seed, step), but are not those of train.py. FOLDER gets
+and the order of the images follow from (seed, step), but are not those of train.py. It ends after
+--minutes or --total_kimg, whatever comes first. FOLDER gets
 
     run.json            flags, configurations of the networks, device, speed, hashes of the parts
     weights-0.npy ..    float16: the averaged generator and the discriminator, cut into parts
     stats.jsonl         a line for each window of --log_kimg
     samples.png         the averaged generator at the end
     progress.png        the same latents over time, a row for each time
+    metrics.jsonl       with --classifier: distances at every --sample_kimg
     at-KIMG/            run.json and parts as they were at the moments of --snapshots
 
-or with --measure one line more in measurements.jsonl. Where TensorFlow is,
+or with --measure one line more in measurements.jsonl. With --seeds=0,1,2 all of them train at once,
+each into FOLDER/seed-N. Where TensorFlow is,
 
     python -m ladagan_tf.convert --gpu_run=FOLDER --out=runs/NAME
 
@@ -22,52 +25,46 @@ makes a run directory of the first kind. Needs keras, jax, numpy, absl-py, matpl
 
 Minutes on a lent GPU are for training: the same command with --compile_for=TARGET, on any machine
 that has the same release of JAX with its CUDA plugin, compiles without a GPU and writes
-FOLDER/programs.bin; --programs=FOLDER/programs.bin then starts at once. TARGET is a device as
-XLA's GpuTargetConfigProto, in text (benchmarks/h100.txtpb), or "here".
+FOLDER/programs.bin; --programs=FOLDER/programs.bin then starts at once, with any seeds, as many.
+TARGET is a device as XLA's GpuTargetConfigProto, in text (benchmarks/h100.txtpb), or "here".
 """
 
+import contextlib
+import fcntl
 import hashlib
 import io
 import json
 import os
 import pathlib
-import pickle
-import statistics
 import sys
 import time
 
 os.environ["KERAS_BACKEND"] = "jax"
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import jax
-import jax.numpy as jnp
 import keras
 import numpy as np
 from absl import app, flags
-from jax.experimental import serialize_executable, topologies
+from gpu_numbers import environment, quality, speed, step_speed
+from gpu_programs import compile_elsewhere, programs
+from gpu_trainer import Trainer, at_once, rows_of_steps
 
-from ladagan_tf.cost import gat as gat_cost
-from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
+from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.pictures import grid, save_png, to_uint8
-from ladagan_tf.training.step import (
-    decay_of_halflife,
-    discriminator_gradients,
-    generator_gradients,
-    update_average,
-)
+from ladagan_tf.sampling.seeds import latents
 
 FLAGS = flags.FLAGS
 STARTED = time.perf_counter()
 WRITING = 10.0  # seconds that are left for the results
-HERE = "here"  # --compile_for: the device of this machine
 PART_VALUES = 7_500_000  # float16 values of a part: 15 MB
-MOMENTS = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the time: when samples are made
+MOMENTS = (0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the run: when samples are made
 ROWS, COLUMNS = 6, 10  # of samples.png
-PHASES = ("batch", "discriminator", "generator", "flip")  # streams of draws of a step
 
 
 def define_flags():
@@ -79,35 +76,48 @@ def define_flags():
     )
     flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
-    flags.DEFINE_list("snapshots", [], "Shares of the time at which the weights are kept, too.")
+    flags.DEFINE_list("snapshots", [], "Shares of the run at which the weights are kept, too.")
     flags.DEFINE_integer("steps_per_call", 50, "Steps that the device does in one dispatch.")
     flags.DEFINE_bool("measure", False, "Time the step on random data instead of training.")
     flags.DEFINE_string("compile_for", None, "Only compile, for this device.")
     flags.DEFINE_string("programs", None, "File of --compile_for; unpickled, so trust it.")
+    flags.DEFINE_list("seeds", [], "Seeds that train at once, in one program; --seed by default.")
+    flags.DEFINE_string(
+        "turn",
+        None,
+        "A file whose lock is waited for before the training: of several processes one trains, "
+        "while others start or write.",
+    )
+    flags.DEFINE_string(
+        "classifier",
+        None,
+        "A .keras file of train_classifier: in its features samples of the first half's number are "
+        "compared with the second half of --images.",
+    )
 
 
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
     recorded = train_flags.resolve()
-    if FLAGS.system == "gat" and not FLAGS.measure:
-        raise InputError("--system=gat: it is only measured here, with --measure")
-    if FLAGS.augment_target:
-        raise InputError(f"--augment_target={FLAGS.augment_target:g}: only train.py adapts it")
-    keras.utils.set_random_seed(FLAGS.seed % 2**32)
-    trainer = Trainer()
+    if FLAGS.system != "lada" and not FLAGS.measure:
+        raise InputError(f"--system={FLAGS.system}: it is only measured here, with --measure")
+    if FLAGS.classifier and FLAGS.conditional:
+        raise InputError(f"--classifier={FLAGS.classifier}: it measures no run with --conditional")
+    trainer = Trainer([int(seed) for seed in FLAGS.seeds] or [FLAGS.seed])
     say("built")
     out = pathlib.Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
     images = random_images() if FLAGS.measure else read_images()
+    wanted = functions(trainer, images)
     if FLAGS.compile_for:
-        compile_elsewhere(trainer, images, out / "programs.bin")
+        compile_elsewhere(wanted, say, out / "programs.bin")
     elif FLAGS.measure:
-        line = json.dumps(measure(trainer, images, recorded))
+        line = json.dumps(measure(trainer, wanted, recorded))
         print(line)
         with open(out / "measurements.jsonl", "a") as file:
             file.write(line + "\n")
     else:
-        train(trainer, images, recorded, out)
+        train(trainer, wanted, images, recorded, out)
 
 
 def say(what):
@@ -115,274 +125,162 @@ def say(what):
     print(f"{time.perf_counter() - STARTED:6.1f} s  {what}", flush=True)
 
 
-class Trainer:
-    """Networks, objective and optimizers of the flags, and their step as a pure function."""
-
-    def __init__(self):
-        with jax.default_device(jax.devices("cpu")[0]):  # a GPU compiles every zero of every shape
-            self._build()
-
-    def _build(self):
-        system = train_flags.SYSTEMS[FLAGS.system]
-        built = system.build(None)
-        self.generator, self.averaged, self.discriminator, self.objective = built
-        self.averaged.set_weights(self.generator.get_weights())
-        self.schedules, self.rates, self.optimizers = train_flags.schedules(), [], []
-        for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
-            rate = system.learning_rate(base, network)
-            adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)
-            adam.build(network.trainable_variables)
-            self.optimizers.append(adam)
-            self.rates.append(rate)
-        self.state = [
-            *self.generator.weights,
-            *self.discriminator.weights,
-            *self.averaged.weights,
-            *(v for adam in self.optimizers for v in adam.variables),
-        ]
-
-    def values(self):
-        """The state as arrays of their own, which a step may overwrite."""
-        return [jax.device_put(np.array(v), jax.devices()[0]) for v in self.state]
-
-    def step(self, values, inputs, step):
-        """One update of each network.
-
-        Args:
-            values: list of arrays, the state.
-            inputs: (images or dict, labels), as `objective.batch` takes them.
-            step: int32 scalar, from 0.
-
-        Returns:
-            New values and a dict of scalars.
-        """
-        images, labels = inputs
-        key = jax.random.fold_in(jax.random.key(FLAGS.seed), step)
-        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(PHASES)}
-
-        def drawn(specification, phase):
-            return draw(specification, FLAGS.batch_size, keys[phase])
-
-        if FLAGS.flip:
-            mirrored = jax.random.bernoulli(keys["flip"], 0.5, (len(labels), 1, 1, 1))
-            images = jnp.where(mirrored, images[:, :, ::-1], images)
-        objective, generator, discriminator = self.objective, self.generator, self.discriminator
-        d_adam, g_adam = self.optimizers
-        with keras.StatelessScope(list(zip(self.state, values, strict=True))) as scope:
-            batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
-            draws = drawn(objective.discriminator_draws(), "discriminator")
-            networks = objective, generator, discriminator, batch
-            strengths = self.schedules.at(images_seen(step))
-            for adam, rate in zip(self.optimizers, self.rates, strict=True):
-                adam.learning_rate = rate * strengths.rate
-            given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
-            gradients, metrics = discriminator_gradients(*networks, draws, **given)
-            d_adam.apply(gradients, discriminator.trainable_variables)
-            draws = drawn(objective.generator_draws(), "generator")
-            gradients, more = generator_gradients(*networks, draws, **given)
-            objective.update_statistics(generator, batch, draws, lambda tree: tree)
-            g_adam.apply(gradients, generator.trainable_variables)
-            update_average(self.averaged, generator, ema_decay(step), objective.averages_statistics)
-        return [scope.get_current_value(v) for v in self.state], {**metrics, **more}
-
-    def many_steps(self):
-        """Compiled: (values, inputs of a step by its index, first step, indices) to new values.
-
-        `indices` is (steps, batch); metrics are means over the steps.
-        """
-
-        def run(values, images, first, indices):
-            def one(values, step_and_rows):
-                step, rows = step_and_rows
-                taken = jax.tree.map(lambda x: jnp.take(x, rows, axis=0), images)
-                return self.step(values, taken, step)
-
-            steps = first + jnp.arange(len(indices))
-            values, metrics = jax.lax.scan(one, values, (steps, indices))
-            return values, jax.tree.map(jnp.mean, metrics)
-
-        return jax.jit(run, donate_argnums=0)
-
-    def sampler(self):
-        """Compiled: (values, latents and, if conditional, labels) to the average's images."""
-
-        def sample(values, inputs):
-            with keras.StatelessScope(list(zip(self.state, values, strict=True))):
-                return self.averaged(*inputs)
-
-        return jax.jit(sample)
+@contextlib.contextmanager
+def turn():
+    """Holds the lock of --turn."""
+    if not FLAGS.turn:
+        yield
+        return
+    with open(FLAGS.turn, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def programs(trainer, images, place=lambda tree: tree):
-    """The step's program and, to train, the sampler's.
-
-    Args:
-        trainer: Trainer.
-        images: what the step takes its batches from, and their labels.
-        place: takes a pytree of arrays, returns what is lowered in its place.
+def functions(trainer, images):
+    """What is compiled: the step, and to train the sampler and what measures it.
 
     Returns:
-        Compiled functions; --programs has them from a file.
+        List of (jitted function, its arguments).
     """
-    if FLAGS.programs:
-        with open(FLAGS.programs, "rb") as file:
-            return [serialize_executable.deserialize_and_load(*each) for each in pickle.load(file)]
-    rows = rows_of_steps(0, FLAGS.steps_per_call, len(jax.tree.leaves(images)[0]))
-    state = [np.asarray(v) for v in trainer.state]
-    lowered = [trainer.many_steps().lower(*place((state, images, np.int32(0), rows)))]
+    rows = rows_of_steps(trainer.seeds, 0, FLAGS.steps_per_call, len(jax.tree.leaves(images)[0]))
+    state = trainer.initial
+    found = [(trainer.many_steps(), (state, trainer.keys, images, np.int32(0), rows))]
     if not FLAGS.measure:
-        lowered.append(trainer.sampler().lower(*place((state, shown(trainer)))))
-    say("traced")
-    compiled = [each.compile() for each in lowered]
-    say("compiled")
-    return compiled
+        found.append((trainer.sampler(), (state, shown(trainer))))
+    if FLAGS.classifier:
+        with jax.default_device(jax.devices("cpu")[0]):
+            classifier = keras.saving.load_model(FLAGS.classifier)
+        if not isinstance(classifier, Classifier):
+            raise InputError(f"--classifier={FLAGS.classifier}: it is none of train_classifier")
+        found.append((trainer.features(classifier), (state, *compared(images[0]))))
+    return found
 
 
-def compile_elsewhere(trainer, images, path):
-    """Compiles for the device of --compile_for, which need not be here, into a file."""
-    if FLAGS.compile_for == HERE:
-        device = jax.devices()[0]
-    else:
-        with open(FLAGS.compile_for) as file:
-            described = {"target_config": file.read(), "topology": "1x1x1"}
-        device = topologies.get_topology_desc("device", "cuda", **described).devices[0]
-    there = jax.sharding.SingleDeviceSharding(device)
-    keras.src.backend.nn.conv = convolution
-
-    def place(tree):
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=there), tree)
-
-    compiled = programs(trainer, images, place)
-    path.write_bytes(pickle.dumps([serialize_executable.serialize(each) for each in compiled]))
+def compared(images):
+    """Latents (N, Z) of what is measured, padded to whole parts, and the images beside it."""
+    z = latents(range(len(images) // 2), FLAGS.noise_dim)
+    return np.pad(z, ((0, -len(z) % at_once(len(z))), (0, 0))), images[len(images) // 2 :]
 
 
-def convolution(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
-    """`keras.ops.conv` in two dimensions, channels last, as a product of matrices.
-
-    Without a device XLA cannot choose cuDNN's algorithm for a convolution, and cuDNN refuses the
-    program then; matrix products need no choice.
-    """
-    kernel = keras.ops.convert_to_tensor(kernel)
-    inputs = keras.ops.convert_to_tensor(inputs, kernel.dtype)
-    size, step, side = kernel.shape[0], int(np.ravel(strides)[0]), inputs.shape[1]
-    if padding == "same":
-        missing = max((-(-side // step) - 1) * step + size - side, 0)
-        around = (missing // 2, missing - missing // 2)
-        inputs, side = jnp.pad(inputs, ((0, 0), around, around, (0, 0))), side + missing
-    starts = [(i, j, side - size + 1) for i in range(size) for j in range(size)]
-    patches = [inputs[:, i : i + n : step, j : j + n : step] for i, j, n in starts]
-    return jnp.concatenate(patches, -1) @ kernel.reshape(-1, kernel.shape[-1])
+def measuring(images):
+    """What --classifier compares samples with, and in which features: dict."""
+    with open(FLAGS.classifier, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "count": len(images) // 2,
+        "reference": {"images": FLAGS.images, "first": len(images) // 2, "of": len(images)},
+        "features": {"network": "ladagan_tf classifier", "file_sha256": sha256},
+    }
 
 
-def shown(trainer):
-    """Whose images are shown: latents (ROWS * COLUMNS, noise_dim), and a class per row if any."""
-    count, classes = ROWS * COLUMNS, getattr(trainer.averaged, "num_classes", 0)
-    z = np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
-    rows = np.linspace(0, classes - 1, ROWS).round().astype(np.int32)
-    return (z, np.repeat(rows, COLUMNS)) if classes else (z,)
+def images_of_call():
+    """Images of a seed that one dispatch takes."""
+    return FLAGS.steps_per_call * FLAGS.batch_size
 
 
-def ema_decay(step):
-    """The decay of the EMA at a step, as the flags say."""
-    if not FLAGS.ema_halflife_kimg:
-        return FLAGS.ema_decay
-    halflife = FLAGS.ema_halflife_kimg
-    return decay_of_halflife(FLAGS.batch_size, images_seen(step), halflife, FLAGS.ema_rampup)
+def due(kimg, seen):
+    """Whether the dispatch after which `seen` images were seen passed a multiple of `kimg`."""
+    return seen // (1000 * kimg) > (seen - images_of_call()) // (1000 * kimg)
 
 
-def images_seen(step):
-    """Images before a step, a float32 scalar."""
-    return step.astype(jnp.float32) * FLAGS.batch_size
-
-
-def draw(specification, count, key):
-    """What an objective asks for, for `count` images."""
-    flat = keras.tree.flatten(specification)
-    drawn = []
-    for i, wanted in enumerate(flat):
-        k, shape = jax.random.fold_in(key, i), (count, *wanted.shape)
-        if wanted.kind == "normal":
-            drawn.append(jax.random.normal(k, shape))
-        elif wanted.kind == "uniform":
-            drawn.append(jax.random.uniform(k, shape))
-        else:
-            drawn.append(jax.random.randint(k, shape, wanted.low, wanted.high))
-    return keras.tree.pack_sequence_as(specification, drawn)
-
-
-def rows_of_steps(first, steps, count):
-    """Which images the steps take: every image once an epoch, shuffled by (seed, epoch).
-
-    Returns:
-        int32 array (steps, batch).
-    """
-    positions = np.arange(first * FLAGS.batch_size, (first + steps) * FLAGS.batch_size)
-    epochs, within = positions // count, positions % count
-    rows = np.empty(len(positions), np.int32)
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng([FLAGS.seed, epoch]).permutation(count)
-        rows[epochs == epoch] = order[within[epochs == epoch]]
-    return rows.reshape(steps, FLAGS.batch_size)
-
-
-def train(trainer, images, recorded, out):
-    """Trains for --minutes and writes the results."""
+def train(trainer, wanted, images, recorded, out):
+    """Trains for --minutes or --total_kimg and writes the results."""
     start = time.perf_counter()
-    run, sample = programs(trainer, images)
+    run, sample, *measured = programs(wanted, say)
     compiling = time.perf_counter() - start
     values, on_device, z = trainer.values(), jax.device_put(images), jax.device_put(shown(trainer))
+    beside = jax.device_put(compared(images[0])) if measured else None
+    folders = [out / f"seed-{seed}" for seed in trainer.seeds] if FLAGS.seeds else [out]
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
 
-    def about():
-        """What run.json says of the weights as they are."""
-        return {
-            "flags": recorded,
+    def keep(*name, **more):
+        """Writes the weights as they are, and run.json about them."""
+        if measured:
+            more["measured"] = measuring(images[0])
+        told = {
             "step": step,
             "images": step * FLAGS.batch_size,
             "seconds": round(seconds, 1),
             "compile_seconds": round(compiling, 1),
+            **more,
             **environment(),
         }
+        for i, (seed, folder) in enumerate(zip(trainer.seeds, folders, strict=True)):
+            place = folder.joinpath(*name)
+            place.mkdir(exist_ok=True)
+            flags_of_seed = {**recorded, "seed": seed}
+            write_weights(trainer, [v[i] for v in values], {"flags": flags_of_seed, **told}, place)
+        return told
 
-    step, progress, lines, pending, window = 0, [], [], list(MOMENTS), []
+    step, progress, pending, window = 0, [], list(MOMENTS), []
+    lines, features = [[] for _ in folders], []
     snapshots = sorted(map(float, FLAGS.snapshots))
-    start = last = time.perf_counter()
-    seconds, budget = 0.0, 60 * FLAGS.minutes - WRITING - (start - STARTED)
-    while step == 0 or seconds < budget:
-        rows = rows_of_steps(step, FLAGS.steps_per_call, len(images[0]))
-        values, metrics = run(values, on_device, np.int32(step), rows)
-        window.append(metrics)
-        step += FLAGS.steps_per_call
-        now = step * FLAGS.batch_size
-        due = now // (1000 * FLAGS.log_kimg) > (now - rows.size) // (1000 * FLAGS.log_kimg)
-        jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
+    budget = max(60 * FLAGS.minutes - WRITING - (time.perf_counter() - STARTED), 1e-3)
+    with turn():
+        start = last = time.perf_counter()
+        seconds, done = 0.0, 0.0
+        while done < 1.0:
+            rows = rows_of_steps(trainer.seeds, step, FLAGS.steps_per_call, len(images[0]))
+            values, metrics = run(values, trainer.keys, on_device, np.int32(step), rows)
+            window.append(metrics)
+            step += FLAGS.steps_per_call
+            seen = step * FLAGS.batch_size
+            jax.block_until_ready(window[-2:][0])  # at most one dispatch ahead of the device
+            seconds = time.perf_counter() - start
+            done = max(seconds / budget, seen / (1000 * FLAGS.total_kimg))
+            if due(FLAGS.log_kimg, seen):
+                rate = len(window) * images_of_call() / (time.perf_counter() - last)
+                about = {"step": step, "kimg": seen / 1000, "seconds": round(seconds, 1)}
+                means = jax.tree.map(lambda *x: np.mean(x, axis=0), *window)
+                for i, of_seed in enumerate(lines):
+                    mine = {name: float(each[i]) for name, each in means.items()}
+                    of_seed.append(json.dumps({**about, **mine, "img_per_s": round(rate, 1)}))
+                    print(of_seed[-1], flush=True)
+                window, last = [], time.perf_counter()
+                if not any(np.isfinite(list(means.values())).all(axis=0)):
+                    print("stopped: a loss is not finite", flush=True)
+                    break
+            if pending and done >= pending[0]:
+                pending = [moment for moment in pending if done < moment]
+                progress.append(to_uint8(sample(values, z)[:, :COLUMNS]))
+            if measured and (done >= 1.0 or due(FLAGS.sample_kimg, seen)):
+                features.append((seen / 1000, measured[0](values, *beside)))
+            if snapshots and done >= snapshots[0]:
+                snapshots.pop(0)
+                keep(f"at-{seen // 1000}")
+        jax.block_until_ready(values)
         seconds = time.perf_counter() - start
-        if due:
-            means = jax.tree.map(lambda *x: float(np.mean(x)), *window)
-            rate = len(window) * rows.size / (time.perf_counter() - last)
-            line = {"step": step, "kimg": now / 1000, "seconds": round(seconds, 1), **means}
-            line |= {"img_per_s": round(rate, 1)}
-            lines.append(json.dumps(line))
-            print(lines[-1], flush=True)
-            window, last = [], time.perf_counter()
-            if not np.isfinite(list(means.values())).all():
-                print("stopped: a loss is not finite", flush=True)
-                break
-        if pending and seconds >= budget * pending[0]:
-            pending = [moment for moment in pending if seconds < budget * moment]
-            progress.append(to_uint8(sample(values, z)[:COLUMNS]))
-        if snapshots and seconds >= budget * snapshots[0]:
-            snapshots.pop(0)
-            folder = out / f"at-{now // 1000}"
-            folder.mkdir(exist_ok=True)
-            write_weights(trainer, values, about(), folder)
-    jax.block_until_ready(values)
-    seconds = time.perf_counter() - start
-    told = {**about(), **speed(trainer, seconds / step)}
-    write_text(out / "stats.jsonl", "".join(f"{line}\n" for line in lines))
-    save_png(out / "samples.png", grid(to_uint8(sample(values, z)), COLUMNS))
-    save_png(out / "progress.png", grid(np.concatenate(progress), COLUMNS))
-    write_weights(trainer, values, told, out)
-    print(json.dumps({k: v for k, v in told.items() if k not in ("flags", "networks")}))
+    told = keep(**speed(trainer, seconds / step, alone=not FLAGS.turn))
+    samples, progress = to_uint8(sample(values, z)), np.concatenate(progress, axis=1)
+    for i, folder in enumerate(folders):
+        write_text(folder / "stats.jsonl", "".join(f"{line}\n" for line in lines[i]))
+        save_png(folder / "samples.png", grid(samples[i], COLUMNS))
+        save_png(folder / "progress.png", grid(progress[i], COLUMNS))
+    if measured:
+        kimg, found = zip(*features, strict=True)
+        reals, count = np.asarray(found[-1][1]), len(images[0]) // 2
+        for i, folder in enumerate(folders):
+            fakes = [np.asarray(each[i])[:count] for each, _ in found]
+            text = "".join(f"{line}\n" for line in quality(fakes, reals, kimg))
+            write_text(folder / "metrics.jsonl", text)
+    print(json.dumps(told))
+
+
+def measure(trainer, wanted, recorded):
+    """Images per second of the step on random data, memory and share of the matrix rate: dict."""
+    start = time.perf_counter()
+    [run], [(_, (_, _, images, _, rows))] = programs(wanted, say), wanted
+    compiling = time.perf_counter() - start
+    seconds, finite = step_speed(trainer, run, trainer.values(), jax.device_put(images), rows)
+    names = ("system", "size", "patch", "resolution", "g_widths", "batch_size", "precision")
+    return {
+        **{name: recorded[name] for name in names if name in recorded},
+        "compile_seconds": round(compiling, 1),
+        **speed(trainer, seconds),
+        "finite": finite,
+        **environment(),
+    }
 
 
 def read_images():
@@ -415,9 +313,11 @@ def write_weights(trainer, values, about, out):
     networks = {"averaged": trainer.averaged, "discriminator": trainer.discriminator}
     flat = [by_variable[id(w)] for network in networks.values() for w in network.weights]
     flat = np.concatenate([np.asarray(w, np.float32).ravel() for w in flat])
-    half = flat.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise InputError("a weight is not finite in float16")
+    with np.errstate(over="ignore"):
+        half = flat.astype(np.float16)
+    if not np.isfinite(half).all():  # the others of its seeds may be sound
+        print(f"{out}: a weight is not finite in float16; none are kept", flush=True)
+        half = half[:0]
     about["networks"] = {
         name: {
             "config": keras.saving.serialize_keras_object(network),
@@ -434,6 +334,14 @@ def write_weights(trainer, values, about, out):
     write_text(out / "run.json", json.dumps(about, indent=2) + "\n")
 
 
+def shown(trainer):
+    """Whose images are shown: latents (ROWS * COLUMNS, noise_dim), and a class per row if any."""
+    count, classes = ROWS * COLUMNS, getattr(trainer.averaged, "num_classes", 0)
+    z = np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
+    rows = np.linspace(0, classes - 1, ROWS).round().astype(np.int32)
+    return (z, np.repeat(rows, COLUMNS)) if classes else (z,)
+
+
 def random_images():
     """Four batches: uint8 images, or {"moments": float32} for GAT, and labels."""
     rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
@@ -442,70 +350,6 @@ def random_images():
         side = FLAGS.latent_size
         return {"moments": rng.random((count, side, side, 8), np.float32)}, labels
     return rng.integers(0, 256, (count, side, side, 3), np.uint8), labels
-
-
-def measure(trainer, images, recorded):
-    """Images per second of the step on `images`, memory and share of the matrix rate: dict."""
-    start = time.perf_counter()
-    [run] = programs(trainer, images)
-    compiling, seconds = time.perf_counter() - start, []
-    values, images = trainer.values(), jax.device_put(images)
-    rows = rows_of_steps(0, FLAGS.steps_per_call, 4 * FLAGS.batch_size)
-    for i in range(4):
-        start = time.perf_counter()
-        values, metrics = run(values, images, np.int32(i * FLAGS.steps_per_call), rows)
-        jax.block_until_ready(metrics)
-        seconds.append((time.perf_counter() - start) / FLAGS.steps_per_call)
-    seconds = statistics.median(seconds[1:])
-    names = ("system", "size", "patch", "resolution", "g_widths", "batch_size", "precision")
-    return {
-        **{name: recorded[name] for name in names if name in recorded},
-        "compile_seconds": round(compiling, 1),
-        **speed(trainer, seconds),
-        "finite": bool(np.isfinite([float(v) for v in metrics.values()]).all()),
-        **environment(),
-    }
-
-
-def speed(trainer, seconds):
-    """What a step of `seconds` is worth: images and multiply-adds per second, as a dict."""
-    cost = gat_cost if FLAGS.system == "gat" else lada_cost
-    macs = cost.training_multiply_adds(trainer.generator, trainer.discriminator)
-    rate, matmul = macs * FLAGS.batch_size / seconds, matmul_rate()
-    return {
-        "train_images_per_s": round(FLAGS.batch_size / seconds, 1),
-        "milliseconds_per_step": round(1000 * seconds, 2),
-        "multiply_adds_per_s": float(f"{rate:.4g}"),
-        "bfloat16_matmul_multiply_adds_per_s": float(f"{matmul:.4g}"),
-        "share_of_bfloat16_matmul_rate": round(rate / matmul, 3),
-    }
-
-
-def environment():
-    """Command, device, its peak memory so far, versions and date: dict."""
-    device = jax.devices()[0]
-    memory = device.memory_stats() or {}
-    return {
-        "command": sys.argv,
-        "device": device.device_kind,
-        "peak_memory_gb": round(memory["peak_bytes_in_use"] / 1e9, 2) if memory else None,
-        "jax": jax.__version__,
-        "keras": keras.__version__,
-        "date": time.strftime("%Y-%m-%d"),
-    }
-
-
-def matmul_rate():
-    """Multiply-adds per second of a large bfloat16 matrix product on this device."""
-    size = 512 if jax.default_backend() == "cpu" else 8192
-    a = jax.random.normal(jax.random.key(1), (size, size), jnp.bfloat16)
-    product = jax.jit(lambda a: a @ a)
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        product(a).block_until_ready()
-        seconds.append(time.perf_counter() - start)
-    return size**3 / statistics.median(seconds[3:])
 
 
 if __name__ == "__main__":

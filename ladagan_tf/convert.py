@@ -37,6 +37,7 @@ from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.systems import class_names
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.weights import hub, vae_weights
 
@@ -81,7 +82,9 @@ def join_parts(as_keras):
     if as_keras:
         raise InputError(f"out={FLAGS.out}: --gpu_run makes a run directory")
     given = {"dataset": FLAGS.dataset} if FLAGS.dataset else {}
-    found = gpu_runs.write_run(FLAGS.gpu_run, FLAGS.out, given)
+    prepared = FLAGS.dataset and pathlib.Path(FLAGS.dataset, dataset_info.INFO_NAME).is_file()
+    names = class_names(FLAGS.dataset if prepared else None)
+    found = gpu_runs.write_run(FLAGS.gpu_run, FLAGS.out, given, names)
     report_run(found, "without the optimizers' state")
 
 

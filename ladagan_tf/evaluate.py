@@ -64,7 +64,7 @@ def evaluate(strategy):
         inception_path=FLAGS.inception_weights,
         cache_dir=FLAGS.cache_dir,
     )
-    has_images = isinstance(real, images.Images) or real[0].images is not None
+    has_images = not isinstance(real, tuple) or real[0].images is not None
     names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
     jit = devices.use_jit(FLAGS.jit)
     sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
@@ -164,20 +164,16 @@ def dataset_name():
 
 
 def open_reference(resolution):
-    """images.Images, or what `given_moments` returns."""
+    """What `collection.open_real` returns; None where no metric compares with real images."""
     name = dataset_name()
     if name is None:
+        if FLAGS.metrics and set(FLAGS.metrics) <= set(measure.WITHOUT_REALS):
+            return None
         raise InputError("--dataset is required: the real images to compare with")
-    if pathlib.Path(name).suffix == ".npz":
-        collected, about = collection.given_moments(name)
-        if collected:
-            wanted = measure.needs(FLAGS.metrics, real=True)
-            if wanted.features or wanted.patches:  # ADM's files hold images too
-                collected.images = images.open_images(name, FLAGS.num_real)
-            return collected, about
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
-    return images.open_images(name, FLAGS.num_real)
+    wanted = measure.needs(FLAGS.metrics, real=True)
+    return collection.open_real(name, FLAGS.num_real, bool(wanted.features or wanted.patches))
 
 
 def generated_sets(generator, real, extractor, strategy, jit):
@@ -191,9 +187,8 @@ def generated_sets(generator, real, extractor, strategy, jit):
     """
     count = FLAGS.num_samples
     if count is None:
-        inception = extractor and extractor.name == features.INCEPTION
-        available = (real if isinstance(real, images.Images) else real[0]).count
-        count = min(available, 50_000) if available and not inception else 50_000
+        available = real and (real[0] if isinstance(real, tuple) else real).count
+        count = measure.count_to_generate(extractor and extractor.name, available)
     counts = None
     if FLAGS.labels == "proportional" and generator.num_classes:
         known = real.classes if isinstance(real, images.Images) else ()

@@ -10,17 +10,37 @@ import sys
 
 def hardware():
     """Dict of the processor's name, the cores this process may use, and the GPUs' names."""
-    import tensorflow as tf  # here, because counting cores needs none
+    import tensorflow as tf  # here, because the others need none
 
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     details = map(tf.config.experimental.get_device_details, tf.config.list_physical_devices("GPU"))
     return {
-        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "cpu": processor(),
         "cores": usable_cores(),
         "gpus": [about.get("device_name", "GPU") for about in details],
     }
+
+
+def multiplies_bfloat16():
+    """Whether this machine has instructions for products of bfloat16 numbers.
+
+    Without them they are emulated, and slower than float32.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = map(tf.config.experimental.get_device_details, gpus)
+        return all(about.get("compute_capability", (0,)) >= (8, 0) for about in details)
+    path = pathlib.Path("/proc/cpuinfo")
+    return bool(path.is_file() and re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text()))
+
+
+def processor():
+    """The processor's name: str."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def peak_memory():

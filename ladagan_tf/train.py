@@ -176,6 +176,7 @@ def train(gan, recorded, folder):
             vae=vae,
             contents=learned,
             scale=FLAGS.scale,
+            wandb=FLAGS.wandb,
         )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"

@@ -97,6 +97,7 @@ def problems_of(verb, commands):
                 continue
             # A study's file is a flagfile, which its command reads first.
             studies = [a.replace("study=", "config=", 1) for a in given if "-study=" in a]
+            given = [word for word in given if word.partition("=")[2] not in SUGGESTED]
             flags.FLAGS.unparse_flags()
             for name in flags.FLAGS:
                 flags.FLAGS[name].unparse()
@@ -147,6 +148,15 @@ COMMAND_LINES += [  # of comments, which are indented by three
     for p in sorted(ROOT.glob("configs/**/*.cfg"))
     for words in commands_in(re.sub("^#", "  ", p.read_text(), flags=re.M))
 ]
+
+
+# Flagfiles that a command of the pages writes.
+SUGGESTED = {
+    word.partition("=")[2]
+    for _, words in COMMAND_LINES
+    for word in words
+    if "suggest" in words and word.startswith("--out=")
+}
 
 
 def target(words):
@@ -213,6 +223,8 @@ def flags_in(script):
     for node in ast.walk(ast.parse(script.read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "train_flags.define":
             names |= {"flagfile"}.union(*map(flags_in, TRAIN_FLAGS))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "study_flags.define":
+            names |= flags_in(ROOT / "ladagan_tf/flags/study.py")
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = ast.unparse(node.func).rsplit(".", 1)[-1]
             if called == "add_argument" or called.startswith("DEFINE_"):
@@ -278,8 +290,11 @@ def test_imports_that_pages_show_exist():
         for module, name in re.findall(
             r"from (ladagan_tf[\w.]*) import (\w+)", "\n".join(blocks(page.read_text()))
         ):
-            file = ROOT / f"{module.replace('.', '/')}.py"
-            if not file.is_file() or name not in defined_in(file):
+            place = ROOT / module.replace(".", "/")
+            files = place.with_suffix(".py"), place / "__init__.py"
+            known = {n for file in files if file.is_file() for n in defined_in(file)}
+            known |= {path.stem for path in place.glob("*") if (path / "__init__.py").is_file()}
+            if name not in known:
                 missing.append(f"{relative(page)}: {module} {name}")
     assert not missing, "\n".join(missing)
 

@@ -83,6 +83,15 @@ def results(place, tiny_gat, tiny_gat_run):
         ],
         "repeats": [keras_file, shapes, "--features=none", "--repeats=2", out, *few],
         "real": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=fcd", cache, out],
+        "ppl": [
+            keras_file,
+            f"--features=classifier:{place / 'shapes.classifier.keras'}",
+            "--metrics=ppl,is",
+            "--num_samples=12",
+            out,
+        ],
+        "no_path": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=ppl", out],
+        "half_path": [run, classifier, "--metrics=ppl", "--precision=mixed_bfloat16", *few],
         "cost": ["--cost"],
         "speed": ["--cost", keras_file],
         "adm": [keras_file, f"--dataset={place / 'adm.npz'}", none, "--metrics=swd", lost, *few],
@@ -176,6 +185,15 @@ def test_the_real_images_are_at_distance_zero_from_themselves(results, place):
     assert abs(record["value"]) < 1e-6
 
 
+def test_what_compares_with_nothing_needs_no_reference(results, place):
+    status, out, error = results["ppl"]
+    assert status == 0, error
+    assert "ppl_classifier_12 " in out and "is_classifier_12 " in out
+    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "ppl")
+    assert record["value"] > 0 and record["details"]["pairs"] == 12
+    assert record["protocol"]["reference"] == {"images": "none"}
+
+
 def test_a_gat_is_measured_with_psi_guidance_and_labels_in_its_protocol(results, place):
     status, out, error = results["gat"]
     assert status == 0, error
@@ -226,6 +244,8 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("by_class", "by_class: what is measured has no classes"),
         ("nothing", "give one of --run_dir, --model and --images"),
         ("no_reference", "--dataset is required"),
+        ("no_path", "is images; give a generator, by --run_dir or --model"),
+        ("half_path", "with --precision=mixed_bfloat16 the images of a step would hardly differ"),
         ("labels", "labels=random: "),
         ("few", "metrics=fcd: it needs at least 2 generated images; there are 1"),
         ("k", "metrics=prdc: it needs at least 4 generated images; there are 3"),

@@ -12,11 +12,19 @@ import keras
 import numpy as np
 import pytest
 from in_process import command, error_line
+from PIL import Image
 
 from ladagan_tf import convert
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.evaluation.classifier import load_classifier
+from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.pictures import to_uint8
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import open_run
+from ladagan_tf.sampling.seeds import latents
+from ladagan_tf.studies.outcome import read_results
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,14 +63,17 @@ def carried(tmp_path_factory):
     """What a run of a few steps brings back."""
     folder = tmp_path_factory.mktemp("gpu")
     (folder / "tiny.cfg").write_text(FLAGS)
-    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
     np.savez(folder / "images.npz", images=images)
+    keras.utils.set_random_seed(0)
+    Classifier(32, ["one", "two"]).save(folder / "classifier.keras")
     arguments = [
         f"--flagfile={folder / 'tiny.cfg'}",
         f"--images={folder / 'images.npz'}",
         "--minutes=0.01",
         "--snapshots=0",
         "--steps_per_call=2",
+        f"--classifier={folder / 'classifier.keras'}",
         f"--out={folder / 'out'}",
     ]
     run(RUN, *arguments, "--compile_for=here")
@@ -72,7 +83,7 @@ def carried(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
-    """What a run with classes brings back, of a step of plain networks."""
+    """What two seeds of a run with classes bring back, of a step of plain networks."""
     folder = tmp_path_factory.mktemp("classes")
     more = "--conditional\n--num_classes=3\n--g_modulation=layer_norm\n--class_tokens\n"
     (folder / "tiny.cfg").write_text(FLAGS + more)
@@ -84,16 +95,38 @@ def classes(tmp_path_factory):
         f"--images={folder / 'images.npz'}",
         "--minutes=0.01",
         "--steps_per_call=2",
+        "--seeds=3,4",
+        "--policy=translation",
+        "--augment_target=0.6",
         f"--out={folder / 'out'}",
     )
     return folder / "out"
 
 
+def test_seeds_train_at_once_each_from_its_own_start(classes):
+    first, second = (
+        json.loads((classes / f"seed-{seed}/stats.jsonl").read_text().splitlines()[0])
+        for seed in (3, 4)
+    )
+    assert first["step"] == second["step"] == 2 and first["augment_p"] == 0.0
+    assert first["d_loss"] != second["d_loss"]
+    assert json.loads((classes / "seed-4/run.json").read_text())["flags"]["seed"] == 4
+
+
 def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
+    names = ("cat", "dog", "hen")
+    for name in names:
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(tmp_path / "photos" / name / "1.png")
+    prepare(str(tmp_path / "photos"), tmp_path / "set", resolution=32)
     with command(convert, convert_flags.define) as main:
-        main(f"--gpu_run={classes}", f"--out={tmp_path / 'run'}")
+        main(
+            f"--gpu_run={classes / 'seed-3'}",
+            f"--out={tmp_path / 'run'}",
+            f"--dataset={tmp_path / 'set'}",
+        )
     sampler = open_run(tmp_path / "run")
-    assert sampler.num_classes == 3
+    assert sampler.num_classes == 3 and sampler.network.class_names == names
     table = keras.ops.convert_to_numpy(sampler.network.class_to_tokens.kernel)
     assert table.any()  # it has learned from the labels
     z = np.zeros((2, 8), np.float32)
@@ -111,9 +144,10 @@ def run(code, *arguments):
 
 
 CONVOLUTIONS = """
-import runpy
+import sys
 import keras, numpy as np
-product = runpy.run_path("benchmarks/gpu_run.py")["convolution"]
+sys.path.insert(0, "benchmarks")
+from gpu_programs import convolution as product
 random = np.random.default_rng(0)
 for size, step, padding, side in [(1, 1, "same", 6), (3, 1, "same", 6), (3, 2, "same", 6),
                                   (3, 2, "same", 7), (4, 1, "valid", 4), (3, 2, "valid", 7)]:
@@ -156,6 +190,47 @@ def test_it_becomes_a_run_that_makes_the_images_of_its_weights(carried, tmp_path
     sampler = open_run(tmp_path / "run")
     assert sampler.about["kimg"] == about["images"] / 1000
     np.testing.assert_allclose(sampler.generate(z), network(z), atol=1e-6)
+
+
+def test_it_is_measured_there_as_it_would_be_here(carried, tmp_path):
+    """By the classifier, of as many samples as half of the images, against the other half."""
+    with command(convert, convert_flags.define) as main:
+        main(f"--gpu_run={carried}", f"--out={tmp_path / 'run'}")
+    sampler = open_run(tmp_path / "run")
+    images = np.load(carried.parent / "images.npz")["images"]
+    classifier = load_classifier(carried.parent / "classifier.keras")
+    samples = to_uint8(sampler.generate(latents(range(6), 8)))
+    fake, real = (np.asarray(classifier(x)["features"], np.float64) for x in (samples, images[6:]))
+    moments = [m for f in (fake, real) for m in (f.mean(axis=0), np.cov(f, rowvar=False))]
+    line = json.loads((carried / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["fcd"] == pytest.approx(frechet_distance(*moments), rel=1e-3)
+    assert (line["precision"], line["recall"]) == precision_recall(real, fake, 3)
+    assert line["coverage"] == density_coverage(real, fake, 5)[1]
+
+
+def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    gpu_study = importlib.import_module("gpu_study")
+    shutil.copytree(carried, tmp_path / "back/plain-one/seed-0")
+    arguments = [
+        f"--base={carried.parent / 'tiny.cfg'}",
+        "--study=tiny",
+        "--system=Plain one: --g_lr=1e-3",
+        "--seeds=0,1",
+    ]
+    with command(gpu_study, gpu_study.define) as main:
+        main(*arguments, "--commands")
+        [told] = capsys.readouterr().out.splitlines()
+        assert told.startswith("plain-one\t--dataset=nowhere ")
+        assert told.endswith("--g_lr=1e-3 --seeds=0,1")
+        main(*arguments, f"--folder={tmp_path / 'back'}", f"--out={tmp_path / 'out'}")
+    [row] = read_results(tmp_path / "out")
+    last = json.loads((carried / "metrics.jsonl").read_text().splitlines()[-1])
+    assert row["metrics"]["fcd"] == pytest.approx(last["fcd"], rel=1e-5)
+    assert row["gradients"]["clipped"] is not None and row["environment"]["gpus"] == ["cpu"]
+    assert {"table.md", "over_time.png", "samples.jpeg"} <= {
+        path.name for path in (tmp_path / "out").iterdir()
+    }
 
 
 @pytest.mark.parametrize(

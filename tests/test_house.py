@@ -29,7 +29,7 @@ STOREYS = (
 )
 VERBS = {
     "compare", "convert", "demo", "evaluate", "export", "generate", "prepare", "project", "serve",
-    "study", "train", "train_classifier", "train_vae",
+    "study", "suggest", "train", "train_classifier", "train_vae",
 }  # fmt: skip
 READ_FLAGS = {"systems", "flags", "command", "verbs"}
 KERAS_MAY_BE_ABSENT = "registered"  # `import ladagan_tf` imports it where Keras is there already

@@ -73,15 +73,47 @@ def intra_frechet(metric, generated, real, classes):
     return Measurement(metric, mean, True, text, details={"by_class": found})
 
 
+def names_classes(extractor, classes):
+    """Whether a feature network's classes are those of the images: bool."""
+    return tuple(extractor.classes) == tuple(classes)
+
+
+def accuracy(logits, labels, classes):
+    """How many generated images the classifier takes for what was asked for.
+
+    It is bounded by how far the classifier itself can be trusted, "held_out_accuracy" of its
+    protocol. A generator that ignores its classes has the sum of p_c q_c over the classes, of the
+    shares asked for and made.
+
+    Args:
+        logits: (N, C) of the generated images.
+        labels: int (N,), what was asked for.
+        classes: names of the C classes.
+
+    Returns:
+        measure.Measurement, a share in [0, 1], whose details have a dict "right": the share of each
+        class with an image.
+    """
+    right = np.argmax(logits, axis=1) == labels
+    found = {c: float(right[labels == i].mean()) for i, c in enumerate(classes) if i in labels}
+    text = "share of images that the classifier takes for the class that was asked for"
+    value = float(right.mean())
+    return Measurement("class_accuracy", value, False, text, details={"right": found})
+
+
 def _moments(features):
     features = np.asarray(features, np.float64)
     return features.mean(axis=0), np.cov(features, rowvar=False)
 
 
 def table(record):
-    """Lines of text: a class with its value and its numbers of images each."""
-    rows = record["details"]["by_class"]
-    width = max(map(len, rows))
+    """Lines of text for a record with details by class: a class with what was measured of it."""
+    details = record["details"]
+    if "right" in details:
+        width = max(map(len, details["right"]))
+        return [f"  {name:<{width}}  {share:>8.3g}" for name, share in details["right"].items()]
+    rows = details.get("by_class", {})
+    width = max(map(len, rows), default=0)
     return [
         f"  {name:<{width}}  {row['value']:>8.5g}   ({row['generated']} vs {row['real']} images)"
         for name, row in rows.items()

@@ -3,19 +3,24 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure, tfgan
-from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, collect, reference
+from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, Collected, collect, reference
+from ladagan_tf.evaluation.features import Extractor
 from ladagan_tf.evaluation.images import Images
+from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
 from ladagan_tf.files import atomic_path, json_line, writing
 from ladagan_tf.runs.environment import environment
 
-PUBLISHABLE_IMAGES = 50_000
 # How GAT's authors sample what they publish; their truncation of 0.3 is a psi of 0.7 here.
 GAT_PUBLISHED = {
     "count": PUBLISHABLE_IMAGES,
@@ -29,26 +34,27 @@ _SAMPLED = f"; {{}} real images, drawn with seed {SAMPLE_SEED} where there are m
 
 
 def evaluate(
-    generated,
-    real,
-    extractor,
-    names,
+    generated: list[Images],
+    real: Images | tuple[Collected, dict] | None,
+    extractor: Extractor | None,
+    names: Sequence[str],
     *,
-    engine="ours",
-    by_class=False,
-    batch_size=64,
-    strategy=None,
-    jit=False,
-    cache_dir=None,
-    archive=None,
-    progress=True,
-    on_failure=None,
-):
+    engine: str = "ours",
+    by_class: bool = False,
+    batch_size: int = 64,
+    strategy: tf.distribute.Strategy | None = None,
+    jit: bool = False,
+    cache_dir: str | os.PathLike | None = None,
+    archive: Callable | None = None,
+    progress: bool = True,
+    on_failure: Callable | None = None,
+) -> list[dict]:
     """Measures sets of generated images against real ones.
 
     Args:
         generated: list of images.Images, one per seed.
-        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them.
+        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them; None
+            if no metric compares with real images.
         extractor: features.Extractor, or None.
         names: what `measure.check_metrics` returned.
         engine: see `measure.measure`.
@@ -68,11 +74,13 @@ def evaluate(
         InputError: before anything is measured, where sets, network and metrics do not suit each
             other; see `measure.check_counts` and `by_class.check`.
     """
+    real = real or (Collected(), {"images": "none"})
     _check_sets(generated, real, extractor, names, engine)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
     if by_class:
         classes_apart.check(generated[0], real, extractor)
         real_classes, real_labels = real.classes, real.labels()
+        named = classes_apart.names_classes(extractor, real_classes)
     if progress and extractor:
         _announce(names, generated, real, extractor.dimension, by_class)
     if isinstance(real, Images):
@@ -90,6 +98,8 @@ def evaluate(
             real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
             about_real = {**about_real, "compared": real.images.about}
     wanted = _needs(names, False, engine, by_class)
+    if by_class and named:
+        wanted = dataclasses.replace(wanted, logits=True)
     repeats = []
     for i, images in enumerate(generated):
         bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
@@ -104,6 +114,9 @@ def evaluate(
             metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
             with _lost_alone(metric, on_failure):
                 computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+            if named:
+                right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
+                computed["class_accuracy"] = [right]
         repeats.append(computed)
     everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
     repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
@@ -120,7 +133,9 @@ def evaluate(
     kind = extractor and extractor.name
     return [
         {
-            "name": measure.metric_name(m.metric, kind, generated[0].count, m.reals or real.count),
+            "name": measure.metric_name(
+                m.metric, kind, generated[0].count, None if m.alone else m.reals or real.count
+            ),
             "metric": m.metric,
             "value": m.value,
             "spread": m.spread,
@@ -150,7 +165,12 @@ def _check_sets(generated, real, extractor, names, engine):
             f"metrics=swd: the real images have {compared.resolution} px, what is measured "
             f"{generated[0].resolution}; it compares images of one size"
         )
-    if moments and extractor and len(moments.mean) != extractor.dimension:
+    known = moments and moments.mean is not None
+    if not (known or isinstance(real, Images)):
+        for name in names:
+            if name not in measure.WITHOUT_REALS:
+                raise InputError(f"metrics={name}: it needs real images to compare with")
+    if known and extractor and len(moments.mean) != extractor.dimension:
         raise InputError(
             f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "
             f"features={extractor.name} gives {extractor.dimension}"
@@ -159,12 +179,29 @@ def _check_sets(generated, real, extractor, names, engine):
         raise InputError(
             f"metrics=sfid: dataset={about.get('statistics')} has no mu_s and sigma_s that fit"
         )
+    if "ppl" in names:
+        _check_paths(generated)
     if engine == "tfgan":
-        if moments:
+        if known:
             raise InputError("engine=tfgan needs the reference's images, not mu and sigma")
         tfgan.check()
     for images in generated:
         measure.check_counts(names, images.count, compared and compared.count)
+
+
+def _check_paths(generated):
+    """Refuses paths between latents where there are none, or where their steps would be lost."""
+    for images in generated:
+        if images.steps is None:
+            raise InputError(
+                f"metrics=ppl: it follows paths between latents, and {images.about['images']} is "
+                "images; give a generator, by --run_dir or --model"
+            )
+        if (precision := images.about.get("precision", "")) not in ("", "float32", "as exported"):
+            raise InputError(
+                f"metrics=ppl: with --precision={precision} the images of a step would hardly "
+                "differ; give float32"
+            )
 
 
 def _announce(names, generated, real, dimension, by_class):
@@ -207,7 +244,7 @@ def _needs(names, real, engine, by_class):
     return dataclasses.replace(wanted, features=ALL) if by_class else wanted
 
 
-def table(records):
+def table(records: list[dict]) -> str:
     """The records and their protocol as text for people.
 
     Args:
@@ -237,8 +274,7 @@ def table(records):
             )
         arrow = "lower is better" if record["lower_is_better"] else "higher is better"
         lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
-        if "by_class" in record["details"]:
-            lines += classes_apart.table(record)
+        lines += classes_apart.table(record)
     if unlike := protocol.get("unlike_gats_authors"):
         lines += ["", f"Unlike GAT's authors sample: {unlike}."]
     lines += ["", _note(records)]
@@ -261,6 +297,8 @@ def _note(records):
     """What the numbers may be compared with."""
     protocol = records[0]["protocol"]
     generated, features = protocol["generated"]["count"], protocol["features"]
+    if {record["metric"] for record in records} == {"ppl"}:
+        return "They compare generators in the same features; published lengths are LPIPS's."
     if "Inception" not in str(features):
         return (
             "These numbers compare generators of this data set; no published number is like them."
@@ -273,7 +311,9 @@ def _note(records):
     return "FID, KID and IS by the usual protocol; cite them with the lines above."
 
 
-def write(records, path, classes=()):
+def write(
+    records: list[dict], path: pathlib.Path, classes: Sequence[str] = ()
+) -> list[pathlib.Path]:
     """Appends a JSON line per record to a file, and draws classes beside it where they are counted.
 
     Args:
@@ -314,7 +354,12 @@ def _append(path, text):
         raise
 
 
-def class_chart(path, classes, real_counts, generated_counts):
+def class_chart(
+    path: str | os.PathLike,
+    classes: Sequence[str],
+    real_counts: ArrayLike,
+    generated_counts: ArrayLike,
+) -> None:
     """Draws the share of every class among real and generated images, as a PNG.
 
     Args:

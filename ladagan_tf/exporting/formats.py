@@ -6,13 +6,14 @@ import functools
 import importlib.util
 import json
 import warnings
+import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import extras, pictures
-from ladagan_tf.errors import InputError, held_stderr, reason
+from ladagan_tf.errors import InputError, held_stderr, one_line, reason
 from ladagan_tf.exporting import card, endpoints
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
@@ -23,6 +24,7 @@ ROUNDINGS = 10  # a sharper network may differ by so many times what rounding it
 FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
 BATCHES = (1, 7, 64)
 CLASS_NAMES = "class_names"  # in the metadata of ONNX: a JSON list
+LABELS = "labels.txt"  # in a LiteRT file, which is a zip archive too, as its metadata tools make it
 COLUMNS = 8  # of the sample grid, which is square
 
 
@@ -281,6 +283,9 @@ def write_litert(network, path):
         # Without Keras's SELECT_TF_OPS: what would need Flex fails here, not on the phone.
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
     )
+    if names := getattr(network, "class_names", ()):
+        with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
+            archive.writestr(LABELS, "".join(f"{one_line(name)}\n" for name in names))
 
 
 def load_litert(path):

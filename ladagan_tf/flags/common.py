@@ -37,9 +37,10 @@ def define_measuring():
     flags.DEFINE_string(
         "features",
         "auto",
-        "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared "
-        "set, trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or "
-        "folder of KerasHub, none; auto: classifier for --dataset=shapes, else inception.",
+        "Feature network: inception, classifier:FILE.keras, classifier:zoo:NAME (that of a model "
+        "of the zoo), classifier (that of the prepared set, trained once), dinov2 (ViT-L/14; needs "
+        "keras-hub) or dinov2:PRESET, a name or folder of KerasHub, none; auto: classifier for "
+        "--dataset=shapes, that of the model for --dataset=zoo:NAME, else inception.",
     )
     flags.DEFINE_string(
         "inception_weights",

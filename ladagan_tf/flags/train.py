@@ -1,5 +1,6 @@
 """Flags of `train.py`, and what they imply."""
 
+import importlib.util
 import math
 import pathlib
 import re
@@ -7,7 +8,7 @@ import sys
 
 from absl import flags
 
-from ladagan_tf import flagfiles
+from ladagan_tf import extras, flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
@@ -24,7 +25,7 @@ SYSTEMS = {"lada": lada, "gat": gat_system}
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
-    "metric_images", "features", "inception_weights", "cache_dir",
+    "metric_images", "features", "inception_weights", "cache_dir", "wandb",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher"}
@@ -221,6 +222,12 @@ def _define_run_flags():
         "Bits of the keys that a step's draws derive from. Runs that began before there was a "
         "choice have 32, which they keep.",
     )
+    flags.DEFINE_string(
+        "wandb",
+        None,
+        "Project of Weights & Biases to show the run in as well (the wandb extra); with "
+        "WANDB_MODE=offline in the environment it stays on this machine.",
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
@@ -293,6 +300,8 @@ def resolve():
             FLAGS[name].value = value
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
+    if FLAGS.wandb and not importlib.util.find_spec("wandb"):
+        raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
     _check_ranges()
     _check_schedule()
     if FLAGS.batch_size % FLAGS.micro_batches:
@@ -302,7 +311,7 @@ def resolve():
     FLAGS.run_dir = _run_dir()
     _keep_what_began_before()
     return {
-        flag.name: _text(flag.value)
+        flag.name: as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
@@ -416,8 +425,9 @@ def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
     values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
     values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
-    return {name: _text(value) for name, value in values.items() if value is not None}
+    return {name: as_text(value) for name, value in values.items() if value is not None}
 
 
-def _text(value):
+def as_text(value):
+    """A flag's value as it is written behind `--name=`."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -24,7 +24,7 @@ STARTED = ("date", "command", "device", "jax", "keras")  # of its description: w
 NETWORKS = ("averaged", "discriminator")
 
 
-def write_run(folder, out, flags):
+def write_run(folder, out, flags, class_names=()):
     """Joins the parts to a run directory.
 
     The generator starts from its average, which is what was carried, and both optimizers anew:
@@ -35,15 +35,18 @@ def write_run(folder, out, flags):
         folder: what `benchmarks/gpu_run.py --out` wrote.
         out: the run directory to make.
         flags: dict of text, replaces what the folder records.
+        class_names: sequence of str, what the classes of a conditional run are called; that machine
+            knows their numbers only.
 
     Returns:
         Dict: "images" and "step".
 
     Raises:
-        InputError: if the folder is incomplete or damaged; or if `out` exists.
+        InputError: if the folder is incomplete or damaged, if its run has another number of classes
+            than there are names, or if `out` exists.
     """
     folder = pathlib.Path(folder)
-    about, networks = read(folder)
+    about, networks = read(folder, class_names)
     recorded = {**about["flags"], **flags}
     averaged, discriminator = (networks[name] for name in NETWORKS)
     generator = type(averaged).from_config({**averaged.get_config(), "name": "generator"})
@@ -64,11 +67,12 @@ def write_run(folder, out, flags):
     return {"images": about["images"], "step": about["step"]}
 
 
-def read(folder):
+def read(folder, class_names=()):
     """The description and both networks with their weights.
 
     Args:
         folder: pathlib.Path.
+        class_names: see `write_run`.
 
     Returns:
         Dict of run.json and dict from `NETWORKS` to keras.Model.
@@ -85,6 +89,12 @@ def read(folder):
         parts = [(folder / name, digest) for name, digest in about["parts"].items()]
         configs = {name: about["networks"][name]["config"] for name in NETWORKS}
         check_classes(configs)
+        sizes = configs["averaged"]["config"]
+        count = int(sizes.get("num_classes", 0))
+    if count and class_names:
+        if len(class_names) != count:
+            raise InputError(f"{path}: {count} classes, and the set has {len(class_names)}")
+        sizes["class_names"] = list(class_names)
     values = np.concatenate([_part(*part) for part in parts])
     with one_line_about(path, "description of a run"), at_most(len(values)):
         networks = {

@@ -91,7 +91,7 @@ def classes_of_rows(num_classes, rows):
     return np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
 
 
-def _names_of_rows(run):
+def names_of_rows(run):
     """What the classes of the rows are called, in words; "" if they have no names."""
     try:
         names = read_json(run.path / MODELS_FILE)["generator"]["config"]["class_names"]
@@ -116,7 +116,7 @@ def facts(run):
             "progress": _progress(run.kimg, flags.get("total_kimg")),
             "model": _joined(system, flags.get("precision")),
             "images": _joined(flags.get("dataset"), size),
-            "rows of grids": _names_of_rows(run),
+            "rows of grids": names_of_rows(run),
             "best": "; ".join(
                 f"{metric} {value:.4g} at {at:g} kimg"
                 for metric, (value, at) in results.best_scores(run.measured).items()

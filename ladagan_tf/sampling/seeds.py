@@ -3,6 +3,8 @@
 Image i of a set always has the same latent, whatever the batch size and the number of devices.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ladagan_tf.errors import InputError
@@ -11,7 +13,7 @@ MAX_SEED = 2**63 - 1
 LABELS = ("balanced", "random", "proportional")
 
 
-def latents(seeds, noise_dim):
+def latents(seeds: Sequence[int], noise_dim: int) -> np.ndarray:
     """Standard normal latents.
 
     Args:
@@ -28,7 +30,7 @@ def latents(seeds, noise_dim):
     return np.asarray(drawn, np.float32).reshape(len(drawn), noise_dim)
 
 
-def more_latents(seed, count, noise_dim):
+def more_latents(seed: int, count: int, noise_dim: int) -> np.ndarray:
     """Standard normal latents of one seed, other ones than those of pictures.
 
     Args:
@@ -42,7 +44,26 @@ def more_latents(seed, count, noise_dim):
     return _stream(seed, 2).standard_normal((count, noise_dim)).astype(np.float32)
 
 
-def labels(seeds, num_classes, how, class_counts=None):
+def path_ends(seeds: Sequence[int], noise_dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where a path from each seed's latent leads to, and a place on it.
+
+    Args:
+        seeds: sequence of ints in [0, 2^63).
+        noise_dim: int, Z.
+
+    Returns:
+        (float32 array (len(seeds), Z), float64 array (len(seeds), 1)): other standard normal
+        latents than those of pictures; and shares of the way, uniform in [0, 1).
+    """
+    streams = [_stream(seed, 3) for seed in seeds]
+    ends = [stream.standard_normal(noise_dim) for stream in streams]
+    places = [stream.random() for stream in streams]
+    return np.float32(ends).reshape(len(ends), noise_dim), np.asarray(places).reshape(-1, 1)
+
+
+def labels(
+    seeds: Sequence[int], num_classes: int, how: str, class_counts: Sequence[int] | None = None
+) -> np.ndarray:
     """Class labels of a conditional model.
 
     Args:

@@ -92,6 +92,27 @@ class View:
         z = path[position : position + 1]
         return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
 
+    def words(self, seed, count, chosen, chosen_class):
+        """What a picture shows, for those who do not see it.
+
+        Args:
+            seed: text or int, the first seed.
+            count: int, images.
+            chosen: int, index of the one with a frame; None without one.
+            chosen_class: see `samples`.
+        """
+        first = parse_seed(seed, count)
+        if count == 1:
+            return f"Seed {first}{self.class_words(first, chosen_class)}"
+        shown = first + chosen
+        said = f"{count} images of seeds {first} to {first + count - 1}; "
+        return f"{said}chosen: seed {shown}{self.class_words(shown, chosen_class)}"
+
+    def class_words(self, seed, chosen_class):
+        """The class of a seed as ", class NAME"; empty without classes. Arguments as of `words`."""
+        labels = self._labels([parse_seed(seed)], chosen_class)
+        return "" if labels is None else f", class {self.choices[labels[0]][0]}"
+
     def _first_class(self):
         return IN_TURN if self.classes else None
 
@@ -163,7 +184,12 @@ def framed_grid(images, chosen):
 
 
 def index_at(x, y, images):
-    """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid."""
+    """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid.
+
+    None outside of it, where a button that is pressed by a key is said to be.
+    """
+    if x < 0 or y < 0:
+        return None
     columns, side = columns_of(len(images)), images.shape[1]
     pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
     factor = pictures.factor_within(columns * pitch + pictures.MARGIN, WIDE)

@@ -35,6 +35,7 @@ def continue_run(
     vae=None,
     contents=None,
     scale=None,
+    wandb=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -57,6 +58,7 @@ def continue_run(
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
+        wandb: str, the project of Weights & Biases to show it in; None for none.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -118,6 +120,9 @@ def continue_run(
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            if wandb:
+                when = (log_kimg, sample_kimg, metric_kimg)
+                around.append(observers.Tracking(schedule, run, wandb, flags, when))
             report = reporting.Reporting(schedule, run, sample_kimg)
             look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
             report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))

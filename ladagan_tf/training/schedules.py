@@ -95,9 +95,9 @@ class AdaptiveAugmentation(keras.layers.Layer):
             images: images of the step.
             step: its number in the run, from 0.
         """
-        signs = self.signs + sign
+        p, signs = ops.convert_to_tensor(self.p), self.signs + sign
         due = (step + 1) % INTERVAL == 0
         way = ops.cast(INTERVAL * images, "float32") / (1000.0 * self.kimg)
-        moved = self.p + way * ops.sign(signs / INTERVAL - self.target)
-        self.p.assign(ops.where(due, ops.clip(moved, 0.0, 1.0), self.p))
+        moved = p + way * ops.sign(signs / INTERVAL - self.target)
+        self.p.assign(ops.where(due, ops.clip(moved, 0.0, 1.0), p))
         self.signs.assign(ops.where(due, 0.0, signs))

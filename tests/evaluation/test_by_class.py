@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -49,6 +50,30 @@ def test_halves_of_a_set_are_measured_by_class_after_the_whole(two_tone, means, 
     text = protocol.table(records)
     assert f"({rows['0']['generated']} vs {rows['0']['real']} images)" in text
     protocol.write(records, tmp_path / "m.jsonl")
+
+
+def test_the_classifier_says_how_many_images_are_of_the_class_that_was_asked_for(
+    two_tone, means, tmp_path
+):
+    logits = np.eye(3)[[0, 0, 1, 2, 2]]
+    found = by_class.accuracy(logits, np.array([0, 1, 1, 2, 0]), ("a", "b", "c"))
+    assert found.value == 0.6 and not found.lower_is_better
+    assert found.details["right"] == {"a": 0.5, "b": 0.5, "c": 1.0}
+
+    def named(images):
+        brighter = keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2, 3)) - 114.0
+        logits = keras.ops.stack([-brighter, brighter], axis=1)
+        return {**means.features(images), "logits": logits}
+
+    classifier = dataclasses.replace(means, features=named, classes=("0", "1"))
+    halves = images.open_images(f"{two_tone}[:110]"), images.open_images(two_tone)
+    found = halves[1], classifier, ("fcd",)
+    records = protocol.evaluate(
+        [halves[0]], *found, by_class=True, cache_dir=tmp_path, progress=False
+    )
+    assert records[-1]["name"] == "class_accuracy_classifier_110_vs_121"
+    assert records[-1]["value"] == 1.0 and records[-1]["details"]["right"] == {"0": 1.0, "1": 1.0}
+    assert protocol.table(records).count("\n  0 ") == 2
 
 
 def test_labels_are_in_the_order_of_the_images(two_tone, noise):

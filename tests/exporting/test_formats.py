@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import types
+import zipfile
 from importlib.util import find_spec
 
 import keras
@@ -117,6 +118,9 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
         session = onnxruntime.InferenceSession(str(tmp_path / "out" / "generator.onnx"))
         stored = session.get_modelmeta().custom_metadata_map["class_names"]
         assert json.loads(stored) == [*generator.class_names]
+    if generator.class_names and "litert" in names:
+        with zipfile.ZipFile(tmp_path / "out" / "generator.tflite") as archive:
+            assert archive.read("labels.txt").decode().splitlines() == [*generator.class_names]
     if missing:
         pytest.skip(f"{missing} are optional: their formats are not tested")
 

@@ -9,7 +9,7 @@ import re
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser import chromium, findings
 from PIL import Image
 from reports.conftest import COLOURS
 from run_lines import lines_of, measurement
@@ -153,12 +153,16 @@ def test_classes_have_a_table_by_name(run):
 
 
 def test_rows_of_grids_are_named_where_classes_have_names(make_run):
-    run = make_run("gat", grid="3")
+    run = make_run("gat", grid="3", seed="7")
     names = ["flags", "food-drink", "objects", "symbols", "people"]
     models = {"generator": {"config": {"class_names": names}}}
     (run / "models.json").write_text(json.dumps(models))
-    rows = {row[0]: row[1:] for row in Reader(render(run)).rows}
+    page_of_run = Reader(render(run))
+    rows = {row[0]: row[1:] for row in page_of_run.rows}
     assert rows["rows of grids"] == ["flags, objects, people"]
+    (image,) = page_of_run.images
+    said = "Samples, gat, seed 7, rows: flags, objects, people, after 10.01 kimg"
+    assert image["alt"] == said
     (run / "models.json").write_text('{"generator": {"config": {"class_names": []}}}')
     assert "rows of grids" not in {row[0] for row in Reader(render(run)).rows}
 
@@ -208,6 +212,9 @@ def test_the_slider_moves_pictures_and_curves_by_the_keyboard(run):
             at = tab.evaluate("document.documentElement.style.getPropertyValue('--at')")
             assert float(at) == pytest.approx(share)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            assert findings(tab) == []
         assert set(asked) <= {"file", "data"} and failures == []
 
 

@@ -46,6 +46,20 @@ def test_classes_are_chosen_or_taken_in_turn(conditional):
     view.between("4", "5", 50, 2, 1.0)
 
 
+def test_pictures_are_described_by_seed_and_class(small, tiny_gat):
+    view = View(of_network(tiny_gat))
+    assert view.words("4", 1, None, IN_TURN) == "Seed 4, class food-drink"
+    words = view.words("3", 4, 2, 0)
+    assert words == "4 images of seeds 3 to 6; chosen: seed 5, class flags"
+    assert View(small).words(7, 1, None, None) == "Seed 7" and view.class_words(4, 2)
+
+
+def test_outside_of_the_grid_is_no_image():
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    assert page_pictures.index_at(-3, 10, images) is page_pictures.index_at(5, -1, images) is None
+    assert page_pictures.index_at(0, 0, images) == 0
+
+
 def test_psi_truncates_a_generator_with_a_mean_style():
     source = of_network(Truncating())
     view = View(source)

@@ -3,12 +3,13 @@
 import keras
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.presets import FromPreset
 
 LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class DecodedGenerator(keras.Model):
+class DecodedGenerator(FromPreset, keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of GAT.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and

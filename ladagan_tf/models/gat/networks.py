@@ -1,5 +1,7 @@
 """GAT's generator and discriminator, transformers on a VAE's latents (arXiv 2509.24935)."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -11,10 +13,11 @@ from ladagan_tf.models.gat.layers import EqualLinear, RMSNorm
 from ladagan_tf.models.gat.mapping import Mapping
 from ladagan_tf.models.gat.sizes import check_positive, check_taps, evenly_spaced_taps
 from ladagan_tf.models.gat.transformer import GatTransformer
+from ladagan_tf.models.presets import FromPreset
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class GatGenerator(GatTransformer):
+class GatGenerator(FromPreset, GatTransformer):
     """GAT generator: noise and a class to latents, in `levels` cumulative outputs.
 
     A mapping network turns z and the class into a style. The tokens start as a fixed table of
@@ -62,25 +65,26 @@ class GatGenerator(GatTransformer):
     """
 
     paper = "GAT"
+    makes_images = False
 
     def __init__(
         self,
-        latent_size=32,
-        channels=4,
-        patch=2,
-        width=768,
-        depth=12,
-        num_heads=12,
-        num_classes=1000,
-        noise_dim=64,
-        levels=4,
-        taps=None,
-        remat=False,
-        fused=True,
-        trainable_positions=False,
-        official_guidance=False,
-        attention="dot_product",
-        class_names=(),
+        latent_size: int = 32,
+        channels: int = 4,
+        patch: int = 2,
+        width: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        num_classes: int = 1000,
+        noise_dim: int = 64,
+        levels: int = 4,
+        taps: Sequence[int] | None = None,
+        remat: bool = False,
+        fused: bool = True,
+        trainable_positions: bool = False,
+        official_guidance: bool = False,
+        attention: str = "dot_product",
+        class_names: Sequence[str] = (),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")

@@ -1,9 +1,11 @@
 """An unconditional LadaGAN as a conditional one that computes the same."""
 
+import keras
+
 from ladagan_tf.models.checks import check
 
 
-def as_conditional(network, num_classes, **how):
+def as_conditional(network: keras.Model, num_classes: int, **how) -> keras.Model:
     """A conditional network with an unconditional one's weights, for whose classes all is the same.
 
     What reads the class starts at zero, so for every label a generator makes the images, and a

@@ -1,5 +1,7 @@
 """LadaGAN's generator (arXiv 2401.09596, Sec. III-B), with the switches of its ablation."""
 
+from collections.abc import Sequence
+
 import keras
 from keras import ops
 
@@ -15,6 +17,7 @@ from ladagan_tf.models.lada.sizes import (
     check_resolution,
 )
 from ladagan_tf.models.orthogonal import dense, square_conv, zero_dense
+from ladagan_tf.models.presets import FromPreset
 
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 MAPPING_LAYERS = 2
@@ -29,7 +32,7 @@ def soft_clip(x):
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class Generator(keras.Model):
+class Generator(FromPreset, keras.Model):
     """LadaGAN generator: latents to images in one pass (Sec. III-B).
 
     Three modulated Ladaformer blocks on 8x8, 16x16 and 32x32 tokens, joined by pixel shuffle and a
@@ -85,24 +88,24 @@ class Generator(keras.Model):
 
     def __init__(
         self,
-        resolution=32,
-        noise_dim=128,
-        widths=(1024, 256, 64),
-        num_heads=(4, 4, 4),
-        mlp_widths=(512, 512, 512),
-        decoder_widths=(),
-        score="full",
-        attention="additive",
-        rank=64,
-        window=8,
-        attention_residual=True,
-        mlp_residual=False,
-        modulation="sln",
-        conv=True,
-        output_range="linear",
-        num_classes=0,
-        class_tokens=False,
-        class_names=(),
+        resolution: int = 32,
+        noise_dim: int = 128,
+        widths: Sequence[int] = (1024, 256, 64),
+        num_heads: Sequence[int] = (4, 4, 4),
+        mlp_widths: Sequence[int] = (512, 512, 512),
+        decoder_widths: Sequence[int] = (),
+        score: str = "full",
+        attention: str = "additive",
+        rank: int = 64,
+        window: int = 8,
+        attention_residual: bool = True,
+        mlp_residual: bool = False,
+        modulation: str = "sln",
+        conv: bool = True,
+        output_range: str = "linear",
+        num_classes: int = 0,
+        class_tokens: bool = False,
+        class_names: Sequence[str] = (),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
