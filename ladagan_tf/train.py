@@ -23,8 +23,12 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.quick import QuickMetric
 from ladagan_tf.locks import locked
-from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.models.transfer import freeze
+from ladagan_tf.official.initial import open_networks
+from ladagan_tf.runs.checkpoints import newest_state
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.systems import penalty_every
+from ladagan_tf.training import initial
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
@@ -41,7 +45,10 @@ def main():
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:
-        describe(build(strategy), recorded)
+        gan = build(strategy)
+        describe(gan, recorded)
+        if FLAGS.init_from:
+            take_over(gan, print)
         return
     index, _ = devices.worker(strategy)
     # Of several workers only the first writes.
@@ -91,6 +98,7 @@ def _build(folder):
     system = train_flags.SYSTEMS[FLAGS.system]
     try:
         generator, averaged, discriminator, objective = system.build(folder)
+        freeze(discriminator, FLAGS.freeze_d)
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
     networks = generator, discriminator, averaged
@@ -153,6 +161,7 @@ def train(gan, recorded, folder):
         run.say(f"warning: {warning}")
     vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
     learned = contents(folder, gan.objective, vae)
+    begun = take_over_once(gan, run, learned) if FLAGS.init_from else None
     run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     with run.logged_end():
@@ -175,6 +184,7 @@ def train(gan, recorded, folder):
             metric_kimg=FLAGS.metric_kimg,
             vae=vae,
             contents=learned,
+            initial=begun,
             scale=FLAGS.scale,
             wandb=FLAGS.wandb,
         )
@@ -182,6 +192,50 @@ def train(gan, recorded, folder):
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"
         measure = f"python -m ladagan_tf.evaluate --run_dir={run.path}{features_flag}"
         run.say(f"to measure it: {measure}")
+
+
+def take_over_once(gan, run, learned):
+    """Gives a run that begins the weights of --init_from; one that goes on has its own.
+
+    Args:
+        gan: AdversarialModel.
+        run: RunDirectory.
+        learned: dict of `contents`, which is told the hash of what the run began with.
+
+    Returns:
+        Dict to record in the run, or None.
+    """
+    state = newest_state(run.checkpoints)
+    if state is None:
+        begun = take_over(gan, run.say)
+        learned["init_from"] = begun["sha256"]
+        return begun
+    learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
+    recorded = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    # Of the same name it may be gone, or have been trained further.
+    if recorded.get("init_from") != FLAGS.init_from and not FLAGS.force:
+        learned["init_from"] = initial.networks_sha256(open_networks(FLAGS.init_from)[0])
+    run.say(f"{run.path}: it goes on from its checkpoint; --init_from was for its start")
+    return None
+
+
+def take_over(gan, say):
+    """Gives a new run the weights of --init_from and says which; returns what to record of it.
+
+    Opened after the run's own networks were made: what is new starts as in a run from scratch.
+    """
+    networks, found = open_networks(FLAGS.init_from)
+    named = f"init_from={FLAGS.init_from}"
+    with gan.distribute_strategy.scope():
+        done = initial.start_from(gan, networks, named)
+    sha256 = initial.networks_sha256(networks)
+    say(f"{named}: {found}, SHA-256 {sha256[:12]}..; the optimizers are new")
+    for line in initial.in_words(done):
+        say(line)
+    frozen = list(gan.discriminator.stages)[: FLAGS.freeze_d]
+    if frozen:
+        say(f"discriminator: kept as they are: {', '.join(frozen)}")
+    return {**initial.record(done, FLAGS.init_from, sha256), "frozen": frozen}
 
 
 def quick_metric(folder):

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -96,6 +97,13 @@ def results(place, tiny_gat, tiny_gat_run):
         "speed": ["--cost", keras_file],
         "adm": [keras_file, f"--dataset={place / 'adm.npz'}", none, "--metrics=swd", lost, *few],
         "gat": [*gat, "--psi=0.5", "--guidance=1.5", "--labels=random", out, *few],
+        "sweep": [*gat, "--sweep_psi=1,0.5", f"--out={place / 'swept' / 'm.jsonl'}", *few],
+        "two_sweeps": [*gat, "--sweep_psi=1,0.5", "--sweep_guidance=1,2"],
+        "sweep_psi": [run, "--sweep_psi=1,0.5"],
+        "sweep_guidance": [run, classifier, "--sweep_guidance=1,2"],
+        "sweep_beyond": [run, "--sweep_psi=1,2"],
+        "sweep_word": [run, "--sweep_truncation_z=a"],
+        "sweep_and": [*gat, "--psi=0.5", "--sweep_psi=0,1"],
         "gat_cost": [gat[0], "--cost"],
         "gat_vae": [f"--model={place / 'latents.keras'}", "--cost"],
         "gat_psi": [*gat, "--psi=2"],
@@ -204,6 +212,18 @@ def test_a_gat_is_measured_with_psi_guidance_and_labels_in_its_protocol(results,
     assert len(generated["vae_sha256"]) == 64
 
 
+def test_a_sweep_writes_a_line_per_point_a_table_and_a_curve(results, place):
+    status, out, error = results["sweep"]
+    assert status == 0, error
+    assert (
+        re.search("psi +swd\\n +1 ", out)
+        and "* the best of each column, chosen on this metric" in out
+    )
+    found = lines(place / "swept" / "m.jsonl")
+    assert [r["protocol"]["generated"]["psi"] for r in found] == [1.0, 0.5]
+    assert (place / "swept" / "sweep_psi.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_cost_of_a_gat_is_that_of_its_latents_and_of_decoding_them(results, tiny_gat):
     status, out, error = results["gat_cost"]
     assert status == 0, error
@@ -241,6 +261,12 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("gat_vae", "it generates latents; give --vae"),
         ("gat_psi", "psi=2: give 0 (each class's mean) to 1"),
         ("psi", "psi=0.5: this model has no mean style"),
+        ("two_sweeps", "give one of --sweep_psi and --sweep_guidance"),
+        ("sweep_psi", "psi=0.5: this model has no mean style"),
+        ("sweep_guidance", "guidance=2: this model has no styles to guide"),
+        ("sweep_beyond", "sweep_psi=1,2: psi=2: give 0 (each class's mean) to 1"),
+        ("sweep_word", "sweep_truncation_z=a: give numbers, each once"),
+        ("sweep_and", "--psi=0.5: not with --sweep_psi"),
         ("by_class", "by_class: what is measured has no classes"),
         ("nothing", "give one of --run_dir, --model and --images"),
         ("no_reference", "--dataset is required"),

@@ -219,7 +219,7 @@ def generated(
     def parts(batch_size):
         for start in range(first, first + count, batch_size):
             these = range(start, min(start + batch_size, first + count))
-            z = seeds.latents(these, sampler.noise_dim)
+            z = sampler.latents(these)
             yield these, z, [classes_of(these)] if labels else []
 
     def batches(batch_size):
@@ -230,7 +230,7 @@ def generated(
     def steps(batch_size):
         generate = replicated(sampler.generate, strategy, jit)
         for these, z, given in parts(batch_size):
-            ends, places = seeds.path_ends(these, sampler.noise_dim)
+            ends, places = seeds.path_ends(these, sampler.noise_dim, sampler.truncation_z)
             path = (walks.spherical(z, ends, places + d) for d in (0.0, metrics.PATH_STEP))
             yield tuple(pictures.to_levels(generate(np.float32(z), *given)) for z in path)
 

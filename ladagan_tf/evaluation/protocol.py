@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -38,6 +38,26 @@ def evaluate(
     real: Images | tuple[Collected, dict] | None,
     extractor: Extractor | None,
     names: Sequence[str],
+    **how,
+) -> list[dict]:
+    """Measures one point: sets of generated images, one per seed.
+
+    Args:
+        generated: the sets.
+        real, extractor, names, **how: see `evaluate_each`.
+
+    Returns:
+        List of dicts, see `evaluate_each`.
+    """
+    (records,) = evaluate_each([generated], real, extractor, names, **how)
+    return records
+
+
+def evaluate_each(
+    points: Iterable[list[Images]],
+    real: Images | tuple[Collected, dict] | None,
+    extractor: Extractor | None,
+    names: Sequence[str],
     *,
     engine: str = "ours",
     by_class: bool = False,
@@ -48,11 +68,12 @@ def evaluate(
     archive: Callable | None = None,
     progress: bool = True,
     on_failure: Callable | None = None,
-) -> list[dict]:
-    """Measures sets of generated images against real ones.
+    sweep: dict | None = None,
+) -> Iterator[list[dict]]:
+    """Measures sets of generated images against real ones, which are read once.
 
     Args:
-        generated: list of images.Images, one per seed.
+        points: iterable, for each point a list of images.Images, one per seed.
         real: images.Images; or (collection.Collected, dict) as `given_moments` returns them; None
             if no metric compares with real images.
         extractor: features.Extractor, or None.
@@ -65,72 +86,93 @@ def evaluate(
         progress: bool, show progress bars.
         on_failure: function called with the name and the exception of a metric that cannot be
             computed, which loses that metric only; None raises the exception.
+        sweep: dict of plain values to note in each protocol, what the points are of; or None.
 
-    Returns:
-        List of dicts, one per number: "name", "metric", "value", "spread", "spread_over",
-        "lower_is_better", "details" and the whole "protocol".
+    Yields:
+        List of dicts of a point, one per number: "name", "metric", "value", "spread",
+        "spread_over", "lower_is_better", "details" and the whole "protocol".
 
     Raises:
         InputError: before anything is measured, where sets, network and metrics do not suit each
             other; see `measure.check_counts` and `by_class.check`.
     """
     real = real or (Collected(), {"images": "none"})
-    _check_sets(generated, real, extractor, names, engine)
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
-    if by_class:
-        classes_apart.check(generated[0], real, extractor)
-        real_classes, real_labels = real.classes, real.labels()
-        named = classes_apart.names_classes(extractor, real_classes)
-    if progress and extractor:
-        _announce(names, generated, real, extractor.dimension, by_class)
-    if isinstance(real, Images):
-        about_real, wanted = real.about, _needs(names, True, engine, by_class)
-        bar = "real images" if progress else None
-        real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
-    else:
-        real, about_real = real
-        wanted = _needs(names, True, engine, by_class)
-        if real.images and (wanted.features or wanted.patches):
-            bar = "real images" if progress else None
-            bank, _ = reference(
-                real.images, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
-            )
-            real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
-            about_real = {**about_real, "compared": real.images.about}
-    wanted = _needs(names, False, engine, by_class)
-    if by_class and named:
-        wanted = dataclasses.replace(wanted, logits=True)
-    repeats = []
-    for i, images in enumerate(generated):
-        bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
-        keep = archive if i == 0 else None
-        found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
-        computed = {}  # by what was asked for
-        for name in names:
-            with _lost_alone(name, on_failure):
-                computed[name] = measure.measure([name], found, real, engine)
+    measured = None
+    for generated in points:
+        _check_sets(generated, real, extractor, names, engine)
         if by_class:
-            pairs = (found.features, images.labels()), (real.features, real_labels)
-            metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
-            with _lost_alone(metric, on_failure):
-                computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
-            if named:
-                right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
-                computed["class_accuracy"] = [right]
-        repeats.append(computed)
-    everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
-    repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
-    protocol = {
-        "generated": generated[0].about,
-        "sets": len(generated),
-        "reference": about_real,
-        "features": extractor.about if extractor else "none",
-        "engine": engine,
-        "environment": environment(),
-    }
-    if "psi" in generated[0].about:
-        protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
-    kind = extractor and extractor.name
+            classes_apart.check(generated[0], real, extractor)
+        if measured is None:
+            if progress and extractor:
+                _announce(names, generated, real, extractor.dimension, by_class)
+            wanted = _needs(names, True, engine, by_class)
+            bar = "real images" if progress else None
+            measured, about_real = _reference(
+                real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
+            )
+            of_classes = None
+            if by_class:
+                named = classes_apart.names_classes(extractor, real.classes)
+                of_classes = real.classes, real.labels(), named
+        repeats = []
+        for i, images in enumerate(generated):
+            bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
+            keep = archive if i == 0 else None
+            wanted = _needs(names, False, engine, by_class)
+            if by_class and named:
+                wanted = dataclasses.replace(wanted, logits=True)
+            found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
+            repeats.append(
+                _computed(names, found, measured, images, extractor, engine, of_classes, on_failure)
+            )
+        everywhere = [name for name in repeats[0] if all(name in each for each in repeats)]
+        repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
+        protocol = {
+            "generated": generated[0].about,
+            "sets": len(generated),
+            "reference": about_real,
+            "features": extractor.about if extractor else "none",
+            "engine": engine,
+            **({"sweep": sweep} if sweep else {}),
+            "environment": environment(),
+        }
+        if "guidance" in generated[0].about:  # a GAT
+            protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
+        yield _records(repeats, protocol, extractor and extractor.name, generated, measured)
+
+
+def _reference(real, extractor, wanted, **how):
+    """What `wanted` says of the real images, and what they are in a protocol."""
+    if isinstance(real, Images):
+        return reference(real, extractor, wanted, **how)[0], real.about
+    moments, about = real
+    if moments.images and (wanted.features or wanted.patches):
+        bank, _ = reference(moments.images, extractor, wanted, **how)
+        moments = dataclasses.replace(moments, features=bank.features, patches=bank.patches)
+        about = {**about, "compared": moments.images.about}
+    return moments, about
+
+
+def _computed(names, found, real, images, extractor, engine, of_classes, on_failure):
+    """Dict from what was asked for to its measurements, of one set."""
+    computed = {}
+    for name in names:
+        with _lost_alone(name, on_failure):
+            computed[name] = measure.measure([name], found, real, engine)
+    if of_classes:
+        real_classes, real_labels, named = of_classes
+        pairs = (found.features, images.labels()), (real.features, real_labels)
+        metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
+        with _lost_alone(metric, on_failure):
+            computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+        if named:
+            right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
+            computed["class_accuracy"] = [right]
+    return computed
+
+
+def _records(repeats, protocol, kind, generated, real):
     return [
         {
             "name": measure.metric_name(

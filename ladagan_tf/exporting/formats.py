@@ -198,7 +198,7 @@ def batches(sampler):
 
 def sample_inputs(sampler, chosen):
     """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
-    inputs = [seeds.latents(chosen, sampler.noise_dim)]
+    inputs = [sampler.latents(chosen)]
     if sampler.num_classes:
         inputs.append(seeds.labels(chosen, sampler.num_classes, "balanced"))
     return inputs

@@ -64,11 +64,11 @@ def define_model(words):
         "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
         "alone lists.",
     )
-    flags.register_validator("model", _is_known)
+    flags.register_validator("model", is_known)
 
 
-def _is_known(model):
-    """Refuses a name that the zoo does not have, before anything heavy is imported."""
+def is_known(model):
+    """Whether a flag names no model that the zoo lacks, which is refused before heavy imports."""
     if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
         try:
             zoo.find(model)
@@ -101,14 +101,20 @@ def define_generator(what):
     define_vae()
 
 
-@group("GAT")
+@group("Truncation and guidance")
 def define_truncation():
-    """Of commands that sample a GAT."""
+    """Of commands that sample."""
+    flags.DEFINE_float(
+        "truncation_z",
+        None,
+        "Draw components of a latent that are beyond [-X, X] again, from the image's own seed, as "
+        "BigGAN does: more typical images, of less variety. Of any model.",
+    )
     flags.DEFINE_float(
         "psi",
         1.0,
-        "GAT: truncation, from 1 (none) to 0 (each class's mean style). GAT's authors "
-        "count the other way: their 0.3 is 0.7 here.",
+        "GAT, and LadaGAN with --g_modulation=vitgan_sln: truncation, from 1 (none) to 0 (each "
+        "class's mean style). GAT's authors count the other way: their 0.3 is 0.7 here.",
     )
     flags.DEFINE_float(
         "guidance",

@@ -39,6 +39,17 @@ def _define_generated():
     common.define_vae()
     common.define_truncation()
     flags.adopt_module_key_flags(common)
+    for name, words, values in (
+        ("psi", "psi, of models that have it", "0.5,0.7,0.85,1"),
+        ("guidance", "guidance, of a GAT", "1,1.5,2"),
+        ("truncation_z", "truncation_z", "0.5,1,2"),
+    ):
+        flags.DEFINE_list(
+            f"sweep_{name}",
+            None,
+            f"Measure at several values of {words}, as {values}: a line of the output for each, a "
+            f"table, and curves in sweep_{name}.png beside it. The real images are read once.",
+        )
     flags.DEFINE_integer(
         "num_samples",
         None,

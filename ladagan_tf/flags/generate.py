@@ -92,7 +92,8 @@ def _define_kinds():
     flags.DEFINE_list(
         "sweep_psi",
         None,
-        "GAT: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and classes in each.",
+        "Of models with --psi: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and "
+        "classes in each.",
     )
     flags.DEFINE_integer(
         "directions",

@@ -28,7 +28,7 @@ FREE = {
     "metric_images", "features", "inception_weights", "cache_dir", "wandb",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
-BY_CONTENT = {"dataset", "vae", "teacher"}
+BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
 UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
@@ -223,6 +223,20 @@ def _define_run_flags():
         "choice have 32, which they keep.",
     )
     flags.DEFINE_string(
+        "init_from",
+        None,
+        "Start from trained weights, where names and shapes are the same, with new optimizers: "
+        "RUN (its best checkpoint), RUN/checkpoints/step-N, FILE.keras, the authors' folder or "
+        "file, hf:USER/REPO or zoo:NAME.",
+    )
+    flags.register_validator("init_from", common.is_known)
+    flags.DEFINE_integer(
+        "freeze_d",
+        0,
+        "With --init_from: keep the first so many blocks of D, counted from the image (FreezeD).",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
         "wandb",
         None,
         "Project of Weights & Biases to show the run in as well (the wandb extra); with "
@@ -304,6 +318,8 @@ def resolve():
         raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
     _check_ranges()
     _check_schedule()
+    if FLAGS.freeze_d and not FLAGS.init_from:
+        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"

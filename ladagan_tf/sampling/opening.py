@@ -46,12 +46,14 @@ def open_source(
     psi: float = 1.0,
     guidance: float = 1.0,
     vae: Path | None = None,
+    truncation_z: float | None = None,
 ) -> Sampler:
     """`open_run` or `open_model`, whichever the flags of these names give.
 
     Args:
         run_dir, model: the two flags, one of them empty or None.
         checkpoint, ema, precision, psi, guidance, vae: see both functions.
+        truncation_z: see `Sampler.within`; None for none.
 
     Returns:
         Sampler.
@@ -64,8 +66,10 @@ def open_source(
             f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
         )
     if model:
-        return open_model(model, precision, psi, guidance, vae)
-    return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
+        source = open_model(model, precision, psi, guidance, vae)
+    else:
+        source = open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
+    return source if truncation_z is None else source.within(truncation_z)
 
 
 def open_run(
@@ -395,11 +399,12 @@ def _load_saved_model(path, psi, guidance):
             f"guidance={guidance:g}: a SavedModel has only guidance=1; give --run_dir or a .keras "
             "file"
         )
-    truncate = loaded.signatures.get("truncate")
+    truncate, guides = loaded.signatures.get("truncate"), bool(getattr(loaded, "guides", True))
     about = {"model": str(path), "precision": "as exported"}
 
     def truncated(psi, z, *labels):
-        return _call(truncate, ("z", "labels", "psi"), (z, *labels, np.float32(psi)))
+        names = ("z", *(["labels"] if labels else []), "psi")
+        return _call(truncate, names, (z, *labels, np.float32(psi)))
 
     source = Sampler(
         lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
@@ -407,7 +412,7 @@ def _load_saved_model(path, psi, guidance):
         resolution,
         classes,
         None,
-        about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
+        about | ({"psi": 1.0, "guidance": 1.0} if truncate and guides else {}),
         truncated if truncate else None,
         names,
     )

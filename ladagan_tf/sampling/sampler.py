@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.sampling import seeds
 
 PROBES = 2  # images that a foreign generator makes before it is used
 RANGE = 8.0  # far beyond [-1, 1], which is nominal, and far below 255
@@ -30,6 +31,7 @@ class Sampler:
         truncated: `generate` with psi in [0, 1] as its first argument; None where there is no mean
             style to truncate towards.
         class_names: tuple of num_classes texts; empty where classes have no names.
+        truncation_z: float, see `seeds.latents`; None for none.
     """
 
     generate: collections.abc.Callable
@@ -40,9 +42,26 @@ class Sampler:
     about: dict
     truncated: collections.abc.Callable | None = None
     class_names: tuple[str, ...] = ()
+    truncation_z: float | None = None
+
+    def latents(self, numbers: collections.abc.Sequence[int]) -> np.ndarray:
+        """What this generator makes the images of seeds of: see `seeds.latents`."""
+        return seeds.latents(numbers, self.noise_dim, self.truncation_z)
+
+    def within(self, truncation_z: float) -> "Sampler":
+        """This generator with latents that have no component beyond [-truncation_z, truncation_z].
+
+        Raises:
+            InputError: if that is out of range.
+        """
+        seeds.check_truncation(truncation_z)
+        about = {**self.about, "truncation_z": truncation_z}
+        return dataclasses.replace(self, truncation_z=truncation_z, about=about)
 
     def at(self, psi: float) -> "Sampler":
         """This generator truncated: psi 1 not at all, 0 to the mean style of each class.
+
+        Of a LadaGAN that is what its norms read; the first tokens still are of the latent.
 
         Raises:
             InputError: if there is no mean style, or psi is out of range.
@@ -142,6 +161,12 @@ def check_psi(psi: float) -> None:
         raise InputError(f"psi={psi:g}: give 0 (each class's mean) to 1 (no truncation)")
 
 
+def check_guidance(guidance: float) -> None:
+    """Raises InputError unless a guidance is above 0."""
+    if not guidance > 0.0:
+        raise InputError(f"guidance={guidance:g}: give a number above 0; 1 is none")
+
+
 def of_network(
     network: keras.Model, about: dict | None = None, psi: float = 1.0, guidance: float = 1.0
 ) -> Sampler:
@@ -149,7 +174,7 @@ def of_network(
 
     Args:
         network: keras.Model with `noise_dim` and `resolution`, and `num_classes` if conditional.
-            With a `mean_style`, its call takes psi and guidance, and `about` tells them.
+            If it `truncates` its call takes psi, if it `guides` guidance, and `about` tells both.
         about: dict, see `Sampler`.
         psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
 
@@ -159,10 +184,9 @@ def of_network(
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
         raise InputError(f"{about.get('model', network.name)}: it is not a generator")
-    truncates = hasattr(network, "mean_style")
-    if not guidance > 0.0:
-        raise InputError(f"guidance={guidance:g}: give a number above 0; 1 is none")
-    if guidance != 1.0 and not truncates:
+    truncates, guides = (getattr(network, name, False) for name in ("truncates", "guides"))
+    check_guidance(guidance)
+    if guidance != 1.0 and not guides:
         raise InputError(
             f"guidance={guidance:g}: this model has no styles to guide, only guidance=1"
         )
@@ -185,7 +209,7 @@ def of_network(
         network.resolution,
         getattr(network, "num_classes", 0),
         network,
-        about | ({"psi": 1.0, "guidance": guidance} if truncates else {}),
+        about | ({"psi": 1.0, "guidance": guidance} if guides else {}),
         truncated if truncates else None,
         tuple(getattr(network, "class_names", ())),
     )

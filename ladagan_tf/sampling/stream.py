@@ -59,7 +59,7 @@ def image_dataset_from_generator(
     every = _dataset_of(seeds).shard(num_shards, index)
 
     def make(chosen):
-        z = drawn.latents(chosen.tolist(), sampler.noise_dim)
+        z = sampler.latents(chosen.tolist())
         if not sampler.num_classes:
             return next(walks.image_batches(sampler, z, None, len(z)))
         classes = drawn.labels(chosen.tolist(), sampler.num_classes, labels, class_counts)

@@ -45,7 +45,7 @@ class View:
         """
         first = parse_seed(seed, count)
         numbers = range(first, first + count)
-        z = seeds.latents(numbers, self.sampler.noise_dim)
+        z = self.sampler.latents(numbers)
         return self._images(z, self._labels(numbers, chosen_class), psi), first
 
     def look(self, seed, chosen_class, psi, side, head):
@@ -67,7 +67,7 @@ class View:
             return enlarged(images[0], NARROW)
         if head not in range(1, self.heads.get(side, 0) + 1):
             raise InputError(f"There is no head {head!r} at resolution {side!r}.")
-        image, maps = self._attend(number, chosen_class)
+        image, maps = self._attend(number, chosen_class, psi)
         (weights,) = [m for m in maps if _side(m) == side]
         big = enlarged(pictures.to_uint8(image), NARROW // 2)
         sheet = pictures.attention_sheet(big[None], [weights[None, head - 1 : head]])
@@ -88,7 +88,7 @@ class View:
             raise InputError(f"The position {position!r} is not a number from 0 to {STEPS}.")
         position = round(position)
         ends = [parse_seed(start), parse_seed(end)]
-        path = walks.walk(seeds.latents(ends, self.sampler.noise_dim), STEPS)
+        path = walks.walk(self.sampler.latents(ends), STEPS)
         z = path[position : position + 1]
         return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
 
@@ -128,12 +128,12 @@ class View:
             list(walks.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
         )
 
-    def _attend(self, number, chosen_class):
+    def _attend(self, number, chosen_class, psi=1.0):
         """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
-        z = seeds.latents([number], self.sampler.noise_dim)
+        z = self.sampler.latents([number])
         labels = self._labels([number], chosen_class)
         images, maps = self.sampler.network.attention_maps(
-            *([z] if labels is None else [z, labels])
+            *([z] if labels is None else [z, labels]), psi=psi if self.truncates else 1.0
         )
         return np.asarray(images)[0], [np.asarray(weights, np.float32)[0] for weights in maps]
 

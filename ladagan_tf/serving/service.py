@@ -202,6 +202,12 @@ def request_model(max_batch, sampler):
         psi: float = pydantic.Field(
             None, ge=0.0, le=1.0, description="truncation: 1 none, the default, 0 the class's mean"
         )
+        truncation_z: float = pydantic.Field(
+            None,
+            ge=seeds.LEAST_TRUNCATION,
+            allow_inf_nan=False,
+            description="components of latents beyond it are drawn again; not at all by default",
+        )
         format: Literal["png", "json"] = pydantic.Field(
             "png", description="one PNG, a grid for several images; or JSON with a PNG each"
         )
@@ -246,7 +252,7 @@ async def _generate(worker, wanted, timeout_s, request):
     if labels is None and sampler.num_classes:
         labels = seeds.labels(chosen, sampler.num_classes, "balanced").tolist()
     try:
-        future = asyncio.wrap_future(worker.submit(chosen, labels, wanted.psi))
+        future = asyncio.wrap_future(worker.submit(chosen, labels, wanted.psi, wanted.truncation_z))
     except QueueFullError:
         raise fastapi.HTTPException(
             503,

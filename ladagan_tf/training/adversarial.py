@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from ladagan_tf.models.transfer import name_of
 from ladagan_tf.runs.checkpoints import OBSERVED
 from ladagan_tf.training.schedules import AdaptiveAugmentation, Schedules
 from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
@@ -332,9 +333,10 @@ class AdversarialModel(keras.Model):
     def _average_replica_statistics(self):
         if _replicas() == 1 or not self.objective.averages_statistics:
             return
+        frozen = getattr(self.discriminator, "frozen", ())  # alike everywhere, and to stay so
         statistics = [
             *self.generator.non_trainable_variables,
-            *self.discriminator.non_trainable_variables,
+            *(v for v in self.discriminator.non_trainable_variables if name_of(v) not in frozen),
         ]
         if statistics:
             replica = tf.distribute.get_replica_context()

@@ -34,6 +34,7 @@ def continue_run(
     metric_kimg=500.0,
     vae=None,
     contents=None,
+    initial=None,
     scale=None,
     wandb=None,
 ):
@@ -57,6 +58,8 @@ def continue_run(
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        initial: dict, see `training.initial.record`, of a run that starts from other networks; or
+            None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
         wandb: str, the project of Weights & Biases to show it in; None for none.
 
@@ -103,7 +106,7 @@ def continue_run(
         if chief:
             if changed := other_devices(state["about"], about):
                 run.say(f"{run.path}: {changed}")
-            run.start(flags, (model.generator, model.discriminator), vae)
+            run.start(flags, (model.generator, model.discriminator), vae, initial)
             run.truncate_stats(start)
             writer = tf.summary.create_file_writer(str(run.tensorboard))
             shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged

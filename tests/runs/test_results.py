@@ -115,6 +115,11 @@ def test_numbers_of_truncated_samples_say_so(run):
     record = measurement(generated={**generated, "guidance": 1.0})
     (run / "metrics.jsonl").write_text(lines_of(record))
     assert "| 2.5 kimg, EMA, psi 0.7 |" in results.metrics_table([run])
+    del generated["psi"]
+    swept = {"sweep": {"over": "truncation_z", "values": [0.5, 1.0]}}
+    record = measurement(generated={**generated, "truncation_z": 0.5}, **swept)
+    (run / "metrics.jsonl").write_text(lines_of(record))
+    assert "| 2.5 kimg, EMA, truncation_z 0.5, of a sweep |" in results.metrics_table([run])
 
 
 def test_the_table_states_the_protocol_of_each_number(run):

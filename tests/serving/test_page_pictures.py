@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from page_truth import INVALID, Truncating, expected
+from small_generators import SIZES, perturbed
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
@@ -68,6 +70,17 @@ def test_psi_truncates_a_generator_with_a_mean_style():
     np.testing.assert_allclose(full, expected(source, range(4)), atol=1)
     none, _ = view.samples("0", 4, None, 0.0)
     assert np.ptp(none, axis=0).max() == 0 and np.ptp(full, axis=0).max() > 0
+
+
+def test_a_closer_look_at_a_ladagan_with_a_mapping_is_truncated_too():
+    network = perturbed(Generator(**SIZES, modulation="vitgan_sln"))
+    view = View(of_network(network))
+    assert view.truncates and view.heads
+    for psi in (1.0, 0.3):
+        look = view.look("3", None, psi, 8, 1)
+        side, right = look.shape[0], pictures.to_uint8(network(seeds.latents([3], 8), psi=psi))[0]
+        shown = look[:, :side][:: side // 32, :: side // 32]
+        np.testing.assert_allclose(shown, right.astype(int), atol=1)
 
 
 def test_a_gat_is_shown_by_class_and_psi(tiny_gat):

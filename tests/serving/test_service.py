@@ -144,6 +144,19 @@ def test_requests_of_one_psi_are_computed_together(tiny_gat):
 
 
 @pytest.mark.slow
+def test_latents_are_truncated_where_a_request_asks(noise):
+    worker = Worker(noise, 8)
+    found = worker.submit(range(3), truncation_z=0.5).result()
+    worker.close()
+    z = seeds.latents(range(3), noise.noise_dim, 0.5)
+    np.testing.assert_array_equal(found, pictures.to_uint8(noise.generate(z)))
+    request = service.request_model(8, noise)
+    assert request(truncation_z=0.5).truncation_z == 0.5
+    for bad in (0, -1, "inf", "nan"):
+        with pytest.raises(ValueError, match="truncation_z"):
+            request(truncation_z=bad)
+
+
 def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
     with serving(opening.open_model(saved_gat)) as address:
         health = json.loads(get(address, "/healthz")[2])

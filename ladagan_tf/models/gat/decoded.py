@@ -13,7 +13,7 @@ class DecodedGenerator(FromPreset, keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of GAT.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
-    `num_classes` and `class_names`; and `mean_style`, by which callers know that psi is there.
+    `num_classes` and `class_names`; `truncates` and `guides` say that it takes psi and guidance.
 
     Args:
         generator: GatGenerator.
@@ -35,6 +35,8 @@ class DecodedGenerator(FromPreset, keras.Model):
         ValueError: if generator and autoencoder have different latent channels; or for a `tile`
             that is no whole number from 0 on.
     """
+
+    truncates = guides = True
 
     def __init__(self, generator, vae, tile=None, **kwargs):
         kwargs.setdefault("name", "decoded_generator")

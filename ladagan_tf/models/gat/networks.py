@@ -66,6 +66,7 @@ class GatGenerator(FromPreset, GatTransformer):
 
     paper = "GAT"
     makes_images = False
+    truncates = guides = True  # its call takes psi and guidance
 
     def __init__(
         self,
@@ -270,6 +271,15 @@ class GatDiscriminator(GatTransformer):
         self.projector = [linear(n, policy, f"projector_{i}") for i, n in enumerate(outputs)]
         side = (None, latent_size, latent_size)
         self.build((*side, levels * channels), (None,))
+
+    @property
+    def stages(self):
+        """What comes before the head: dict from a block's name to its weights, from the latents on.
+
+        The first one makes the tokens: with their positions and the cls token.
+        """
+        first = [*self.to_tokens.weights, self.positions, self.cls]
+        return {"to_tokens": first} | {block.name: block.weights for block in self.blocks}
 
     def build(self, levels_shape, labels_shape):
         if self.built:

@@ -3,6 +3,7 @@
 import keras
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.transfer import take_weights
 
 
 def as_conditional(network: keras.Model, num_classes: int, **how) -> keras.Model:
@@ -30,12 +31,5 @@ def as_conditional(network: keras.Model, num_classes: int, **how) -> keras.Model
         not getattr(conditional, "pure", False),
         "class_head='pure': it has no unconditional logits, so it cannot compute the same",
     )
-    ours = {_name(weight): weight for weight in conditional.weights}
-    for weight in network.weights:
-        ours[_name(weight)].assign(weight)
+    take_weights(conditional, network)
     return conditional
-
-
-def _name(weight):
-    """A weight's path below its network."""
-    return weight.path.partition("/")[2]
