@@ -1,5 +1,6 @@
 """`evaluate.py` as users run it: what is measured, what is printed and written, what is refused."""
 
+import functools
 import json
 import re
 
@@ -10,6 +11,7 @@ from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
 from ladagan_tf import evaluate
+from ladagan_tf.cost import speed
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
@@ -75,8 +77,8 @@ def results(place, tiny_gat, tiny_gat_run):
             shapes,
             f"--inception_weights={place / 'inception.npz'}",
             "--metrics=fid,kid",
-            "--num_real=6",
-            "--num_samples=5",
+            "--num_real=3",
+            "--num_samples=2",
             cache,
             out,
         ],
@@ -120,8 +122,11 @@ def results(place, tiny_gat, tiny_gat_run):
     }
     # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
     with zero_weights(), command(evaluate, evaluate_flags.define) as call:
-        found = {name: outcome(call, arguments) for name, arguments in commands.items()}
         with pytest.MonkeyPatch.context() as patch:
+            # How often and with how many images speed is measured: cost/test_speed.py.
+            once = functools.partial(speed.measure_speed, batch_sizes=(1, 2), repeats=1)
+            patch.setattr(speed, "measure_speed", once)
+            found = {name: outcome(call, arguments) for name, arguments in commands.items()}
             patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
             arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
             found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
@@ -164,7 +169,7 @@ def test_the_samples_are_an_adm_archive(results, place):
 def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place):
     status, out, _ = results["inception"]
     assert status == 0, results["inception"]
-    assert "fid_inception_5_vs_6" in out and "a quick look" in out
+    assert "fid_inception_2_vs_3" in out and "a quick look" in out
     record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "fid")
     features = record["protocol"]["features"]
     assert features["network"].startswith("Inception-2015-12-05") and len(features["sha256"]) == 64

@@ -16,6 +16,7 @@ from train_processes import (
     Process,
     assert_identical,
     run_each,
+    run_named,
     stats,
     variables,
     wait_for_checkpoint,
@@ -146,7 +147,7 @@ def outputs(dataset, place):
         "began before": flags("before", "--dry_run"),
         **{words: flags("refused", *words.split()) for words in REFUSALS},
     }
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return run_named(starts)
 
 
 def assert_refused(output):
@@ -327,7 +328,7 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     assert output.endswith("code 0\n"), output
 
     together = given(dataset, run_dir, *flags, "--strategy=multiworker")
-    chief, other = start_workers(together)
+    chief, other = start_workers(together, eagerly=True)
     wait_for_checkpoint(run_dir, chief, 1)
     other.send_signal(signal.SIGTERM)
     for process, by in ((chief, "a signal to another worker"), (other, "SIGTERM")):
@@ -365,12 +366,12 @@ def test_a_worker_whose_chief_is_refused_ends_in_one_line(dataset, tmp_path):
     assert not run_dir.exists()
 
 
-def start_workers(flags):
+def start_workers(flags, eagerly=False):
     """Two processes that train one run: the chief, and the other."""
     cluster = {"worker": [f"localhost:{free_port()}", f"localhost:{free_port()}"]}
     tasks = ({"type": "worker", "index": index} for index in range(2))
     return [
-        Process(flags, {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})})
+        Process(flags, {"TF_CONFIG": json.dumps({"cluster": cluster, "task": task})}, eagerly)
         for task in tasks
     ]
 

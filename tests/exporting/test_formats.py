@@ -105,6 +105,12 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
+    if "saved_model" in names:
+        opened = opening.open_model(tmp_path / "out" / "saved_model")
+        assert (opened.num_classes, opened.class_names) == (3, generator.class_names)
+        z, labels = seeds.latents(range(3), 8), np.int32([1, 0, 1])
+        right = generator.generate(z, labels)
+        np.testing.assert_allclose(opened.generate(z, labels), right, atol=1e-5)
     if generator.class_names and "onnx" in names:
         import onnxruntime
 

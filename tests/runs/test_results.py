@@ -5,36 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from run_lines import lines_of, measurement
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.runs import results
 
 WINDOW = {"d_loss": 1.0, "g_loss": 2.0, "r1": 0.1, "real_logits": 0.5, "fake_logits": -0.5}
 SPEED = {"d_grad_norm": 0.6, "g_grad_norm": 0.7, "img_per_s": 50.0}
-
-
-def lines_of(*objects):
-    return "".join(json.dumps(o) + "\n" for o in objects)
-
-
-def measurement(metric="fcd", value=12.345678, **changes):
-    protocol = {
-        "generated": {"checkpoint": "step-00000005", "kimg": 2.5, "ema": True, "count": 1000},
-        "sets": 1,
-        "reference": {"images": "/somewhere/shapes-32", "count": 10000},
-        "features": {"network": "classifier", "sha256": "0123456789", "trained_on": "shapes-32"},
-        "engine": "ours",
-        "environment": {"date": "2026-11-21"},
-    }
-    return {
-        "name": f"{metric}_classifier_1k_vs_10k",
-        "metric": metric,
-        "value": value,
-        "spread": None,
-        "spread_over": "",
-        "lower_is_better": True,
-        "protocol": {**protocol, **changes},
-    }
 
 
 @pytest.fixture
@@ -171,7 +148,7 @@ def test_the_table_states_the_protocol_of_each_number(run):
         "1000",
         "10000 of shapes-32",
         "classifier on shapes-32 (01234567)",
-        "2.5 kimg, EMA",
+        "10 kimg, EMA",
     ]
 
 

@@ -218,7 +218,7 @@ def lada_data(rng):
     return tf.constant(images), tf.zeros(4, tf.int32)
 
 
-def test_the_average_follows_batch_norm_statistics(gan, rng):
+def test_the_average_follows_batch_norm_statistics(gan, rng, eagerly):
     objective = LadaObjective(noise_dim=4, resolution=64)
     model = gan(objective=objective, networks=lada_networks(), ema_decay=0.5)
     statistics = copies(model.generator)
@@ -270,7 +270,7 @@ def test_compiled_and_plain_steps_agree(gan, data):
 # ---------------------------------------------------------------------------- half precision
 
 
-def test_a_float16_step_with_loss_scaling_is_finite_and_moves_the_weights(gan, rng):
+def test_a_float16_step_with_loss_scaling_is_finite_and_moves_the_weights(gan, rng, eagerly):
     objective = LadaObjective(noise_dim=4, resolution=64)
     networks = lada_networks(dtype="mixed_float16")
     model = gan(objective=objective, networks=networks, loss_scale=2.0**7)
