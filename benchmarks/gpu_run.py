@@ -53,6 +53,7 @@ from gpu_trainer import Trainer, at_once, rows_of_steps
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
 from ladagan_tf.models.features.classifier import Classifier
@@ -98,7 +99,7 @@ def define_flags():
 
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
-    recorded = train_flags.resolve()
+    recorded = start_flags.resolve()
     if FLAGS.system != "lada" and not FLAGS.measure:
         raise InputError(f"--system={FLAGS.system}: it is only measured here, with --measure")
     if FLAGS.classifier and FLAGS.conditional:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from absl import flags
 
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.training.schedules import AdaptiveAugmentation
 from ladagan_tf.training.step import (
@@ -46,7 +47,7 @@ class Trainer:
         built = system.build(None)
         self.generator, self.averaged, self.discriminator, self.objective = built
         self.averaged.set_weights(self.generator.get_weights())
-        self.schedules, self.rates, self.optimizers = train_flags.schedules(), [], []
+        self.schedules, self.rates, self.optimizers = start_flags.schedules(), [], []
         for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
             rate = system.learning_rate(base, network)
             adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)

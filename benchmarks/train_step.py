@@ -63,6 +63,7 @@ def measure(arguments):
     from ladagan_tf.cost import gat as gat_cost
     from ladagan_tf.cost import lada as lada_cost
     from ladagan_tf.devices import use_jit
+    from ladagan_tf.flags import start as start_flags
     from ladagan_tf.flags import train as train_flags
     from ladagan_tf.flags.common import read_flags
 
@@ -78,7 +79,7 @@ def measure(arguments):
     system = flags.FLAGS.system
     name, settings = OPTIONS[system]
     flags.FLAGS([__file__, settings[int(option)]])
-    train_flags.resolve()
+    start_flags.resolve()
     gan = train.build(tf.distribute.get_strategy())
     if system != "lada":
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))

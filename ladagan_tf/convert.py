@@ -31,6 +31,7 @@ import pathlib
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -262,7 +263,7 @@ def record(implied, source):
     defaults = train_flags.SYSTEMS[FLAGS.system].DEFAULTS
     recorded = {}
     names = {flag.name for flag in FLAGS.get_key_flags_for_module(train_flags)}
-    for name in names - train_flags.UNRECORDED - train_flags.foreign(FLAGS.system):
+    for name in names - start_flags.UNRECORDED - train_flags.foreign(FLAGS.system):
         flag = FLAGS[name]
         if not flag.present and name in implied:
             try:

@@ -24,7 +24,7 @@ from ladagan_tf import devices
 from ladagan_tf.cost import lada as cost
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.files import new_file, vacant
-from ladagan_tf.flags import train as train_flags
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags.common import read_flags
 from ladagan_tf.hardware import hardware, multiplies_bfloat16, usable_cores
 from ladagan_tf.systems import lada, suggestion
@@ -49,7 +49,7 @@ class Trial:
         for name in FLAGS:
             FLAGS[name].unparse()
         read_flags(["train", *words])
-        train_flags.resolve()
+        start_flags.resolve()
         self.words = words
         self.folder = pipeline.open_dataset(
             FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir

@@ -8,6 +8,7 @@ The same command again continues the run exactly where it stopped.
 from absl import flags
 
 from ladagan_tf import command
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 
 if __name__ == "__main__":
@@ -38,10 +39,10 @@ FLAGS = flags.FLAGS
 
 def main():
     """Trains the run of the flags, or describes it."""
-    recorded = train_flags.resolve()
+    recorded = start_flags.resolve()
     cluster = None
     if FLAGS.strategy == "multiworker":
-        same = train_flags.same_for_all_workers(recorded)
+        same = start_flags.same_for_all_workers(recorded)
         cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
@@ -73,7 +74,7 @@ def check_split(strategy):
 
 def open_dataset(recorded):
     """The prepared set, which suits the run and the system."""
-    free, by_content, defaults = train_flags.FREE, train_flags.BY_CONTENT, train_flags.defaults()
+    free, by_content, defaults = start_flags.FREE, start_flags.BY_CONTENT, start_flags.defaults()
     run = RunDirectory(FLAGS.run_dir)
     run.check_flags(recorded, free, FLAGS.force, defaults, by_content)
     folder = pipeline.open_dataset(
@@ -120,10 +121,10 @@ def _build(folder):
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
         ema_rampup=FLAGS.ema_rampup,
-        further_averages=train_flags.further_averages(),
+        further_averages=start_flags.further_averages(),
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
-        schedules=train_flags.schedules(),
+        schedules=start_flags.schedules(),
         augment_target=FLAGS.augment_target,
         augment_kimg=FLAGS.augment_kimg,
         jit=devices.use_jit(FLAGS.jit),

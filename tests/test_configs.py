@@ -21,6 +21,7 @@ from in_process import command  # noqa: E402
 
 from ladagan_tf import flagfiles, train  # noqa: E402
 from ladagan_tf.cost import lada as cost  # noqa: E402
+from ladagan_tf.flags import start as start_flags  # noqa: E402
 from ladagan_tf.flags import train as train_flags  # noqa: E402
 from ladagan_tf.flags.common import read_flags  # noqa: E402
 from ladagan_tf.systems import integers, suggestion  # noqa: E402
@@ -88,7 +89,7 @@ def resolved(name):
     for flag in flags.FLAGS:
         flags.FLAGS[flag].unparse()
     read_flags(["train", f"--config={name}"])
-    train_flags.resolve()
+    start_flags.resolve()
     return flags.FLAGS
 
 

@@ -13,6 +13,7 @@ from in_process import command, error_line
 from ladagan_tf import suggest, train
 from ladagan_tf.data import dataset_info
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import suggest as suggest_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
@@ -152,7 +153,7 @@ def test_train_takes_what_is_suggested(a_set, tmp_path, count, resolution, class
     (tmp_path / "a.cfg").write_text(suggestion.as_flagfile("A set", found, lines))
     with command(train, train_flags.define):
         read_flags(["train", f"--flagfile={tmp_path / 'a.cfg'}"])
-        recorded = train_flags.resolve()
+        recorded = start_flags.resolve()
     assert recorded["resolution"] == str(resolution)
     assert recorded.get("num_classes", "0") == str(len(classes))
 

@@ -3,7 +3,7 @@
 from absl import flags
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.flags import train
+from ladagan_tf.flags import start, train
 
 FLAGS = flags.FLAGS
 OF_A_START = ("config", "dry_run", "force")  # no part of what is suggested
@@ -44,7 +44,7 @@ def given():
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
     return {
-        flag.name: train.as_text(flag.value)
+        flag.name: start.as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(train.__name__)
         if flag.present and flag.name not in OF_A_START
     }

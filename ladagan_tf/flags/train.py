@@ -1,20 +1,13 @@
-"""Flags of `train.py`, and what they imply."""
+"""Flags of `train.py`; `flags.start` says what they mean together."""
 
-import hashlib
-import importlib.util
-import math
-import pathlib
 import re
-import sys
 
 from absl import flags
 
-from ladagan_tf import extras, flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
-from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.sampling import posthoc
 from ladagan_tf.systems import cat, group, lada
 from ladagan_tf.systems import gat as gat_system
@@ -22,29 +15,6 @@ from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
 SYSTEMS = {"lada": lada, "gat": gat_system, "cat": cat}
-
-# What may differ between two starts of one run, because it changes no mathematics.
-FREE = {
-    "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
-    "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
-    "metric_images", "features", "inception_weights", "cache_dir", "wandb",
-}  # fmt: skip
-# Free as well where checkpoints record what is found there (`training.contents`).
-BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
-UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
-BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
-FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
-SHARES = ("augment_p",)  # from 0 to 1
-NOT_NEGATIVE = (
-    "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
-    "ema_halflife_kimg", "ema_rampup", "penalty_final", "consistency_weight",
-)  # fmt: skip
-POSITIVE = (
-    "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
-    "metric_kimg", "metric_images", "noise_dim", "num_classes", "keep_checkpoints", "grid",
-    "virtual_cpus", "g_lr", "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg",
-    "augment_kimg",
-)  # fmt: skip
 
 
 def define():
@@ -329,160 +299,6 @@ def _define_metric_flags():
     flags.DEFINE_integer("metric_images", 5_000, "Images of each side of a measurement.")
 
 
-def resolve():
-    """Fills in what the system, its size and the config's name imply.
-
-    Returns:
-        Dict from name to text of the flags that a run records; those of the other system are not
-        among them.
-
-    Raises:
-        InputError: for values that no run can have.
-    """
-    system, others = SYSTEMS[FLAGS.system], foreign(FLAGS.system)
-    for name, value in {**system.DEFAULTS, **system.implied()}.items():
-        if FLAGS[name].value is None:
-            FLAGS[name].value = value
-    if FLAGS.dataset is None:
-        raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
-    if FLAGS.wandb and not importlib.util.find_spec("wandb"):
-        raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
-    _check_ranges()
-    _check_schedule()
-    _check_averages()
-    if FLAGS.freeze_d and not FLAGS.init_from:
-        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
-    if FLAGS.batch_size % FLAGS.micro_batches:
-        raise InputError(
-            f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
-        )
-    FLAGS.run_dir = _run_dir()
-    _keep_what_began_before()
-    return {
-        flag.name: as_text(flag.value)
-        for flag in FLAGS.get_key_flags_for_module(__name__)
-        if flag.name not in UNRECORDED | others and flag.value is not None
-    }
-
-
-def _run_dir():
-    """--run_dir, or what the flagfile says: a run's own one lies in the run, wherever that is."""
-    config = (flagfiles.paths(sys.argv) or [pathlib.Path("run")])[-1]
-    given = {word.lstrip("-").partition("=")[0] for word in sys.argv[1:] if word[:1] == "-"}
-    is_own = config.name == FLAGS_FILE and (config.parent / MODELS_FILE).is_file()
-    if is_own and "run_dir" not in given:
-        return str(config.parent)  # older ones say where they once were
-    return FLAGS.run_dir or str(pathlib.Path("runs") / config.stem)
-
-
-def _keep_what_began_before():
-    """Sets `BEFORE` for a run whose record does not name these flags, where they are not given."""
-    record = pathlib.Path(FLAGS.run_dir) / FLAGS_FILE
-    if record.is_file():
-        text = record.read_text(errors="replace")
-        for name, value in BEFORE.items():
-            if not FLAGS[name].present and f"--{name}=" not in text:
-                FLAGS[name].value = value
-
-
-def _check_ranges():
-    """Raises InputError for numbers outside their range; NaN is outside every range."""
-    for names, inside, words in (
-        (POSITIVE, lambda value: 0 < value < math.inf, "a finite number greater than 0"),
-        (NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "a finite number from 0 on"),
-        (FRACTIONS, lambda value: 0 <= value < 1, "from 0 to below 1"),
-        (SHARES, lambda value: 0 <= value <= 1, "from 0 to 1"),
-    ):
-        for name in names:
-            if FLAGS[name].value is not None and not inside(FLAGS[name].value):
-                raise InputError(f"--{name}={FLAGS[name].value}: it must be {words}")
-
-
-def _check_schedule():
-    """Raises InputError for what a schedule lacks, and for what would have no effect."""
-    scheduled, ends = FLAGS.schedule != "constant", ("lr_final", "penalty_final", "augment_ramp")
-    refused = {}
-    if not scheduled:
-        refused = dict.fromkeys((*ends, "schedule_kimg"), "it needs --schedule=linear or cosine")
-    if FLAGS.augment_target:
-        found = f"--augment_target={FLAGS.augment_target:g} finds the probability; give one of them"
-        refused |= dict.fromkeys(("augment_p", "augment_ramp"), found)
-    else:
-        refused["augment_kimg"] = "it needs --augment_target"
-    given = {n for n in (*ends, *refused) if FLAGS[n].value != FLAGS[n].default}
-    for name in sorted(given & refused.keys()):
-        raise InputError(f"--{name}={FLAGS[name].value}: {refused[name]}")
-    if scheduled and FLAGS.schedule_kimg is None:
-        raise InputError(f"--schedule={FLAGS.schedule}: it needs --schedule_kimg, until when")
-    if scheduled and not given.intersection(ends):
-        raise InputError(
-            f"--schedule={FLAGS.schedule}: nothing changes along it; give --lr_final, "
-            "--penalty_final or --augment_ramp"
-        )
-
-
-def _check_averages():
-    """Raises InputError for averages that cannot be, and for lengths that would have no effect."""
-    for name, inside, words in (
-        ("ema_decays", lambda value: 0 <= value < 1, "from 0 to below 1"),
-        ("ema_halflives_kimg", lambda value: 0 < value < math.inf, "greater than 0"),
-    ):
-        try:
-            usable = all(map(inside, map(float, FLAGS[name].value)))
-        except ValueError:
-            usable = False
-        if not usable:
-            raise InputError(f"--{name}={as_text(FLAGS[name].value)}: give numbers {words}")
-    posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
-    if not FLAGS.posthoc_ema and FLAGS.posthoc_sigma_rel != FLAGS["posthoc_sigma_rel"].default:
-        raise InputError(
-            f"--posthoc_sigma_rel={as_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
-        )
-
-
-def further_averages():
-    """Profiles of `training.averages` beside that of --ema_decay or --ema_halflife_kimg: a list."""
-    from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # need Keras
-
-    found = [Decay(float(decay)) for decay in FLAGS.ema_decays]
-    found += [HalfLife(float(kimg), FLAGS.ema_rampup) for kimg in FLAGS.ema_halflives_kimg]
-    if FLAGS.posthoc_ema:
-        lengths = posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
-        found += map(PowerFunction, lengths)
-    return found
-
-
-def schedules():
-    """`training.schedules.Schedules` of the flags."""
-    from ladagan_tf.training.schedules import Schedules  # needs Keras
-
-    return Schedules(
-        FLAGS.schedule,
-        FLAGS.schedule_kimg or 1.0,
-        rate=(1.0, FLAGS.lr_final),
-        penalty=(1.0, FLAGS.penalty_final),
-        augment=(0.0 if FLAGS.augment_ramp else FLAGS.augment_p, FLAGS.augment_p),
-    )
-
-
-def same_for_all_workers(recorded):
-    """What all workers of a run must have: flags that change what a step is, and the code.
-
-    Args:
-        recorded: dict of text, the flags that a run records.
-
-    Returns:
-        Dict of text.
-    """
-    own = (FREE | BY_CONTENT) - {"total_kimg"}
-    package = pathlib.Path(__file__).parents[1]
-    code = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
-    flags_of_all = {f"--{name}": value for name, value in recorded.items() if name not in own}
-    return flags_of_all | {"the code of ladagan_tf, SHA-256": code.hexdigest()[:16]}
-
-
 def foreign(system):
     """Names of the flags that only other systems than this one have.
 
@@ -520,15 +336,3 @@ def shown(words):
     others = ", ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
     note = f"below: the networks of --system={system}; {others} has the others"
     return of_others(system), SYSTEMS[system].DEFAULTS, SYSTEMS[system].UNCONFIRMED, note
-
-
-def defaults():
-    """Dict from name to text of what flags are if nothing is said: what older runs had."""
-    values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
-    values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
-    return {name: as_text(value) for name, value in values.items() if value is not None}
-
-
-def as_text(value):
-    """A flag's value as it is written behind `--name=`."""
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
