@@ -21,3 +21,10 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def findings(tab):
+    """What axe-core finds on a page that hinders people: list of (rule, elements)."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="it brings axe-core")
+    found = axe.Axe().run(tab).response["violations"]
+    return [(rule["id"], [node["html"][:200] for node in rule["nodes"]]) for rule in found]

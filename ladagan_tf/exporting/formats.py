@@ -332,9 +332,7 @@ WEB = "web"
 _ONNX = ("onnx", "tf2onnx", "onnxruntime")
 FORMATS = {
     "saved_model": Format("saved_model", endpoints.write_saved_model, load_saved_model),
-    "onnx": Format(
-        "generator.onnx", onnx_file.write, onnx_file.load, _ONNX, rounded=ROUNDED
-    ),
+    "onnx": Format("generator.onnx", onnx_file.write, onnx_file.load, _ONNX, rounded=ROUNDED),
     "litert": Format(
         "generator.tflite",
         write_litert,

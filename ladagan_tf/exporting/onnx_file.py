@@ -169,6 +169,6 @@ def load(content):
     source = content if isinstance(content, bytes) else str(content)
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     names = [tensor.name for tensor in session.get_inputs()]
-    given = {"psi": np.float32(1)} if "psi" in names else {}
+    given = {"psi": np.ones((), np.float32)} if "psi" in names else {}
     names = [name for name in names if name != "psi"]
     return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)) | given)[0]

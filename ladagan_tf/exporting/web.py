@@ -39,7 +39,7 @@ RUNTIME = {
     "ort-wasm-simd-threaded.mjs": "745eb7c0ce6f18a6aa521971b2877babc7ffb27eecb58ab3bc6e5ef4692672e8",
     WASM: "207d02be4591c156b0a98f024f3d58005b5b04c92274d759fb390338c63559ea",
 }
-MOST = 30e6  # bytes of one of them
+MOST = 30_000_000  # bytes of one of them
 PARTS = pathlib.Path(__file__).parent / "site"
 PAGE = "index.html"
 WORKER = "service_worker.js"
@@ -62,10 +62,9 @@ def find_runtime(given=None):
     """
     place = pathlib.Path(given).expanduser() if given else find_published(PUBLISHED)
     wanted = f"give what `npm pack onnxruntime-web@{VERSION}` writes, or that unpacked"
-    read = _from_folder if place.is_dir() else _from_tarball
     try:
-        files = {name: read(place, name) for name in RUNTIME}
-    except (OSError, tarfile.TarError, KeyError, EOFError) as error:
+        files = _from_folder(place) if place.is_dir() else _from_tarball(place)
+    except (OSError, tarfile.TarError, EOFError) as error:
         raise InputError(f"ort_web={place}: it cannot be read ({error}); {wanted}") from None
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != RUNTIME[name]:
@@ -73,17 +72,25 @@ def find_runtime(given=None):
     return files
 
 
-def _from_folder(place, name):
-    found = [path for path in (place / name, place / "dist" / name) if path.is_file()]
-    if not found:
-        raise FileNotFoundError(f"no {name} in it")
-    with found[0].open("rb") as file:
-        return file.read(int(MOST))
+def _from_folder(place):
+    folder = place / "dist" if (place / "dist").is_dir() else place
+    found = {}
+    for name in RUNTIME:
+        with (folder / name).open("rb") as file:
+            found[name] = file.read(MOST)
+    return found
 
 
-def _from_tarball(place, name):
+def _from_tarball(place):
+    found = {}
     with tarfile.open(place, "r:gz") as archive:
-        return archive.extractfile(f"package/dist/{name}").read(int(MOST))
+        for member in archive:  # once through: to go back is to unpack it again
+            name = member.name.removeprefix("package/dist/")
+            if name in RUNTIME and member.isfile():
+                found[name] = archive.extractfile(member).read(MOST)
+            if len(found) == len(RUNTIME):
+                return found
+    raise tarfile.TarError(f"no {next(name for name in RUNTIME if name not in found)} in it")
 
 
 def write_model(network, path, weights=None):
@@ -125,9 +132,7 @@ def write_page(folder, sampler, runtime, weights):
         place.write_bytes(_packed(content) if packed else content)
     (folder / "ort" / LICENCE).write_bytes((PARTS / LICENCE).read_bytes())
     about = describe(sampler, title, weights)
-    about["loaded"] = {
-        name: (folder / name).stat().st_size for name in (MODEL, f"ort/{WASM}.gz")
-    }
+    about["loaded"] = {name: (folder / name).stat().st_size for name in (MODEL, f"ort/{WASM}.gz")}
     (folder / ABOUT).write_text(json_line(about), encoding="utf-8")
     files = [PAGE, *STATIC, ABOUT, MODEL, *_relative(folder, "ort/*")]
     digest = hashlib.sha256()
