@@ -13,7 +13,7 @@ os.environ.setdefault(
 )
 gc.set_threshold(50_000)  # tracing makes millions of objects that stay: a twentieth of the time
 
-# What a complete environment may lack: a machine's abilities, a browser, and a registry of its files.
+# What a complete environment may lack: a machine's abilities, a browser, npm's registry.
 EXPECTED_SKIPS = re.compile("no Chromium|no npm registry|Linux limits cores by process")
 unexpected_skips = {}  # node to reason; with pytest-xdist every worker collects, and reports it
 

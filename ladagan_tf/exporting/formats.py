@@ -150,8 +150,8 @@ def _write_and_compare(name, sampler, folder, weights, min_psnr):
         form.write(sampler.network, path, *(() if weights == FLOAT32 else (weights,)))
         exported = form.load(path)
         error = difference(sampler, exported)
-    except OSError:
-        raise  # a full disk, not a format's fault
+    except (OSError, InputError):
+        raise  # a full disk, not a format's fault; or told already
     except Exception as failure:  # each converter and runtime has exceptions of its own
         raise InputError(
             f"format={name}: it cannot be written or loaded ({reason(failure)})"

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ladagan_tf.errors import InputError
+
 CLASS_NAMES = "class_names"  # in the metadata: a JSON list
 SMALL = 256  # values; smaller tensors stay float32: epsilons, biases, shapes
 FLOAT16, INT8 = "float16", "int8"
@@ -112,6 +114,9 @@ def round_weights(model, weights):
     Args:
         model: onnx.ModelProto; it is changed.
         weights: "float16" or "int8".
+
+    Raises:
+        InputError: if float16 cannot hold one.
     """
     import onnx
     from onnx import numpy_helper
@@ -130,7 +135,7 @@ def round_weights(model, weights):
             inputs = [stored, added[-1].name]
             node = onnx.helper.make_node("DequantizeLinear", inputs, [name], axis=axis)
         else:
-            whole = values.astype(np.float16)
+            whole = _halved(values)
             node = onnx.helper.make_node("Cast", [stored], [name], to=onnx.TensorProto.FLOAT)
         tensor.CopyFrom(numpy_helper.from_array(whole, stored))
         first.append(node)
@@ -138,6 +143,13 @@ def round_weights(model, weights):
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(added)
+
+
+def _halved(values):
+    largest = np.abs(values).max()
+    if largest > np.finfo(np.float16).max:
+        raise InputError(f"weights={FLOAT16}: {largest:.2g} is larger than its largest, 65504")
+    return values.astype(np.float16)
 
 
 def _output_channels(graph):

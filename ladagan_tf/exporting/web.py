@@ -33,10 +33,10 @@ PUBLISHED = PublishedFile(
     "0a38facf0672dfaaeaf352e8a9f44533732b60b4af93b9dd507fe7c2d2be437b",
     FLAG,
 )
-WASM = "ort-wasm-simd-threaded.wasm"
+WASM, GLUE = "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs"
 RUNTIME = {
     "ort.wasm.min.mjs": "f53ed4792e758e7232f779d479eb8931b97ff3ab2e3b9a33ee00d1251ffdaad6",
-    "ort-wasm-simd-threaded.mjs": "745eb7c0ce6f18a6aa521971b2877babc7ffb27eecb58ab3bc6e5ef4692672e8",
+    GLUE: "745eb7c0ce6f18a6aa521971b2877babc7ffb27eecb58ab3bc6e5ef4692672e8",
     WASM: "207d02be4591c156b0a98f024f3d58005b5b04c92274d759fb390338c63559ea",
 }
 MOST = 30_000_000  # bytes of one of them

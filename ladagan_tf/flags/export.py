@@ -24,9 +24,9 @@ def define():
     flags.DEFINE_list(
         "format",
         "saved_model",
-        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size, web a page "
-        f"that makes images in a browser. Or {ZOO}: float16 with all that is known of a run, as "
-        "ladagan_tf/zoo/ holds it.",
+        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size, web a "
+        f"page that makes images in a browser. Or {ZOO}: float16 with all that is known of a run, "
+        "as ladagan_tf/zoo/ holds it.",
     )
     flags.DEFINE_enum(
         "weights",

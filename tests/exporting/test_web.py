@@ -20,7 +20,7 @@ from small_generators import SIZES
 
 from ladagan_tf import export, pictures
 from ladagan_tf.errors import InputError
-from ladagan_tf.exporting import formats, onnx_file, web
+from ladagan_tf.exporting import formats, web
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import seeds, walks
@@ -253,6 +253,10 @@ def test_it_opens_again_without_its_host(tab, conditional):
     assert tab.evaluate("crossOriginIsolated"), "threads need memory that is shared"
 
 
+def answering(answer):
+    return lambda route: route.fulfill(**answer)
+
+
 @pytest.mark.slow
 def test_what_is_missing_is_told(browser, site):
     host = Host(site)
@@ -269,7 +273,7 @@ def test_what_is_missing_is_told(browser, site):
         tab = browser.new_page()
         # As over HTTP without a secure connection: then nothing is kept.
         tab.add_init_script("Object.defineProperty(navigator, 'serviceWorker', {value: undefined})")
-        tab.route(f"**/{name}", lambda route, answer=answer: route.fulfill(**answer))
+        tab.route(f"**/{name}", answering(answer))
         tab.goto(host.address)
         tab.wait_for_selector("#message:visible")
         assert tab.get_by_role("alert").inner_text().startswith(line)
