@@ -22,7 +22,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-SEEN = "document.querySelector('#grid canvas:not(.waiting)') !== null"
+SEEN = "#grid canvas:not(.waiting)"
 READY = "#grid[aria-busy=false]"
 TIMEOUT_MS = 300_000
 # Images one after the other, as the walk draws them: milliseconds of each.
@@ -81,9 +81,9 @@ def resident_mib(folder="/proc"):
     pages, total = os.sysconf("SC_PAGE_SIZE"), 0
     for place in pathlib.Path(folder).glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it has ended
-            words = (place / "cmdline").read_bytes().split(b"\0")
+            command = (place / "cmdline").read_bytes()
             parents = (place / "stat").read_text().rpartition(")")[2].split()
-            if b"--type=renderer" in words and descends(int(parents[1])):
+            if b"--type=renderer" in command and descends(int(parents[1])):
                 total += int((place / "statm").read_text().split()[1]) * pages
     return round(total / 2**20, 1)
 
@@ -101,12 +101,12 @@ def descends(process):
 def visit(tab, images, parts):
     """Seconds and memory of one visit, whose page is loading: dict of plain values."""
     start = time.perf_counter()
-    tab.wait_for_function(SEEN, timeout=TIMEOUT_MS)
+    tab.wait_for_selector(SEEN, timeout=TIMEOUT_MS)
     first = time.perf_counter() - start
     tab.wait_for_selector(READY, timeout=TIMEOUT_MS)
     tab.evaluate(DRAWN, 10)
     memory, times = {0: resident_mib()}, []
-    for part in range(1, parts + 1):
+    for _ in range(parts):
         times += tab.evaluate(DRAWN, images // parts)
         memory[len(times)] = resident_mib()
     return {

@@ -27,7 +27,10 @@ def main():
     as_entry = export_flags.ZOO in FLAGS.format
     check_entry() if as_entry else formats.check_formats(FLAGS.format, FLAGS.weights)
     target = hub.parse(FLAGS.push) if FLAGS.push else None
-    runtime = web.find_runtime(FLAGS.ort_web) if formats.WEB in FLAGS.format else None
+    as_page = formats.WEB in FLAGS.format
+    if FLAGS.ort_web and not as_page:
+        raise InputError(f"ort_web={FLAGS.ort_web}: it is for --format=web")
+    runtime = web.find_runtime(FLAGS.ort_web) if as_page else None
     with locked(FLAGS.out):
         generator = opening.open_source(
             FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae

@@ -173,7 +173,9 @@ def test_the_page_shows_the_images_of_generate(tab, conditional, site):
 
 @pytest.mark.slow
 def test_nothing_hinders_people_and_nothing_is_too_wide(tab):
-    assert findings(tab) == []
+    for colours in ("light", "dark"):
+        tab.emulate_media(color_scheme=colours)
+        assert findings(tab) == []
     assert tab.evaluate("document.documentElement.scrollWidth") == 360
 
 
@@ -184,7 +186,7 @@ def test_keys_alone_draw_a_seed_of_a_class_and_save_it(tab, conditional, tmp_pat
     tab.keyboard.type("7")
     tab.keyboard.press("Tab")
     tab.keyboard.press("4")  # images
-    tab.wait_for_function("document.querySelectorAll('#grid button').length === 4")
+    tab.wait_for_selector("#grid button:nth-child(4):last-child")
     tab.get_by_label("Class").select_option("2")
     tab.wait_for_selector(READY)
     right = generated(conditional, range(7, 11), [2] * 4)
@@ -324,5 +326,7 @@ def test_a_wrong_runtime_is_one_line(tmp_path, capsys):
             line = error_line(main, [*arguments, f"--ort_web={tmp_path / name}"], capsys)
             assert f"ort_web={tmp_path / name}: it cannot be read" in line
             assert "npm pack onnxruntime-web@1.20.1" in line
+        line = error_line(main, ["--model=zoo:shapes", "--ort_web=x", "--out=o"], capsys)
+        assert "ort_web=x: it is for --format=web" in line
         line = error_line(main, ["--model=zoo:shapes", "--weights=int8", "--out=o"], capsys)
         assert "weights=int8: format saved_model cannot hold them, only onnx, web can" in line
