@@ -2,8 +2,7 @@
 
 Run `python benchmarks/web.py --site=site`, a folder that `ladagan_tf.export --format=web` made; it
 is served from here, opened in headless Chromium, and JSON is printed. With --model the pictures of
-seeds 0 to 8 are compared with the live model's. The second visit has what the service worker kept,
-and threads.
+seeds 0 to 8 are compared with the live model's. The second visit has what the service worker kept.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 // Keeps the site for visits without a network. Its folder is written anew with each export, and
 // VERSION with it; pages that are open keep the files they began with.
 
-const OURS = `ladagan_tf ${registration.scope}`;
-const CACHE = `${OURS} VERSION`;
+const OURS = `ladagan_tf ${registration.scope} `; // its end tells /site/ from /site/other/
+const CACHE = `${OURS}VERSION`;
 const FILES = SHELL;
 
 addEventListener("install", (event) => {
@@ -18,25 +18,16 @@ async function tidy() {
 
 addEventListener("activate", (event) => event.waitUntil(tidy()));
 
-// With these headers a page may share memory between threads, whatever its host sends.
-function isolated(response) {
-  const headers = new Headers(response.headers);
-  headers.set("Cross-Origin-Opener-Policy", "same-origin");
-  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
-  const { status, statusText } = response;
-  return new Response(response.body, { status, statusText, headers });
-}
-
 async function answer(event) {
   const cache = await caches.open(CACHE);
   const kept = await cache.match(event.request, { ignoreSearch: true });
-  if (kept) return isolated(kept);
+  if (kept) return kept;
   const response = await fetch(event.request);
   if (response.status === 200) {
     // Where there is no room for it the page works, online only.
     event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
   }
-  return isolated(response);
+  return response;
 }
 
 addEventListener("fetch", (event) => {

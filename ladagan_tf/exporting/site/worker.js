@@ -9,7 +9,6 @@ const SIMD = Uint8Array.of(
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0,
   10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
 );
-const MOST_THREADS = 4;
 
 let about, session;
 
@@ -49,9 +48,6 @@ async function load() {
   ort.env.wasm.wasmPaths = {
     mjs: new URL("./ort/ort-wasm-simd-threaded.mjs", import.meta.url).href,
   };
-  // Threads share memory, which browsers allow where the page's headers isolate it.
-  const cores = Math.min(MOST_THREADS, navigator.hardwareConcurrency || 1);
-  ort.env.wasm.numThreads = self.crossOriginIsolated ? cores : 1;
   session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
 }
 
@@ -82,9 +78,12 @@ onmessage = ({ data }) => {
       if (data.about) {
         about = data.about;
         await load();
+        // Half of the cores, where the host's headers isolate the page: threads share memory.
         postMessage({ ready: true, threads: ort.env.wasm.numThreads });
       } else {
-        postMessage({ id: data.id, ...(await image(data)) });
+        const { pixels, maps } = await image(data);
+        const moved = [pixels, ...maps].map(({ buffer }) => buffer); // not copied
+        postMessage({ id: data.id, pixels, maps }, moved);
       }
     } catch (error) {
       const text = error instanceof Error ? error.message : String(error);
