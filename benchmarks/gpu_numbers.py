@@ -67,8 +67,11 @@ def speed(trainer, seconds, alone=True):
 
     Beside them, if the device is this process's `alone`, what a large matrix product reaches.
     """
-    cost = gat_cost if FLAGS.system == "gat" else lada_cost
-    macs = cost.training_multiply_adds(trainer.generator, trainer.discriminator)
+    networks = trainer.generator, trainer.discriminator
+    if FLAGS.system == "lada":
+        macs = lada_cost.training_multiply_adds(*networks)
+    else:
+        macs = gat_cost.training_multiply_adds(*networks, FLAGS.penalty_share)
     images = FLAGS.batch_size * len(trainer.seeds)
     found = {
         "train_images_per_s": round(images / seconds, 1),

@@ -343,10 +343,10 @@ def shown(trainer):
 
 
 def random_images():
-    """Four batches: uint8 images, or {"moments": float32} for GAT, and labels."""
+    """Four batches: uint8 images, or {"moments": float32} of latents, and labels."""
     rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
     labels = np.zeros(count, np.int32)
-    if FLAGS.system == "gat":
+    if FLAGS.system != "lada":
         side = FLAGS.latent_size
         return {"moments": rng.random((count, side, side, 8), np.float32)}, labels
     return rng.integers(0, 256, (count, side, side, 3), np.uint8), labels

@@ -109,7 +109,8 @@ class Trainer:
             gradients, more = generator_gradients(*networks, draws, **given)
             objective.update_statistics(generator, batch, draws, lambda tree: tree)
             g_adam.apply(gradients, generator.trainable_variables)
-            update_average(self.averaged, generator, ema_decay(step), objective.averages_statistics)
+            share = 1.0 - ema_decay(step)
+            update_average(self.averaged, generator, share, objective.averages_statistics)
             if self.augmentation:
                 self.augmentation.update(metrics["real_sign"], FLAGS.batch_size, step)
                 more["augment_p"] = keras.ops.convert_to_tensor(self.augmentation.p)

@@ -5,8 +5,8 @@
         --threads=1
 
 Every variant runs in a process of its own, so that peak memory is its own: float32 and bfloat16,
-each with and without XLA for LadaGAN, with and without rematerialisation for GAT, whose teacher is
-replaced by constants. Run it on an otherwise idle machine.
+each with and without XLA for LadaGAN, with and without rematerialisation for GAT and CAT, whose
+teacher is replaced by constants. Run it on an otherwise idle machine.
 """
 
 import argparse
@@ -26,6 +26,7 @@ OPTIONS = {  # what variants differ in besides precision: JSON name, flags of of
     "lada": ("xla", ("--jit=off", "--jit=on")),
     "gat": ("rematerialised", ("--noremat", "--remat")),
 }
+OPTIONS["cat"] = OPTIONS["gat"]
 
 
 def main():
@@ -79,20 +80,23 @@ def measure(arguments):
     flags.FLAGS([__file__, settings[int(option)]])
     train_flags.resolve()
     gan = train.build(tf.distribute.get_strategy())
-    if system == "gat":
+    if system != "lada":
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
     latents, labels = inputs_of(gan.averaged, batch)
     data = training_data(gan, batch), labels
     step = tf.function(lambda: gan.train_step(data))
-    conditions = [labels] if system == "gat" else []
+    conditions = [labels] if system != "lada" else []
     jit = use_jit(flags.FLAGS.jit)
     generate = tf.function(lambda: gan.averaged(latents, *conditions), jit_compile=jit)
 
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
-    counted = gat_cost if system == "gat" else lada_cost
-    macs = counted.training_multiply_adds(gan.generator, gan.discriminator)
+    networks = gan.generator, gan.discriminator
+    if system == "lada":
+        macs = lada_cost.training_multiply_adds(*networks)
+    else:
+        macs = gat_cost.training_multiply_adds(*networks, flags.FLAGS.penalty_share)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)
     return {

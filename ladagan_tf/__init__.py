@@ -1,4 +1,4 @@
-"""LadaGAN and GAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3.
+"""LadaGAN, GAT and CAT, transformer GANs that make an image in one step, in TensorFlow and Keras 3.
 
 Importing the package after Keras registers its layers and models, so that
 `keras.saving.load_model` finds them; `import ladagan_tf.models.registered` does it in any order.
@@ -12,19 +12,30 @@ import importlib
 import sys
 
 __version__ = "0.1.0"
-# Name -> the module that has it, imported at its first use.
-_OFFERED = {"load": "ladagan_tf.sampling.opening"}
+# Name -> the module that has it; __init__.pyi tells them to type checkers.
+_OFFERED = {
+    "load": "ladagan_tf.sampling.opening",
+    "image_dataset_from_generator": "ladagan_tf.sampling.stream",
+}
 
 if "keras" in sys.modules:
     from ladagan_tf.models import registered as registered
 
 
-def __getattr__(name):
-    """What `_OFFERED` names, from its module."""
-    if name not in _OFFERED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_OFFERED[name]), name)
+def offering(package: str, offered: dict):
+    """A package's `__getattr__` and `__dir__`: it has names before it imports their modules.
+
+    Args:
+        package: str, its name.
+        offered: dict, from names to the modules that have them, imported at the first use.
+    """
+
+    def get(name):
+        if name not in offered:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(offered[name]), name)
+
+    return get, lambda: sorted({*vars(sys.modules[package]), *offered})
 
 
-def __dir__():
-    return sorted({*globals(), *_OFFERED})
+__getattr__, __dir__ = offering(__name__, _OFFERED)

@@ -54,6 +54,13 @@ def main():
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
             "and, of LadaGAN, their optimizers, which a .keras file does not"
         )
+    if FLAGS.average and (not FLAGS.run_dir or FLAGS.part != "averaged"):
+        raise InputError(
+            f"--average={FLAGS.average}: it chooses among the averages of a --run_dir; leave it out"
+        )
+    for name in ("ema_decays", "ema_halflives_kimg", "posthoc_ema"):
+        if FLAGS[name].value:
+            raise InputError(f"--{name}: what is converted has one average; leave the flag out")
     with locked(FLAGS.out):
         vacant(FLAGS.out)
         if FLAGS.gpu_run:
@@ -126,11 +133,12 @@ def official_system(source):
 
 def convert_back():
     """A run in the authors' format."""
+    source = FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint, FLAGS.average
     if FLAGS.system == "gat":
-        count = gat_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        count = gat_runs.write_official(*source)
         print(f"{FLAGS.out}: {count} tensors with the GAT authors' names, without the optimizers")
     else:
-        count = lada_runs.write_official(FLAGS.run_dir, FLAGS.out, FLAGS.checkpoint)
+        count = lada_runs.write_official(*source)
         print(f"{FLAGS.out}: {count} values in the LadaGAN authors' format")
 
 
@@ -146,11 +154,16 @@ def convert_to_keras():
     )
 
 
+def open_run_part():
+    """The network of --part of a run, or one of its averages, a keras.Model."""
+    return lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part, FLAGS.average)
+
+
 def open_lada_part():
     """LadaGAN's network of --part, a keras.Model."""
     if FLAGS.official:
         return lada_runs.open_official(pathlib.Path(FLAGS.official), FLAGS.part)
-    return lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+    return open_run_part()
 
 
 def open_gat_part():
@@ -162,7 +175,7 @@ def open_gat_part():
     else:
         if FLAGS.vae:
             raise InputError(f"--vae={FLAGS.vae}: it is for --official; a run has its own")
-        network = lada_runs.open_run_part(FLAGS.run_dir, FLAGS.checkpoint, FLAGS.part)
+        network = open_run_part()
         file, steps = RunDirectory(FLAGS.run_dir).vae_file, None
         if FLAGS.part == "discriminator" or not file.is_file():
             file = None

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ladagan_tf import extras
+from ladagan_tf import extras, slurm
 from ladagan_tf.errors import InputError, one_line, reason
 from ladagan_tf.hardware import hardware
 
@@ -19,14 +19,14 @@ def make_strategy(name, virtual_cpus=1):
 
     Args:
         name: "none", one device; "mirrored", all GPUs (or virtual CPUs) of this machine;
-            "multiworker", the workers of TF_CONFIG, synchronously; "tpu".
+            "multiworker", the workers of TF_CONFIG or of a job of Slurm, synchronously; "tpu".
         virtual_cpus: int, split the CPU into this many devices, to try `mirrored` without GPUs.
 
     Returns:
         tf.distribute.Strategy.
 
     Raises:
-        InputError: if the devices or TF_CONFIG are not there.
+        InputError: if the devices or the cluster are not there.
     """
     if virtual_cpus > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
@@ -41,6 +41,8 @@ def make_strategy(name, virtual_cpus=1):
         )
     if name == "multiworker":
         cluster()
+        gpus = tf.config.list_physical_devices("GPU")
+        tf.config.set_visible_devices(own_gpus(gpus), "GPU")
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except (ValueError, tf.errors.OpError) as error:
@@ -58,11 +60,17 @@ def make_strategy(name, virtual_cpus=1):
 
 
 def cluster():
-    """What TF_CONFIG says: the workers' addresses, a list of "host:port", and which is this one.
+    """The workers' addresses, a list of "host:port", and which of them is this one.
+
+    TF_CONFIG says so; where it is not set, as TensorFlow reads it, it is set to what Slurm says.
 
     Raises:
-        InputError: if it is not there, or says something else.
+        InputError: if neither is there, or it says something else.
     """
+    if "TF_CONFIG" not in os.environ and "SLURM_PROCID" in os.environ:
+        addresses, index = slurm.workers()
+        task = {"type": "worker", "index": index}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses}, "task": task})
     try:
         config = json.loads(os.environ["TF_CONFIG"])
         addresses, task = config["cluster"]["worker"], config["task"]
@@ -76,9 +84,30 @@ def cluster():
         raise InputError(
             'strategy=multiworker needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, '
             '"task": {"type": "worker", "index": 0}} in the environment of every worker, not '
-            f"{one_line(os.environ.get('TF_CONFIG') or 'nothing')}"
+            f"{one_line(os.environ.get('TF_CONFIG') or 'nothing')}; in a job of Slurm srun starts "
+            "them without it"
         ) from None
     return addresses, index
+
+
+def own_gpus(gpus):
+    """Those GPUs of a machine that this worker takes, of a list: all, or its part of them.
+
+    Several tasks of Slurm on one machine may all see all of its GPUs.
+
+    Raises:
+        InputError: if they cannot be divided among its tasks.
+    """
+    number, count = slurm.place()
+    if count == 1 or len(gpus) != slurm.gpus_of_machine():
+        return gpus  # or Slurm has given each task its own
+    if len(gpus) % count:
+        raise InputError(
+            f"strategy=multiworker: {len(gpus)} GPUs of this machine for {count} tasks of Slurm; "
+            "give --ntasks-per-node a divisor, or --gpus-per-task"
+        )
+    share = len(gpus) // count
+    return gpus[number * share :][:share]
 
 
 def seed_keras(seed):

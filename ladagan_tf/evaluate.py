@@ -12,6 +12,9 @@ if __name__ == "__main__":
     command.parse(evaluate_flags)  # before TensorFlow is imported
 
 import contextlib
+import dataclasses
+import functools
+import math
 import pathlib
 
 import numpy as np
@@ -23,17 +26,38 @@ from ladagan_tf.cost import speed
 from ladagan_tf.data import pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.evaluation import collection, features, images, measure, protocol
+from ladagan_tf.evaluation import collection, features, images, measure, protocol, sweep
 from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.reports import keeping
-from ladagan_tf.runs import directory
-from ladagan_tf.sampling import image_files, opening
-from ladagan_tf.sampling.sampler import of_network
+from ladagan_tf.runs import STRENGTHS, directory
+from ladagan_tf.sampling import image_files, opening, seeds
+from ladagan_tf.sampling.sampler import check_guidance, check_psi, of_network
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
+
+
+def finite(text):
+    """A text as a finite float; ValueError if it is none."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+# What can be swept: flag -> (argument of `opening.open_source`, how a value is read and checked).
+SWEEPS = {
+    "sweep_psi": ("psi", finite, check_psi),
+    "sweep_guidance": ("guidance", finite, check_guidance),
+    "sweep_truncation_z": ("truncation_z", finite, seeds.check_truncation),
+    "sweep_average": (
+        "average",
+        str,
+        lambda name: opening.check_average(FLAGS.run_dir, FLAGS.checkpoint, name),
+    ),
+}
 
 
 def main():
@@ -53,7 +77,10 @@ def evaluate(strategy):
     if len(names_of) != 1:
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
     check_writable(output())
-    generator = open_generator()
+    swept, values = swept_values()
+    # A value that changes something: whoever can take that can take the others.
+    strong = [value for value in values if value != STRENGTHS.get(swept)]
+    generator = open_generator(**({swept: strong[0] if strong else values[0]} if swept else {}))
     given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
     real = open_reference((generator or given).resolution)
     folder = real.about["images"] if isinstance(real, images.Images) else None
@@ -64,14 +91,18 @@ def evaluate(strategy):
         inception_path=FLAGS.inception_weights,
         cache_dir=FLAGS.cache_dir,
     )
-    has_images = isinstance(real, images.Images) or real[0].images is not None
+    has_images = not isinstance(real, tuple) or real[0].images is not None
     names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
     jit = devices.use_jit(FLAGS.jit)
-    sets = [given] if given else generated_sets(generator, real, extractor, strategy, jit)
-    failures = []
+
+    def sets_of(generator):
+        return [given] if given else generated_sets(generator, real, extractor, strategy, jit)
+
+    sets, failures, points = sets_of(generator), [], []
+    each = (sets_of(open_generator(**{swept: v})) for v in values) if swept else [sets]
     with saved_samples(sets[0]) as archive:
-        found = protocol.evaluate(
-            sets,
+        measured = protocol.evaluate_each(
+            each,
             real,
             extractor,
             names,
@@ -85,15 +116,60 @@ def evaluate(strategy):
             on_failure=lambda name, error: failures.append(
                 f"metrics={name}: {type(error).__name__}: {reason(error)[:150]}"
             ),
+            sweep={"over": swept, "values": values} if swept else None,
         )
-        # At once: whatever fails from here on, the numbers have been seen.
-        if found:
-            print(protocol.table(found), flush=True)
-            written = protocol.write(found, output(), extractor.classes if extractor else ())
-            print(f"\nwritten: {', '.join(map(str, written))}")
+        for value, found in zip(values, measured, strict=True):
+            # At once: whatever fails from here on, the numbers have been seen.
+            if found:
+                print(protocol.table(found), flush=True)
+                written = protocol.write(found, output(), extractor.classes if extractor else ())
+                print(f"\nwritten: {', '.join(map(str, written))}")
+                points.append((value, found))
+        if swept and points:
+            report_sweep(swept, points)
+        if points:
             write_report_again()
     if failures:
         raise InputError("; ".join(dict.fromkeys(failures)))
+
+
+def swept_values():
+    """What is swept, an argument of `open_generator`, and its values; (None, [None]) for nothing.
+
+    Raises:
+        InputError: for several sweeps, a value out of range, or what a sweep has no use for.
+    """
+    asked = [flag for flag in SWEEPS if FLAGS[flag].value is not None]
+    if not asked:
+        return None, [None]
+    if len(asked) > 1:
+        raise InputError(f"give one of {' and '.join(f'--{flag}' for flag in asked)}")
+    flag, (argument, parse, check) = asked[0], SWEEPS[asked[0]]
+    for other in (argument, "images", "save_samples"):
+        if FLAGS[other].value != FLAGS[other].default:
+            raise InputError(f"--{other}={FLAGS[other].value}: not with --{flag}")
+    text = ",".join(FLAGS[flag].value)
+    try:
+        values = [parse(entry) for entry in FLAGS[flag].value]
+    except ValueError:
+        values = []
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"{flag}={text}: give each value once, as 0.5,0.7,1")
+    for value in values:
+        try:
+            check(value)
+        except InputError as error:
+            raise InputError(f"{flag}={text}: {error}") from None
+    return argument, values
+
+
+def report_sweep(swept, points):
+    """Prints the table of a sweep and draws its curves beside the output."""
+    print(f"\n{sweep.table(swept, points)}", flush=True)
+    path = output().with_name(f"sweep_{swept}.png")
+    with writing(path):
+        sweep.chart(path, swept, points)
+    print(f"\nwritten: {path}")
 
 
 def write_report_again():
@@ -122,21 +198,22 @@ def report_cost():
     print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))
 
 
-def open_generator():
-    """The generator to measure, or None with --images."""
+def open_generator(**swept):
+    """The generator to measure, or None with --images; `swept`: what differs from the flags."""
     if FLAGS.images:
         return None
     vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
-    return opening.open_source(
-        FLAGS.run_dir,
-        FLAGS.model,
-        checkpoint=FLAGS.checkpoint,
-        ema=FLAGS.ema,
-        precision=FLAGS.precision,
-        psi=FLAGS.psi,
-        guidance=FLAGS.guidance,
-        vae=vae,
-    )
+    given = {
+        "checkpoint": FLAGS.checkpoint,
+        "ema": FLAGS.ema,
+        "precision": FLAGS.precision,
+        "psi": FLAGS.psi,
+        "guidance": FLAGS.guidance,
+        "vae": vae,
+        "average": FLAGS.average,
+        "truncation_z": FLAGS.truncation_z,
+    }
+    return opening.open_source(FLAGS.run_dir, FLAGS.model, **{**given, **swept})
 
 
 def own_reference():
@@ -164,20 +241,20 @@ def dataset_name():
 
 
 def open_reference(resolution):
-    """images.Images, or what `given_moments` returns."""
+    """What `collection.open_real` returns; None where no metric compares with real images."""
     name = dataset_name()
     if name is None:
+        if FLAGS.metrics and set(FLAGS.metrics) <= set(measure.WITHOUT_REALS):
+            return None
         raise InputError("--dataset is required: the real images to compare with")
-    if pathlib.Path(name).suffix == ".npz":
-        collected, about = collection.given_moments(name)
-        if collected:
-            wanted = measure.needs(FLAGS.metrics, real=True)
-            if wanted.features or wanted.patches:  # ADM's files hold images too
-                collected.images = images.open_images(name, FLAGS.num_real)
-            return collected, about
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
-    return images.open_images(name, FLAGS.num_real)
+    wanted = measure.needs(FLAGS.metrics, real=True)
+    real = collection.open_real(name, FLAGS.num_real, bool(wanted.features or wanted.patches))
+    if isinstance(real, tuple) or real.labels is None:
+        return real
+    # Read once, for however many points and seeds.
+    return dataclasses.replace(real, labels=functools.cache(real.labels))
 
 
 def generated_sets(generator, real, extractor, strategy, jit):
@@ -191,9 +268,8 @@ def generated_sets(generator, real, extractor, strategy, jit):
     """
     count = FLAGS.num_samples
     if count is None:
-        inception = extractor and extractor.name == features.INCEPTION
-        available = (real if isinstance(real, images.Images) else real[0]).count
-        count = min(available, 50_000) if available and not inception else 50_000
+        available = real and (real[0] if isinstance(real, tuple) else real).count
+        count = measure.count_to_generate(extractor and extractor.name, available)
     counts = None
     if FLAGS.labels == "proportional" and generator.num_classes:
         known = real.classes if isinstance(real, images.Images) else ()

@@ -33,7 +33,12 @@ def main():
     runtime = web.find_runtime(FLAGS.ort_web) if as_page else None
     with locked(FLAGS.out):
         generator = opening.open_source(
-            FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
+            FLAGS.run_dir,
+            FLAGS.model,
+            checkpoint=FLAGS.checkpoint,
+            ema=FLAGS.ema,
+            vae=FLAGS.vae,
+            average=FLAGS.average,
         )
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
         if as_entry:

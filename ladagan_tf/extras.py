@@ -19,6 +19,7 @@ EXTRAS = {
     "hub": ("huggingface_hub>=0.30",),
     "teacher": ("keras-hub>=0.32,<0.33",),
     "video": ("imageio>=2.37,<3", "imageio-ffmpeg>=0.6,<1"),
+    "wandb": ("wandb>=0.19,<1",),
 }
 
 

@@ -28,7 +28,9 @@ from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 from ladagan_tf.locks import locked
-from ladagan_tf.sampling import directions, image_files, latent_files, opening, seeds, walks
+from ladagan_tf.runs import STRENGTHS
+from ladagan_tf.sampling import directions, image_files, latent_files, opening, walks
+from ladagan_tf.sampling.sampler import check_stage, of_network
 
 FLAGS = flags.FLAGS
 DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8, "directions": 1}
@@ -92,6 +94,8 @@ def kind_of_output():
         raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
     if FLAGS.latents and FLAGS.seeds:
         raise InputError(f"seeds={FLAGS.seeds}: --latents has its own; give one of them")
+    if FLAGS.latents and FLAGS.truncation_z is not None:
+        raise InputError(f"truncation_z={FLAGS.truncation_z:g}: latents of files are as they are")
     if FLAGS.latents and out.suffix in ("", ".npz", ".zip"):
         raise InputError(f"out={out}: images of --latents are for a .png, .gif or .mp4")
     if FLAGS.scale != 1 and out.suffix in ("", ".npz", ".zip"):
@@ -107,7 +111,7 @@ def open_source():
     """The generator of --run_dir or --model."""
     if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
         raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
-    return opening.open_source(
+    source = opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,
         checkpoint=FLAGS.checkpoint,
@@ -115,14 +119,21 @@ def open_source():
         psi=FLAGS.psi,
         guidance=FLAGS.guidance,
         vae=FLAGS.vae,
+        average=FLAGS.average,
+        truncation_z=FLAGS.truncation_z,
     )
+    if FLAGS.stage is None:
+        return source
+    check_stage(FLAGS.stage, source.network)
+    staged = of_network(source.network, source.about, FLAGS.psi, FLAGS.guidance, FLAGS.stage)
+    return staged if FLAGS.truncation_z is None else staged.within(FLAGS.truncation_z)
 
 
 def strength_in_words(source):
-    """How the images were truncated and guided, where a model can be."""
-    shown = [name for name in ("psi", "guidance") if name in source.about]
-    if FLAGS.sweep_psi:
-        shown.remove("psi")
+    """How the images were truncated and guided, where a model can be, and of which stage."""
+    swept = {"psi"} if FLAGS.sweep_psi else set()
+    strengths = (*STRENGTHS, "stage")
+    shown = [name for name in strengths if name in source.about and name not in swept]
     return "".join(f", {name} {source.about[name]:g}" for name in shown)
 
 
@@ -151,7 +162,7 @@ def latents_of(source, numbers):
     """Latents (N, Z) of seed `numbers`, or of those places in --latents."""
     if FLAGS.latents:
         return read_latents(source)[0][numbers]
-    return seeds.latents(numbers, source.noise_dim)
+    return source.latents(numbers)
 
 
 def compute(source, numbers, classes):
@@ -247,7 +258,7 @@ def write_attention(source, numbers, classes, out):
         )
     z = latents_of(source, numbers)
     labels = [walks.labels_in_turn(numbers, classes)] if classes else []
-    images, maps = source.network.attention_maps(z, *labels)
+    images, maps = source.network.attention_maps(z, *labels, psi=FLAGS.psi)
     maps = [np.asarray(weights, np.float32) for weights in maps]
     images = pictures.enlarged(pictures.to_uint8(images), FLAGS.scale)
     save(out, pictures.attention_sheet(images, maps))

@@ -20,6 +20,21 @@ def hardware():
     }
 
 
+def multiplies_bfloat16():
+    """Whether this machine has instructions for products of bfloat16 numbers.
+
+    Without them they are emulated, and slower than float32.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = map(tf.config.experimental.get_device_details, gpus)
+        return all(about.get("compute_capability", (0,)) >= (8, 0) for about in details)
+    path = pathlib.Path("/proc/cpuinfo")
+    return bool(path.is_file() and re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text()))
+
+
 def processor():
     """The processor's name: str."""
     path = pathlib.Path("/proc/cpuinfo")

@@ -16,10 +16,14 @@ TILE = 96  # smallest side of a tile of an attention sheet, in pixels
 WIDE = 640  # pixels, of a sheet that fits on a page
 
 
+def to_levels(images):
+    """Float images, nominally in [-1, 1], to float32 grey levels in [0, 255]: clipped, as uint8."""
+    return (np.clip(np.asarray(images, np.float32), -1.0, 1.0) + 1.0) * 127.5
+
+
 def to_uint8(images):
     """Float images, nominally in [-1, 1], to uint8: clipped and rounded, not truncated."""
-    images = np.asarray(images, np.float32)
-    return np.rint((np.clip(images, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+    return np.rint(to_levels(images)).astype(np.uint8)
 
 
 def enlarged(images, factor):

@@ -12,10 +12,14 @@ from ladagan_tf.flags import prepare as prepare_flags
 if __name__ == "__main__":
     command.parse(prepare_flags)  # before TensorFlow is imported
 
+import pathlib
+import re
+
 from ladagan_tf.data import dataset_info, latents, official_latents, sources
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
 from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.data.unfinished import Part
 from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
 
@@ -29,20 +33,41 @@ _CONVERSION = (
 
 def main():
     """Prepares what the flags name and sums it up."""
-    with locked(FLAGS.out):
-        prepare_and_tell()
+    part = parse_shard()
+    place = part.folder(pathlib.Path(FLAGS.out)) if part else FLAGS.out
+    with locked(place):
+        prepare_and_tell({"part": part, "merge": FLAGS.merge})
 
 
-def prepare_and_tell():
-    """As `main`, where nobody else writes to --out."""
+def parse_shard():
+    """The `unfinished.Part` of --shard; None without it.
+
+    Raises:
+        InputError: if it is none, or for flags that do not go together.
+    """
+    if (FLAGS.shard or FLAGS.merge) and FLAGS.shards:
+        raise InputError(f"--shards={FLAGS.shards}: with --shard and --merge sizes decide")
+    if FLAGS.shard is None:
+        return None
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", FLAGS.shard)
+    if not match or int(match[1]) >= int(match[2]):
+        raise InputError(f"--shard={FLAGS.shard}: give a part and how many there are, 0/8 to 7/8")
+    if FLAGS.merge:
+        raise InputError(f"--shard={FLAGS.shard}: --merge comes after all parts; give one of them")
+    return Part(int(match[1]), int(match[2]))
+
+
+def prepare_and_tell(parts):
+    """As `main`, where nobody else writes there; `parts`: arguments of `prepare` about them."""
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")
     if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
-        info = _prepare_set()
+        info = _prepare_set(parts)
     elif FLAGS.resolution is None:
         raise InputError("--resolution is required: the side of the prepared images in pixels")
     elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+        _refuse(("shard", "merge"), "stored latents are not encoded")
         _refuse(_CONVERSION, "the images that belong to stored latents are taken as they are")
         encoding = _encoding(FLAGS.resolution)
         info = official_latents.prepare_official(
@@ -56,7 +81,11 @@ def prepare_and_tell():
             overwrite=FLAGS.overwrite,
         )
     else:
-        info = _prepare_images(_encoding(FLAGS.resolution) if FLAGS.latents else None)
+        encoding = _encoding(FLAGS.resolution) if FLAGS.latents else None
+        info = _prepare_images(encoding, parts)
+    if info is None:
+        print(f"{FLAGS.out}: part {FLAGS.shard} is prepared; when all are, the same with --merge")
+        return
     classes = f"{len(info.classes)} classes" if info.classes else "no classes"
     skipped = len(info.skipped) + info.skipped_more
     print(
@@ -72,7 +101,7 @@ def prepare_and_tell():
         print(f"skipped: {skipped - MOST_LISTED} more; {listed} in {dataset_info.INFO_NAME}")
 
 
-def _prepare_set():
+def _prepare_set(parts):
     resolution = dataset_info.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
@@ -88,6 +117,7 @@ def _prepare_set():
         workers=FLAGS.workers,
         shards=FLAGS.shards,
         overwrite=FLAGS.overwrite,
+        **parts,
     )
 
 
@@ -98,7 +128,7 @@ def _refuse(names, why):
             raise InputError(f"--{name}={FLAGS[name].value}: {why}; leave the flag out")
 
 
-def _prepare_images(encoding):
+def _prepare_images(encoding, parts):
     if FLAGS.source != sources.SHAPES:
         _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
     if not FLAGS.source.startswith(TFDS_PREFIX):
@@ -121,6 +151,7 @@ def _prepare_images(encoding):
         num_classes=FLAGS.num_classes,
         overwrite=FLAGS.overwrite,
         encoding=encoding,
+        **parts,
     )
 
 
@@ -129,20 +160,20 @@ def _encoding(resolution):
     if not FLAGS.vae:
         raise InputError("--vae is required with --latents: a published name, or a file")
     # Here, because images alone need no network.
-    import tensorflow as tf
-
+    from ladagan_tf import devices
     from ladagan_tf.models.pixels import scale_images
     from ladagan_tf.training.teachers import open_teacher
     from ladagan_tf.weights import vae_weights
 
-    path = vae_weights.find(FLAGS.vae)
-    vae, vae_sha256 = vae_weights.load(path, "float32")
+    path, strategy = vae_weights.find(FLAGS.vae), devices.make_strategy(FLAGS.strategy)
+    with strategy.scope():
+        vae, vae_sha256 = vae_weights.load(path, "float32")
+        teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
     if resolution % vae.factor:
         raise InputError(
             f"--resolution={resolution}: it must be a multiple of {vae.factor}, by which "
             f"--vae={FLAGS.vae} divides sides"
         )
-    teacher = open_teacher(FLAGS.store_teacher) if FLAGS.store_teacher else None
     description = dataset_info.Latents(
         size=resolution // vae.factor,
         channels=vae.latent_channels,
@@ -155,10 +186,10 @@ def _encoding(resolution):
         teacher=teacher.about if teacher else None,
     )
     return latents.Encoding(
-        tf.function(lambda images: vae.encode(scale_images(images)), autograph=False),
+        devices.replicated(lambda images: vae.encode(scale_images(images)), strategy),
         description,
         FLAGS.encode_batch,
-        tf.function(teacher.encode, autograph=False) if teacher else None,
+        devices.replicated(teacher.encode, strategy) if teacher else None,
     )
 
 

@@ -102,7 +102,12 @@ def open_source():
     if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
         raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
     return opening.open_source(
-        FLAGS.run_dir, FLAGS.model, checkpoint=FLAGS.checkpoint, ema=FLAGS.ema, vae=FLAGS.vae
+        FLAGS.run_dir,
+        FLAGS.model,
+        checkpoint=FLAGS.checkpoint,
+        ema=FLAGS.ema,
+        vae=FLAGS.vae,
+        average=FLAGS.average,
     )
 
 

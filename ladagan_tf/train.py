@@ -1,4 +1,4 @@
-"""Trains LadaGAN or GAT: `ladagan train --config=cifar10`.
+"""Trains LadaGAN, GAT or CAT: `ladagan train --config=cifar10`.
 
 `ladagan train --config=list` shows the experiments that ship; any other flagfile will do, too.
 
@@ -20,11 +20,14 @@ import keras
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import features
-from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.evaluation import quick
 from ladagan_tf.locks import locked
-from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.models.transfer import freeze
+from ladagan_tf.official.initial import open_networks
+from ladagan_tf.runs.checkpoints import newest_state
+from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.systems import penalty_every
+from ladagan_tf.training import initial
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
@@ -36,17 +39,22 @@ FLAGS = flags.FLAGS
 def main():
     """Trains the run of the flags, or describes it."""
     recorded = train_flags.resolve()
+    cluster = None
     if FLAGS.strategy == "multiworker":
-        roll_call(*devices.cluster(), FLAGS.worker_wait)
+        same = train_flags.same_for_all_workers(recorded)
+        cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:
-        describe(build(strategy), recorded)
+        gan = build(strategy)
+        describe(gan, recorded)
+        if FLAGS.init_from:
+            take_over(gan, print)
         return
     index, _ = devices.worker(strategy)
     # Of several workers only the first writes.
     place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
-    with told_of_lost_workers(strategy, FLAGS.run_dir), place:
+    with told_of_lost_workers(strategy, FLAGS.run_dir, cluster), place:
         folder = open_dataset(recorded)
         train(build(strategy, folder), recorded, folder)
 
@@ -91,6 +99,7 @@ def _build(folder):
     system = train_flags.SYSTEMS[FLAGS.system]
     try:
         generator, averaged, discriminator, objective = system.build(folder)
+        freeze(discriminator, FLAGS.freeze_d)
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
     networks = generator, discriminator, averaged
@@ -111,6 +120,7 @@ def _build(folder):
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
         ema_rampup=FLAGS.ema_rampup,
+        further_averages=train_flags.further_averages(),
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
         schedules=train_flags.schedules(),
@@ -137,6 +147,9 @@ def describe(gan, recorded):
     }
     system = train_flags.SYSTEMS[FLAGS.system]
     print(system.cost_report(gan.generator, gan.discriminator, **step))
+    if gan.further_averages:
+        more = 4 * len(gan.further_averages) * gan.generator.count_params()
+        print(f"{len(gan.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")
 
 
 def train(gan, recorded, folder):
@@ -153,6 +166,7 @@ def train(gan, recorded, folder):
         run.say(f"warning: {warning}")
     vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
     learned = contents(folder, gan.objective, vae)
+    begun = take_over_once(gan, run, learned) if FLAGS.init_from else None
     run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     with run.logged_end():
@@ -175,7 +189,9 @@ def train(gan, recorded, folder):
             metric_kimg=FLAGS.metric_kimg,
             vae=vae,
             contents=learned,
+            initial=begun,
             scale=FLAGS.scale,
+            wandb=FLAGS.wandb,
         )
     if finished:
         features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"
@@ -183,18 +199,62 @@ def train(gan, recorded, folder):
         run.say(f"to measure it: {measure}")
 
 
+def take_over_once(gan, run, learned):
+    """Gives a run that begins the weights of --init_from; one that goes on has its own.
+
+    Args:
+        gan: AdversarialModel.
+        run: RunDirectory.
+        learned: dict of `contents`, which is told the hash of what the run began with.
+
+    Returns:
+        Dict to record in the run, or None.
+    """
+    state = newest_state(run.checkpoints)
+    if state is None:
+        begun = take_over(gan, run.say)
+        learned["init_from"] = begun["sha256"]
+        return begun
+    learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
+    recorded = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    # Of the same name it may be gone, or have been trained further.
+    if recorded.get("init_from") != FLAGS.init_from and not FLAGS.force:
+        learned["init_from"] = initial.networks_sha256(open_networks(FLAGS.init_from)[0])
+    run.say(f"{run.path}: it goes on from its checkpoint; --init_from was for its start")
+    return None
+
+
+def take_over(gan, say):
+    """Gives a new run the weights of --init_from and says which; returns what to record of it.
+
+    Opened after the run's own networks were made: what is new starts as in a run from scratch.
+    """
+    networks, found = open_networks(FLAGS.init_from)
+    named = f"init_from={FLAGS.init_from}"
+    with gan.distribute_strategy.scope():
+        done = initial.start_from(gan, networks, named)
+        gan.begin_averages()
+    sha256 = initial.networks_sha256(networks)
+    say(f"{named}: {found}, SHA-256 {sha256[:12]}..; the optimizers are new")
+    for line in initial.in_words(done):
+        say(line)
+    frozen = list(gan.discriminator.stages)[: FLAGS.freeze_d]
+    if frozen:
+        say(f"discriminator: kept as they are: {', '.join(frozen)}")
+    return {**initial.record(done, FLAGS.init_from, sha256), "frozen": frozen}
+
+
 def quick_metric(folder):
     """The metric of --metric; its reference is computed here, or read from the cache."""
-    extractor = None
-    if FLAGS.metric != "swd":
-        extractor = features.open_extractor(
-            FLAGS.features,
-            dataset=FLAGS.dataset,
-            folder=folder,
-            inception_path=FLAGS.inception_weights,
-            cache_dir=FLAGS.cache_dir,
-        )
-    return QuickMetric(FLAGS.metric, FLAGS.metric_images, folder, extractor, FLAGS.cache_dir)
+    return quick.open_metric(
+        FLAGS.metric,
+        FLAGS.metric_images,
+        folder,
+        FLAGS.dataset,
+        features=FLAGS.features,
+        inception_path=FLAGS.inception_weights,
+        cache_dir=FLAGS.cache_dir,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Sizes, parameters and multiply-adds of the official GAT networks (counted on them)."""
+"""Sizes, parameters and multiply-adds of the official GAT networks (counted on them), and CAT's."""
 
 import contextlib
 import dataclasses
@@ -31,6 +31,12 @@ GENERATOR_GIGA = {
     ("XL", 2, 64): 524.5, ("XL", 4, 64): 118.6,
 }  # fmt: skip
 DISCRIMINATOR_GIGA = {"S": 7.77, "B": 24.95, "L": 82.89, "XL": 120.98}  # /2 at 32
+# CAT, all /2 at 32: S is ours, M and H are published (and reproduced only with shifts), and the
+# discriminator is a third party's reading.
+CAT_GENERATOR = {"S": 33_500_864, "B": 133_291_328, "M": 260_845_376, "H": 959_769_216}
+CAT_GENERATOR_GIGA = {"S": 6.06, "B": 23.0, "M": 46.0, "H": 166.8}
+CAT_DISCRIMINATOR, CAT_WITHOUT_PROJECTOR, CAT_DISCRIMINATOR_GIGA = 104_709_888, 97_364_992, 30.5
+CAT_STEP_GIGA = {"M": 536, "H": 1019}
 STEP_GIGA = {"S": 148, "B": 491, "L": 1649, "XL": 2410}  # /2 at 32, both networks
 
 

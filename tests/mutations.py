@@ -44,7 +44,7 @@ NAMES = [
     "tiny_inception_like.pb", ".png", ".jpg", ".webp", ".bmp", ".gif", ".ppm", ".tif",
     "weights.npz", "zip", "npz", "reference", "cache", "dataset.json", "records", "keras",
     "gat.keras", "vae.keras", "models.json", "official", "gat.pt", "saved_model",
-    "about.json",
+    "about.json", "averages",
 ]  # fmt: skip
 
 
@@ -171,7 +171,8 @@ def formats():
     from ladagan_tf.official import lada_fields, lada_folder, lada_runs
     from ladagan_tf.runs.checkpoints import Checkpoints
     from ladagan_tf.runs.directory import RunDirectory
-    from ladagan_tf.sampling import opening, seeds
+    from ladagan_tf.runs.snapshots import Snapshots
+    from ladagan_tf.sampling import opening, posthoc, seeds
     from ladagan_tf.weights import vae_weights
     from ladagan_tf.weights.reading import read_weights
 
@@ -193,6 +194,13 @@ def formats():
 
     def prepared(folder):
         return prepare("shapes", folder / "set", resolution=8, num_images=10, shards=2).folder
+
+    def stored_averages(folder):
+        weights = [rng.normal(size=shape).astype("f4") for shape in ((2, 3), (3,), (3,))]
+        for step in (1, 2):
+            averages = {s: [step * w for w in weights] for s in (0.05, 0.1)}
+            Snapshots(folder / "averages", averages, [1, 2], [2]).save(step, 8 * step)
+        return folder / "averages"
 
     def read_set(folder):
         *_, last = pipeline.iterate_images(folder, 4)
@@ -340,6 +348,9 @@ def formats():
             saved_model, lambda p: generate(opening.open_model(p)), edited_saved_model,
         ),
         "about.json": Format(entry, opening.locate, as_json, "about.json"),
+        "averages": Format(
+            stored_averages, lambda p: posthoc.PosthocAverages(p).reconstruct([0.07]), as_zip(npy),
+        ),
     }  # fmt: skip
 
 

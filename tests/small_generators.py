@@ -1,4 +1,4 @@
-"""Small generators to hand on: a LadaGAN, a run of it, a conditional one and a GAT."""
+"""Small generators to hand on: a LadaGAN, a run of it, a conditional one, a GAT and a CAT."""
 
 import json
 
@@ -40,7 +40,8 @@ def run(tmp_path, small):
     """A run directory of the small generator, on a prepared set of shapes."""
     info = prepare("shapes", tmp_path / "shapes", resolution=32, num_images=6)
     directory = RunDirectory(tmp_path / "run")
-    directory.start({"dataset": str(info.folder), "batch_size": "4"}, [small.network])
+    flags = {"dataset": str(info.folder), "batch_size": "4", "init_from": "runs/shapes"}
+    directory.start(flags, [small.network])
     for step in (1, 2):
         directory.append_stats({"step": step, "kimg": step * 0.25, "d_loss": 0.5})
     state = {f"averaged/{i:03d}/{v.path}": v for i, v in enumerate(small.network.weights)}
@@ -77,6 +78,14 @@ def saved(small, tmp_path_factory):
 def gat(tiny_gat_run):
     """`Sampler` of a GAT with its autoencoder."""
     return opening.open_run(tiny_gat_run)
+
+
+@pytest.fixture(scope="session")
+def cat():
+    """`Sampler` of a CAT with its autoencoder."""
+    from tiny_gat import make_network
+
+    return of_network(make_network(modulation="shift_scale_gate"), {"model": "cat"})
 
 
 @pytest.fixture(scope="session")

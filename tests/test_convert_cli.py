@@ -58,6 +58,12 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
             "official=nowhere: no weight file, and no folder of LadaGAN (config.json",
         ),
         (["--to_official", "--run_dir=r", "--out=x.keras"], "needs --run_dir and a folder"),
+        (["--official=a", "--out=r", "--posthoc_ema"], "--posthoc_ema: what is converted has one"),
+        (["--official=a", "--out=x.keras", "--average=0.9"], "--average=0.9: it chooses among the"),
+        (
+            ["--run_dir=r", "--out=x.keras", "--average=0.9", "--part=generator"],
+            "--average=0.9: it",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
@@ -79,16 +85,16 @@ def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):
 
     flagfile = f"--flagfile={run}/flags.cfg"
     recorded = (run / "flags.cfg").read_text().splitlines()
-    longer = f"--total_kimg={(images + 3 * batch) / 1000}"
+    longer = f"--total_kimg={(images + batch) / 1000}"
     outputs = run_each([[flagfile, "--dry_run"], [flagfile, longer]], eagerly=True)
     assert all(output.endswith("code 0\n") for output in outputs), outputs
     assert [line for line in outputs[0].splitlines() if line.startswith("--")] == recorded
     after = read_flags(run / "flags.cfg")
     assert {k: v for k, v in after.items() if before[k] != v}.keys() == {"total_kimg"}
     checkpoint, state = find_checkpoint(run / "checkpoints", "latest")
-    assert state["images"] == images + 3 * batch
+    assert state["images"] == images + batch
     iteration = read_part(checkpoint, "g_optimizer")[0]
-    assert iteration == arrays["g_optimizer/_iterations"] + 3
+    assert iteration == arrays["g_optimizer/_iterations"] + 1
 
     lada_runs.write_official(run, tmp_path / "back", "latest")
     back = lada_folder.read_arrays(tmp_path / "back")

@@ -82,12 +82,12 @@ def test_a_converted_run_is_trained_further(small, tmp_path, capsys):
     before = read_flags(out / "flags.cfg")
     assert opening.open_run(out).resolution == 16
 
-    flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.02"]
+    flags = [f"--flagfile={out}/flags.cfg", "--total_kimg=0.016"]
     (output,) = run_each([flags], eagerly=True)
     assert output.endswith("code 0\n"), output
     after = read_flags(out / "flags.cfg")
     assert {k for k, v in after.items() if before.get(k) != v} == {"total_kimg"}
-    assert [line["step"] for line in stats(out)] == [4, 5]
+    assert [line["step"] for line in stats(out)] == [4]
     with converting() as main:
         main(f"--run_dir={out}", f"--out={tmp_path / 'new.keras'}")
     assert "averaged, 16 px from latents of 8 x 8 x 4" in capsys.readouterr().out

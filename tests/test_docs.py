@@ -32,9 +32,10 @@ DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdis
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SYSTEMS = ("lada", "gat", "cat")
 TRAIN_FLAGS = [
     ROOT / "ladagan_tf" / name
-    for name in ("flags/train.py", "flags/common.py", "systems/lada.py", "systems/gat.py")
+    for name in ("flags/train.py", "flags/common.py", *(f"systems/{s}.py" for s in SYSTEMS))
 ]
 
 
@@ -75,11 +76,13 @@ def with_flags_of(verb, act):
 
 
 def help_of(verb):
-    """What `--help` prints; of two systems both."""
+    """What `--help` prints; of several systems all."""
 
     def usage(module):
         doc = sys.modules["__main__"].__doc__
-        systems = ([], ["--system=gat"]) if hasattr(module, "shown") else ([],)
+        systems = [[]]
+        if hasattr(module, "shown"):
+            systems = [[f"--system={name}"] if i else [] for i, name in enumerate(SYSTEMS)]
         texts = [help.text(module, f"ladagan {verb}", [verb, *given], doc) for given in systems]
         return f"\n\n{'-' * 80}\n\n".join(texts) + "\n"
 
@@ -97,6 +100,7 @@ def problems_of(verb, commands):
                 continue
             # A study's file is a flagfile, which its command reads first.
             studies = [a.replace("study=", "config=", 1) for a in given if "-study=" in a]
+            given = [word for word in given if word.partition("=")[2] not in SUGGESTED]
             flags.FLAGS.unparse_flags()
             for name in flags.FLAGS:
                 flags.FLAGS[name].unparse()
@@ -147,6 +151,15 @@ COMMAND_LINES += [  # of comments, which are indented by three
     for p in sorted(ROOT.glob("configs/**/*.cfg"))
     for words in commands_in(re.sub("^#", "  ", p.read_text(), flags=re.M))
 ]
+
+
+# Flagfiles that a command of the pages writes.
+SUGGESTED = {
+    word.partition("=")[2]
+    for _, words in COMMAND_LINES
+    for word in words
+    if "suggest" in words and word.startswith("--out=")
+}
 
 
 def target(words):
@@ -280,8 +293,11 @@ def test_imports_that_pages_show_exist():
         for module, name in re.findall(
             r"from (ladagan_tf[\w.]*) import (\w+)", "\n".join(blocks(page.read_text()))
         ):
-            file = ROOT / f"{module.replace('.', '/')}.py"
-            if not file.is_file() or name not in defined_in(file):
+            place = ROOT / module.replace(".", "/")
+            files = place.with_suffix(".py"), place / "__init__.py"
+            known = {n for file in files if file.is_file() for n in defined_in(file)}
+            known |= {path.stem for path in place.glob("*") if (path / "__init__.py").is_file()}
+            if name not in known:
                 missing.append(f"{relative(page)}: {module} {name}")
     assert not missing, "\n".join(missing)
 

@@ -1,6 +1,8 @@
 """`evaluate.py` as users run it: what is measured, what is printed and written, what is refused."""
 
+import functools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
 from ladagan_tf import evaluate
+from ladagan_tf.cost import speed
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
@@ -74,17 +77,33 @@ def results(place, tiny_gat, tiny_gat_run):
             shapes,
             f"--inception_weights={place / 'inception.npz'}",
             "--metrics=fid,kid",
-            "--num_real=6",
-            "--num_samples=5",
+            "--num_real=3",
+            "--num_samples=2",
             cache,
             out,
         ],
         "repeats": [keras_file, shapes, "--features=none", "--repeats=2", out, *few],
         "real": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=fcd", cache, out],
+        "ppl": [
+            keras_file,
+            f"--features=classifier:{place / 'shapes.classifier.keras'}",
+            "--metrics=ppl,is",
+            "--num_samples=12",
+            out,
+        ],
+        "no_path": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=ppl", out],
+        "half_path": [run, classifier, "--metrics=ppl", "--precision=mixed_bfloat16", *few],
         "cost": ["--cost"],
         "speed": ["--cost", keras_file],
         "adm": [keras_file, f"--dataset={place / 'adm.npz'}", none, "--metrics=swd", lost, *few],
         "gat": [*gat, "--psi=0.5", "--guidance=1.5", "--labels=random", out, *few],
+        "sweep": [*gat, "--sweep_psi=1,0.5", f"--out={place / 'swept' / 'm.jsonl'}", *few],
+        "two_sweeps": [*gat, "--sweep_psi=1,0.5", "--sweep_guidance=1,2"],
+        "sweep_psi": [run, "--sweep_psi=1,0.5"],
+        "sweep_guidance": [run, classifier, "--sweep_guidance=1,2"],
+        "sweep_beyond": [run, "--sweep_psi=1,2"],
+        "sweep_word": [run, "--sweep_truncation_z=a"],
+        "sweep_and": [*gat, "--psi=0.5", "--sweep_psi=0,1"],
         "gat_cost": [gat[0], "--cost"],
         "gat_vae": [f"--model={place / 'latents.keras'}", "--cost"],
         "gat_psi": [*gat, "--psi=2"],
@@ -103,8 +122,11 @@ def results(place, tiny_gat, tiny_gat_run):
     }
     # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
     with zero_weights(), command(evaluate, evaluate_flags.define) as call:
-        found = {name: outcome(call, arguments) for name, arguments in commands.items()}
         with pytest.MonkeyPatch.context() as patch:
+            # How often and with how many images speed is measured: cost/test_speed.py.
+            once = functools.partial(speed.measure_speed, batch_sizes=(1, 2), repeats=1)
+            patch.setattr(speed, "measure_speed", once)
+            found = {name: outcome(call, arguments) for name, arguments in commands.items()}
             patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
             arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
             found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
@@ -147,7 +169,7 @@ def test_the_samples_are_an_adm_archive(results, place):
 def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place):
     status, out, _ = results["inception"]
     assert status == 0, results["inception"]
-    assert "fid_inception_5_vs_6" in out and "a quick look" in out
+    assert "fid_inception_2_vs_3" in out and "a quick look" in out
     record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "fid")
     features = record["protocol"]["features"]
     assert features["network"].startswith("Inception-2015-12-05") and len(features["sha256"]) == 64
@@ -171,6 +193,15 @@ def test_the_real_images_are_at_distance_zero_from_themselves(results, place):
     assert abs(record["value"]) < 1e-6
 
 
+def test_what_compares_with_nothing_needs_no_reference(results, place):
+    status, out, error = results["ppl"]
+    assert status == 0, error
+    assert "ppl_classifier_12 " in out and "is_classifier_12 " in out
+    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "ppl")
+    assert record["value"] > 0 and record["details"]["pairs"] == 12
+    assert record["protocol"]["reference"] == {"images": "none"}
+
+
 def test_a_gat_is_measured_with_psi_guidance_and_labels_in_its_protocol(results, place):
     status, out, error = results["gat"]
     assert status == 0, error
@@ -179,6 +210,18 @@ def test_a_gat_is_measured_with_psi_guidance_and_labels_in_its_protocol(results,
     generated = record["protocol"]["generated"]
     assert (generated["psi"], generated["guidance"], generated["labels"]) == (0.5, 1.5, "random")
     assert len(generated["vae_sha256"]) == 64
+
+
+def test_a_sweep_writes_a_line_per_point_a_table_and_a_curve(results, place):
+    status, out, error = results["sweep"]
+    assert status == 0, error
+    assert (
+        re.search("psi +swd\\n +1 ", out)
+        and "* the best of each column, chosen on this metric" in out
+    )
+    found = lines(place / "swept" / "m.jsonl")
+    assert [r["protocol"]["generated"]["psi"] for r in found] == [1.0, 0.5]
+    assert (place / "swept" / "sweep_psi.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_cost_of_a_gat_is_that_of_its_latents_and_of_decoding_them(results, tiny_gat):
@@ -218,9 +261,17 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("gat_vae", "it generates latents; give --vae"),
         ("gat_psi", "psi=2: give 0 (each class's mean) to 1"),
         ("psi", "psi=0.5: this model has no mean style"),
+        ("two_sweeps", "give one of --sweep_psi and --sweep_guidance"),
+        ("sweep_psi", "psi=0.5: this model has no mean style"),
+        ("sweep_guidance", "guidance=2: this model has no styles to guide"),
+        ("sweep_beyond", "sweep_psi=1,2: psi=2: give 0 (each class's mean) to 1"),
+        ("sweep_word", "sweep_truncation_z=a: give each value once"),
+        ("sweep_and", "--psi=0.5: not with --sweep_psi"),
         ("by_class", "by_class: what is measured has no classes"),
         ("nothing", "give one of --run_dir, --model and --images"),
         ("no_reference", "--dataset is required"),
+        ("no_path", "is images; give a generator, by --run_dir or --model"),
+        ("half_path", "with --precision=mixed_bfloat16 the images of a step would hardly differ"),
         ("labels", "labels=random: "),
         ("few", "metrics=fcd: it needs at least 2 generated images; there are 1"),
         ("k", "metrics=prdc: it needs at least 4 generated images; there are 3"),

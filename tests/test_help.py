@@ -45,7 +45,7 @@ def test_help_is_asked_for_in_every_usual_way_and_begins_with_what_the_command_i
 def test_help_has_every_flag_once_in_its_group_with_its_type_limits_and_default(of_generate):
     text = told("-h")
     groups = re.findall(r"^(\w[\w ]+):$", text, re.M)
-    assert groups == ["Generator", "Images", "GAT", "Picture"]
+    assert groups == ["Generator", "Images", "Truncation and guidance", "Picture"]
     for flag in flags.FLAGS.get_key_flags_for_module(generate_flags):
         assert len(re.findall(rf"^  --(\[no\])?{flag.name}(?=[= \n])", text, re.M)) == 1, flag.name
     assert "\n  --fps=X  (from 0.1, default 20)\n      Frames per second.\n" in text
@@ -59,6 +59,15 @@ def test_help_all_also_has_what_absl_brings(of_generate):
     of_absl = lines[lines.index("Of absl:") :]
     assert any(line.startswith("  --verbosity=N") for line in of_absl)
     assert not any(line.startswith("  --seeds") for line in of_absl)
+
+
+def test_help_of_cat_marks_what_is_unconfirmed_and_has_what_it_shares_with_gat(of_train):
+    cat, gat = (told(f"--system={name}", "-h", verb=train_flags) for name in ("cat", "gat"))
+    assert "--d_shape=A,B,...  (unconfirmed)" in cat and "--g_shape=A,B,...\n" in cat
+    assert "--r1_weight=X  (default 0.5, unconfirmed)" in cat
+    assert "--[no]width_aware_lr  (default off, unconfirmed)" in cat
+    assert "--noise_guidance" not in cat and "--[no]noise_guidance" in gat
+    assert "--consistency_weight=X" not in gat and "unconfirmed" not in gat
 
 
 def test_help_of_two_systems_is_that_of_the_chosen_one(of_train, tmp_path):
@@ -105,7 +114,7 @@ def test_every_command_is_listed_with_a_line_and_every_status_with_its_meaning(c
 def test_a_command_that_there_is_not_is_one_line(capsys):
     for word, hint in (
         ("trian", "did you mean train?"),
-        ("x", "give one of compare, convert, demo, "),
+        ("x", "give one of average, compare, convert, "),
     ):
         with pytest.raises(SystemExit) as stopped:
             main([word])

@@ -14,7 +14,7 @@ PACKAGE = "ladagan_tf"
 # Imports point up this list, never down it or sideways: rooms of one line do not know each other.
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
-    {"extras", "files", "flagfiles", "hardware", "stopping", "untrusted"},
+    {"extras", "files", "flagfiles", "hardware", "slurm", "stopping", "untrusted"},
     {"locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
@@ -28,8 +28,8 @@ STOREYS = (
     {"__main__"},
 )
 VERBS = {
-    "compare", "convert", "demo", "evaluate", "export", "generate", "prepare", "project", "serve",
-    "study", "train", "train_classifier", "train_vae",
+    "average", "compare", "convert", "demo", "evaluate", "export", "generate", "prepare", "project",
+    "serve", "study", "suggest", "train", "train_classifier", "train_vae",
 }  # fmt: skip
 READ_FLAGS = {"systems", "flags", "command", "verbs"}
 KERAS_MAY_BE_ABSENT = "registered"  # `import ladagan_tf` imports it where Keras is there already

@@ -71,6 +71,8 @@ def run(installed, tmp_path):
 def test_the_wheel_has_every_module_and_every_config(installed):
     def files(package):
         found = [*package.rglob("*.py"), *(package / "configs").glob("**/*.cfg")]
+        found += [package / "py.typed", *package.rglob("*.pyi")]  # for type checkers
+        assert (package / "py.typed").is_file()
         return {str(path.relative_to(package)) for path in found}
 
     assert files(installed / "ladagan_tf") == files(ROOT / "ladagan_tf")

@@ -3,10 +3,14 @@
 Those of samples and results are committed with the pictures of a trained run.
 """
 
+import base64
 import json
 import os
 import pathlib
 import re
+import subprocess
+import sys
+import types
 
 import pytest
 from paper_sizes import zero_weights
@@ -67,7 +71,7 @@ def execute(path, monkeypatch, folder):
             result.raise_error()
             shown = [output.data for output in captured.outputs]
             if result.result is not None:  # of the last line
-                shown.append(shell.display_formatter.format(result.result)[0])
+                shown.append(as_sent(shell.display_formatter.format(result.result)[0]))
             cell.outputs = [
                 nbformat.v4.new_output("stream", name="stdout", text=captured.stdout),
                 *(nbformat.v4.new_output("display_data", data) for data in shown),
@@ -78,12 +82,21 @@ def execute(path, monkeypatch, folder):
     return cells
 
 
+def as_sent(data):
+    """What a kernel sends of an output's data: pictures as text."""
+    return {
+        kind: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+        for kind, value in data.items()
+    }
+
+
 def notebook(start):
     return next(path for path in NOTEBOOKS if path.name.startswith(start))
 
 
 def test_there_are_notebooks_of_models_samples_and_results():
-    assert [path.stem for path in NOTEBOOKS[:3]] == ["1_models", "2_samples", "3_results"]
+    names = ["1_models", "2_samples", "3_results", "4_training"]
+    assert [path.stem for path in NOTEBOOKS] == names
 
 
 @EVERY_NOTEBOOK
@@ -121,15 +134,38 @@ def test_notebook_is_committed_with_pictures_of_a_trained_run(start):
     assert not any(word in printed(cells) for word in STANDS_IN)
 
 
+def test_the_first_notebook_opens_and_installs_itself_on_colab(monkeypatch):
+    """From the repository that its badge opens it of; elsewhere its first cell does nothing."""
+    first = nbformat.read(notebook("1_"), as_version=4).cells
+    setup = next(cell.source for cell in first if cell.cell_type == "code")
+    installed = []
+    monkeypatch.setattr(subprocess, "run", lambda words, check: installed.append(words))
+    exec(setup, {})
+    assert installed == []
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    exec(setup, {})
+    ((*command, what),) = installed
+    assert command[:4] == [sys.executable, "-m", "pip", "install"]
+    (badge,) = re.findall(r"\]\((https://[^()\s]+ipynb)\)", first[0].source, re.M)
+    repository = what.removeprefix("git+https://github.com/")
+    path = f"/github/{repository}/blob/main/notebooks/1_models.ipynb"
+    assert badge == f"https://colab.research.google.com{path}"
+
+
 @pytest.mark.slow
 @EVERY_NOTEBOOK
-def test_notebook_runs_where_nothing_was_trained_and_says_so(path, monkeypatch, tmp_path):
+def test_notebook_runs_where_nothing_was_trained_and_says_so(path, request, monkeypatch, tmp_path):
     for name in ("LADAGAN_RUN", "LADAGAN_RUNS"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LADAGAN_STEPS", "1")  # of training
     # One by a real kernel, as it is done in a browser.
     run = execute_in_kernel if path == notebook("3_") else execute
+    if path == notebook("4_"):
+        request.getfixturevalue("eagerly")
     with zero_weights():  # of the first notebook's tables of sizes
         cells = run(path, monkeypatch, tmp_path)
+    if path == notebook("4_"):
+        assert "step    1: D " in printed(cells) and "2 batches" in printed(cells)
     if path.name[0] in "23":
         assert any(word in printed(cells) for word in STANDS_IN)
         assert pictures(cells) >= 2

@@ -5,6 +5,7 @@ from absl import flags as absl_flags
 from in_process import command, error_line
 
 from ladagan_tf import (
+    average,
     convert,
     evaluate,
     export,
@@ -17,6 +18,7 @@ from ladagan_tf import (
     train_vae,
 )
 from ladagan_tf.data import pipeline
+from ladagan_tf.flags import average as average_flags
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags import export as export_flags
@@ -44,6 +46,7 @@ WRITING = {
         ("--model=none", "--interpolate"),
     ),
     "project": (project, project_flags, "out.gif", False, ("--model=none", "--image=none")),
+    "average": (average, average_flags, "out", False, ("--run_dir=none", "--sigma_rel=0.1")),
     "export": (export, export_flags, "out", False, ("--model=none",)),
     "convert": (convert, convert_flags, "out.keras", False, ("--run_dir=none",)),
     "evaluate": (evaluate, evaluate_flags, "out", False, ("--model=none",)),

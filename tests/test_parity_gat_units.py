@@ -11,7 +11,7 @@ from keras import ops
 from ladagan_tf.devices import make_optimizer
 from ladagan_tf.models.features import dinov2
 from ladagan_tf.models.features.bicubic import resize_tokens
-from ladagan_tf.training.gat import sample_posterior
+from ladagan_tf.training.latent_objective import sample_posterior
 from ladagan_tf.training.teachers import ImageTeacher
 
 TOLERANCE = 1e-4

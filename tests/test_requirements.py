@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -22,6 +23,9 @@ class Blocked(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocked())
+import keras, numpy, ladagan_tf
+loaded = keras.saving.load_model(work / "generator.keras")  # nothing else is imported yet
+numpy.save(work / "images.npy", loaded(numpy.load(work / "z.npy")))
 for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
     if path.name not in ("page.py", "service.py", "listening.py"):  # of the demo and serve extras
         importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
@@ -30,7 +34,6 @@ import tfds_sets.handmade
 from ladagan_tf.data.preparation import prepare
 info = prepare("tfds:handmade_tfds_set", work / "out", resolution=8, data_dir=str(work / "tfds"))
 print(info.count, "images")
-import ladagan_tf
 generator, about = ladagan_tf.load("shapes")
 print(about["makes"], generator.count_params() == about["parameters"])
 """
@@ -57,8 +60,17 @@ def brought_by(file):
     return {name for name, *_ in found}
 
 
-@pytest.mark.slow
-def test_everything_but_the_extras_runs_on_requirements_txt_alone(tmp_path):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a small generator's file, images of it, and what `SCRIPT` made of the file."""
+    from ladagan_tf.models.lada.generator import Generator
+
+    place = tmp_path_factory.mktemp("alone")
+    generator = Generator(64, 8, (8, 8, 8), (2, 2, 2), (4, 4, 4), (4,))  # with a decoder
+    z = np.random.default_rng(0).standard_normal((2, 8)).astype("float32")
+    generator.save(place / "generator.keras")
+    np.save(place / "z.npy", z)
+    np.save(place / "expected.npy", generator(z))
     kept = brought_by(ROOT / "requirements.txt")
     assert {"tensorflow", "keras", "matplotlib"} <= kept and "pytest" not in kept
     blocked = [
@@ -68,8 +80,20 @@ def test_everything_but_the_extras_runs_on_requirements_txt_alone(tmp_path):
     ]
     assert {"pytest", "onnx", "fastapi"} <= set(blocked)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, json.dumps(blocked), str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, json.dumps(blocked), str(place)],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.endswith("6 images\nLadaGAN 32 x 32 True\n")
+    (place / "said").write_text(done.stdout)
+    return place
+
+
+@pytest.mark.slow
+def test_everything_but_the_extras_runs_on_requirements_txt_alone(place):
+    assert (place / "said").read_text().endswith("6 images\nLadaGAN 32 x 32 True\n")
+
+
+@pytest.mark.slow
+def test_a_saved_generator_loads_where_only_the_package_was_imported(place):
+    found, expected = (np.load(place / f"{name}.npy") for name in ("images", "expected"))
+    np.testing.assert_allclose(found, expected, atol=1e-6)

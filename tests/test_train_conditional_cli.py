@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 
 import keras
 import numpy as np
 import pytest
 from in_process import command, outcome
 from PIL import Image
-from train_processes import assert_identical, run_each, variables
+from train_processes import assert_continues, run_named, variables
 
 from ladagan_tf import evaluate, export, generate, pictures
 from ladagan_tf.data.preparation import prepare
@@ -19,7 +18,7 @@ from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.sampling import opening, seeds
 
-STEPS, BATCH, CLASSES = 4, 4, 2
+STEPS, BATCH, CLASSES = 2, 4, 2
 TINY = [
     "--conditional",
     "--class_tokens",
@@ -34,9 +33,9 @@ TINY = [
     "--d_out_widths=8,8",
     f"--batch_size={BATCH}",
     f"--total_kimg={STEPS * BATCH / 1000}",
-    "--log_kimg=0.008",
-    "--sample_kimg=0.008",
-    "--checkpoint_kimg=0.008",
+    "--log_kimg=0.004",
+    "--sample_kimg=0.004",
+    "--checkpoint_kimg=0.004",
     "--grid=2",
     "--seed=3",
 ]
@@ -79,7 +78,7 @@ def outputs(folder):
     for flag in REFUSALS:
         starts[flag] = given(folder, "refused", flag.replace("FOLDER", str(folder)))
     starts["described"] = given(folder, "described", "--dry_run", "--num_classes=7")
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return run_named(starts)
 
 
 @pytest.fixture(scope="module")
@@ -90,21 +89,14 @@ def run(folder, outputs):
 
 
 def test_a_conditional_run_in_two_parts_is_the_run_in_one(folder, run):
-    parts = folder / "parts"
-    shutil.copytree(run, parts)
-    shutil.rmtree(parts / "checkpoints" / f"step-{STEPS:08d}")
-    for picture in (parts / "samples").glob("*_000000.016kimg.png"):
-        picture.unlink()
-    (output,) = run_each([given(folder, "parts")], eagerly=True)  # the rest
-    assert output.endswith("code 0\n") and "step 2 of 4" in output, output
-    assert_identical(parts, run, STEPS)
+    assert_continues(run, given(folder, "parts"), STEPS, "000000.008")
     learned = [v for n, v in variables(run, STEPS).items() if "class" in n and "optimizer" not in n]
     assert len(learned) >= 3 * 6 and all(np.any(value) for value in learned)
 
 
 def test_sample_grids_have_a_class_per_row_and_an_attention_sheet(run):
     names = {path.name for path in (run / "samples").iterdir()}
-    kimg = ("000000.000", "000000.008", "000000.016")
+    kimg = ("000000.000", "000000.004", "000000.008")
     assert names == {f"{kind}_{k}kimg.png" for kind in ("samples", "attention") for k in kimg}
     about = json.loads((run / "models.json").read_text())
     assert [about[n]["config"]["num_classes"] for n in ("generator", "discriminator")] == [2, 2]
@@ -135,7 +127,7 @@ def test_chosen_classes_are_generated_a_row_each(run, tmp_path):
     sampler = opening.open_run(run)
     z = seeds.latents(range(3), 8)
     rows = [np.asarray(sampler.generate(z, np.full(3, c, np.int32))) for c in (1, 0)]
-    assert np.abs(rows[0] - rows[1]).max() > 1e-4
+    assert np.abs(rows[0] - rows[1]).max() > 1e-5  # two steps from alike
     expected = pictures.grid(pictures.to_uint8(np.concatenate(rows)), 3)
     assert np.abs(np.asarray(Image.open(out), int) - expected).max() <= 1
 
@@ -155,12 +147,13 @@ def test_a_run_is_measured_class_by_class(folder, run):
 def test_a_run_is_exported_with_labels(run, tmp_path):
     out = tmp_path / "export"
     with command(export, export_flags.define) as call:
-        arguments = [f"--run_dir={run}", "--format=saved_model", f"--out={out}"]
+        arguments = [f"--run_dir={run}", "--format=keras", f"--out={out}"]
         status, _, error = outcome(call, arguments)
     assert status == 0, error
     card = (out / "README.md").read_text()
-    assert "for each of 2 classes" in card and "labels=[0, 0, 0, 0]" in card
-    exported, live = opening.open_model(out / "saved_model"), opening.open_run(run)
+    assert "- num_classes: 2\n" in card
+    # A SavedModel of a conditional generator is opened in exporting/test_formats.py.
+    exported, live = opening.open_model(out / "generator.keras"), opening.open_run(run)
     assert exported.num_classes == 2 and exported.class_names == live.class_names == ("0", "1")
     z, labels = seeds.latents(range(3), 8), np.int32([1, 0, 1])
     np.testing.assert_allclose(exported.generate(z, labels), live.generate(z, labels), atol=1e-5)

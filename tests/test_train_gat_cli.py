@@ -1,4 +1,4 @@
-"""`train.py --system=gat`: exact resume, ablations, what is refused."""
+"""`train.py --system=gat` and `cat`: exact resume, ablations, what is refused."""
 
 import json
 import re
@@ -6,7 +6,14 @@ import shutil
 
 import keras
 import pytest
-from train_processes import assert_identical, run_each, stats, variables
+from train_processes import (
+    assert_continues,
+    assert_identical,
+    run_each,
+    run_named,
+    stats,
+    variables,
+)
 
 from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
@@ -15,7 +22,7 @@ from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights import vae_weights
 
-STEPS = 6
+STEPS = 2
 BATCH = 4
 TINY = [
     "--system=gat",
@@ -29,14 +36,15 @@ TINY = [
     "--noise_dim=8",
     f"--batch_size={BATCH}",
     f"--total_kimg={STEPS * BATCH / 1000}",
-    "--log_kimg=0.012",
-    "--sample_kimg=0.012",
-    "--checkpoint_kimg=0.012",
+    "--log_kimg=0.004",
+    "--sample_kimg=0.004",
+    "--checkpoint_kimg=0.004",
     "--metric=swd",
     "--metric_images=20",
-    "--metric_kimg=0.012",
+    "--metric_kimg=0.004",
     "--grid=2",
     "--seed=3",
+    "--posthoc_ema",
 ]
 ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
@@ -56,7 +64,17 @@ REFUSALS = {
     "--teacher=stored": "teacher=stored: this prepared set holds no features",
     "--patch=3": "patch=3 does not divide the latent_size 8",
     "--attention=linformer": "attention='linformer' is not one of dot_product, additive",
+    "--stop_anchor": "--stop_anchor: there is no such flag with --system=gat",
+    "--system=cat --noise_guidance": "--noise_guidance: there is no such flag with --system=cat",
+    "--system=cat --consistency_weights=1,2": "consistency_weights: 2 given; levels=2 has 1 stages",
+    "--system=cat --consistency_weights=1,x": "--consistency_weights=1,x: give finite numbers",
+    "--system=cat --consistency_weight=-1": "--consistency_weight=-1.0: it must be a finite number",
+    "--system=cat --patch=8": r"levels=2: the latent_size 8 is no multiple of patch=8 times 2\^1",
+    "--system=cat --batch_size=6": "--batch_size=6: it must be a multiple of 4, 1 replicas x",
 }
+# Two steps, each with a checkpoint.
+CAT = ["--system=cat", "--total_kimg=0.008", "--checkpoint_kimg=0.004", "--log_kimg=0.004"]
+CAT += ["--metric=none", "--sample_kimg=1"]
 pytestmark = pytest.mark.slow
 
 
@@ -97,14 +115,15 @@ def outputs(folder):
         more = [flag.replace("FOLDER", str(folder)) for flag in more]
         return given(folder, folder / name, *more)
 
-    short = ["--total_kimg=0.008", "--metric=none"]
+    short = ["--total_kimg=0.008", "--log_kimg=0.008", "--metric=none", "--sample_kimg=1"]
     starts = {
         "whole": flags("whole"),
+        "cat": flags("cat", *CAT),
         **{i: flags(f"ablation {i}", *ABLATIONS[i].split(), *short) for i in range(len(ABLATIONS))},
-        **{flag: flags("refused", flag) for flag in REFUSALS},
+        **{flag: flags("refused", *flag.split()) for flag in REFUSALS},
         "dry_run": flags("dry_run", "--dry_run", "--dataset=none", "--teacher=dinov2"),
     }
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return run_named(starts)
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
@@ -113,17 +132,11 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     The second part decodes by the run's own copy of the autoencoder: the original has moved.
     """
     assert outputs["whole"].endswith("code 0\n"), outputs["whole"]
-    whole, parts = folder / "whole", folder / "parts"
-    shutil.copytree(whole, parts)
-    shutil.rmtree(parts / "checkpoints" / f"step-{STEPS:08d}")
-    for picture in (parts / "samples").glob("*_000000.024kimg.png"):
-        picture.unlink()
+    whole = folder / "whole"
     (folder / "vae.keras").rename(folder / "elsewhere.keras")
-    (output,) = run_each([given(folder, parts)], eagerly=True)  # the rest
-    assert output.endswith("code 0\n") and "step 3 of 6" in output, output
-    assert_identical(parts, whole, STEPS)
+    assert_continues(whole, given(folder, folder / "parts"), STEPS, "000000.008")
     names = {path.name for path in (whole / "samples").iterdir()}
-    assert {"samples_000000.024kimg.png", "samples_psi0.5_000000.024kimg.png"} <= names
+    assert {"samples_000000.008kimg.png", "samples_psi0.5_000000.008kimg.png"} <= names
     assert [line["swd_20"] > 0 for line in stats(whole) if "swd_20" in line] == [True] * 2
     saved, _ = vae_weights.load(whole / "vae.keras")
     info = dataset_info.load_info(folder / "latents")
@@ -138,6 +151,23 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     pairs = ([n for n in values if f"state/{p}" in n] for p in ("averaged", "generator"))
     moved = [(values[a] != values[b]).any() for a, b in zip(*map(sorted, pairs), strict=True)]
     assert sum(moved) > 30
+
+
+def test_a_cat_in_two_parts_is_the_cat_in_one(outputs, folder):
+    assert outputs["cat"].endswith("code 0\n"), outputs["cat"]
+    whole, parts = folder / "cat", folder / "cat parts"
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / "step-00000002")
+    (output,) = run_each([given(folder, parts, *CAT)], eagerly=True)  # the rest
+    assert output.endswith("code 0\n") and "step 1 of 2" in output, output
+    assert_identical(parts, whole, 2)
+    for line in stats(whole):
+        assert line["r1"] > 0.0 and line["consistency"] > 0.0 and line["stage_distance_1"] > 0.0
+        assert "stage_cosine_1" not in line  # of two stages it is always 1
+    recorded = (whole / "flags.cfg").read_text()
+    for flag in ("modulation=shift_scale_gate", "penalty_share=0.25", "width_aware_lr=False"):
+        assert f"--{flag}\n" in recorded
+    assert "noise_guidance" not in recorded
 
 
 @pytest.mark.parametrize("i", range(len(ABLATIONS)))

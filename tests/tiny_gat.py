@@ -23,9 +23,9 @@ GENERATOR = {
 VAE = {"widths": (8, 8), "resnets": 1, "groups": 4, "about": {"images_from": "noise"}}
 
 
-def make_network():
+def make_network(**changes):
     """`DecodedGenerator` with random weights, and mean styles as if it had been trained."""
-    generator, vae = GatGenerator(**GENERATOR), AutoencoderKL(**VAE)
+    generator, vae = GatGenerator(**GENERATOR, **changes), AutoencoderKL(**VAE)
     network, rng = DecodedGenerator(generator, vae), np.random.default_rng(0)
     network.set_weights([w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()])
     # As large as trained ones, or neither classes nor psi would show in uint8.

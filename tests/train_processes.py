@@ -10,6 +10,7 @@ import multiprocessing.forkserver
 import os
 import pathlib
 import runpy
+import shutil
 import sys
 import tempfile
 import time
@@ -35,9 +36,10 @@ class Process:
     Args:
         given: list of str, the flags.
         environment: dict of str, more variables of the environment; none by default.
+        eagerly: bool, without graphs: for what is stopped before tracing would pay.
     """
 
-    def __init__(self, given, environment=()):
+    def __init__(self, given, environment=(), eagerly=False):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([__name__])
         begin = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -45,7 +47,7 @@ class Process:
             multiprocessing.forkserver.ensure_running()
         self._said = tempfile.NamedTemporaryFile()  # noqa: SIM115 - it goes with this object
         self._process = context.Process(
-            target=_run, args=(given, environment, self._said.name), daemon=True
+            target=_run, args=(given, environment, eagerly, self._said.name), daemon=True
         )
         self._process.start()
 
@@ -70,13 +72,14 @@ class Process:
         return pathlib.Path(self._said.name).read_text()
 
 
-def _run(given, environment, output):
+def _run(given, environment, eagerly, output):
     with open(output, "w") as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
     os.environ.update(environment)
     sys.argv = ["train.py", *given]
     os.chdir(ROOT)
+    tf.config.run_functions_eagerly(eagerly)
     runpy.run_path("train.py", run_name="__main__")
 
 
@@ -103,6 +106,29 @@ def run_each(starts, eagerly=False):
     finally:
         tf.config.run_functions_eagerly(False)
     return outputs
+
+
+def run_named(starts):
+    """Runs `train.py` without graphs in this process: dict of name to flags, to what it printed."""
+    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+
+
+def assert_continues(whole, given, steps, kimg):
+    """A finished run without its last step becomes it again, bit for bit.
+
+    Args:
+        whole: the run's path; beside it `parts` is made of a copy.
+        given: list of flags of a start in `parts`.
+        steps, kimg: int, str: the run's length, the latter as its pictures are named.
+    """
+    parts = whole.parent / "parts"
+    shutil.copytree(whole, parts)
+    shutil.rmtree(parts / "checkpoints" / f"step-{steps:08d}")
+    for picture in (parts / "samples").glob(f"*_{kimg}kimg.png"):
+        picture.unlink()
+    (output,) = run_each([given], eagerly=True)  # the rest
+    assert output.endswith("code 0\n") and f"step {steps - 1} of {steps}" in output, output
+    assert_identical(parts, whole, steps)
 
 
 def wait_for_checkpoint(run_dir, process, step):

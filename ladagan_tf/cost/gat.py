@@ -1,7 +1,7 @@
-"""What GAT's networks cost: multiply-adds as closed forms of their sizes.
+"""What GAT's and CAT's networks cost: multiply-adds as closed forms of their sizes.
 
-Counted as in `cost.lada`, which also counts parameters: matrix products only. The paper's
-"119 GFLOPs" of XL/2 are such multiply-adds.
+Counted as in `cost.lada`, which also counts parameters: matrix products only. The papers'
+"119 GFLOPs" of GAT-XL/2 and 46 of CAT-M/2 are such multiply-adds.
 """
 
 from ladagan_tf.cost.lada import memory_parts, network_line, parameter_counts
@@ -26,45 +26,50 @@ def generator_multiply_adds(generator):
     g = generator
     tokens, width = g.grid**2, g.width
     mapping = 2 * g.noise_dim * width + width**2
-    head = width**2 + tokens * width * g.patch**2 * g.channels
-    return mapping + g.depth * (_block(g, tokens) + 4 * width**2) + g.levels * head
+    of_block, of_head = g.blocks[0].parts * width**2, g.heads[0].parts * width**2  # modulations
+    head = of_head + tokens * width * g.patch**2 * g.channels
+    return mapping + g.depth * (_block(g, tokens) + of_block) + g.levels * head
 
 
 def discriminator_multiply_adds(discriminator, features=True):
-    """Multiply-adds of one sample, all its levels at once.
+    """Multiply-adds of one sample: of GAT all its levels at once, of CAT scale by scale.
 
     Args:
-        discriminator: `models.gat.networks.GatDiscriminator`.
+        discriminator: `models.gat.networks.GatDiscriminator`, or CAT's.
         features: bool, count the alignment head, which only clean real images need.
 
     Returns:
         int.
     """
     d = discriminator
-    tokens, width = d.grid**2, d.width
-    embedding = tokens * d.patch**2 * d.levels * d.channels * width
-    total = embedding + d.depth * _block(d, tokens + 1)
-    total += 2 * d.class_dim**2 + width * d.class_dim
+    width, total = d.width, 2 * d.class_dim**2
+    for grid in d.grids:
+        tokens = grid**2
+        total += tokens * d.patch**2 * d.seen_channels * width
+        total += d.depth * _block(d, tokens + 1) + width * d.class_dim
     if features and d.teacher_dim is not None:
         inner = d.projector_dim
-        total += (tokens + 1) * (width * inner + inner**2 + inner * d.teacher_dim)
+        total += (d.grid**2 + 1) * (width * inner + inner**2 + inner * d.teacher_dim)
     return total
 
 
-def training_multiply_adds(generator, discriminator):
+def training_multiply_adds(generator, discriminator, share=1.0):
     """Multiply-adds of one training step per sample, counted as the paper's scaling law does.
 
     D's step: a pass of G and four of D (real, fake and both perturbed), each three times for its
     derivatives. G's step: three of G, and D on real (once) and on fakes (three times). The
-    alignment head is counted in every pass of D.
+    alignment head is counted in every pass of GAT's D, and not in CAT's.
 
     Args:
-        generator, discriminator: `models.gat.networks` networks.
+        generator, discriminator: `models.gat` networks.
+        share: float, of the samples at which penalties are taken, which need the perturbed ones.
 
     Returns:
         int.
     """
-    return 4 * generator_multiply_adds(generator) + 16 * discriminator_multiply_adds(discriminator)
+    passes = 10 + 6 * share
+    d = discriminator_multiply_adds(discriminator, features=discriminator.paper == "GAT")
+    return 4 * generator_multiply_adds(generator) + round(passes * d)
 
 
 def _block_activations(network, tokens):
@@ -75,49 +80,54 @@ def _block_activations(network, tokens):
     return tokens * (12 * width + mixing + 3 * swiglu_width(width))
 
 
-def memory_estimate(generator, discriminator, batch_size, micro_batches=1, bytes_per_activation=4):
+def memory_estimate(
+    generator, discriminator, batch_size, micro_batches=1, bytes_per_activation=4, share=1.0
+):
     """Rough peak memory of one training step on one device, in bytes, by what uses it.
 
     Counted as in `cost.memory_estimate`. The greater phase is D's: four passes of D are kept for
     the backward pass; with `remat` only the blocks' inputs of each, and one block at a time.
 
     Args:
-        generator, discriminator: `models.gat.networks` networks.
+        generator, discriminator: `models.gat` networks.
         batch_size: int, samples per device and step.
         micro_batches: int, parts the batch is computed in.
         bytes_per_activation: int, 4 for float32 and 2 for the half precisions. D's own phase is in
             float32 where a penalty is taken.
+        share: see `training_multiply_adds`.
 
     Returns:
         Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
     """
 
-    def kept(network, tokens):
-        block = _block_activations(network, tokens)
+    def kept(network, *tokens):
+        blocks = [_block_activations(network, count) for count in tokens]
         if network.remat:
-            return network.depth * tokens * network.width + block
-        return network.depth * block
+            return network.depth * sum(tokens) * network.width + max(blocks)
+        return network.depth * sum(blocks)
 
     one_g = kept(generator, generator.grid**2)
-    one_d = kept(discriminator, discriminator.grid**2 + 1)
-    per_sample = max(4 * one_d * 4, (one_g + one_d) * bytes_per_activation)
+    one_d = kept(discriminator, *(grid**2 + 1 for grid in discriminator.grids))
+    passes = 2 + 2 * share
+    per_sample = max(round(passes * one_d * 4), (one_g + one_d) * bytes_per_activation)
     activations = batch_size // micro_batches * per_sample
     return memory_parts(generator, discriminator, activations, micro_batches)
 
 
-def report(generator, discriminator, batch_size, **step):
+def report(generator, discriminator, batch_size, share=1.0, **step):
     """Parameters, multiply-adds and the memory estimate of a training step, as text.
 
     Args:
-        generator, discriminator: `models.gat.networks` networks.
+        generator, discriminator: `models.gat` networks.
         batch_size: int, samples per device and step.
+        share: see `training_multiply_adds`.
         **step: the other arguments of `memory_estimate`.
 
     Returns:
         str of three lines.
     """
-    memory = memory_estimate(generator, discriminator, batch_size, **step)
-    total = batch_size * training_multiply_adds(generator, discriminator)
+    memory = memory_estimate(generator, discriminator, batch_size, share=share, **step)
+    total = batch_size * training_multiply_adds(generator, discriminator, share)
     return "\n".join(
         [
             network_line(generator, generator_multiply_adds(generator)),

@@ -148,16 +148,26 @@ def is_prepared_set(source):
     return (folder / dataset_info.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
 
 
-def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=False):
+def prepare_set(
+    source,
+    out,
+    encoding,
+    *,
+    workers=None,
+    shards=None,
+    overwrite=False,
+    part=None,
+    merge=False,
+):
     """Encodes the images of a prepared set, in its order and with its names, labels and classes.
 
     Args:
         source: folder of the set.
-        out, workers, shards, overwrite: see `preparation.prepare`.
+        out, workers, shards, overwrite, part, merge: see `preparation.prepare`.
         encoding: `Encoding` for the set's resolution.
 
     Returns:
-        `dataset_info.DatasetInfo`.
+        As `preparation.prepare`.
 
     Raises:
         InputError: if the set holds no images or others than it says, or `out` something else.
@@ -192,4 +202,6 @@ def prepare_set(source, out, encoding, *, workers=None, shards=None, overwrite=F
         workers,
         shards,
         overwrite,
+        part,
+        merge,
     )

@@ -46,6 +46,8 @@ def prepare(
     num_classes=None,
     overwrite=False,
     encoding=None,
+    part=None,
+    merge=False,
 ):
     """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
 
@@ -66,9 +68,11 @@ def prepare(
         shards: number of files; None starts a new one every 64 MiB.
         overwrite: whether another prepared set at `out` is replaced.
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
+        part: `unfinished.Part`, to convert only that and put it beside `out`; None converts all.
+        merge: whether to take over the parts beside `out` that were made so.
 
     Returns:
-        `dataset_info.DatasetInfo`.
+        `dataset_info.DatasetInfo`; None of a part.
 
     Raises:
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
@@ -106,7 +110,7 @@ def prepare(
             preparation, split=open_images().split, files_sha256=open_images().files_sha256()
         )
     return prepare_from(
-        open_images, out, conversion, preparation, encoding, workers, shards, overwrite
+        open_images, out, conversion, preparation, encoding, workers, shards, overwrite, part, merge
     )
 
 
@@ -119,17 +123,19 @@ def prepare_from(
     workers=None,
     shards=None,
     overwrite=False,
+    part=None,
+    merge=False,
 ):
     """As `prepare`, of an already chosen source.
 
     Args:
         open_images: function of no arguments that returns a `source.Source`.
-        out, encoding, workers, shards, overwrite: see `prepare`.
+        out, encoding, workers, shards, overwrite, part, merge: see `prepare`.
         conversion: `conversion.Conversion`.
         preparation: `dataset_info.Preparation`, what is recorded of where the images are from.
 
     Returns:
-        `dataset_info.DatasetInfo`.
+        As `prepare`.
 
     Raises:
         InputError: as `prepare`.
@@ -152,19 +158,67 @@ def prepare_from(
         raise InputError(f"shards={shards}: it must be at most the {images.count} images")
     if workers is None:
         workers = 1 if images.count < _SMALL else usable_cores()
+    # Whether files have changed is told file by file, by their stamps.
+    same = {name: wanted[name] for name in wanted if name not in ("files_sha256", "skip_bad")}
+    same["shards"] = shards
+    if part:
+        _make_part(part, images, out, same, conversion, preparation, encoding, workers)
+        return None
     with unfinished.hidden_folder(out) as folder:
         if finished := _finished(out, wanted, overwrite):
             return finished
-        # Whether files have changed is told file by file, by their stamps.
-        same = {name: wanted[name] for name in wanted if name not in ("files_sha256", "skip_bad")}
-        kept = unfinished.Kept(folder, same | {"shards": shards})
+        parts = unfinished.gather(out, folder, same) if merge else []
+        kept = unfinished.Kept(folder, same)
         writer = unfinished.ShardWriter(folder, images.count, shards)
         info = _make(images, kept, writer, conversion, preparation, encoding, workers)
         with files.writing(out):
             kept.forget()
             dataset_info.write_info(dataclasses.replace(info, folder=folder))
             _put(folder, out)
+    for path in parts:
+        shutil.rmtree(path, ignore_errors=True)
     return dataset_info.load_info(out)
+
+
+def _make_part(part, images, out, identity, conversion, preparation, encoding, workers):
+    """Makes a part of a set beside `out`, unless it is there."""
+    place = part.folder(out)
+    mine = part.of(images, encoding.batch if encoding else 1)
+    with unfinished.hidden_folder(place) as folder:
+        if unfinished.is_part(place, identity):
+            print(f"{place} is already prepared: {mine.count} of {images.count} images", flush=True)
+            return
+        kept = unfinished.Kept(folder, identity)
+        writer, bad = unfinished.ShardWriter(folder, mine.count), []
+        written = _written(mine, kept, writer, conversion, preparation, encoding, workers)
+        with contextlib.closing(written):
+            for record in written:
+                if record.problem:
+                    bad.append(dataset_info.Skipped(record.name, record.problem))
+                    if len(bad) == _MOST_BAD and not preparation.skip_bad:
+                        break
+        writer.close()
+        if bad and not preparation.skip_bad:
+            raise _unusable(bad, mine.count, preparation.source)
+        with files.writing(place):
+            kept.forget(lists=False)
+            folder.rename(place)
+
+
+def _written(images, kept, writer, conversion, preparation, encoding, workers):
+    """Yields every record of `images` once it is written, those taken over first."""
+    adopted, items = kept.adopt(images.items(), writer, preparation.skip_bad)
+    yield from adopted
+    entries = record_making.entries(items, images.read, conversion, workers, kept)
+    # `disable=None`: no bar where stderr is a log file.
+    progress = tqdm.tqdm(
+        total=images.count, initial=len(adopted), unit="image", desc="preparing", disable=None
+    )
+    with progress, contextlib.closing(entries):
+        for record in record_making.records_of(entries, encoding):
+            writer.write(record)
+            progress.update()
+            yield record
 
 
 def _make(images, kept, writer, conversion, preparation, encoding, workers):
@@ -184,19 +238,10 @@ def _make(images, kept, writer, conversion, preparation, encoding, workers):
         if encoding:
             encoding.add(record.sums)
 
-    adopted, items = kept.adopt(images.items(), writer, preparation.skip_bad)
-    for record in adopted:
-        add(record)
-    entries = record_making.entries(items, images.read, conversion, workers, kept)
-    # `disable=None`: no bar where stderr is a log file.
-    progress = tqdm.tqdm(
-        total=images.count, initial=len(adopted), unit="image", desc="preparing", disable=None
-    )
-    with progress, contextlib.closing(entries):
-        for record in record_making.records_of(entries, encoding):
-            writer.write(record)
+    written = _written(images, kept, writer, conversion, preparation, encoding, workers)
+    with contextlib.closing(written):
+        for record in written:
             add(record)
-            progress.update()
             if len(bad) == _MOST_BAD and not preparation.skip_bad:
                 break
     if bad and not preparation.skip_bad:

@@ -8,10 +8,12 @@ records of the others: what has changed since, as a file that was mended, is con
 import contextlib
 import dataclasses
 import fcntl
+import glob
 import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import sys
 
@@ -201,7 +203,7 @@ class Kept:
         self._folder = folder
         self._places = {}  # name -> (path, position in the file, record)
         with files.writing(folder):
-            path, text = folder / _IDENTITY_NAME, json.dumps(identity, sort_keys=True)
+            path, text = folder / _IDENTITY_NAME, _text_of(identity)
             if not path.is_file() or path.read_bytes() != text.encode():
                 for entry in folder.iterdir():
                     entry.unlink()
@@ -264,11 +266,118 @@ class Kept:
             file.seek(position + RECORD_BYTES - 4)  # 12 of these bytes lie before, 4 behind it
             return dataclasses.replace(record, data=file.read(record.data))
 
-    def forget(self):
-        """Deletes all but the shards that were adopted or written since."""
+    def forget(self, lists=True):
+        """Deletes all but the shards that were adopted or written since.
+
+        Args:
+            lists: whether their lists go, too, as in a finished set; a part of one keeps them.
+        """
         for path in self._folder.iterdir():
-            if not (path.name.startswith(_OWN) and path.suffix == _SHARD):
+            of_old = not path.name.startswith(_OWN) and path.name != _IDENTITY_NAME
+            if of_old or (lists and path.suffix != _SHARD):
                 path.unlink()
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """One of the parts of a set that processes make, each for itself.
+
+    Args:
+        index: int from 0.
+        count: int, how many parts there are.
+    """
+
+    index: int
+    count: int
+
+    def folder(self, out):
+        """Where the part of the set `out` is put: pathlib.Path."""
+        return out.with_name(f"{out.name}.shard-{self.index}-of-{self.count}")
+
+    def of(self, images, batch):
+        """The part's images: a `source.Source` of consecutive ones.
+
+        Args:
+            images: `source.Source`.
+            batch: int, of which a part begins at a multiple: what is computed together in one
+                process is so in parts, too, and each record the same.
+        """
+        first, last = (
+            i * images.count // self.count // batch * batch for i in (self.index, self.index + 1)
+        )
+        if self.index + 1 == self.count:
+            last = images.count
+        return dataclasses.replace(
+            images,
+            count=last - first,
+            items=lambda: itertools.islice(images.items(), first, last),
+        )
+
+
+def is_part(folder, identity):
+    """Whether a folder is a finished part of the set of this identity; False if there is none.
+
+    Raises:
+        InputError: if it is of another set, or something else.
+    """
+    if not folder.exists():
+        return False
+    path = folder / _IDENTITY_NAME
+    if not path.is_file() or path.read_bytes() != _text_of(identity).encode():
+        raise InputError(
+            f"{folder}: it is no part of this set, of these flags and images; delete it"
+        )
+    return True
+
+
+def gather(out, folder, identity):
+    """Links the shards of all parts of a set into the folder in which it is made, in order.
+
+    Args:
+        out: pathlib.Path of the set, beside which its parts lie.
+        folder: pathlib.Path of `hidden_folder`; what is in it goes.
+        identity: see `Kept`.
+
+    Returns:
+        List of the parts' folders.
+
+    Raises:
+        InputError: naming parts that are missing, or of another set.
+    """
+    found = [
+        Part(int(match[1]), int(match[2]))
+        for path in out.parent.glob(f"{glob.escape(out.name)}.shard-*")
+        if (match := re.fullmatch(r"\.shard-(\d+)-of-(\d+)", path.name.removeprefix(out.name)))
+    ]
+    counts = sorted({part.count for part in found})
+    if len(counts) != 1:
+        numbers = ", ".join(map(str, counts))
+        what = f"parts of {numbers} shards beside it; delete those that do not count"
+        raise InputError(f"out={out}: {what if counts else 'no part of --shard beside it'}")
+    (count,) = counts
+    if missing := sorted(set(range(count)) - {part.index for part in found}):
+        names = ", ".join(f"--shard={i}/{count}" for i in missing)
+        raise InputError(f"out={out}: not finished yet: {names}")
+    folders = [Part(i, count).folder(out) for i in range(count)]
+    for part in folders:
+        is_part(part, identity)
+    with files.writing(out):
+        for path in folder.iterdir():
+            path.unlink()
+        shards = [path for part in folders for path in sorted(part.glob(f"{_OWN}-*{_SHARD}"))]
+        for number, path in enumerate(shards):
+            for kind in (_SHARD, _LIST):
+                source, place = path.with_suffix(kind), folder / f"{_OWN}-{number:05d}{kind}"
+                try:
+                    os.link(source, place)
+                except OSError:  # a file system without
+                    shutil.copyfile(source, place)
+        files.write_text(folder / _IDENTITY_NAME, _text_of(identity))
+    return folders
+
+
+def _text_of(identity):
+    return json.dumps(identity, sort_keys=True)
 
 
 def _kept_shard(path):

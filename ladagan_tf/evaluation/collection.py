@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
+from ladagan_tf import zoo
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.evaluation.images import Images
+from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.images import Images, open_images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
@@ -58,12 +60,14 @@ class Needs:
         logits: bool, logits (N, C), for the Inception Score.
         patches: bool, patches for the sliced Wasserstein distance.
         spatial: bool, moments of spatial features, for sFID.
+        path: bool, lengths of steps between latents, for PPL; of a generator only.
     """
 
     features: int = 0
     logits: bool = False
     patches: bool = False
     spatial: bool = False
+    path: bool = False
 
 
 @dataclasses.dataclass
@@ -77,6 +81,7 @@ class Collected:
         class_counts: int64 (C,), images by their most likely class; None without logits.
         features, logits: float32 (N, D) and (N, C), if kept; features perhaps of fewer images.
         patches: PatchBank, if kept.
+        path: float64 (N,), `metrics.path_lengths`, if asked for.
         images: images.Images beside moments from a file, for what compares image with image.
         nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
     """
@@ -90,6 +95,7 @@ class Collected:
     features: np.ndarray | None = None
     logits: np.ndarray | None = None
     patches: PatchBank | None = None
+    path: np.ndarray | None = None
     images: Images | None = None
     nearest: np.ndarray | None = None
 
@@ -132,12 +138,12 @@ def collect(
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
     compute = extractor and replicated(extractor.features, strategy, jit)
     moments = spatial = None
-    features, logits, classes = [], [], 0
+    features, logits, lengths, classes = [], [], [], 0
     drawn, seen = None, 0
     if 0 < needs.features < images.count:
         drawn = np.isin(np.arange(images.count), sampled_rows(images.count, needs.features))
     bar = tqdm.tqdm(
-        total=images.count,
+        total=images.count * (2 if needs.path else 1),
         desc=progress,
         unit="img",
         disable=None if progress else True,
@@ -166,6 +172,9 @@ def collect(
                     logits.append(out["logits"])
             seen += len(batch)
             bar.update(len(batch))
+        for pair in images.steps(batch_size) if needs.path else ():
+            lengths.append(metrics.path_lengths(*(compute(x)["features"] for x in pair)))
+            bar.update(len(lengths[-1]))
     return Collected(
         count=images.count,
         mean=moments and moments.mean,
@@ -176,6 +185,7 @@ def collect(
         features=np.concatenate(features) if features else None,
         logits=np.concatenate(logits) if logits else None,
         patches=patches,
+        path=np.concatenate(lengths) if lengths else None,
     )
 
 
@@ -196,7 +206,8 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
     What the network made of them is kept in `cache_dir`/references under a hash of everything it
     depends on: the images' content, size and number, and the network with its weights and resize.
     Patches need no network and are always taken anew. Where nothing can be kept, a warning says so,
-    and they are computed all the same.
+    and they are computed all the same. Images without a hash of their content, as those of a
+    generator, are always taken anew.
 
     Args:
         images, extractor, needs: see `collect`.
@@ -206,8 +217,8 @@ def reference(images, extractor, needs, *, cache_dir=None, **how):
     Returns:
         (Collected, bool): whether the features came from the cache.
     """
-    if extractor is None:
-        return collect(images, None, needs, **how), False
+    if extractor is None or "content_sha256" not in images.about:
+        return collect(images, extractor, needs, **how), False
     key = json.dumps(cache_key(images, extractor), sort_keys=True)
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     path = (pathlib.Path(cache_dir) if cache_dir else cache_folder()) / "references" / f"{name}.npz"
@@ -285,6 +296,36 @@ def checked_moments(mean, covariance):
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("mu or sigma is not finite")
     return mean, covariance
+
+
+def open_real(name, count=None, with_images=False):
+    """Real images as `--dataset` of `evaluate.py` names them, or what is known of them.
+
+    Args:
+        name: see `images.open_images`; an .npz of moments, see `given_moments`; or zoo:NAME, those
+            of the training images of a model of the zoo, in the features of its classifier.
+        count: int, the first so many images; None: all.
+        with_images: bool, open the images beside the moments of an .npz too, for what compares
+            images: ADM's files hold them.
+
+    Returns:
+        images.Images; or (Collected, dict), what `given_moments` returns.
+
+    Raises:
+        InputError: see both functions.
+    """
+    name = str(name)
+    about_zoo = {}
+    if name.startswith(zoo.PREFIX):
+        about_zoo = {"statistics": name}
+        name = str(zoo.file_of(name, zoo.REFERENCE, "dataset"))
+    if pathlib.Path(name).suffix == ".npz":
+        collected, about = given_moments(name)
+        if collected:
+            if with_images:
+                collected.images = open_images(name, count)
+            return collected, about | about_zoo
+    return open_images(name, count)
 
 
 def given_moments(path):

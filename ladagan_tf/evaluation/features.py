@@ -1,8 +1,10 @@
 """Feature networks: uint8 images to the features and class logits that metrics are made of."""
 
 import dataclasses
+import os
 import pathlib
 
+from ladagan_tf import zoo
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import (
     default_path,
@@ -42,7 +44,9 @@ class Extractor:
     classes: tuple = ()
 
 
-def inception(path=None, cache_dir=None):
+def inception(
+    path: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
+) -> Extractor:
     """The Inception network that FID, KID and IS are defined by; see `inception_weights`.
 
     Args:
@@ -74,9 +78,21 @@ def inception(path=None, cache_dir=None):
     return Extractor(INCEPTION, features, 2048, None, about)
 
 
-def classifier(path):
-    """The classifier of `evaluation.classifier` in a .keras file; raises InputError if none."""
-    network = load_classifier(path)
+def classifier(path: str | os.PathLike) -> Extractor:
+    """The classifier of `evaluation.classifier` in a file, or of a model of the zoo.
+
+    Args:
+        path: a .keras file; or zoo:NAME.
+
+    Returns:
+        Extractor.
+
+    Raises:
+        InputError: if there is none.
+    """
+    in_zoo = str(path).startswith(zoo.PREFIX)
+    flag = f"features={CLASSIFIER}"
+    network = load_classifier(zoo.file_of(path, zoo.CLASSIFIER, flag) if in_zoo else path)
     about = {
         "network": "ladagan_tf classifier",
         "file": str(path),
@@ -93,7 +109,7 @@ def classifier(path):
     )
 
 
-def dinov2(preset=dinov2_weights.LARGE):
+def dinov2(preset: str = dinov2_weights.LARGE) -> Extractor:
     """DINOv2 as FD_DINOv2 is measured with (Stein et al. 2023): ViT-L/14 unless told otherwise.
 
     Args:
@@ -159,13 +175,21 @@ NETWORKS = {
 }
 
 
-def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cache_dir=None):
+def open_extractor(
+    spec: str,
+    *,
+    dataset: str | None = None,
+    folder: str | os.PathLike | None = None,
+    inception_path: str | os.PathLike | None = None,
+    cache_dir: str | os.PathLike | None = None,
+) -> Extractor | None:
     """Opens what `--features=` names.
 
     Args:
-        spec: "inception"; "classifier:PATH"; "classifier", the one beside the prepared set, which
-            is trained if it is missing; "dinov2" or "dinov2:PRESET"; "none"; or "auto":
-            "classifier" for `shapes`, otherwise "inception".
+        spec: "inception"; "classifier:PATH" or "classifier:zoo:NAME"; "classifier", the one beside
+            the prepared set, which is trained if it is missing; "dinov2" or "dinov2:PRESET";
+            "none"; or "auto": "classifier" for `shapes`, "classifier:zoo:NAME" for "zoo:NAME",
+            otherwise "inception".
         dataset: what `--dataset=` named.
         folder: the prepared set, or None.
         inception_path, cache_dir: see `inception`.
@@ -178,10 +202,12 @@ def open_extractor(spec, *, dataset=None, folder=None, inception_path=None, cach
     """
     if spec == AUTO:
         spec = CLASSIFIER if dataset == "shapes" else INCEPTION
+        if str(dataset).startswith(zoo.PREFIX):
+            spec = f"{CLASSIFIER}:{dataset}"
     kind, _, path = spec.partition(":")
     if kind not in NETWORKS or (path and kind in (NONE, INCEPTION)):
         raise InputError(
-            f"features={spec}: give inception, classifier, classifier:FILE.keras, dinov2, "
-            "dinov2:PRESET, none or auto"
+            f"features={spec}: give inception, classifier, classifier:FILE.keras, "
+            "classifier:zoo:NAME, dinov2, dinov2:PRESET, none or auto"
         )
     return NETWORKS[kind](path, Surroundings(dataset, folder, inception_path, cache_dir))

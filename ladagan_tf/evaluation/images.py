@@ -6,18 +6,24 @@ All are uint8 and pass through memory batch by batch; none is written and read a
 import collections.abc
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
 
 import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, listing, pipeline, sources
 from ladagan_tf.data.conversion import to_rgb
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.sampling import seeds
+from ladagan_tf.evaluation import metrics
+from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.sampler import Sampler
 
 ROUNDING = "(x + 1) * 127.5, clipped to [0, 255], rounded to nearest"
 
@@ -35,6 +41,9 @@ class Images:
         labels: function without arguments to their classes, int array (count,) in the order of the
             batches; None where they have none.
         classes: tuple of the classes' names.
+        steps: function from a batch size to an iterator of pairs of float32 arrays (b, S, S, 3) in
+            [0, 255], clipped and not rounded: images of latents `metrics.PATH_STEP` apart on great
+            circles, one pair per image; None where no generator makes them.
     """
 
     count: int
@@ -43,9 +52,10 @@ class Images:
     about: dict
     labels: collections.abc.Callable | None = None
     classes: tuple = ()
+    steps: collections.abc.Callable | None = None
 
 
-def prepared(folder, count=None, first=0):
+def prepared(folder: str | os.PathLike, count: int | None = None, first: int = 0) -> Images:
     """Images of a prepared set, whose order is a fixed shuffle.
 
     Args:
@@ -80,7 +90,7 @@ def prepared(folder, count=None, first=0):
     return Images(count, info.resolution, batches, about, labels if classes else None, classes)
 
 
-def stored(path, count=None):
+def stored(path: str | os.PathLike, count: int | None = None) -> Images:
     """Images of a folder, a .zip or an .npz as they are: nothing is cropped or resized.
 
     They are decoded twice, the first time for their content hash and to find broken files and
@@ -135,7 +145,47 @@ def stored(path, count=None):
     return Images(count, shape[0], batches, about)
 
 
-def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, class_counts=None):
+def of_array(array: ArrayLike, name: str = "an array") -> Images:
+    """Images in memory.
+
+    Args:
+        array: uint8 array (N, S, S, 3).
+        name: str, what protocols call it.
+
+    Raises:
+        InputError: for another type or shape.
+    """
+    array = np.asarray(array)
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (*2 * array.shape[1:2], 3):
+        raise InputError(
+            f"images={name}: {array.dtype} of shape {array.shape}; give uint8 of shape "
+            "(N, S, S, 3); of floats in [-1, 1] ladagan_tf.pictures.to_uint8 makes them"
+        )
+    count = len(array)
+
+    def batches(batch_size):
+        return (array[i : i + batch_size] for i in range(0, count, batch_size))
+
+    about = {
+        "images": name,
+        "content_sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest(),
+        "resolution": array.shape[1],
+        "resize": "none",
+        "count": count,
+        "of": count,
+    }
+    return Images(count, array.shape[1], batches, about)
+
+
+def generated(
+    sampler: Sampler,
+    count: int,
+    seed: int = 0,
+    labels: str | None = None,
+    strategy: tf.distribute.Strategy | None = None,
+    jit: bool = False,
+    class_counts: Sequence[int] | None = None,
+) -> Images:
     """Images of a generator, one per seed from `seed` * `count` on.
 
     So different seeds give sets without a common image, and the images are those that
@@ -166,14 +216,23 @@ def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, cla
     def classes_of(chosen):
         return seeds.labels(chosen, sampler.num_classes, labels, class_counts)
 
-    def batches(batch_size):
-        generate = replicated(sampler.generate, strategy, jit)
+    def parts(batch_size):
         for start in range(first, first + count, batch_size):
             these = range(start, min(start + batch_size, first + count))
-            given = [seeds.latents(these, sampler.noise_dim)]
-            if labels:
-                given.append(classes_of(these))
-            yield pictures.to_uint8(generate(*given))
+            z = sampler.latents(these)
+            yield these, z, [classes_of(these)] if labels else []
+
+    def batches(batch_size):
+        generate = replicated(sampler.generate, strategy, jit)
+        for _, z, given in parts(batch_size):
+            yield pictures.to_uint8(generate(z, *given))
+
+    def steps(batch_size):
+        generate = replicated(sampler.generate, strategy, jit)
+        for these, z, given in parts(batch_size):
+            ends, places = seeds.path_ends(these, sampler.noise_dim, sampler.truncation_z)
+            path = (walks.spherical(z, ends, places + d) for d in (0.0, metrics.PATH_STEP))
+            yield tuple(pictures.to_levels(generate(np.float32(z), *given)) for z in path)
 
     about = {
         **sampler.about,
@@ -184,26 +243,29 @@ def generated(sampler, count, seed=0, labels=None, strategy=None, jit=False, cla
         "count": count,
     }
     all_labels = (lambda: classes_of(range(first, first + count))) if classes else None
-    return Images(count, sampler.resolution, batches, about, all_labels, classes)
+    return Images(count, sampler.resolution, batches, about, all_labels, classes, steps)
 
 
-def open_images(path, count=None):
+def open_images(path: str | os.PathLike, count: int | None = None) -> Images:
     """`prepared` for a prepared set, or a part of one as `FOLDER[100:200]`; else `stored`.
 
     Raises:
         InputError: see both; or if a part is asked for of something else, or is empty.
     """
-    part = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", str(path))
-    folder = part.group(1) if part else path
+    folder, first, last = split_part(path)
     if not (pathlib.Path(folder) / dataset_info.INFO_NAME).is_file():
         return stored(path, count)
-    if not part:
-        return prepared(folder, count)
-    first, last = (int(text) if text else None for text in part.groups()[1:])
-    first = first or 0
     if last is not None:
         count = last - first if count is None else min(count, last - first)
     return prepared(folder, count, first)
+
+
+def split_part(path: str | os.PathLike) -> tuple[str | os.PathLike, int, int | None]:
+    """("data/set", 100, 200) of "data/set[100:200]"; 0 and None where a border is not given."""
+    part = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", str(path))
+    if not part:
+        return path, 0, None
+    return part[1], int(part[2] or 0), int(part[3]) if part[3] else None
 
 
 def _checked_count(count, available, what):

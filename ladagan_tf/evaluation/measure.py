@@ -16,7 +16,9 @@ REALS = 10_000  # at most, where every image is compared with every other: as AD
 NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
 # Images that a metric needs, where two are not enough.
 FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
-METRICS = ("fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd")
+METRICS = ("fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd", "ppl")
+WITHOUT_REALS = ("is", "ppl")  # which compare with nothing
+PUBLISHABLE_IMAGES = 50_000
 # What each kind of feature network can be asked for, and what it is asked for by default.
 DEFAULTS = {
     INCEPTION: ("fid", "sfid", "kid", "is", "prdc"),
@@ -25,9 +27,9 @@ DEFAULTS = {
     None: ("swd",),
 }
 ALLOWED = {
-    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "swd"),
-    CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd"),
-    DINOV2: ("fd", "kid", "prdc", "swd"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "swd", "ppl"),
+    CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd", "ppl"),
+    DINOV2: ("fd", "kid", "prdc", "swd", "ppl"),
     None: ("swd",),
 }
 
@@ -45,6 +47,7 @@ class Measurement:
         spread_over: what the spread is over, e.g. "10 splits".
         details: dict of further plain values.
         reals: int, how many real images it is of, where that is not all; None: all.
+        alone: bool, whether it compares with no real images, and its name tells none.
     """
 
     metric: str
@@ -55,6 +58,7 @@ class Measurement:
     spread_over: str = ""
     details: dict = dataclasses.field(default_factory=dict)
     reals: int | None = None
+    alone: bool = False
 
 
 def check_metrics(names, extractor, real_has_images=True):
@@ -81,10 +85,10 @@ def check_metrics(names, extractor, real_has_images=True):
                 f"{', '.join(ALLOWED[extractor])} (fid is Inception's, fcd the classifier's, "
                 "fd DINOv2's)"
             )
-        if not real_has_images and name not in ("fid", "sfid", "fcd", "fd", "is"):
+        if not real_has_images and name not in ("fid", "sfid", "fcd", "fd", *WITHOUT_REALS):
             raise InputError(
-                f"metrics={name} needs the reference's images; mu and sigma alone give fid and is, "
-                "with mu_s and sigma_s sfid"
+                f"metrics={name} needs the reference's images; mu and sigma alone give fid, is and "
+                "ppl, with mu_s and sigma_s sfid"
             )
     return names
 
@@ -127,7 +131,23 @@ def needs(names, real, engine="ours"):
         logits="is" in names and not real,
         patches="swd" in names,
         spatial="sfid" in names,
+        path="ppl" in names and not real,
     )
+
+
+def count_to_generate(extractor, available):
+    """How many images to generate unless a number is given.
+
+    Args:
+        extractor: name of the feature network, or None.
+        available: int, real images; None if that is not known.
+
+    Returns:
+        int: `PUBLISHABLE_IMAGES`; with other features than Inception's no more than real ones.
+    """
+    if extractor == INCEPTION or not available:
+        return PUBLISHABLE_IMAGES
+    return min(available, PUBLISHABLE_IMAGES)
 
 
 def measure(names, generated, real, engine="ours"):
@@ -272,6 +292,17 @@ def _sliced(name, generated, real):
     return [Measurement(name, sides["mean"], True, text, details=details, reals=reals)]
 
 
+def _path(name, generated, real):
+    value = metrics.perceptual_path_length(generated.path)
+    text = (
+        "squared distance of these features, which take LPIPS's place, of images of latents "
+        f"{metrics.PATH_STEP:g} apart on the great circle between two, over {metrics.PATH_STEP:g} "
+        "squared; mean within the 1st and 99th percentile (Karras 2019, Sec. 4.1)"
+    )
+    details = {"pairs": len(generated.path), "median": float(np.median(generated.path))}
+    return [Measurement(name, value, True, text, details=details, alone=True)]
+
+
 def _tfgan(name, generated, real):
     reals = None
     if name == "is":
@@ -295,6 +326,7 @@ _OURS = {
     "prdc": _prdc,
     "modes": _modes,
     "swd": _sliced,
+    "ppl": _path,
 }
 _TFGAN = ("fid", "fcd", "fd", "kid", "is")
 

@@ -7,9 +7,11 @@ Features are banks (N, D) of any real dtype. What is quadratic in N is computed 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ladagan_tf.errors import InputError
 
+PATH_STEP = 1e-4  # of the way between two latents (Karras et al. 2019)
 _EPS = np.finfo(np.float64).eps
 # Squared distances below this fraction of |x|^2 + |y|^2 are what remains of rounding in the Gram
 # matrix, so the points coincide. The next one decides when two squared distances are equal.
@@ -44,7 +46,9 @@ def _blocks(features, block):
         yield start, np.asarray(features[start : start + block], dtype=np.float64)
 
 
-def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):
+def frechet_distance(
+    mean_1: ArrayLike, covariance_1: ArrayLike, mean_2: ArrayLike, covariance_2: ArrayLike
+) -> float:
     """Frechet distance of two Gaussians; FID if these are moments of Inception features.
 
     |m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2)): Dowson & Landau (1982), Heusel et al. (2017).
@@ -70,7 +74,7 @@ def frechet_distance(mean_1, covariance_1, mean_2, covariance_2):
     return max(0.0, float(squares - 2.0 * trace_of_root(covariance_1, covariance_2)))
 
 
-def trace_of_root(covariance_1, covariance_2):
+def trace_of_root(covariance_1: np.ndarray, covariance_2: np.ndarray) -> float:
     """Tr (S1 S2)^(1/2) of two symmetric positive semi-definite matrices (D, D), float64.
 
     With S1 = A A^T, S1 S2 has the non-zero eigenvalues of the symmetric A^T S2 A, which cannot go
@@ -108,7 +112,7 @@ def _mean_of_distinct_pairs(x, block):
     return (_kernel_sum(x, x, block) - diagonal) / (len(x) * (len(x) - 1))
 
 
-def kernel_distance(real, fake, block=2048):
+def kernel_distance(real: ArrayLike, fake: ArrayLike, block: int = 2048) -> float:
     """KID: unbiased squared maximum mean discrepancy over the full sets, cubic kernel.
 
     Binkowski et al. (2018), Sec. 4; Gretton et al. (2012), Eq. 3. Sizes may differ. Unbiased means
@@ -127,7 +131,9 @@ def kernel_distance(real, fake, block=2048):
     return within - 2.0 * crossed
 
 
-def kernel_distance_subsets(real, fake, subsets=100, subset_size=1000, seed=2020):
+def kernel_distance_subsets(
+    real: ArrayLike, fake: ArrayLike, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+) -> tuple[float, float]:
     """KID as torch-fidelity publishes it: mean and spread over random subsets.
 
     Its draws, exactly: one `RandomState`, rows of real first, then of fake, without replacement.
@@ -152,7 +158,9 @@ def kernel_distance_subsets(real, fake, subsets=100, subset_size=1000, seed=2020
     return float(np.mean(values)), float(np.std(values))
 
 
-def inception_score(logits, splits=10, shuffle_seed=2020):
+def inception_score(
+    logits: ArrayLike, splits: int = 10, shuffle_seed: int | None = 2020
+) -> tuple[float, float]:
     """Inception Score: exp of the mean KL(p(y|x) || p(y)), per split.
 
     Salimans et al. (2016), Sec. 4. Split i of S is rows i N // S to (i + 1) N // S, shuffled.
@@ -198,7 +206,7 @@ def _squared_distances(x, y):
     return squared
 
 
-def nearest_squared(features, k, block=2048):
+def nearest_squared(features: np.ndarray, k: int, block: int = 2048) -> np.ndarray:
     """Squared distances (N, k) of each row of (N, D) to its k nearest other rows, nearest first.
 
     Args:
@@ -229,7 +237,7 @@ def nearest_squared(features, k, block=2048):
     return np.sort(nearest, axis=1)
 
 
-def squared_radii(features, k, block=2048):
+def squared_radii(features: np.ndarray, k: int, block: int = 2048) -> np.ndarray:
     """Squared distance (N,) of each row of (N, D) to the k-th nearest other row.
 
     Arguments and errors as `nearest_squared`.
@@ -254,7 +262,14 @@ def _memberships(centres, radii, points, strict, block):
     return per_ball, per_point
 
 
-def precision_recall(real, fake, k=3, strict=False, block=2048, radii=None):
+def precision_recall(
+    real: ArrayLike,
+    fake: ArrayLike,
+    k: int = 3,
+    strict: bool = False,
+    block: int = 2048,
+    radii: np.ndarray | None = None,
+) -> tuple[float, float]:
     """Improved precision and recall: Kynkaanniemi et al. (2019), Eq. 1 and 2.
 
     Precision is the share of fake inside the k-NN ball of some real point, recall the share of
@@ -280,7 +295,14 @@ def precision_recall(real, fake, k=3, strict=False, block=2048, radii=None):
     return float((balls_of_fake > 0).mean()), float((balls_of_real > 0).mean())
 
 
-def density_coverage(real, fake, k=5, strict=False, block=2048, radii=None):
+def density_coverage(
+    real: ArrayLike,
+    fake: ArrayLike,
+    k: int = 5,
+    strict: bool = False,
+    block: int = 2048,
+    radii: np.ndarray | None = None,
+) -> tuple[float, float]:
     """Density and coverage: Naeem et al. (2020), Sec. 3. Arguments as `precision_recall`.
 
     Only real points have balls. The authors' package compares with `<`: `strict=True`.
@@ -295,6 +317,45 @@ def density_coverage(real, fake, k=5, strict=False, block=2048, radii=None):
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 
 
+def path_lengths(first: ArrayLike, second: ArrayLike, step: float = PATH_STEP) -> np.ndarray:
+    """How fast features move along paths: squared distances over the squared step.
+
+    Karras et al., "A Style-Based Generator Architecture" (arXiv 1812.04948), Sec. 4.1, with the
+    squared Euclidean distance of features as the perceptual distance d.
+
+    Args:
+        first, second: (N, D) features of the images of latents at t and at t + `step`.
+        step: float > 0, epsilon.
+
+    Returns:
+        float64 array (N,).
+
+    Raises:
+        InputError: for different shapes or values that are not finite.
+    """
+    first, second = _checked_bank(first, "first"), _checked_bank(second, "second")
+    if first.shape != second.shape:
+        raise InputError(f"first {first.shape} and second {second.shape} must have one shape")
+    return np.square(first.astype(np.float64) - second).sum(axis=1) / step**2
+
+
+def perceptual_path_length(lengths: ArrayLike, percent: float = 1.0) -> float:
+    """The mean of `path_lengths` without the extremes, as the code of StyleGAN rejects them.
+
+    Args:
+        lengths: (N,) non-negative numbers, N >= 1.
+        percent: float in [0, 50), what is left out at either end: values below the lower of the
+            two next to that percentile, and above the higher of the two next to its counterpart.
+
+    Returns:
+        float.
+    """
+    lengths = np.asarray(lengths, np.float64)
+    low = np.percentile(lengths, percent, method="lower")
+    high = np.percentile(lengths, 100.0 - percent, method="higher")
+    return float(lengths[(low <= lengths) & (lengths <= high)].mean())
+
+
 class ModeCoverage(NamedTuple):
     """How generated images spread over the classes of a classifier."""
 
@@ -303,7 +364,7 @@ class ModeCoverage(NamedTuple):
     total_variation: float  # in [0, 1], half the L1 distance of the normalised histograms
 
 
-def mode_coverage(real_counts, fake_counts):
+def mode_coverage(real_counts: ArrayLike, fake_counts: ArrayLike) -> ModeCoverage:
     """Compares class histograms: how many modes are hit, and how evenly; a `ModeCoverage`.
 
     Args:

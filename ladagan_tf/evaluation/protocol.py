@@ -3,19 +3,24 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
+import tensorflow as tf
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure, tfgan
-from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, collect, reference
+from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, Collected, collect, reference
+from ladagan_tf.evaluation.features import Extractor
 from ladagan_tf.evaluation.images import Images
+from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
 from ladagan_tf.files import atomic_path, json_line, writing
 from ladagan_tf.runs.environment import environment
 
-PUBLISHABLE_IMAGES = 50_000
 # How GAT's authors sample what they publish; their truncation of 0.3 is a psi of 0.7 here.
 GAT_PUBLISHED = {
     "count": PUBLISHABLE_IMAGES,
@@ -29,26 +34,48 @@ _SAMPLED = f"; {{}} real images, drawn with seed {SAMPLE_SEED} where there are m
 
 
 def evaluate(
-    generated,
-    real,
-    extractor,
-    names,
-    *,
-    engine="ours",
-    by_class=False,
-    batch_size=64,
-    strategy=None,
-    jit=False,
-    cache_dir=None,
-    archive=None,
-    progress=True,
-    on_failure=None,
-):
-    """Measures sets of generated images against real ones.
+    generated: list[Images],
+    real: Images | tuple[Collected, dict] | None,
+    extractor: Extractor | None,
+    names: Sequence[str],
+    **how,
+) -> list[dict]:
+    """Measures one point: sets of generated images, one per seed.
 
     Args:
-        generated: list of images.Images, one per seed.
-        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them.
+        generated: the sets.
+        real, extractor, names, **how: see `evaluate_each`.
+
+    Returns:
+        List of dicts, see `evaluate_each`.
+    """
+    (records,) = evaluate_each([generated], real, extractor, names, **how)
+    return records
+
+
+def evaluate_each(
+    points: Iterable[list[Images]],
+    real: Images | tuple[Collected, dict] | None,
+    extractor: Extractor | None,
+    names: Sequence[str],
+    *,
+    engine: str = "ours",
+    by_class: bool = False,
+    batch_size: int = 64,
+    strategy: tf.distribute.Strategy | None = None,
+    jit: bool = False,
+    cache_dir: str | os.PathLike | None = None,
+    archive: Callable | None = None,
+    progress: bool = True,
+    on_failure: Callable | None = None,
+    sweep: dict | None = None,
+) -> Iterator[list[dict]]:
+    """Measures sets of generated images against real ones, which are read once.
+
+    Args:
+        points: iterable, for each point a list of images.Images, one per seed.
+        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them; None
+            if no metric compares with real images.
         extractor: features.Extractor, or None.
         names: what `measure.check_metrics` returned.
         engine: see `measure.measure`.
@@ -59,74 +86,98 @@ def evaluate(
         progress: bool, show progress bars.
         on_failure: function called with the name and the exception of a metric that cannot be
             computed, which loses that metric only; None raises the exception.
+        sweep: dict of plain values to note in each protocol, what the points are of; or None.
 
-    Returns:
-        List of dicts, one per number: "name", "metric", "value", "spread", "spread_over",
-        "lower_is_better", "details" and the whole "protocol".
+    Yields:
+        List of dicts of a point, one per number: "name", "metric", "value", "spread",
+        "spread_over", "lower_is_better", "details" and the whole "protocol".
 
     Raises:
         InputError: before anything is measured, where sets, network and metrics do not suit each
             other; see `measure.check_counts` and `by_class.check`.
     """
-    _check_sets(generated, real, extractor, names, engine)
+    real = real or (Collected(), {"images": "none"})
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
-    if by_class:
-        classes_apart.check(generated[0], real, extractor)
-        real_classes, real_labels = real.classes, real.labels()
-        named = classes_apart.names_classes(extractor, real_classes)
-    if progress and extractor:
-        _announce(names, generated, real, extractor.dimension, by_class)
-    if isinstance(real, Images):
-        about_real, wanted = real.about, _needs(names, True, engine, by_class)
-        bar = "real images" if progress else None
-        real, _ = reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
-    else:
-        real, about_real = real
-        wanted = _needs(names, True, engine, by_class)
-        if real.images and (wanted.features or wanted.patches):
-            bar = "real images" if progress else None
-            bank, _ = reference(
-                real.images, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
-            )
-            real = dataclasses.replace(real, features=bank.features, patches=bank.patches)
-            about_real = {**about_real, "compared": real.images.about}
-    wanted = _needs(names, False, engine, by_class)
-    if by_class and named:
-        wanted = dataclasses.replace(wanted, logits=True)
-    repeats = []
-    for i, images in enumerate(generated):
-        bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
-        keep = archive if i == 0 else None
-        found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
-        computed = {}  # by what was asked for
-        for name in names:
-            with _lost_alone(name, on_failure):
-                computed[name] = measure.measure([name], found, real, engine)
+    measured = None
+    for generated in points:
+        _check_sets(generated, real, extractor, names, engine)
         if by_class:
-            pairs = (found.features, images.labels()), (real.features, real_labels)
-            metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
-            with _lost_alone(metric, on_failure):
-                computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
-            if named:
-                right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
-                computed["class_accuracy"] = [right]
-        repeats.append(computed)
-    everywhere = [name for name in repeats[0] if all(name in computed for computed in repeats)]
-    repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
-    protocol = {
-        "generated": generated[0].about,
-        "sets": len(generated),
-        "reference": about_real,
-        "features": extractor.about if extractor else "none",
-        "engine": engine,
-        "environment": environment(),
-    }
-    if "psi" in generated[0].about:
-        protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
-    kind = extractor and extractor.name
+            classes_apart.check(generated[0], real, extractor)
+        if measured is None:
+            if progress and extractor:
+                _announce(names, generated, real, extractor.dimension, by_class)
+            wanted = _needs(names, True, engine, by_class)
+            bar = "real images" if progress else None
+            measured, about_real = _reference(
+                real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
+            )
+            of_classes = None
+            if by_class:
+                named = classes_apart.names_classes(extractor, real.classes)
+                of_classes = real.classes, real.labels(), named
+        repeats = []
+        for i, images in enumerate(generated):
+            bar = f"generated images, set {i + 1} of {len(generated)}" if progress else None
+            keep = archive if i == 0 else None
+            wanted = _needs(names, False, engine, by_class)
+            if by_class and named:
+                wanted = dataclasses.replace(wanted, logits=True)
+            found = collect(images, extractor, wanted, archive=keep, progress=bar, **how)
+            repeats.append(
+                _computed(names, found, measured, images, extractor, engine, of_classes, on_failure)
+            )
+        everywhere = [name for name in repeats[0] if all(name in each for each in repeats)]
+        repeats = [[m for name in everywhere for m in computed[name]] for computed in repeats]
+        protocol = {
+            "generated": generated[0].about,
+            "sets": len(generated),
+            "reference": about_real,
+            "features": extractor.about if extractor else "none",
+            "engine": engine,
+            **({"sweep": sweep} if sweep else {}),
+            "environment": environment(),
+        }
+        if "guidance" in generated[0].about and "paper" not in generated[0].about:  # a GAT
+            protocol["unlike_gats_authors"] = _unlike_published(generated[0].about)
+        yield _records(repeats, protocol, extractor and extractor.name, generated, measured)
+
+
+def _reference(real, extractor, wanted, **how):
+    """What `wanted` says of the real images, and what they are in a protocol."""
+    if isinstance(real, Images):
+        return reference(real, extractor, wanted, **how)[0], real.about
+    moments, about = real
+    if moments.images and (wanted.features or wanted.patches):
+        bank, _ = reference(moments.images, extractor, wanted, **how)
+        moments = dataclasses.replace(moments, features=bank.features, patches=bank.patches)
+        about = {**about, "compared": moments.images.about}
+    return moments, about
+
+
+def _computed(names, found, real, images, extractor, engine, of_classes, on_failure):
+    """Dict from what was asked for to its measurements, of one set."""
+    computed = {}
+    for name in names:
+        with _lost_alone(name, on_failure):
+            computed[name] = measure.measure([name], found, real, engine)
+    if of_classes:
+        real_classes, real_labels, named = of_classes
+        pairs = (found.features, images.labels()), (real.features, real_labels)
+        metric = f"intra_{measure.DEFAULTS[extractor.name][0]}"
+        with _lost_alone(metric, on_failure):
+            computed[metric] = [classes_apart.intra_frechet(metric, *pairs, real_classes)]
+        if named:
+            right = classes_apart.accuracy(found.logits, images.labels(), real_classes)
+            computed["class_accuracy"] = [right]
+    return computed
+
+
+def _records(repeats, protocol, kind, generated, real):
     return [
         {
-            "name": measure.metric_name(m.metric, kind, generated[0].count, m.reals or real.count),
+            "name": measure.metric_name(
+                m.metric, kind, generated[0].count, None if m.alone else m.reals or real.count
+            ),
             "metric": m.metric,
             "value": m.value,
             "spread": m.spread,
@@ -156,7 +207,12 @@ def _check_sets(generated, real, extractor, names, engine):
             f"metrics=swd: the real images have {compared.resolution} px, what is measured "
             f"{generated[0].resolution}; it compares images of one size"
         )
-    if moments and extractor and len(moments.mean) != extractor.dimension:
+    known = moments and moments.mean is not None
+    if not (known or isinstance(real, Images)):
+        for name in names:
+            if name not in measure.WITHOUT_REALS:
+                raise InputError(f"metrics={name}: it needs real images to compare with")
+    if known and extractor and len(moments.mean) != extractor.dimension:
         raise InputError(
             f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "
             f"features={extractor.name} gives {extractor.dimension}"
@@ -165,12 +221,29 @@ def _check_sets(generated, real, extractor, names, engine):
         raise InputError(
             f"metrics=sfid: dataset={about.get('statistics')} has no mu_s and sigma_s that fit"
         )
+    if "ppl" in names:
+        _check_paths(generated)
     if engine == "tfgan":
-        if moments:
+        if known:
             raise InputError("engine=tfgan needs the reference's images, not mu and sigma")
         tfgan.check()
     for images in generated:
         measure.check_counts(names, images.count, compared and compared.count)
+
+
+def _check_paths(generated):
+    """Refuses paths between latents where there are none, or where their steps would be lost."""
+    for images in generated:
+        if images.steps is None:
+            raise InputError(
+                f"metrics=ppl: it follows paths between latents, and {images.about['images']} is "
+                "images; give a generator, by --run_dir or --model"
+            )
+        if (precision := images.about.get("precision", "")) not in ("", "float32", "as exported"):
+            raise InputError(
+                f"metrics=ppl: with --precision={precision} the images of a step would hardly "
+                "differ; give float32"
+            )
 
 
 def _announce(names, generated, real, dimension, by_class):
@@ -213,7 +286,7 @@ def _needs(names, real, engine, by_class):
     return dataclasses.replace(wanted, features=ALL) if by_class else wanted
 
 
-def table(records):
+def table(records: list[dict]) -> str:
     """The records and their protocol as text for people.
 
     Args:
@@ -266,6 +339,8 @@ def _note(records):
     """What the numbers may be compared with."""
     protocol = records[0]["protocol"]
     generated, features = protocol["generated"]["count"], protocol["features"]
+    if {record["metric"] for record in records} == {"ppl"}:
+        return "They compare generators in the same features; published lengths are LPIPS's."
     if "Inception" not in str(features):
         return (
             "These numbers compare generators of this data set; no published number is like them."
@@ -278,7 +353,9 @@ def _note(records):
     return "FID, KID and IS by the usual protocol; cite them with the lines above."
 
 
-def write(records, path, classes=()):
+def write(
+    records: list[dict], path: pathlib.Path, classes: Sequence[str] = ()
+) -> list[pathlib.Path]:
     """Appends a JSON line per record to a file, and draws classes beside it where they are counted.
 
     Args:
@@ -319,7 +396,12 @@ def _append(path, text):
         raise
 
 
-def class_chart(path, classes, real_counts, generated_counts):
+def class_chart(
+    path: str | os.PathLike,
+    classes: Sequence[str],
+    real_counts: ArrayLike,
+    generated_counts: ArrayLike,
+) -> None:
     """Draws the share of every class among real and generated images, as a PNG.
 
     Args:

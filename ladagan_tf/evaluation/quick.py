@@ -5,6 +5,7 @@ extractor and number, and no evaluation of `evaluate.py` has such a name.
 """
 
 from ladagan_tf.data import dataset_info
+from ladagan_tf.evaluation import features as feature_networks
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
 
@@ -57,3 +58,23 @@ class QuickMetric:
             batch_size=self.batch_size,
         )
         return measure.measure(self.metrics, generated, self.real)[0].value
+
+
+def open_metric(metric, count, folder, dataset, *, features, inception_path, cache_dir):
+    """A `QuickMetric` with the feature network that it needs.
+
+    Args:
+        metric, count, folder, cache_dir: see `QuickMetric`.
+        dataset: str, what --dataset said, of which `folder` is the prepared set.
+        features, inception_path: see `features.open_extractor`.
+    """
+    extractor = None
+    if metric != "swd":
+        extractor = feature_networks.open_extractor(
+            features,
+            dataset=dataset,
+            folder=folder,
+            inception_path=inception_path,
+            cache_dir=cache_dir,
+        )
+    return QuickMetric(metric, count, folder, extractor, cache_dir)

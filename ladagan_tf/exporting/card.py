@@ -7,7 +7,7 @@ from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs import results
+from ladagan_tf.runs import STRENGTHS, results
 from ladagan_tf.runs.directory import read_flags
 
 NAME = "README.md"
@@ -181,7 +181,7 @@ def _training(sampler, run):
     return f"""\
 ## Training
 
-{_data(flags, run)}
+{_data(flags, run)}{_begun(flags)}
 The last line of its statistics up to these weights:
 
 {state or "- none recorded"}
@@ -203,6 +203,14 @@ def _data(flags, run):
         f"{info.preparation.crop}, {info.preparation.resize_filter}); SHA-256 of pixels and labels "
         f"`{info.content_sha256}`.\n"
     )
+
+
+def _begun(flags):
+    if "init_from" not in flags:
+        return ""
+    name = flags["init_from"]
+    shown = name if ":" in name else pathlib.Path(name).name
+    return f"\nIt began with the weights of `{shown}`: what those were trained on counts, too.\n"
 
 
 def _description(folder, run):
@@ -248,7 +256,7 @@ def measurements(run, about):
 def _measured(line):
     """What tells measurements of the same weights apart."""
     generated = line["protocol"]["generated"]
-    return line.get("name"), generated.get("psi"), generated.get("guidance")
+    return line.get("name"), *(generated.get(n) for n in STRENGTHS)
 
 
 def _is_of(line, about):
@@ -256,7 +264,8 @@ def _is_of(line, about):
     protocol = line.get("protocol")
     measured = protocol.get("generated") if isinstance(protocol, dict) else None
     return isinstance(measured, dict) and all(
-        measured.get(name) == about.get(name) for name in ("checkpoint", "ema", "vae_sha256")
+        measured.get(name) == about.get(name)
+        for name in ("checkpoint", "ema", "average", "vae_sha256")
     )
 
 

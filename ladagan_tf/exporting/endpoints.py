@@ -16,7 +16,7 @@ def write_saved_model(network, path):
         attend(z) -> dict: `images` as from serve; `attention_8` (B, H, 64) and so on, one map per
             side of a token grid
         truncate(z, labels, psi) -> images as from serve, truncated, of networks with a mean style;
-            their `generate` takes psi too
+            unconditional ones take (z, psi). Their `generate` takes psi too
 
     `z` is float32 (B, Z); `num` an int32 from 1 to 256 and `seed` an int64 from 0. Conditional
     generators take int32 `labels` (B,) behind these. `psi` is a float32 from 0, the class's mean
@@ -31,7 +31,8 @@ def write_saved_model(network, path):
     classes = getattr(network, "num_classes", 0)
     labels = [tf.TensorSpec((None,), tf.int32, name="labels")] if classes else []
     latents = [tf.TensorSpec((None, network.noise_dim), tf.float32, name="z"), *labels]
-    strength = [tf.TensorSpec((), tf.float32, name="psi")] if hasattr(network, "mean_style") else []
+    truncates = getattr(network, "truncates", False)
+    strength = [tf.TensorSpec((), tf.float32, name="psi")] if truncates else []
     request = [
         tf.TensorSpec((), tf.int32, name="num"),
         tf.TensorSpec((), tf.int64, name="seed"),
@@ -77,8 +78,10 @@ def write_saved_model(network, path):
         add(attend, latents)
     if strength:
         add(truncate, [*latents, *strength])
+    # What `opening.open_model` reads. Keras has no public way to store plain values.
+    if strength and not getattr(network, "guides", False):
+        archive._tf_trackable.guides = tf.Variable(False, trainable=False)
     if classes:
-        # What `opening.open_model` reads. Keras has no public way to store plain values.
         archive._tf_trackable.num_classes = tf.Variable(classes, trainable=False)
         if names := getattr(network, "class_names", ()):
             archive._tf_trackable.class_names = tf.Variable(names, trainable=False)

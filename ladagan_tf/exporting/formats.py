@@ -3,13 +3,14 @@
 import collections.abc
 import dataclasses
 import importlib.util
+import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import extras, pictures
-from ladagan_tf.errors import InputError, held_stderr, reason
+from ladagan_tf.errors import InputError, held_stderr, one_line, reason
 from ladagan_tf.exporting import card, endpoints, onnx_file, web
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
@@ -22,6 +23,7 @@ FLOAT32 = "float32"  # weights as they are; the others round them
 ROUNDED = (onnx_file.FLOAT16, onnx_file.INT8)
 MIN_PSNR = 30.0  # dB, of pictures of rounded weights
 BATCHES = (1, 7, 64)
+LABELS = "labels.txt"  # in a LiteRT file, which is a zip archive too, as its metadata tools make it
 COLUMNS = 8  # of the sample grid, which is square
 
 
@@ -256,7 +258,7 @@ def batches(sampler):
 
 def sample_inputs(sampler, chosen):
     """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
-    inputs = [seeds.latents(chosen, sampler.noise_dim)]
+    inputs = [sampler.latents(chosen)]
     if sampler.num_classes:
         inputs.append(seeds.labels(chosen, sampler.num_classes, "balanced"))
     return inputs
@@ -296,6 +298,9 @@ def write_litert(network, path, weights=None):
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS], **stored},
         **smaller,
     )
+    if names := getattr(network, "class_names", ()):
+        with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
+            archive.writestr(LABELS, "".join(f"{one_line(name)}\n" for name in names))
 
 
 def load_litert(path):

@@ -44,7 +44,7 @@ def write_everything(network, path, weights=None):
         network, path, weights: see `write`.
     """
     inputs = signature(network)
-    if hasattr(network, "mean_style"):
+    if getattr(network, "truncates", False):
         inputs.append(tf.TensorSpec((), tf.float32, name="psi"))
     _export(_Everything(network), path, inputs, network, weights)
 
@@ -58,13 +58,13 @@ class _Everything(keras.Model):
         self.built = True
 
     def call(self, z, *rest):
-        if hasattr(self.network, "mean_style"):
-            *labels, psi = rest
-            return [self.network(z, *labels, psi=psi, training=False)]
-        if getattr(self.network, "has_attention_maps", False):
-            images, maps = self.network.attention_maps(z, *rest)
+        network, strength = self.network, {}
+        if getattr(network, "truncates", False):
+            *rest, strength["psi"] = rest
+        if getattr(network, "has_attention_maps", False):
+            images, maps = network.attention_maps(z, *rest, **strength)
             return [images, *maps]
-        return [self.network(z, *rest, training=False)]
+        return [network(z, *rest, training=False, **strength)]
 
 
 def _export(model, path, inputs, network, weights):

@@ -37,9 +37,10 @@ def define_measuring():
     flags.DEFINE_string(
         "features",
         "auto",
-        "Feature network: inception, classifier:FILE.keras, classifier (that of the prepared "
-        "set, trained once), dinov2 (ViT-L/14; needs keras-hub) or dinov2:PRESET, a name or "
-        "folder of KerasHub, none; auto: classifier for --dataset=shapes, else inception.",
+        "Feature network: inception, classifier:FILE.keras, classifier:zoo:NAME (that of a model "
+        "of the zoo), classifier (that of the prepared set, trained once), dinov2 (ViT-L/14; needs "
+        "keras-hub) or dinov2:PRESET, a name or folder of KerasHub, none; auto: classifier for "
+        "--dataset=shapes, that of the model for --dataset=zoo:NAME, else inception.",
     )
     flags.DEFINE_string(
         "inception_weights",
@@ -63,11 +64,11 @@ def define_model(words):
         "on the Hugging Face hub, or zoo:NAME of those that come with the package, which zoo: "
         "alone lists.",
     )
-    flags.register_validator("model", _is_known)
+    flags.register_validator("model", is_known)
 
 
-def _is_known(model):
-    """Refuses a name that the zoo does not have, before anything heavy is imported."""
+def is_known(model):
+    """Whether a flag names no model that the zoo lacks, which is refused before heavy imports."""
     if model and model.startswith(zoo.PREFIX) and model != zoo.PREFIX:
         try:
             zoo.find(model)
@@ -97,17 +98,35 @@ def define_generator(what):
         "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
+    define_average()
     define_vae()
 
 
-@group("GAT")
+def define_average():
+    """Of commands that open a generator of a run."""
+    flags.DEFINE_string(
+        "average",
+        None,
+        "Of --run_dir: one of the averages that its training kept, by its name: a decay as 0.9999, "
+        "a half-life as 500kimg, or sigma_rel:0.05; by default that of --ema_decay or "
+        "--ema_halflife_kimg.",
+    )
+
+
+@group("Truncation and guidance")
 def define_truncation():
-    """Of commands that sample a GAT."""
+    """Of commands that sample."""
+    flags.DEFINE_float(
+        "truncation_z",
+        None,
+        "Draw components of a latent that are beyond [-X, X] again, from the image's own seed, as "
+        "BigGAN does: more typical images, of less variety. Of any model.",
+    )
     flags.DEFINE_float(
         "psi",
         1.0,
-        "GAT: truncation, from 1 (none) to 0 (each class's mean style). GAT's authors "
-        "count the other way: their 0.3 is 0.7 here.",
+        "GAT, and LadaGAN with --g_modulation=vitgan_sln: truncation, from 1 (none) to 0 (each "
+        "class's mean style). GAT's authors count the other way: their 0.3 is 0.7 here.",
     )
     flags.DEFINE_float(
         "guidance",

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from ladagan_tf.flags import train
+from ladagan_tf.flags import common, train
 
 
 def define():
@@ -55,4 +55,6 @@ def define():
         "best",
         "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
     )
+    common.define_average()
+    flags.adopt_module_key_flags(common)
     flags.declare_key_flag("vae")  # of train.py's, to show it in --help

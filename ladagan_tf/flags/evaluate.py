@@ -36,9 +36,22 @@ def _define_generated():
         "untrained, as a baseline.",
     )
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
+    common.define_average()
     common.define_vae()
     common.define_truncation()
     flags.adopt_module_key_flags(common)
+    for name, words, values in (
+        ("psi", "psi, of models that have it", "0.5,0.7,0.85,1"),
+        ("guidance", "guidance, of a GAT", "1,1.5,2"),
+        ("truncation_z", "truncation_z", "0.5,1,2"),
+        ("average", "--average, of a run that keeps several", "0.999,0.9999"),
+    ):
+        flags.DEFINE_list(
+            f"sweep_{name}",
+            None,
+            f"Measure at several values of {words}, as {values}: a line of the output for each, a "
+            f"table, and curves in sweep_{name}.png beside it. The real images are read once.",
+        )
     flags.DEFINE_integer(
         "num_samples",
         None,
@@ -75,9 +88,10 @@ def _define_reference():
         "dataset",
         None,
         "Real images: a prepared folder or a part of one as data/emoji-64[1890:], "
-        "tfds:NAME[@SPLIT], shapes, other images (folder, .zip, .npz), or an .npz of mu and sigma; "
-        "by default those of --run_dir's training, or what came with a --model of the zoo: an .npz "
-        "and the classifier that it is of.",
+        "tfds:NAME[@SPLIT], shapes, other images (folder, .zip, .npz), an .npz of mu and sigma, or "
+        "zoo:NAME, those of the training images of a model of the zoo; by default those of "
+        "--run_dir's training, or what came with a --model of the zoo: an .npz and the classifier "
+        "that it is of.",
     )
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
@@ -92,8 +106,10 @@ def _define_protocol():
     flags.DEFINE_list(
         "metrics",
         "",
-        "Among fid, sfid, kid, is, prdc, swd with Inception; fcd, kid, is, prdc, modes, swd with a "
-        "classifier; swd alone needs --features=none. By default all but those that cost extra.",
+        "Among fid, sfid, kid, is, prdc, swd, ppl with Inception; fcd, kid, is, prdc, modes, swd, "
+        "ppl with a classifier; fd, kid, prdc, swd, ppl with DINOv2; swd alone needs "
+        "--features=none. By default all but those that cost extra. ppl, the perceptual path "
+        "length, is of a generator, in these features; it and is need no --dataset.",
     )
     flags.DEFINE_boolean(
         "by_class",

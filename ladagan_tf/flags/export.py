@@ -19,6 +19,7 @@ def define():
         "thousands of images (kimg).",
     )
     flags.DEFINE_boolean("ema", True, "Export the averaged weights of --run_dir, or those trained.")
+    common.define_average()
     common.define_vae()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_list(

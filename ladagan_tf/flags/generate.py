@@ -39,6 +39,12 @@ def _define_images():
     common.define_truncation()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
+        "stage",
+        None,
+        "GAT and CAT: which of the generator's outputs to show, from 1, the roughest; the last, "
+        "which is the sample, by default.",
+    )
+    flags.DEFINE_integer(
         "batch_size",
         None,
         "Images computed at once; by default 32, or fewer of more than 180 px: a million pixels.",
@@ -92,7 +98,8 @@ def _define_kinds():
     flags.DEFINE_list(
         "sweep_psi",
         None,
-        "GAT: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and classes in each.",
+        "Of models with --psi: a .png with a row per psi, e.g. 0,0.5,1, of the same seeds and "
+        "classes in each.",
     )
     flags.DEFINE_integer(
         "directions",

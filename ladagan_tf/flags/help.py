@@ -1,7 +1,7 @@
 """What `--help`, `--version`, `--config=list` and `--model=zoo:` answer, without TensorFlow.
 
--h, --help   the command's flags in groups, each with its default; of two systems the chosen one
---help=all   those of both systems, and absl's own
+-h, --help   the command's flags in groups, each with its default; of several systems the chosen one
+--help=all   those of all systems, and absl's own
 """
 
 import contextlib
@@ -53,11 +53,11 @@ def text(verb, called, words, doc, everything=False):
         verb, called, words, doc: see `answer`.
         everything: bool, also what the chosen system does not have, and absl's own flags.
     """
-    hidden, defaults, note = set(), {}, None
+    hidden, defaults, unconfirmed, note = set(), {}, set(), None
     if hasattr(verb, "shown"):
         with contextlib.suppress(InputError):  # what is wrong with it is for a start to say
             words = flagfiles.expanded(words)
-        hidden, defaults, note = verb.shown(words)
+        hidden, defaults, unconfirmed, note = verb.shown(words)
     key = {flag.name for flag in FLAGS.get_key_flags_for_module(verb)}
     groups = {"Flags": []}  # of no group: first
     for flag in map(FLAGS.__getitem__, FLAGS):
@@ -72,17 +72,20 @@ def text(verb, called, words, doc, everything=False):
     for title, members in filter(operator.itemgetter(1), groups.items()):
         lines += ["", f"{title}:"]
         for flag in members:
-            lines += _described(flag, defaults.get(flag.name, flag.default))
+            default = defaults.get(flag.name, flag.default)
+            lines += _described(flag, default, flag.name in unconfirmed)
     return "\n".join(lines)
 
 
-def _described(flag, default):
+def _described(flag, default, unconfirmed):
     kind, parser = flag.flag_type(), flag.parser
     value = "|".join(getattr(parser, "enum_values", ())) or VALUES.get(kind, "TEXT")
     head = f"  --{flag.name}={value}" if value else f"  --[no]{flag.name}"
     limits = [f"{word} {bound:g}" for word, bound in _bounds(parser)]
     if default not in (None, "", []):
         limits.append(f"default {_shown(default)}")
+    if unconfirmed:
+        limits.append("unconfirmed")
     if limits:
         head += f"  ({', '.join(limits)})"
     indent, said = " " * 6, flag.help.removeprefix(f"<{value}>: ")  # which absl puts before enums

@@ -122,6 +122,17 @@ def _define_work():
         "Number of record files; by default a new one every 64 MiB.",
         lower_bound=1,
     )
+    flags.DEFINE_string(
+        "shard",
+        None,
+        "Prepare one part of the images only, as 0/8 to 7/8, each by a process of its own, and put "
+        "it beside --out.",
+    )
+    flags.DEFINE_boolean(
+        "merge",
+        False,
+        "Make the set of the parts that the same command with --shard has put there.",
+    )
 
 
 @group("Latents")
@@ -152,3 +163,9 @@ def _define_latents():
         "default.",
     )
     flags.DEFINE_integer("encode_batch", 16, "Images to encode at once.", lower_bound=1)
+    flags.DEFINE_enum(
+        "strategy",
+        "none",
+        ["none", "mirrored"],
+        "Encode on one device, or all GPUs of this machine.",
+    )

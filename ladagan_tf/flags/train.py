@@ -1,5 +1,7 @@
 """Flags of `train.py`, and what they imply."""
 
+import hashlib
+import importlib.util
 import math
 import pathlib
 import re
@@ -7,34 +9,35 @@ import sys
 
 from absl import flags
 
-from ladagan_tf import flagfiles
+from ladagan_tf import extras, flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
+from ladagan_tf.sampling import posthoc
+from ladagan_tf.systems import cat, group, lada
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.systems import group, lada
 from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
-SYSTEMS = {"lada": lada, "gat": gat_system}
+SYSTEMS = {"lada": lada, "gat": gat_system, "cat": cat}
 
 # What may differ between two starts of one run, because it changes no mathematics.
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
-    "metric_images", "features", "inception_weights", "cache_dir",
+    "metric_images", "features", "inception_weights", "cache_dir", "wandb",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
-BY_CONTENT = {"dataset", "vae", "teacher"}
+BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
 UNRECORDED = {"config", "dry_run", "force", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
 SHARES = ("augment_p",)  # from 0 to 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
-    "ema_halflife_kimg", "ema_rampup", "penalty_final",
+    "ema_halflife_kimg", "ema_rampup", "penalty_final", "consistency_weight",
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
@@ -45,7 +48,7 @@ POSITIVE = (
 
 
 def define():
-    """Defines those of both systems."""
+    """Defines those of all systems."""
     _define_data_flags()
     _define_network_flags()
     for system in SYSTEMS.values():
@@ -53,6 +56,7 @@ def define():
         flags.adopt_module_key_flags(system)
     _define_objective_flags()
     _define_optimizer_flags()
+    _define_average_flags()
     _define_schedule_flags()
     _define_run_flags()
     _define_metric_flags()
@@ -86,13 +90,15 @@ def _define_network_flags():
         "system",
         "lada",
         list(SYSTEMS),
-        "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder.",
+        "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder; cat: CAT on them, as "
+        "far as it is known.",
     )
     flags.DEFINE_enum(
         "attention",
         None,
         list(ATTENTIONS),
-        "Attention of LadaGAN's generator, or of both networks of GAT (additive or dot_product).",
+        "Attention of LadaGAN's generator, or of both networks of GAT or CAT (additive or "
+        "dot_product).",
     )
     flags.DEFINE_integer("noise_dim", None, "Numbers in a latent z.")
     flags.DEFINE_integer(
@@ -110,7 +116,7 @@ def _define_objective_flags():
     )
     flags.DEFINE_float(
         "penalty_share",
-        1.0,
+        None,
         "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
         "fourth image.",
     )
@@ -137,6 +143,31 @@ def _define_optimizer_flags():
         0.05,
         "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0: "
         "no ramp-up.",
+    )
+
+
+@group("Averages beside the first")
+def _define_average_flags():
+    flags.DEFINE_list(
+        "ema_decays",
+        "",
+        "Also keep averages with these decays per step, as 0.999,0.9999, which --average of "
+        "generate and evaluate chooses.",
+    )
+    flags.DEFINE_list(
+        "ema_halflives_kimg", "", "Also keep averages with these half-lives, as 100,500."
+    )
+    flags.DEFINE_boolean(
+        "posthoc_ema",
+        False,
+        "Also store power-function averages (EDM2) at every checkpoint that is due, of which "
+        "ladagan average makes an average of any length.",
+    )
+    flags.DEFINE_list(
+        "posthoc_sigma_rel",
+        list(posthoc.DEFAULT_SIGMA_REL),
+        "With --posthoc_ema: the lengths that are stored, each the standard deviation of the "
+        "average's profile over time as a share of the time trained.",
     )
 
 
@@ -221,6 +252,26 @@ def _define_run_flags():
         "Bits of the keys that a step's draws derive from. Runs that began before there was a "
         "choice have 32, which they keep.",
     )
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "Start from trained weights, where names and shapes are the same, with new optimizers: "
+        "RUN (its best checkpoint), RUN/checkpoints/step-N, FILE.keras, the authors' folder or "
+        "file, hf:USER/REPO or zoo:NAME.",
+    )
+    flags.register_validator("init_from", common.is_known)
+    flags.DEFINE_integer(
+        "freeze_d",
+        0,
+        "With --init_from: keep the first so many blocks of D, counted from the image (FreezeD).",
+        lower_bound=0,
+    )
+    flags.DEFINE_string(
+        "wandb",
+        None,
+        "Project of Weights & Biases to show the run in as well (the wandb extra); with "
+        "WANDB_MODE=offline in the environment it stays on this machine.",
+    )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
@@ -233,7 +284,8 @@ def _define_device_flags():
         "strategy",
         "none",
         ["none", "mirrored", "multiworker", "tpu"],
-        "One device, all GPUs of this machine, the workers of TF_CONFIG, or a TPU.",
+        "One device, all GPUs of this machine, the workers of TF_CONFIG or of a job of Slurm, or a "
+        "TPU.",
     )
     flags.DEFINE_float(
         "worker_wait",
@@ -293,8 +345,13 @@ def resolve():
             FLAGS[name].value = value
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
+    if FLAGS.wandb and not importlib.util.find_spec("wandb"):
+        raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
     _check_ranges()
     _check_schedule()
+    _check_averages()
+    if FLAGS.freeze_d and not FLAGS.init_from:
+        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -302,7 +359,7 @@ def resolve():
     FLAGS.run_dir = _run_dir()
     _keep_what_began_before()
     return {
-        flag.name: _text(flag.value)
+        flag.name: as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
@@ -364,6 +421,37 @@ def _check_schedule():
         )
 
 
+def _check_averages():
+    """Raises InputError for averages that cannot be, and for lengths that would have no effect."""
+    for name, inside, words in (
+        ("ema_decays", lambda value: 0 <= value < 1, "from 0 to below 1"),
+        ("ema_halflives_kimg", lambda value: 0 < value < math.inf, "greater than 0"),
+    ):
+        try:
+            usable = all(map(inside, map(float, FLAGS[name].value)))
+        except ValueError:
+            usable = False
+        if not usable:
+            raise InputError(f"--{name}={as_text(FLAGS[name].value)}: give numbers {words}")
+    posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
+    if not FLAGS.posthoc_ema and FLAGS.posthoc_sigma_rel != FLAGS["posthoc_sigma_rel"].default:
+        raise InputError(
+            f"--posthoc_sigma_rel={as_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
+        )
+
+
+def further_averages():
+    """Profiles of `training.averages` beside that of --ema_decay or --ema_halflife_kimg: a list."""
+    from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # need Keras
+
+    found = [Decay(float(decay)) for decay in FLAGS.ema_decays]
+    found += [HalfLife(float(kimg), FLAGS.ema_rampup) for kimg in FLAGS.ema_halflives_kimg]
+    if FLAGS.posthoc_ema:
+        lengths = posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
+        found += map(PowerFunction, lengths)
+    return found
+
+
 def schedules():
     """`training.schedules.Schedules` of the flags."""
     from ladagan_tf.training.schedules import Schedules  # needs Keras
@@ -375,6 +463,24 @@ def schedules():
         penalty=(1.0, FLAGS.penalty_final),
         augment=(0.0 if FLAGS.augment_ramp else FLAGS.augment_p, FLAGS.augment_p),
     )
+
+
+def same_for_all_workers(recorded):
+    """What all workers of a run must have: flags that change what a step is, and the code.
+
+    Args:
+        recorded: dict of text, the flags that a run records.
+
+    Returns:
+        Dict of text.
+    """
+    own = (FREE | BY_CONTENT) - {"total_kimg"}
+    package = pathlib.Path(__file__).parents[1]
+    code = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        code.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
+    flags_of_all = {f"--{name}": value for name, value in recorded.items() if name not in own}
+    return flags_of_all | {"the code of ladagan_tf, SHA-256": code.hexdigest()[:16]}
 
 
 def foreign(system):
@@ -392,32 +498,37 @@ def foreign(system):
 
 def of_others(system):
     """Names of the flags that only other systems than this one have: set of str."""
-    others = [module.__name__ for name, module in SYSTEMS.items() if name != system]
-    return {flag.name for name in others for flag in FLAGS.flags_by_module_dict()[name]}
+    names = {
+        name: {flag.name for flag in FLAGS.get_key_flags_for_module(module)}
+        for name, module in SYSTEMS.items()
+    }
+    return set().union(*names.values()) - names[system]
 
 
 def shown(words):
-    """What `--help` shows of both systems' flags, given beside it the rest of a command line.
+    """What `--help` shows of all systems' flags, given beside it the rest of a command line.
 
     Args:
         words: list of str, in which the last --system counts.
 
     Returns:
-        (set of names to leave out, dict of the chosen system's defaults, line on what is left out).
+        (set of names to leave out, dict of the chosen system's defaults, set of the flags whose
+        values there are unconfirmed, line on what is left out).
     """
     chosen = re.findall(r"^--?system[=\n](\w+)", "\n".join(words), re.M)
     system = chosen[-1] if chosen and chosen[-1] in SYSTEMS else FLAGS["system"].default
     others = ", ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
     note = f"below: the networks of --system={system}; {others} has the others"
-    return of_others(system), SYSTEMS[system].DEFAULTS, note
+    return of_others(system), SYSTEMS[system].DEFAULTS, SYSTEMS[system].UNCONFIRMED, note
 
 
 def defaults():
     """Dict from name to text of what flags are if nothing is said: what older runs had."""
     values = {flag.name: flag.default for flag in FLAGS.get_key_flags_for_module(__name__)}
     values |= {**SYSTEMS[FLAGS.system].DEFAULTS, **BEFORE}
-    return {name: _text(value) for name, value in values.items() if value is not None}
+    return {name: as_text(value) for name, value in values.items() if value is not None}
 
 
-def _text(value):
+def as_text(value):
+    """A flag's value as it is written behind `--name=`."""
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

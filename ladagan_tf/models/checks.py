@@ -44,3 +44,8 @@ def tensor_problems(given, shapes, unknown=True):
             more = f"; and {len(entries) - SHOWN} more" if len(entries) > SHOWN else ""
             parts.append(f"{len(entries)} {kind} ({'; '.join(entries[:SHOWN])}{more})")
     return ", ".join(parts)
+
+
+def is_one(strength):
+    """Whether a strength is the plain number 1; a tensor's value may not be known yet."""
+    return isinstance(strength, int | float) and strength == 1

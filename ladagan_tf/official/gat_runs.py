@@ -198,7 +198,7 @@ def write_run(checkpoint, out, flags, path, vae=None):
     return {"images": images, "step": step}
 
 
-def write_official(path, out, checkpoint="best"):
+def write_official(path, out, checkpoint="best", average=None):
     """Writes a run's networks as official state dicts, in three .safetensors files.
 
     They hold weights only: no optimizers, and no pickle, which is a program. PyTorch loads them
@@ -208,6 +208,7 @@ def write_official(path, out, checkpoint="best"):
         path: a run directory.
         out: the folder to make, of generator, ema and discriminator.safetensors.
         checkpoint: see `runs.checkpoints.find_checkpoint`.
+        average: str, which becomes the EMA, see `lada_runs.open_run_part`.
 
     Returns:
         int, how many tensors were written.
@@ -222,7 +223,9 @@ def write_official(path, out, checkpoint="best"):
     count = 0
     with new_folder(out) as partial:
         for part, official in PARTS.items():
-            network = open_run_part(path, checkpoint, part)
+            network = open_run_part(path, checkpoint, part, average)
+            if network.paper != "GAT":
+                raise InputError(f"{path}: its {part} is CAT's; the official format has GAT's only")
             if network.levels != LEVELS:
                 raise InputError(
                     f"{path}: levels={network.levels}; the official format has {LEVELS}"

@@ -18,7 +18,7 @@ from ladagan_tf.official.lada_names import (
     load_official,
     optimizer_names,
 )
-from ladagan_tf.runs.checkpoints import Checkpoints, find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import Checkpoints, find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.sampling.opening import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
@@ -115,13 +115,14 @@ def learning_rates(folder):
     return {flag: str(arrays[name]) for flag, name in names.items() if name in arrays}
 
 
-def write_official(path, out, checkpoint="best"):
+def write_official(path, out, checkpoint="best", average=None):
     """Writes a run's checkpoint as an official folder.
 
     Args:
         path: a run directory.
         out: the folder to make.
         checkpoint: see `runs.checkpoints.find_checkpoint`.
+        average: str, which becomes the EMA, see `open_run_part`.
 
     Returns:
         int, how many values were written.
@@ -130,7 +131,7 @@ def write_official(path, out, checkpoint="best"):
         InputError: if the run cannot be read, or the format cannot hold it, or `out` exists.
     """
     run = RunDirectory(path)
-    gan, images = _open_run(run, checkpoint)
+    gan, images = _open_run(run, checkpoint, average)
     config = lada_fields.config_of(read_flags(run.flags_file), run.flags_file)
     carried = _carried(run)
     values = {name: variable.numpy() for name, variable in _all_names(gan)}
@@ -150,26 +151,31 @@ def write_official(path, out, checkpoint="best"):
     return len(values)
 
 
-def open_run_part(path, checkpoint, part):
+def open_run_part(path, checkpoint, part, average=None):
     """Loads one network of a run in float32.
 
     Args:
         path: a run directory.
         checkpoint: see `runs.checkpoints.find_checkpoint`.
         part: one of `PARTS`.
+        average: str, which average to take for "averaged", see `runs.checkpoints.find_average`;
+            None: the first.
 
     Returns:
         keras.Model.
     """
     run = RunDirectory(path)
-    found, _ = find_checkpoint(run.checkpoints, checkpoint)
+    found, state = find_checkpoint(run.checkpoints, checkpoint)
+    if part == "averaged" and average:
+        part = find_average(found, state, average)
     return open_part(run, found, part, "float32")
 
 
-def _open_run(run, checkpoint):
+def _open_run(run, checkpoint, average):
     """A run's networks and optimizers at a checkpoint, and its number of images."""
     found, state = find_checkpoint(run.checkpoints, checkpoint)
-    parts = ("generator", "discriminator", "averaged")
+    averaged = find_average(found, state, average) if average else "averaged"
+    parts = ("generator", "discriminator", averaged)
     networks = [open_part(run, found, part, "float32") for part in parts]
     if not isinstance(networks[0], Generator):
         raise InputError(f"{run.path}: this official format holds LadaGAN only")

@@ -13,6 +13,7 @@ from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.untrusted import read_json
 
 REALS = "reals.png"
+SYSTEMS = {"lada": "LadaGAN", "gat": "GAT", "cat": "CAT"}  # by --system
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ def classes_of_rows(num_classes, rows):
     return np.linspace(0, num_classes - 1, rows).round().astype(np.int32)
 
 
-def _names_of_rows(run):
+def names_of_rows(run):
     """What the classes of the rows are called, in words; "" if they have no names."""
     try:
         names = read_json(run.path / MODELS_FILE)["generator"]["config"]["class_names"]
@@ -108,7 +109,9 @@ def facts(run):
         run: Run.
     """
     flags, last = run.flags, run.starts[-1] if run.starts else {}
-    system = {"lada": "LadaGAN", "gat": "GAT"}.get(flags.get("system"), flags.get("system"))
+    system = {"lada": "LadaGAN", "gat": "GAT", "cat": "CAT"}.get(
+        flags.get("system"), flags.get("system")
+    )
     size = f"{flags['resolution']} px" if "resolution" in flags else None
     return {
         name: text
@@ -116,7 +119,7 @@ def facts(run):
             "progress": _progress(run.kimg, flags.get("total_kimg")),
             "model": _joined(system, flags.get("precision")),
             "images": _joined(flags.get("dataset"), size),
-            "rows of grids": _names_of_rows(run),
+            "rows of grids": names_of_rows(run),
             "best": "; ".join(
                 f"{metric} {value:.4g} at {at:g} kimg"
                 for metric, (value, at) in results.best_scores(run.measured).items()

@@ -171,7 +171,7 @@ def _pictures(runs):
                 continue
             kimg, picture = known[-1]
             caption = CAPTIONS.get(kind, kind)
-            alt = f"{caption}, {run.name}"
+            alt = f"{caption}, {run.name}{_of_what(run) if moves else ''}"
             if moves:
                 place = f"p{len(moving)}"
                 moving[place] = [[at, uri] for at, (uri, *_) in known[:-1]] + [[kimg, None]]
@@ -181,6 +181,12 @@ def _pictures(runs):
     found = f'<div class="pictures">\n{"".join(figures)}</div>\n' if figures else ""
     found += f'<div class="wide">\n{"".join(still)}</div>\n' if still else ""
     return found, moving
+
+
+def _of_what(run):
+    """The seed of a run's sample grids and the classes of their rows, where they are known."""
+    seed, rows = run.flags.get("seed"), gathering.names_of_rows(run)
+    return (f", seed {seed}" if seed else "") + (f", rows: {rows}" if rows else "")
 
 
 def _figure(uri, width, height, caption, alt, runs, number, kimg=None, place=None):

@@ -1,3 +1,7 @@
 """What a run is on disk: directory, checkpoints, environment, and what it measured of itself."""
 
+import math
+
 FLAGS_FILE, MODELS_FILE = "flags.cfg", "models.json"  # by which a folder is known as a run
+# How a generator is sampled, in protocols, and what changes no image.
+STRENGTHS = {"psi": 1.0, "guidance": 1.0, "truncation_z": math.inf}

@@ -245,6 +245,30 @@ def find_checkpoint(folder, which):
     return path, found[path]
 
 
+def average_part(number):
+    """The part of a checkpoint that holds average `number` of a run; 0 is the one that is shown."""
+    return f"average_{number}" if number else "averaged"
+
+
+def find_average(path, state, name):
+    """The part of a checkpoint that holds the average of a name.
+
+    Args:
+        path: the checkpoint folder.
+        state: dict of its `state.json`.
+        name: str, as a run names it: a decay as "0.9999", a half-life as "500kimg", or
+            "sigma_rel:0.05".
+
+    Raises:
+        InputError: if it holds none of that name.
+    """
+    names = state["about"].get("averages", [])
+    if name not in names:
+        known = f"has {', '.join(names)}" if names else "has one average, which has no name"
+        raise InputError(f"average={name}: {path} {known}; leave --average out to take the first")
+    return average_part(names.index(name))
+
+
 def read_part(path, part):
     """Reads one part of a checkpoint without the objects it was saved from.
 

@@ -3,10 +3,12 @@
 flags.cfg         every flag resolved; `python train.py --flagfile=flags.cfg` is this run
 models.json       classes and configurations of both networks
 vae.keras         GAT: the autoencoder that decodes what the generator makes
+initial.json      of a run that started from other networks: what it took from them, by name
 environment.json  versions, devices and revision of each start
 stats.jsonl       one line per logging window, the only truth; TensorBoard mirrors it
 log.txt           what the run said, with dates, of all its starts
 checkpoints/      step-*/ complete folders, renamed into place when written
+averages/         step-*.npz of --posthoc_ema, see `runs.snapshots`
 *.old-1           environment.json or stats.jsonl that could not be read, or of a run begun anew
 samples/          grids and attention sheets
 report.html       what `reports` makes of all this; curves.png and timelapse.gif, too
@@ -44,11 +46,13 @@ class RunDirectory:
         self.flags_file = self.path / FLAGS_FILE
         self.models_file = self.path / MODELS_FILE
         self.vae_file = self.path / "vae.keras"
+        self.initial_file = self.path / "initial.json"
         self.environment_file = self.path / "environment.json"
         self.stats_file = self.path / "stats.jsonl"
         self.log_file = self.path / "log.txt"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
+        self.averages = self.path / "averages"
         self.tensorboard = self.path / "tensorboard"
         self._started, self._said = False, []  # lines before `start`, which makes the log
 
@@ -107,19 +111,22 @@ class RunDirectory:
                     "SHA-256); give that, another --run_dir, or --force to continue anyway"
                 )
 
-    def start(self, flags, networks, vae=None):
+    def start(self, flags, networks, vae=None, initial=None):
         """Writes what identifies this start. Call it on the chief, after `check_flags`.
 
         Args:
             flags: dict of text.
             networks: keras.Models, by whose names their configurations are found.
             vae: models.vae.autoencoder.AutoencoderKL of a GAT run, or None.
+            initial: dict, what a new run took from other networks, or None.
         """
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.flags_file, "".join(f"--{k}={v}\n" for k, v in sorted(flags.items())))
         configs = {n.name: keras.saving.serialize_keras_object(n) for n in networks}
         write_text(self.models_file, json.dumps(configs, indent=2) + "\n")
+        if initial:
+            write_text(self.initial_file, json.dumps(initial, indent=2) + "\n")
         if vae:
             with atomic_path(self.vae_file) as temporary:
                 vae.save(temporary)

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
+from ladagan_tf.runs import STRENGTHS
 from ladagan_tf.runs.lines import is_number, read_lines
 
 METRICS = "metrics.jsonl"
@@ -37,6 +38,11 @@ PANELS = (
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
     ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2"}),
     ("alignment with the teacher", {"alignment": "loss of"}),
+    # CAT's, see `training.cat.diagnostics`.
+    ("of the stages, unweighted", {"consistency": "consistency"}),
+    ("distance from the last stage", {f"stage_distance_{k}": f"stage {k}" for k in (1, 2, 3)}),
+    ("rewritten by the next stage", {f"stage_rewrite_{k}": f"stage {k}" for k in (1, 2, 3)}),
+    ("cosine of rewrite and remainder", {f"stage_cosine_{k}": f"stage {k}" for k in (1, 2)}),
     ("images/s", {"img_per_s": "speed in"}),
     ("peak memory, GB", {"cpu_peak_gb": "CPU", "gpu_peak_gb": "GPU"}),
 )
@@ -95,7 +101,7 @@ def _is_measurement(line):
         and (line.get("spread") is None or is_number(line["spread"]))
         and isinstance(protocol.get("features", {}), dict | str)
         and isinstance(generated, dict)
-        and all(is_number(generated.get(name, 1)) for name in ("psi", "guidance"))
+        and all(is_number(generated.get(name, 1)) for name in STRENGTHS)
         and isinstance(reference, dict)
         and all(isinstance(reference.get(name, ""), str) for name in ("images", "statistics"))
     )
@@ -320,7 +326,7 @@ def protocol_in_words(protocol):
         f"{sets} sets of {count}" if sets != 1 else count,
         f"{real['count']} of {where}" if real.get("count") else where,
         _features(protocol.get("features", "-")),
-        _checkpoint(generated),
+        _checkpoint(generated) + (", of a sweep" if protocol.get("sweep") else ""),
     )
 
 
@@ -336,11 +342,12 @@ def _checkpoint(about):
     if "checkpoint" not in about:
         return "-"
     weights = "EMA" if about.get("ema") else "not averaged"
+    weights += f" {about['average']}" if "average" in about else ""
     known = about["checkpoint"] != "untrained"
     numbers = {name: value for name, value in about.items() if is_number(value)}
     text = f"{numbers.get('kimg', math.nan):g} kimg, {weights}" if known else "untrained"
-    strengths = {name: numbers.get(name, 1) for name in ("psi", "guidance")}
-    changed = [f"{name} {value:g}" for name, value in strengths.items() if value != 1]
+    strengths = {name: numbers.get(name, plain) for name, plain in STRENGTHS.items()}
+    changed = [f"{n} {v:g}" for n, v in strengths.items() if v != STRENGTHS[n]]
     return ", ".join([text, *changed])
 
 

@@ -1,11 +1,12 @@
 """Directions in which a LadaGAN's pictures change most, from the weights alone."""
 
+import keras
 import numpy as np
 
 from ladagan_tf.errors import InputError
 
 
-def principal_directions(network, count):
+def principal_directions(network: keras.Model, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Principal components of the first tokens, as directions of z.
 
     GANSpace (Haerkoenen et al. 2020, arXiv 2004.02546, Sec. 2.1) takes them from the first layer of
@@ -38,7 +39,7 @@ def principal_directions(network, count):
     return found * np.sign(largest), deviations[:count]
 
 
-def along(z, directions, steps):
+def along(z: np.ndarray, directions: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Latents on lines through one.
 
     Args:

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import zipfile
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tqdm
@@ -17,18 +18,20 @@ from ladagan_tf import extras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
+from ladagan_tf.runs import STRENGTHS
+from ladagan_tf.sampling.sampler import Sampler
 from ladagan_tf.weights.keras_file import network_sha256
 
 ABOUT = "samples.json"  # in a folder of images: which generator made them
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archives
 
 
-def identity(sampler):
+def identity(sampler: Sampler) -> dict:
     """What tells generators apart, a dict: a digest of the weights; of a SavedModel, of its files.
 
-    What they are truncated and guided by is a part of it; where they lie is not.
+    What they are truncated and guided by, and a stage, are a part of it; where they lie is not.
     """
-    strength = {k: sampler.about[k] for k in ("psi", "guidance") if k in sampler.about}
+    strength = {k: sampler.about[k] for k in (*STRENGTHS, "stage") if k in sampler.about}
     if sampler.network is None:
         return {"files_sha256": _files_sha256(sampler.about["model"]), **strength}
     return {"weights_sha256": network_sha256(sampler.network), **strength}
@@ -44,7 +47,7 @@ def _files_sha256(folder):
     return digest.hexdigest()
 
 
-def write_folder(path, seeds, produce, about):
+def write_folder(path: str | os.PathLike, seeds: list[int], produce: Callable, about: dict) -> int:
     """Writes each seed's image as `seed00000000.png`; images that are there are kept.
 
     Args:
@@ -81,7 +84,14 @@ def _check_folder(path, about):
         raise InputError(f"out={path}: images of another model are in it; give another folder")
 
 
-def write_archive(path, seeds, produce, side, about, labels=None):
+def write_archive(
+    path: str | os.PathLike,
+    seeds: list[int],
+    produce: Callable,
+    side: int,
+    about: dict,
+    labels: np.ndarray | None = None,
+) -> None:
     """Writes images as `.npz` (as ADM's evaluation reads it) or as `.zip` of PNGs.
 
     They are collected, uncompressed, in a hidden folder beside it, so that an interrupted call
@@ -132,7 +142,9 @@ def _resumed(spool, about, size):
 
 
 @contextlib.contextmanager
-def sample_archive(path, count, side, labels=None):
+def sample_archive(
+    path: str | os.PathLike, count: int, side: int, labels: np.ndarray | None = None
+) -> Iterator[Callable]:
     """Streams images into an .npz as ADM's evaluation reads it, `arr_0`, which appears at the end.
 
     Args:
@@ -179,7 +191,9 @@ def _progress(batches, total):
             bar.update(len(batch))
 
 
-def write_animation(path, batches, count, fps):
+def write_animation(
+    path: str | os.PathLike, batches: Iterator[np.ndarray], count: int, fps: float
+) -> None:
     """Writes frames as an endless `.gif`, or as `.mp4` if imageio and its ffmpeg are installed.
 
     Args:
@@ -198,7 +212,7 @@ def _write_gif(path, frames, fps):
     write_gif(path, (Image.fromarray(frame) for frame in frames), fps)
 
 
-def write_gif(path, pages, fps):
+def write_gif(path: str | os.PathLike, pages: Iterator[Image.Image], fps: float) -> None:
     """Writes an endless GIF.
 
     Args:

@@ -1,5 +1,8 @@
 """Latents as files: what `project` finds and `generate` draws."""
 
+import os
+from collections.abc import Sequence
+
 import numpy as np
 
 from ladagan_tf.errors import InputError
@@ -9,7 +12,7 @@ from ladagan_tf.untrusted import read_npz
 ENDING = ".latents.npz"
 
 
-def write(path, z, labels=None):
+def write(path: str | os.PathLike, z: np.ndarray, labels: np.ndarray | None = None) -> None:
     """Writes an .npz: `z`, and `labels` where there are any.
 
     Args:
@@ -25,7 +28,9 @@ def write(path, z, labels=None):
         np.savez(file, **arrays)
 
 
-def read(paths, noise_dim, num_classes):
+def read(
+    paths: Sequence[str | os.PathLike], noise_dim: int, num_classes: int
+) -> tuple[np.ndarray, list[int]]:
     """Latents of files, one after the other.
 
     Args:

@@ -1,5 +1,9 @@
 """Trained generators behind one interface: from a run, a file, a folder, the zoo or the hub."""
 
+import collections.abc
+import os
+import pathlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -9,9 +13,9 @@ from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import MODELS_FILE
-from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.sampling.sampler import Sampler, of_network
+from ladagan_tf.sampling.sampler import PROBES, Sampler, checked_side, of_function, of_network
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import hub, vae_weights
 from ladagan_tf.weights.keras_file import (
@@ -23,31 +27,34 @@ from ladagan_tf.weights.keras_file import (
 )
 from ladagan_tf.weights.reading import content_sha256
 
+Path = str | os.PathLike
+Openable = Sampler | keras.Model | Path | collections.abc.Callable  # see `sampler_of`
 # What opens of a folder of `ladagan_tf.export`: the first of these that is there.
 EXPORTED = ("generator.keras", "generator.float16.keras", "saved_model")
 WANTED = (*EXPORTED[:2], "saved_model/*", zoo.ABOUT, zoo.CLASSIFIER, zoo.REFERENCE)  # of the hub
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
 MOST_NOISE = 2**20  # size of one latent
-PROBES = 2  # images that a foreign SavedModel makes before it is used
-RANGE = 8.0  # far beyond [-1, 1], which is nominal, and far below 255
 
 
 def open_source(
-    run_dir,
-    model,
+    run_dir: Path | None,
+    model: Path | None,
     *,
-    checkpoint="best",
-    ema=True,
-    precision="float32",
-    psi=1.0,
-    guidance=1.0,
-    vae=None,
-):
+    checkpoint: str = "best",
+    ema: bool = True,
+    precision: str = "float32",
+    psi: float = 1.0,
+    guidance: float = 1.0,
+    vae: Path | None = None,
+    average: str | None = None,
+    truncation_z: float | None = None,
+) -> Sampler:
     """`open_run` or `open_model`, whichever the flags of these names give.
 
     Args:
         run_dir, model: the two flags, one of them empty or None.
-        checkpoint, ema, precision, psi, guidance, vae: see both functions.
+        checkpoint, ema, precision, psi, guidance, vae, average: see both functions.
+        truncation_z: see `Sampler.within`; None for none.
 
     Returns:
         Sampler.
@@ -59,14 +66,26 @@ def open_source(
         raise InputError(
             f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
         )
+    if model and average:
+        raise InputError(f"average={average}: it chooses within --run_dir; --model has one network")
     if model:
-        return open_model(model, precision, psi, guidance, vae)
-    return open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae)
+        source = open_model(model, precision, psi, guidance, vae)
+    else:
+        source = open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae, average)
+    return source if truncation_z is None else source.within(truncation_z)
 
 
 def open_run(
-    path, checkpoint="best", ema=True, precision="float32", psi=1.0, guidance=1.0, vae=None
-):
+    path: Path,
+    checkpoint: str = "best",
+    ema: bool = True,
+    precision: str = "float32",
+    psi: float = 1.0,
+    guidance: float = 1.0,
+    vae: Path | None = None,
+    average: str | None = None,
+    decode: bool = True,
+) -> Sampler:
     """Loads the generator of a run, with its autoencoder if it generates latents.
 
     Args:
@@ -78,30 +97,71 @@ def open_run(
         psi, guidance: see `of_network`.
         vae: what `weights.vae_weights.find` takes, to decode with instead of the run's own
             autoencoder: of the same encoder. None for that.
+        average: str, which of the averages, see `runs.checkpoints.find_average`; None: the first.
+        decode: bool; False leaves a generator of latents as it is.
 
     Returns:
         Sampler.
 
     Raises:
-        InputError: if it is no run, or has no such checkpoint, or lacks the autoencoder, or `vae`
-            is another or one too many.
+        InputError: if it is no run, or has no such checkpoint or average, or lacks the autoencoder,
+            or `vae` is another or one too many.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
         raise InputError(f"run_dir={path}: no {run.models_file.name} in it, so it is not a run")
     about = {"model": str(path), "checkpoint": checkpoint, "kimg": 0, "precision": precision}
+    if average and (checkpoint == "untrained" or not ema):
+        given = "--checkpoint=untrained" if ema else "--noema"
+        raise InputError(f"average={average}: {given} asks for weights that are no average")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
         network = _read_network(run, "generator", precision, MOST_UNTRAINED)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
-        network = open_part(run, found, "averaged" if ema else "generator", precision)
+        first = "averaged" if ema else "generator"
+        part = find_average(found, state, average) if average else first
+        network = open_part(run, found, part, precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
-    if isinstance(network, GatGenerator):
+        about |= {"average": average} if part != first else {}
+    if isinstance(network, GatGenerator) and decode:
         network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
     elif vae:
         raise _has_none_to_take(vae, path)
     return of_network(network, about, psi, guidance)
+
+
+def check_average(path: str | Path | None, checkpoint: str, average: str) -> None:
+    """Raises InputError unless a run keeps an average of this name; see `open_run`."""
+    if not path:
+        raise InputError("it chooses within --run_dir")
+    find_average(*find_checkpoint(RunDirectory(path).checkpoints, checkpoint), average)
+
+
+def open_average(path: Path, weights: list[np.ndarray]) -> keras.Model:
+    """A run's generator with other weights, in float32, with its autoencoder if it makes latents.
+
+    Args:
+        path: a run directory.
+        weights: list of arrays, in the order of the generator's.
+
+    Returns:
+        keras.Model, from latents, and labels if conditional, to images.
+
+    Raises:
+        InputError: as `open_run`; or if the weights are not of its generator's shapes.
+    """
+    run = RunDirectory(path)
+    network = _read_network(run, "generator", "float32", sum(array.size for array in weights))
+    try:
+        network.set_weights(weights)
+    except ValueError as error:
+        raise InputError(
+            f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
+        ) from None
+    if isinstance(network, GatGenerator):
+        network = _decoded(network, run.vae_file, f"run_dir={path}", {})
+    return network
 
 
 def _decoded(generator, file, source, about, other=None):
@@ -127,13 +187,15 @@ def _decoded(generator, file, source, about, other=None):
         raise InputError(f"{source}: {file} does not fit ({reason(error)})") from None
 
 
-def open_part(run, checkpoint, part, precision):
+def open_part(
+    run: RunDirectory, checkpoint: pathlib.Path, part: str, precision: str
+) -> keras.Model:
     """One network of a run.
 
     Args:
         run: RunDirectory.
         checkpoint: pathlib.Path of one of its checkpoints.
-        part: str, "averaged", "generator" or "discriminator".
+        part: str, "generator", "discriminator", or an average, see `checkpoints.average_part`.
         precision: Keras dtype policy.
 
     Returns:
@@ -164,37 +226,108 @@ def _read_network(run, name, precision, most):
         return checked_network(keras.saving.deserialize_keras_object(saved))
 
 
-def load(name):
+def load(
+    name: Path, precision: str = "float32", vae: Path | None = None, decode: bool = True
+) -> tuple[keras.Model, dict]:
     """A trained generator and what is known of it, as `ladagan_tf.load`.
 
         generator, about = ladagan_tf.load("emoji64")
         images = generator(keras.random.normal((4, generator.noise_dim)))
 
     Args:
-        name: a model of the zoo, with or without "zoo:"; or what `--model` takes, but for a
-            SavedModel: a .keras file, a folder of `ladagan_tf.export`, hf:USER/REPO; or a run.
+        name: see `open_named`; but no SavedModel.
+        precision: Keras dtype policy to compute in.
+        vae, decode: see `open_model`; False for the latter, of a GAT: what makes latents, not
+            images.
 
     Returns:
-        (keras.Model, dict): the generator in float32, from latents (B, generator.noise_dim), and
-        labels (B,) if conditional, to images (B, S, S, 3), nominally in [-1, 1]; and the content of
-        about.json, where there is one (the zoo's models have it), else what identifies it in a
-        protocol.
+        (keras.Model, dict): the generator, from latents (B, generator.noise_dim), and labels (B,)
+        if conditional, to images (B, S, S, 3), nominally in [-1, 1]; and the content of about.json,
+        where there is one (the zoo's models have it), else what identifies it in a protocol.
 
     Raises:
         InputError: if there is no such generator, or it is damaged.
     """
+    sampler, about = open_named(name, precision, vae, decode)
+    if sampler.network is None:
+        raise InputError(f"{name}: a SavedModel is no Keras model; tf.saved_model.load opens it")
+    return sampler.network, about
+
+
+def open_named(
+    name: Path, precision: str = "float32", vae: Path | None = None, decode: bool = True
+) -> tuple[Sampler, dict]:
+    """`open_run` or `open_model`, whichever a name is for, and what is known of the generator.
+
+    Args:
+        name: a model of the zoo, with or without "zoo:"; or what `--model` takes: a .keras file, a
+            SavedModel, a folder of `ladagan_tf.export`, hf:USER/REPO; or a run.
+        precision, vae, decode: see `open_model`.
+
+    Returns:
+        (Sampler, dict): see `load`.
+
+    Raises:
+        InputError: see `load`.
+    """
+    try:
+        keras.dtype_policies.get(precision)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"precision={precision}: give float32, mixed_bfloat16 or mixed_float16"
+        ) from None
     name = str(name)
     if name in zoo.names():  # a folder of this name here is ./NAME
         name = zoo.PREFIX + name
     place, about = locate(name)
+    how = {"precision": precision, "vae": vae, "decode": decode}
     is_run = (place / MODELS_FILE).is_file()
-    sampler = open_run(place) if is_run else open_model(name)
-    if sampler.network is None:
-        raise InputError(f"{name}: a SavedModel is no Keras model; tf.saved_model.load opens it")
-    return sampler.network, about or sampler.about
+    sampler = open_run(place, **how) if is_run else open_model(name, **how)
+    return sampler, about or sampler.about
 
 
-def locate(model):
+def sampler_of(generator: Openable) -> Sampler:
+    """`Sampler` of whatever a caller has: itself, a Keras generator, or the name of one.
+
+    Args:
+        generator: Sampler; keras.Model, see `of_network`; what `open_named` takes; or a function
+            with an attribute `noise_dim`, and `num_classes` if conditional, see `of_function`.
+
+    Raises:
+        InputError: if it is none of them, or no generator.
+    """
+    if isinstance(generator, Sampler):
+        return generator
+    if isinstance(generator, keras.Model):
+        return of_network(generator, {"model": generator.name, "precision": _policy(generator)})
+    if isinstance(generator, str | os.PathLike):
+        return open_named(generator)[0]
+    if callable(generator) and hasattr(generator, "noise_dim"):
+        classes = getattr(generator, "num_classes", 0)
+        name = getattr(generator, "__name__", type(generator).__name__)
+        return of_function(generator, generator.noise_dim, classes, name)
+    raise InputError(
+        f"generator={generator!r}: give a keras.Model that ladagan_tf.load returns, its name, or a "
+        "function with an attribute noise_dim, from latents to images"
+    )
+
+
+def is_generator(name: Path) -> bool:
+    """Whether a name is one that `open_named` takes, and not one of images."""
+    name = str(name)
+    if name.startswith((zoo.PREFIX, hub.HUB)) or name.endswith(".keras"):
+        return True
+    return any(
+        pathlib.Path(name, file).exists() for file in (MODELS_FILE, *EXPORTED, "saved_model.pb")
+    )
+
+
+def _policy(network):
+    """Name of the Keras dtype policy that a network computes in."""
+    return getattr(network, "generator", network).dtype_policy.name
+
+
+def locate(model: Path) -> tuple[pathlib.Path, dict | None]:
     """Where what `--model` names lies, and what it says of itself.
 
     Args:
@@ -213,7 +346,14 @@ def locate(model):
     return place, zoo.read_about(place, model)
 
 
-def open_model(model, precision="float32", psi=1.0, guidance=1.0, vae=None):
+def open_model(
+    model: Path,
+    precision: str = "float32",
+    psi: float = 1.0,
+    guidance: float = 1.0,
+    vae: Path | None = None,
+    decode: bool = True,
+) -> Sampler:
     """Loads a generator from a `.keras` file, a SavedModel, or a folder that has one of them.
 
     Args:
@@ -223,6 +363,7 @@ def open_model(model, precision="float32", psi=1.0, guidance=1.0, vae=None):
         psi, guidance: see `of_network`; a SavedModel has no guidance.
         vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
             `ladagan_tf.convert` writes it; None for all others.
+        decode: bool; False takes the generator of latents of a GAT, without an autoencoder.
 
     Returns:
         Sampler.
@@ -240,7 +381,9 @@ def open_model(model, precision="float32", psi=1.0, guidance=1.0, vae=None):
         recorded = entry["files"].get(path.name) if entry else None
         about |= {"file_sha256": recorded["sha256"]} if recorded else {}
         network = _load_keras(path, precision)
-        if isinstance(network, GatGenerator):
+        if isinstance(network, DecodedGenerator) and not decode:
+            network = network.generator
+        if isinstance(network, GatGenerator) and decode:
             if not vae:
                 raise InputError(
                     f"model={path}: it generates latents; give --vae, the autoencoder to decode "
@@ -300,11 +443,12 @@ def _load_saved_model(path, psi, guidance):
             f"guidance={guidance:g}: a SavedModel has only guidance=1; give --run_dir or a .keras "
             "file"
         )
-    truncate = loaded.signatures.get("truncate")
+    truncate, guides = loaded.signatures.get("truncate"), bool(getattr(loaded, "guides", True))
     about = {"model": str(path), "precision": "as exported"}
 
     def truncated(psi, z, *labels):
-        return _call(truncate, ("z", "labels", "psi"), (z, *labels, np.float32(psi)))
+        names = ("z", *(["labels"] if labels else []), "psi")
+        return _call(truncate, names, (z, *labels, np.float32(psi)))
 
     source = Sampler(
         lambda z, *labels: _call(signature, (latent, *others), (z, *labels)),
@@ -312,7 +456,7 @@ def _load_saved_model(path, psi, guidance):
         resolution,
         classes,
         None,
-        about | ({"psi": 1.0, "guidance": 1.0} if truncate else {}),
+        about | ({"psi": 1.0, "guidance": 1.0} if truncate and guides else {}),
         truncated if truncate else None,
         names,
     )
@@ -376,19 +520,7 @@ def _check_images(signature, latent, others, ours):
     dtypes = [signature.structured_input_signature[1][name].dtype for name in others]
     labels = [np.zeros(PROBES, dtype.as_numpy_dtype) for dtype in dtypes]
     images = np.asarray(_call(signature, (latent, *others), (z, *labels)))
-    side = images.shape[1] if images.ndim == 4 else 0
-    if not side or images.shape != (PROBES, side, side, 3):
-        raise ValueError(
-            f"it makes images of shape {images.shape} of {PROBES} latents; they must be "
-            f"({PROBES}, S, S, 3)"
-        )
-    low, high = images.min(), images.max()
-    signed = low < 0.0 or low == high or ours  # of one colour, they tell nothing
-    if not (signed and low >= -RANGE and high <= RANGE):
-        raise ValueError(
-            f"its images are from {low:.3g} to {high:.3g}; they must be nominally in [-1, 1]"
-        )
-    return noise_dim, side
+    return noise_dim, checked_side(images, PROBES, ours)
 
 
 def _call(signature, names, values):

@@ -7,6 +7,7 @@ starts take the place of noise on the latent, which left pictures farther off.
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ import tqdm
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.sampler import Sampler
 
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps (StyleGAN2, App. D)
 DRAWN_PER_START = 64
@@ -43,17 +45,17 @@ class Projection:
 
 
 def project(
-    sampler,
-    target,
-    features=None,
-    label=None,
+    sampler: Sampler,
+    target: np.ndarray,
+    features: Callable | None = None,
+    label: int | None = None,
     *,
-    steps=500,
-    starts=8,
-    learning_rate=0.1,
-    feature_weight=0.1,
-    seed=0,
-):
+    steps: int = 500,
+    starts: int = 8,
+    learning_rate: float = 0.1,
+    feature_weight: float = 0.1,
+    seed: int = 0,
+) -> Projection:
     """Finds the latent whose image is nearest to a picture.
 
     Made small is the mean squared difference of pixels in [-1, 1], plus `feature_weight` times the
@@ -113,7 +115,7 @@ def project(
     return Projection(path[-1], path, _distances(sampler, target, features, label, path))
 
 
-def rate(done):
+def rate(done: float) -> float:
     """The factor of the learning rate (StyleGAN2, App. D).
 
     Args:

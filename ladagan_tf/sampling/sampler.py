@@ -5,10 +5,14 @@ import dataclasses
 import functools
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.sampling import seeds
 
+PROBES = 2  # images that a foreign generator makes before it is used
+RANGE = 8.0  # far beyond [-1, 1], which is nominal, and far below 255
 PIXELS = 2**20  # of images computed at once: 64 of 128 px; 6 GB for the usual decoder of GAT
 
 
@@ -27,6 +31,7 @@ class Sampler:
         truncated: `generate` with psi in [0, 1] as its first argument; None where there is no mean
             style to truncate towards.
         class_names: tuple of num_classes texts; empty where classes have no names.
+        truncation_z: float, see `seeds.latents`; None for none.
     """
 
     generate: collections.abc.Callable
@@ -37,9 +42,26 @@ class Sampler:
     about: dict
     truncated: collections.abc.Callable | None = None
     class_names: tuple[str, ...] = ()
+    truncation_z: float | None = None
 
-    def at(self, psi):
+    def latents(self, numbers: collections.abc.Sequence[int]) -> np.ndarray:
+        """What this generator makes the images of seeds of: see `seeds.latents`."""
+        return seeds.latents(numbers, self.noise_dim, self.truncation_z)
+
+    def within(self, truncation_z: float) -> "Sampler":
+        """This generator with latents that have no component beyond [-truncation_z, truncation_z].
+
+        Raises:
+            InputError: if that is out of range.
+        """
+        seeds.check_truncation(truncation_z)
+        about = {**self.about, "truncation_z": truncation_z}
+        return dataclasses.replace(self, truncation_z=truncation_z, about=about)
+
+    def at(self, psi: float) -> "Sampler":
         """This generator truncated: psi 1 not at all, 0 to the mean style of each class.
+
+        Of a LadaGAN that is what its norms read; the first tokens still are of the latent.
 
         Raises:
             InputError: if there is no mean style, or psi is out of range.
@@ -55,40 +77,138 @@ class Sampler:
             about={**self.about, "psi": psi},
         )
 
-    def affordable(self, most):
+    def affordable(self, most: int) -> int:
         """Images to compute at once: `most`, or fewer of large ones; the default batch size."""
         return max(1, min(most, PIXELS // self.resolution**2))
 
 
-def check_psi(psi):
+def of_function(
+    function: collections.abc.Callable,
+    noise_dim: int,
+    num_classes: int = 0,
+    name: str = "function",
+    class_names: tuple[str, ...] = (),
+) -> Sampler:
+    """`Sampler` for any function that makes images of latents, of whatever library.
+
+    It is called with two latents at once to learn the size of its images.
+
+    Args:
+        function: from float32 arrays (B, noise_dim), standard normal latents, and int32 arrays (B,)
+            of classes if conditional, to float images (B, S, S, 3), nominally in [-1, 1], on the
+            CPU.
+        noise_dim: int, Z.
+        num_classes: int; 0 for an unconditional generator.
+        name: str, what protocols call it.
+        class_names: tuple of num_classes texts; empty where classes have no names.
+
+    Raises:
+        InputError: if it makes something else than such images.
+    """
+    kinds = [np.float32, np.int32][: 2 if num_classes else 1]
+    probe = [np.random.default_rng(0).standard_normal((PROBES, noise_dim), np.float32)]
+    probe += [np.zeros(PROBES, np.int32)][: len(kinds) - 1]
+    images = np.asarray(function(*probe))
+    try:
+        side = checked_side(images, PROBES, ours=False)
+    except ValueError as error:
+        raise InputError(f"{name}: {reason(error)}") from None
+
+    def called(*inputs):
+        return np.asarray(function(*inputs), np.float32)
+
+    def generate(z, *labels):
+        given = [tf.cast(x, kind) for x, kind in zip((z, *labels), kinds, strict=True)]
+        images = tf.numpy_function(called, given, tf.float32)
+        return tf.ensure_shape(images, (z.shape[0], side, side, 3))
+
+    return Sampler(
+        generate, noise_dim, side, num_classes, None, {"model": name}, None, tuple(class_names)
+    )
+
+
+def checked_side(images: np.ndarray, count: int, ours: bool) -> int:
+    """The side of the images of a foreign generator.
+
+    Args:
+        images: what it makes of `count` latents.
+        count: int.
+        ours: bool, whether `exporting` wrote it; other generators may have images from 0 to 1.
+
+    Raises:
+        ValueError: unless they are (count, S, S, 3), floats, nominally in [-1, 1].
+    """
+    side = images.shape[1] if images.ndim == 4 else 0
+    if not side or images.shape != (count, side, side, 3):
+        raise ValueError(
+            f"it makes images of shape {images.shape} of {count} latents; they must be "
+            f"({count}, S, S, 3)"
+        )
+    if images.dtype.kind != "f":
+        raise ValueError(f"its images are {images.dtype}; they must be floats in [-1, 1]")
+    low, high = images.min(), images.max()
+    signed = low < 0.0 or low == high or ours  # of one colour, they tell nothing
+    if not (signed and low >= -RANGE and high <= RANGE):
+        raise ValueError(
+            f"its images are from {low:.3g} to {high:.3g}; they must be nominally in [-1, 1]"
+        )
+    return side
+
+
+def check_stage(stage: int, network: keras.Model | None) -> None:
+    """Raises InputError unless a network has a stage of this number, from 1 on."""
+    levels = getattr(network, "levels", 0)
+    if not 1 <= stage <= levels:
+        has = f"it has stages 1 to {levels}" if levels else "this model has only its images"
+        raise InputError(f"stage={stage}: {has}")
+
+
+def check_psi(psi: float) -> None:
     """Raises InputError unless a truncation is from 0 to 1."""
     if not 0.0 <= psi <= 1.0:
         raise InputError(f"psi={psi:g}: give 0 (each class's mean) to 1 (no truncation)")
 
 
-def of_network(network, about=None, psi=1.0, guidance=1.0):
+def check_guidance(guidance: float) -> None:
+    """Raises InputError unless a guidance is above 0."""
+    if not guidance > 0.0:
+        raise InputError(f"guidance={guidance:g}: give a number above 0; 1 is none")
+
+
+def of_network(
+    network: keras.Model,
+    about: dict | None = None,
+    psi: float = 1.0,
+    guidance: float = 1.0,
+    stage: int | None = None,
+) -> Sampler:
     """`Sampler` for a Keras generator in memory.
 
     Args:
         network: keras.Model with `noise_dim` and `resolution`, and `num_classes` if conditional.
-            With a `mean_style`, its call takes psi and guidance, and `about` tells them.
+            If it `truncates` its call takes psi, if it `guides` guidance, and `about` tells both.
         about: dict, see `Sampler`.
         psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
+        stage: see `DecodedGenerator`; `about` tells it.
 
     Raises:
-        InputError: if it is no generator, or psi or guidance are out of range or not for it.
+        InputError: if it is no generator, or psi, guidance or stage are out of range or not for it.
     """
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
         raise InputError(f"{about.get('model', network.name)}: it is not a generator")
-    truncates = hasattr(network, "mean_style")
-    if not guidance > 0.0:
-        raise InputError(f"guidance={guidance:g}: give a number above 0; 1 is none")
-    if guidance != 1.0 and not truncates:
+    truncates, guides = (getattr(network, name, False) for name in ("truncates", "guides"))
+    check_guidance(guidance)
+    if guidance != 1.0 and not guides:
         raise InputError(
             f"guidance={guidance:g}: this model has no styles to guide, only guidance=1"
         )
+    if getattr(network, "paper", None) == "CAT":
+        about["paper"] = "CAT"  # how GAT's authors sample says nothing of it
     strength = {"guidance": guidance} if guidance != 1.0 else {}
+    if stage is not None:
+        check_stage(stage, network)
+        strength["stage"] = about["stage"] = stage
 
     @tf.function(autograph=False)
     def generate(z, *labels):
@@ -107,7 +227,7 @@ def of_network(network, about=None, psi=1.0, guidance=1.0):
         network.resolution,
         getattr(network, "num_classes", 0),
         network,
-        about | ({"psi": 1.0, "guidance": guidance} if truncates else {}),
+        about | ({"psi": 1.0, "guidance": guidance} if guides else {}),
         truncated if truncates else None,
         tuple(getattr(network, "class_names", ())),
     )

@@ -2,18 +2,21 @@
 
 import difflib
 import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ladagan_tf import pictures
 from ladagan_tf.devices import padded
 from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds
+from ladagan_tf.sampling.sampler import Sampler
 
 MOST_SEEDS = 10_000_000  # above, a typing error is likelier than a wish
 
 
-def parse_seeds(text):
+def parse_seeds(text: str) -> list[int]:
     """Seeds from lists and ranges, e.g. "0-63,70", in the order and as often as they are given.
 
     Returns:
@@ -34,7 +37,9 @@ def parse_seeds(text):
     return found
 
 
-def parse_classes(entries, num_classes, class_names=()):
+def parse_classes(
+    entries: list[str] | None, num_classes: int, class_names: Sequence[str] = ()
+) -> list[int]:
     """Class numbers of a conditional model; all of them if `entries` is None.
 
     An entry is a number; or a name, or one of a name's words between commas, in any case of
@@ -100,7 +105,7 @@ def _words(name):
     return [word.strip() for word in name.split(",")]
 
 
-def parse_grid(text):
+def parse_grid(text: str) -> tuple[int, int]:
     """(rows, columns) from e.g. "4x8"."""
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
     if not match:
@@ -111,7 +116,7 @@ def parse_grid(text):
     return rows, columns
 
 
-def parse_psi(entries):
+def parse_psi(entries: list[str]) -> list[float]:
     """Truncations from a list of texts, each from 0 (the class's mean) to 1 (none).
 
     Raises:
@@ -127,12 +132,14 @@ def parse_psi(entries):
     return found
 
 
-def labels_in_turn(numbers, classes):
+def labels_in_turn(numbers: Sequence[int], classes: Sequence[int]) -> np.ndarray:
     """int32 labels (N,): a seed's place among the classes is the seed modulo their number."""
     return np.asarray([classes[number % len(classes)] for number in numbers], np.int32)
 
 
-def image_batches(sampler, z, labels=None, batch_size=32):
+def image_batches(
+    sampler: Sampler, z: np.ndarray, labels: np.ndarray | None = None, batch_size: int = 32
+) -> Iterator[np.ndarray]:
     """Computes images, batch by batch.
 
     Args:
@@ -164,7 +171,7 @@ def image_batches(sampler, z, labels=None, batch_size=32):
         yield pictures.to_uint8(images)
 
 
-def walk(z, frames, how="spherical"):
+def walk(z: ArrayLike, frames: int, how: str = "spherical") -> np.ndarray:
     """Latents along a closed path through all of `z`, back from the last to the first.
 
     Args:
@@ -179,7 +186,7 @@ def walk(z, frames, how="spherical"):
     """
     z = np.asarray(z, np.float64)
     t = np.arange(frames)[:, None] / frames  # (frames, 1)
-    between = _spherical if how == "spherical" else _linear
+    between = spherical if how == "spherical" else _linear
     pairs = zip(z, np.roll(z, -1, axis=0), strict=True)
     return np.concatenate([between(a, b, t) for a, b in pairs]).astype(np.float32)
 
@@ -188,9 +195,22 @@ def _linear(a, b, t):
     return (1.0 - t) * a + t * b
 
 
-def _spherical(a, b, t):
-    cosine = np.dot(a, b) / (np.linalg.norm(a) * np.linalg.norm(b))
+def spherical(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> np.ndarray:
+    """Points on great circles, which pass through the lengths of both ends (Shoemake 1985).
+
+    Args:
+        a, b: float arrays (..., Z), the ends.
+        t: float array (..., 1), shares of the way.
+
+    Returns:
+        float64 array (..., Z); on the chord where the ends have the same direction, or opposite
+        ones, so that there is no single great circle.
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    lengths = np.linalg.norm(a, axis=-1, keepdims=True) * np.linalg.norm(b, axis=-1, keepdims=True)
+    cosine = np.sum(a * b, axis=-1, keepdims=True) / np.maximum(lengths, np.finfo(float).tiny)
     angle = np.arccos(np.clip(cosine, -1.0, 1.0))
-    if np.sin(angle) < 1e-6:  # the same direction, or opposite ones: no single great circle
-        return _linear(a, b, t)
-    return (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    none = np.sin(angle) < 1e-6
+    sine = np.where(none, 1.0, np.sin(angle))
+    circle = (np.sin((1.0 - t) * angle) * a + np.sin(t * angle) * b) / sine
+    return np.where(none, _linear(a, b, t), circle)

@@ -3,6 +3,7 @@
 Every image is that of its seed, as `ladagan_tf.generate` makes it. The page needs no internet.
 """
 
+import html
 import os
 import pathlib
 import random
@@ -41,15 +42,28 @@ ASKED = {
 }
 API = "/gradio_api/"
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important }
+.gradio-container { width: 100% !important; max-width: 1240px !important;
+  margin: 0 auto !important }
 .picture, .picture * { border-radius: 0 !important; justify-content: flex-start !important }
 .picture img { image-rendering: pixelated; width: auto !important; height: auto !important;
   max-width: 100% }
 .picture .icon-button-wrapper { display: none }
 #samples img { cursor: pointer }
-.message * { color: #b91c1c !important; font-weight: 600 }
-.dark .message * { color: #fca5a5 !important }
+.message:has([role="alert"]:empty) { position: absolute }  /* without a gap for it */
+.message p { margin: 0; color: #b91c1c; font-weight: 600 }
+.dark .message p { color: #fca5a5 }
+/* Gradio's own are a faint glow, or none. */
+:focus-visible, label:has(> input:focus-visible) {
+  outline: 3px solid #4338ca !important; outline-offset: 2px !important
+}
+.dark :focus-visible, .dark label:has(> input:focus-visible) { outline-color: #a5b4fc !important }
+.min_value, .max_value { color: var(--body-text-color) !important }
+.dark { --color-accent: #a5b4fc !important }
+/* What a tab shows is as high as what any other does, and nothing moves sideways. */
+html { scrollbar-gutter: stable }
+.tabs { min-height: 640px }
 """
+MESSAGE = '<div role="alert">${value}</div>'  # which screen readers say when it changes
 
 
 def build(sampler, folder):
@@ -72,7 +86,7 @@ def build(sampler, folder):
     ) as blocks:
         gr.Markdown(
             f"# {name}\n{sampler.resolution} x {sampler.resolution} pixels, one image per seed, "
-            "always the same. Click an image to look closer."
+            "always the same. Click an image, or choose it below them, to look closer."
         )
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=420):
@@ -88,6 +102,7 @@ def build(sampler, folder):
 
 
 def _picture(name):
+    """A picture; what it shows says its alternative text, which comes with it (`_shown`)."""
     return gr.Image(
         format="png",
         elem_id=name,
@@ -100,8 +115,12 @@ def _picture(name):
     )
 
 
+def _shown(pixels, words):
+    return gr.Image(pixels, alt_text=words)
+
+
 def _message():
-    return gr.Markdown(visible=False, elem_classes="message")
+    return gr.HTML("", html_template=MESSAGE, elem_classes="message")
 
 
 def _samples_part(view):
@@ -118,11 +137,15 @@ def _samples_part(view):
             label="Class",
             visible=bool(view.classes),
         )
-        psi = gr.Slider(0.0, 1.0, 1.0, label="Truncation psi", visible=view.truncates)
+        psi = gr.Slider(0.0, 1.0, 1.0, label="Truncation psi", visible=view.truncates, buttons=[])
     with gr.Row():
         generate = gr.Button("Generate", variant="primary", elem_id="generate")
         anywhere = gr.Button("Random seed", elem_id="random")
         download = gr.DownloadButton("Download PNG", elem_id="download")
+    picture = _picture("samples")
+    pick = gr.Slider(
+        1, 25, 1, step=1, label="Image to look at", elem_id="pick", buttons=[], interactive=True
+    )
     return {
         "seed": seed,
         "count": count,
@@ -132,7 +155,8 @@ def _samples_part(view):
         "random": anywhere,
         "download": download,
         "message": message,
-        "picture": _picture("samples"),
+        "picture": picture,
+        "pick": pick,
         "images": gr.State(time_to_live=SHOWN_S),
         "first": gr.State(0, time_to_live=SHOWN_S),
     }
@@ -169,7 +193,9 @@ def _between_part():
     with gr.Row():
         start = gr.Textbox("0", label="From seed", max_lines=1, elem_id="start", min_width=100)
         end = gr.Textbox("1", label="To seed", max_lines=1, elem_id="end", min_width=100)
-    position = gr.Slider(0, STEPS, STEPS // 2, step=1, label="Position (%)", elem_id="position")
+    position = gr.Slider(
+        0, STEPS, STEPS // 2, step=1, label="Position (%)", elem_id="position", buttons=[]
+    )
     return {
         "start": start,
         "end": end,
@@ -191,29 +217,51 @@ def _connect(view, blocks, folder, samples, closer, between):
         kind += f"_psi_{psi:g}" if view.truncates else ""
         path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
         pictures.save_png(path, pictures.grid(images, columns_of(count)))
-        return framed_grid(images, 0), images, first, str(path), str(first)
+        picture = framed(images, first, 0, chosen_class)
+        return picture, images, first, str(path), gr.Slider(1, count, value=1), str(first)
 
-    def choose(images, first, event: gr.SelectData):
-        if images is None:  # forgotten: too long ago, or too many visitors since
-            return gr.skip(), gr.skip()
-        index = index_at(*event.index, images)
-        return framed_grid(images, index), str(first + index)
+    def framed(images, first, index, chosen_class):
+        words = view.words(first, len(images), index, chosen_class)
+        return _shown(framed_grid(images, index), words)
+
+    def choose(images, first, chosen_class, event: gr.SelectData):
+        # None: forgotten, too long ago, or too many visitors since. A key has no place in the grid.
+        index = None if images is None else index_at(*event.index, images)
+        if index is None:
+            return [gr.skip()] * 3
+        return framed(images, first, index, chosen_class), index + 1, str(first + index)
+
+    def pick(images, first, chosen_class, number):
+        if images is None or number not in range(1, len(images) + 1):
+            return [gr.skip()] * 2
+        index = int(number) - 1
+        return framed(images, first, index, chosen_class), str(first + index)
+
+    def look_closer(seed, chosen_class, psi, side, head):
+        words = view.words(seed, 1, None, chosen_class)
+        words += f", and where head {head} looks at {side} x {side}" if view.heads else ""
+        return _shown(view.look(seed, chosen_class, psi, side, head), words)
+
+    def go_between(start, end, position, chosen_class, psi):
+        pixels = view.between(start, end, position, chosen_class, psi)
+        kind = view.class_words(start, chosen_class)
+        return _shown(pixels, f"{position:g} % of the way from seed {start} to seed {end}{kind}")
 
     look = _answer(
-        view.look,
+        look_closer,
         [closer["seed"], *chosen, closer["side"], closer["head"]],
         closer,
         [closer["picture"]],
         "look",
     )
     walk = _answer(
-        view.between,
+        go_between,
         [between["start"], between["end"], between["position"], *chosen],
         between,
         [between["picture"]],
         "between",
     )
-    outputs = [samples[k] for k in ("picture", "images", "first", "download")]
+    outputs = [samples[k] for k in ("picture", "images", "first", "download", "pick")]
     show = _answer(
         show_samples,
         [samples["seed"], samples["count"], *chosen],
@@ -231,10 +279,20 @@ def _connect(view, blocks, folder, samples, closer, between):
     gr.on([blocks.load, *again], **show).then(**look).then(**walk)
     roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
     roll.then(**show).then(**look)
+    grid = [samples["images"], samples["first"], samples["class"]]
     click = samples["picture"].select(
-        choose, [samples["images"], samples["first"]], [samples["picture"], closer["seed"]]
+        choose, grid, [samples["picture"], samples["pick"], closer["seed"]], api_name="choose"
+    )
+    key = samples["pick"].input(
+        pick,
+        [*grid, samples["pick"]],
+        [samples["picture"], closer["seed"]],
+        api_name="pick",
+        show_progress="hidden",
+        trigger_mode="always_last",
     )
     click.then(**look)
+    key.then(**look)
     if view.heads:
         closer["side"].change(
             lambda side: gr.Radio(_heads(view, side), value=1), closer["side"], closer["head"]
@@ -250,9 +308,8 @@ def _answer(handler, inputs, part, outputs, name):
         try:
             results = handler(*values)
         except InputError as error:
-            return gr.Markdown(str(error), visible=True), *[gr.skip()] * len(outputs)
-        found = results if isinstance(results, tuple) else (results,)
-        return gr.Markdown("", visible=False), *found
+            return f"<p>{html.escape(str(error))}</p>", *[gr.skip()] * len(outputs)
+        return "", *(results if isinstance(results, tuple) else (results,))
 
     return {
         "fn": answer,
@@ -303,6 +360,10 @@ def make_app(sampler, folder):
         neutral_hue="slate",
         font=["system-ui", "sans-serif"],
         font_mono=["monospace"],
+    ).set(  # contrast of 4.5 and more, on white and on dark
+        color_accent="*primary_600",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
     )
     return gr.mount_gradio_app(
         application,

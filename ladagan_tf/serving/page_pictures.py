@@ -45,7 +45,7 @@ class View:
         """
         first = parse_seed(seed, count)
         numbers = range(first, first + count)
-        z = seeds.latents(numbers, self.sampler.noise_dim)
+        z = self.sampler.latents(numbers)
         return self._images(z, self._labels(numbers, chosen_class), psi), first
 
     def look(self, seed, chosen_class, psi, side, head):
@@ -67,7 +67,7 @@ class View:
             return enlarged(images[0], NARROW)
         if head not in range(1, self.heads.get(side, 0) + 1):
             raise InputError(f"There is no head {head!r} at resolution {side!r}.")
-        image, maps = self._attend(number, chosen_class)
+        image, maps = self._attend(number, chosen_class, psi)
         (weights,) = [m for m in maps if _side(m) == side]
         big = enlarged(pictures.to_uint8(image), NARROW // 2)
         sheet = pictures.attention_sheet(big[None], [weights[None, head - 1 : head]])
@@ -88,9 +88,30 @@ class View:
             raise InputError(f"The position {position!r} is not a number from 0 to {STEPS}.")
         position = round(position)
         ends = [parse_seed(start), parse_seed(end)]
-        path = walks.walk(seeds.latents(ends, self.sampler.noise_dim), STEPS)
+        path = walks.walk(self.sampler.latents(ends), STEPS)
         z = path[position : position + 1]
         return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
+
+    def words(self, seed, count, chosen, chosen_class):
+        """What a picture shows, for those who do not see it.
+
+        Args:
+            seed: text or int, the first seed.
+            count: int, images.
+            chosen: int, index of the one with a frame; None without one.
+            chosen_class: see `samples`.
+        """
+        first = parse_seed(seed, count)
+        if count == 1:
+            return f"Seed {first}{self.class_words(first, chosen_class)}"
+        shown = first + chosen
+        said = f"{count} images of seeds {first} to {first + count - 1}; "
+        return f"{said}chosen: seed {shown}{self.class_words(shown, chosen_class)}"
+
+    def class_words(self, seed, chosen_class):
+        """The class of a seed as ", class NAME"; empty without classes. Arguments as of `words`."""
+        labels = self._labels([parse_seed(seed)], chosen_class)
+        return "" if labels is None else f", class {self.choices[labels[0]][0]}"
 
     def _first_class(self):
         return IN_TURN if self.classes else None
@@ -107,12 +128,12 @@ class View:
             list(walks.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
         )
 
-    def _attend(self, number, chosen_class):
+    def _attend(self, number, chosen_class, psi=1.0):
         """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
-        z = seeds.latents([number], self.sampler.noise_dim)
+        z = self.sampler.latents([number])
         labels = self._labels([number], chosen_class)
         images, maps = self.sampler.network.attention_maps(
-            *([z] if labels is None else [z, labels])
+            *([z] if labels is None else [z, labels]), psi=psi if self.truncates else 1.0
         )
         return np.asarray(images)[0], [np.asarray(weights, np.float32)[0] for weights in maps]
 
@@ -163,7 +184,12 @@ def framed_grid(images, chosen):
 
 
 def index_at(x, y, images):
-    """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid."""
+    """Which image of a `framed_grid` is at the pixel x, y: int; `images` are those of the grid.
+
+    None outside of it, where a button that is pressed by a key is said to be.
+    """
+    if x < 0 or y < 0:
+        return None
     columns, side = columns_of(len(images)), images.shape[1]
     pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
     factor = pictures.factor_within(columns * pitch + pictures.MARGIN, WIDE)

@@ -1,8 +1,8 @@
-"""A generator over HTTP: /v1/generate, /healthz, /metrics and /docs, which needs no internet.
+"""A generator over HTTP: /v1/generate, /healthz, /metrics and /docs, where / leads.
 
-Every image is that of its seed, as `ladagan_tf.generate` makes it. Errors are JSON, `{"detail":
-"..."}`: 422 says what is accepted, 413 that the body is too long, 503 that too many wait, 504 that
-the answer took too long.
+Every image is that of its seed, as `ladagan_tf.generate` makes it. /docs needs no internet. Errors
+are JSON, `{"detail": "..."}`: 422 says what is accepted, 413 that the body is too long, 503 that
+too many wait, 504 that the answer took too long.
 """
 
 import asyncio
@@ -47,6 +47,10 @@ class EncodedImages(pydantic.BaseModel):
 
     seed: int
     images: list[str] = pydantic.Field(description="of each seed in turn, a PNG in base64")
+    labels: list[int] | None = pydantic.Field(None, description="the class of each; if there are")
+    classes: list[str] | None = pydantic.Field(
+        None, description="the name of each one's class; if they have names"
+    )
 
 
 class Health(pydantic.BaseModel):
@@ -57,6 +61,7 @@ class Health(pydantic.BaseModel):
     resolution: int
     noise_dim: int
     num_classes: int
+    class_names: list[str] = pydantic.Field(description="by label; empty without names")
     truncates: bool
 
 
@@ -142,6 +147,10 @@ def make_app(worker, timeout_s):
             telemetry.record(path, status, time.perf_counter() - start)
         return response
 
+    @app.get("/", include_in_schema=False)
+    async def root():
+        return fastapi.responses.RedirectResponse("docs")  # behind a proxy's path, too
+
     @app.get("/v1/generate", responses=ANSWERS)
     async def generate_by_query(
         wanted: Annotated[request_type, fastapi.Query()], request: fastapi.Request
@@ -156,6 +165,7 @@ def make_app(worker, timeout_s):
     async def healthz():
         sampler = worker.sampler
         shape = {k: getattr(sampler, k) for k in ("resolution", "noise_dim", "num_classes")}
+        shape["class_names"] = sampler.class_names
         shape["truncates"] = sampler.truncated is not None
         return {"status": "ok", "model": sampler.about.get("model"), **shape}
 
@@ -171,6 +181,12 @@ def make_app(worker, timeout_s):
     return app
 
 
+def labels_in_words(sampler):
+    """What labels are, with the names of the first classes, if they have any."""
+    shown = ", ".join(f"{i} {name}" for i, name in enumerate(sampler.class_names[:20]))
+    return "a class per image; in turn by default" + (f"; {shown}" if shown else "")
+
+
 def request_model(max_batch, sampler):
     """The pydantic model of a request to a generator, which also describes it in /docs."""
     num_classes = sampler.num_classes
@@ -181,10 +197,16 @@ def request_model(max_batch, sampler):
             0, ge=0, le=seeds.MAX_SEED + 1 - max_batch, description="seed of the first image"
         )
         labels: list[int] = pydantic.Field(
-            None, max_length=max_batch, description="a class per image; in turn by default"
+            None, max_length=max_batch, description=labels_in_words(sampler)
         )
         psi: float = pydantic.Field(
             None, ge=0.0, le=1.0, description="truncation: 1 none, the default, 0 the class's mean"
+        )
+        truncation_z: float = pydantic.Field(
+            None,
+            ge=seeds.LEAST_TRUNCATION,
+            allow_inf_nan=False,
+            description="components of latents beyond it are drawn again; not at all by default",
         )
         format: Literal["png", "json"] = pydantic.Field(
             "png", description="one PNG, a grid for several images; or JSON with a PNG each"
@@ -225,9 +247,12 @@ def _problem(status, detail):
 
 
 async def _generate(worker, wanted, timeout_s, request):
-    chosen = range(wanted.seed, wanted.seed + wanted.num)
+    chosen, sampler = range(wanted.seed, wanted.seed + wanted.num), worker.sampler
+    labels = wanted.labels
+    if labels is None and sampler.num_classes:
+        labels = seeds.labels(chosen, sampler.num_classes, "balanced").tolist()
     try:
-        future = asyncio.wrap_future(worker.submit(chosen, wanted.labels, wanted.psi))
+        future = asyncio.wrap_future(worker.submit(chosen, labels, wanted.psi, wanted.truncation_z))
     except QueueFullError:
         raise fastapi.HTTPException(
             503,
@@ -240,7 +265,8 @@ async def _generate(worker, wanted, timeout_s, request):
             [future, hung_up], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
         )
         if future.done():
-            return await asyncio.to_thread(_response, future.result(), wanted)
+            of_what = _classes(labels, sampler.class_names)
+            return await asyncio.to_thread(_response, future.result(), wanted, of_what)
         if hung_up.done():
             raise fastapi.HTTPException(HUNG_UP, "the client hung up")
         raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s")
@@ -255,12 +281,19 @@ async def _hung_up(request):
         pass
 
 
-def _response(images, wanted):
+def _classes(labels, names):
+    """What JSON says of the classes of images: a dict, empty where there are none."""
+    if labels is None:
+        return {}
+    return {"labels": labels} | ({"classes": [names[label] for label in labels]} if names else {})
+
+
+def _response(images, wanted, of_what):
     if wanted.format == "png":
         sheet = pictures.grid(images, math.ceil(len(images) ** 0.5))
         return fastapi.Response(_png(sheet), media_type="image/png")
     encoded = [base64.b64encode(_png(image)).decode() for image in images]
-    return fastapi.responses.JSONResponse({"seed": wanted.seed, "images": encoded})
+    return fastapi.responses.JSONResponse({"seed": wanted.seed, **of_what, "images": encoded})
 
 
 def _png(image):

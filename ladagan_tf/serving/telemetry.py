@@ -4,6 +4,14 @@ import bisect
 import collections
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # seconds
+HELP = {
+    "requests_total": "Requests by path and HTTP status.",
+    "errors_total": "Requests answered with status 400 or above.",
+    "queue_length": "Requests that wait now.",
+    "batches_total": "Runs of the model.",
+    "images_total": "Images that were generated.",
+    "request_seconds": "Seconds from a request to its images.",
+}
 
 
 class Telemetry:
@@ -28,8 +36,8 @@ class Telemetry:
             self.seconds += seconds
 
     def text(self, **gauges):
-        """The exposition; `gauges` are further values by name, counters if it ends in _total."""
-        lines = ["# TYPE ladagan_requests_total counter"]
+        """The exposition; `gauges` are values by names in `HELP`, counters if ending in _total."""
+        lines = _described("requests_total", "counter")
         lines += [
             f'ladagan_requests_total{{path="{path}",status="{status}"}} {count}'
             for (path, status), count in sorted(self.requests.items())
@@ -37,8 +45,8 @@ class Telemetry:
         errors = sum(n for (_, status), n in self.requests.items() if status >= 400)
         for name, value in {"errors_total": errors, **gauges}.items():
             kind = "counter" if name.endswith("_total") else "gauge"
-            lines += [f"# TYPE ladagan_{name} {kind}", f"ladagan_{name} {value}"]
-        lines.append("# TYPE ladagan_request_seconds histogram")
+            lines += [*_described(name, kind), f"ladagan_{name} {value}"]
+        lines += _described("request_seconds", "histogram")
         count = 0
         for limit, inside in zip([*BUCKETS, "+Inf"], self.buckets, strict=True):
             count += inside
@@ -46,3 +54,7 @@ class Telemetry:
         lines.append(f"ladagan_request_seconds_sum {self.seconds:.6f}")
         lines.append(f"ladagan_request_seconds_count {count}")
         return "\n".join(lines) + "\n"
+
+
+def _described(name, kind):
+    return [f"# HELP ladagan_{name} {HELP[name]}", f"# TYPE ladagan_{name} {kind}"]

@@ -52,7 +52,7 @@ class Worker:
         with self._changed:
             return len(self._wanted())
 
-    def submit(self, chosen, labels=None, psi=None):
+    def submit(self, chosen, labels=None, psi=None, truncation_z=None):
         """Asks for images.
 
         Args:
@@ -60,6 +60,7 @@ class Worker:
                 `ladagan_tf.generate` makes of it, to a rounding of one step in 255.
             labels: sequence of as many classes; by default in turn by seed. Only if conditional.
             psi: float, see `Sampler.at`; None as the generator is.
+            truncation_z: float, see `Sampler.within`; None as the generator is.
 
         Returns:
             concurrent.futures.Future of uint8 images (n, S, S, 3). Cancelling it while it waits
@@ -71,7 +72,8 @@ class Worker:
         """
         if len(chosen) > self.max_batch:
             raise ValueError(f"{len(chosen)} images; at most {self.max_batch} at once")
-        inputs = [seeds.latents(chosen, self.sampler.noise_dim)]
+        source = self.sampler if truncation_z is None else self.sampler.within(truncation_z)
+        inputs = [source.latents(chosen)]
         if self.sampler.num_classes:
             if labels is None:
                 labels = seeds.labels(chosen, self.sampler.num_classes, "balanced")

@@ -11,6 +11,7 @@ from ladagan_tf.runs.sealed import unsealed
 RESULT = "result.json"
 FINISHED, DIVERGED = "finished", "diverged"
 NUMBER = int | float
+LABELS = "labels"  # of a protocol: what classes images were asked for
 ROW = {  # a result's fields and their types, see `collecting.collect`
     "study": str,
     "system": str,
@@ -200,7 +201,11 @@ def comparable(protocol):
     """What of a metric's protocol says how it was measured, without what is of the run itself."""
     of_run = ("model", "checkpoint", "kimg")
     about = {name: part for name, part in protocol.items() if name != "environment"}
-    about["generated"] = {k: v for k, v in protocol["generated"].items() if k not in of_run}
+    about["generated"] = {
+        k: v
+        for k, v in protocol["generated"].items()
+        if k not in of_run and (k, v) != (LABELS, "none")
+    }
     about["reference"] = {
         k: pathlib.PurePath(v).name if k in ("images", "statistics") else v
         for k, v in protocol["reference"].items()
@@ -217,6 +222,8 @@ def check_protocols(rows):
         InputError: naming the first field that differs, and two runs.
     """
     measured = [row for row in rows if row["protocol"]]
+    # With labels first: those of all others are compared with them.
+    measured.sort(key=lambda row: LABELS not in row["protocol"]["generated"])
     for row in measured[1:]:
         field = _first_difference(measured[0]["protocol"], row["protocol"])
         if field:
@@ -232,6 +239,8 @@ def _first_difference(one, other, path=""):
     if not (isinstance(one, dict) and isinstance(other, dict)):
         return None if one == other else (path, one, other)
     for name in {**one, **other}:
+        if name == LABELS and not (name in one and name in other):
+            continue  # an unconditional generator beside a conditional one
         inner = f"{path}.{name}" if path else name
         found = _first_difference(one.get(name), other.get(name), inner)
         if found:

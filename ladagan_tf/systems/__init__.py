@@ -2,8 +2,9 @@
 
 A system's module has
 
-    DEFAULTS         dict, flag -> what it is here unless given, of flags that all systems have
-    define()         defines the flags that only this system has
+    DEFAULTS         dict, flag -> what it is here unless given, of flags that several systems have
+    UNCONFIRMED      set of flags whose values here are no source's that one can rely on
+    define()         defines the flags of this system, or declares those of another that it has, too
     implied()        dict, flag -> what other flags (a preset, a size) say of it
     check_set(info)  InputError unless a `data.dataset_info.DatasetInfo` is a set that it can learn
     build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
@@ -12,7 +13,7 @@ A system's module has
     cost_report(generator, discriminator, **step)    what a step costs, as text
     autoencoder(folder, own)                         what decodes G's output; None for images
 
-`flags.train.SYSTEMS` lists them: a third system is one file here and one line there.
+`flags.train.SYSTEMS` lists them: another system is one file here and one line there.
 """
 
 import contextlib

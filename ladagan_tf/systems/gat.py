@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat.sizes import SIZES
+from ladagan_tf.models.gat.sizes import MODULATIONS, SIZES
 from ladagan_tf.systems import (
     augments_sometimes,
     check_found,
@@ -15,19 +15,23 @@ from ladagan_tf.systems import (
 )
 
 FLAGS = flags.FLAGS
-# What flags that both systems have mean here, unless they are given.
+# What flags that several systems have mean here, unless they are given.
 DEFAULTS = {
     "attention": "dot_product",
+    "modulation": "scale_gate",
     "noise_dim": 64,
     "num_classes": 1000,
     "r1_weight": 0.05,
     "r2_weight": 0.05,
+    "penalty_share": 1.0,
+    "width_aware_lr": True,
     "beta1": 0.0,
     "epsilon": 1e-8,
     "clip_norm": 1.0,
     "batch_size": 512,
     "total_kimg": 51_200.0,
 }
+UNCONFIRMED = frozenset()
 DINO_FEATURES = 768
 
 
@@ -37,15 +41,27 @@ def define():
     _define_objective_flags()
 
 
-@group("Networks of GAT")
+@group("Networks of GAT and CAT")
 def _define_size_flags():
-    flags.DEFINE_enum("size", "B", list(SIZES), "Both networks' size in the paper.")
+    flags.DEFINE_enum(
+        "size",
+        "B",
+        list(SIZES),
+        "GAT: both networks' size in its paper. CAT: the generator's; M and H are its own.",
+    )
     for network in ("g", "d"):
         flags.DEFINE_list(
             f"{network}_shape",
             None,
-            f"{network.upper()}: width, depth and heads, as 384,12,6; those of --size by default.",
+            f"{network.upper()}: width, depth and heads, as 384,12,6; those of --size by default, "
+            "but CAT's D of B.",
         )
+    flags.DEFINE_enum(
+        "modulation",
+        None,
+        list(MODULATIONS),
+        "What the style does to G's tokens: scale and gate them (GAT's), or shift them, too.",
+    )
     flags.DEFINE_integer("patch", 2, "Side of a token's square of latents.")
     flags.DEFINE_integer(
         "latent_size",
@@ -53,7 +69,10 @@ def _define_size_flags():
         "Side of the latents, as in the set; 32 are 256 px with the usual autoencoder.",
     )
     flags.DEFINE_integer(
-        "levels", 4, "Outputs of G that D sees under noise; must divide G's depth."
+        "levels",
+        4,
+        "Outputs of G that D sees, GAT's under noise, CAT's each at a scale of its own; must "
+        "divide G's depth.",
     )
     flags.DEFINE_integer("class_dim", 2048, "D: size of a class's vector.")
     flags.DEFINE_integer("projector_dim", 2048, "D: units of the alignment head.")
@@ -103,7 +122,7 @@ def _define_objective_flags():
     )
     flags.DEFINE_boolean(
         "width_aware_lr",
-        True,
+        None,
         "Multiply each network's learning rate by 768 / its width.",
     )
     flags.DEFINE_boolean(
@@ -117,9 +136,13 @@ def _define_objective_flags():
 
 def implied():
     """Dict from flag to what others say of it."""
-    size = SIZES[FLAGS.size]
-    shape = [str(n) for n in (size.width, size.depth, size.num_heads)]
+    shape = shape_of(SIZES[FLAGS.size])
     return {"g_shape": shape, "d_shape": shape}
+
+
+def shape_of(size):
+    """A `models.gat.sizes.Size` as --g_shape takes it: list of str."""
+    return [str(n) for n in (size.width, size.depth, size.num_heads)]
 
 
 def check_set(info):
@@ -173,50 +196,46 @@ def build(folder):
     Raises:
         ValueError: for what does not fit, naming the field and the value.
     """
-    from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
+    from ladagan_tf.models.gat.networks import GatDiscriminator
     from ladagan_tf.training.gat import GatObjective
 
-    latents = dataset_info.load_info(folder).latents if folder else None
-    teacher = _teacher(latents) if latents else None
+    return assembled(
+        folder,
+        GatDiscriminator,
+        GatObjective,
+        FLAGS.official_quirks,
+        exact_penalties=FLAGS.exact_penalties,
+        noise_guidance=FLAGS.noise_guidance,
+        reuse_z=FLAGS.official_quirks,
+    )
+
+
+def assembled(folder, discriminator, objective, official_quirks=False, **own):
+    """What `build` returns, of the flags that several systems have.
+
+    Args:
+        folder: see `build`.
+        discriminator: class of the discriminator.
+        objective: class of the objective, a `training.latent_objective.LatentObjective`.
+        official_quirks: bool, see that flag.
+        **own: what only this objective has.
+    """
+    from ladagan_tf.models.gat.networks import GatGenerator
+    from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
+    from ladagan_tf.training.teachers import open_teacher
+
+    latents, teacher = dataset_info.load_info(folder).latents if folder else None, None
+    if latents:
+        teacher = open_teacher(
+            FLAGS.teacher,
+            FLAGS.latent_size // FLAGS.patch,
+            official_quirks=official_quirks,
+            stored=latents.teacher,
+            dtype=FLAGS.precision,
+        )
     features = teacher.features if teacher else None
     if not latents and FLAGS.teacher != "none":
         features = DINO_FEATURES
-    generator, averaged, discriminator = _networks(features, class_names(folder))
-    objective = GatObjective(
-        noise_dim=FLAGS.noise_dim,
-        latent_size=FLAGS.latent_size,
-        levels=FLAGS.levels,
-        scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
-        r1_weight=FLAGS.r1_weight,
-        r2_weight=FLAGS.r2_weight,
-        penalty_every=penalty_every(),
-        exact_penalties=FLAGS.exact_penalties,
-        precise_penalties=FLAGS.precise_penalties,
-        teacher=teacher,
-        alignment_weight=FLAGS.alignment_weight,
-        noise_guidance=FLAGS.noise_guidance,
-        augment=FLAGS.latent_augment,
-        augment_sometimes=augments_sometimes(),
-        reuse_z=FLAGS.official_quirks,
-    )
-    return generator, averaged, discriminator, objective
-
-
-def _teacher(latents):
-    from ladagan_tf.training.teachers import open_teacher
-
-    return open_teacher(
-        FLAGS.teacher,
-        FLAGS.latent_size // FLAGS.patch,
-        official_quirks=FLAGS.official_quirks,
-        stored=latents.teacher,
-        dtype=FLAGS.precision,
-    )
-
-
-def _networks(features, names):
-    from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
-
     sizes = {
         "latent_size": FLAGS.latent_size,
         "patch": FLAGS.patch,
@@ -225,25 +244,41 @@ def _networks(features, names):
         "remat": FLAGS.remat,
         "fused": FLAGS.fused,
         "attention": FLAGS.attention,
-        "trainable_positions": FLAGS.official_quirks,
+        "trainable_positions": official_quirks,
         "dtype": FLAGS.precision,
     }
     of_generator = {
         **sizes,
         **_shape("g_shape"),
         "noise_dim": FLAGS.noise_dim,
-        "class_names": names,
-        "official_guidance": FLAGS.official_quirks,
+        "modulation": FLAGS.modulation,
+        "class_names": class_names(folder),
+        "official_guidance": official_quirks,
     }
-    discriminator = GatDiscriminator(
+    judge = discriminator(
         **sizes,
         **_shape("d_shape"),
         class_dim=FLAGS.class_dim,
         projector_dim=FLAGS.projector_dim,
         teacher_dim=features,
     )
+    minimised = objective(
+        noise_dim=FLAGS.noise_dim,
+        latent_size=FLAGS.latent_size,
+        levels=FLAGS.levels,
+        scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
+        r1_weight=FLAGS.r1_weight,
+        r2_weight=FLAGS.r2_weight,
+        penalty_every=penalty_every(),
+        precise_penalties=FLAGS.precise_penalties,
+        teacher=teacher,
+        alignment_weight=FLAGS.alignment_weight,
+        augment=FLAGS.latent_augment,
+        augment_sometimes=augments_sometimes(),
+        **own,
+    )
     averaged = GatGenerator(**of_generator, name="averaged_generator")
-    return GatGenerator(**of_generator), averaged, discriminator
+    return GatGenerator(**of_generator), averaged, judge, minimised
 
 
 def _shape(name):
@@ -266,4 +301,4 @@ def cost_report(generator, discriminator, **step):
     """What a step costs, see `cost.gat.report`, as text."""
     from ladagan_tf.cost import gat
 
-    return gat.report(generator, discriminator, **step)
+    return gat.report(generator, discriminator, share=1 / penalty_every(), **step)

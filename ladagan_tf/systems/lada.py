@@ -16,18 +16,20 @@ from ladagan_tf.systems import (
 from ladagan_tf.training import LOSSES
 
 FLAGS = flags.FLAGS
-# What flags that both systems have mean here, unless they are given.
+# What flags that several systems have mean here, unless they are given.
 DEFAULTS = {
     "attention": "additive",
     "noise_dim": 128,
     "r1_weight": 1e-4,
     "r2_weight": 0.0,
+    "penalty_share": 1.0,
     "beta1": 0.5,
     "epsilon": 1e-7,
     "clip_norm": 0.0,
     "batch_size": 128,
     "total_kimg": 68_096.0,
 }
+UNCONFIRMED = frozenset()
 
 
 def define():
@@ -183,7 +185,7 @@ def implied():
 def check_set(info):
     """Raises InputError unless a prepared set holds images and, if conditional, classes of them."""
     if info.latents:
-        raise InputError(f"--dataset={info.folder}: it holds latents, for --system=gat")
+        raise InputError(f"--dataset={info.folder}: it holds latents, for --system=gat or cat")
     if FLAGS.conditional and not info.classes:
         raise InputError(f"--conditional: the images of --dataset={info.folder} have no classes")
     if FLAGS.num_classes is not None:

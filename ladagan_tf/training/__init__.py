@@ -4,3 +4,5 @@
 LOSSES = ("nsl", "hinge", "rpgan")
 # How what changes in a run goes from its start to its end, see `training.schedules`.
 SCHEDULES = ("constant", "linear", "cosine")
+# How CAT makes stages smaller, see `training.latent_views.pyramid`.
+PYRAMIDS = ("mean", "bilinear")

@@ -6,12 +6,13 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ladagan_tf.runs.checkpoints import OBSERVED
+from ladagan_tf.models.transfer import name_of
+from ladagan_tf.runs.checkpoints import OBSERVED, average_part
+from ladagan_tf.training.averages import AveragedWeights, Decay, HalfLife, PowerFunction
 from ladagan_tf.training.schedules import AdaptiveAugmentation, Schedules
 from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
 from ladagan_tf.training.step import (
     clip_by_global_norm,
-    decay_of_halflife,
     discriminator_gradients,
     generator_gradients,
     update_average,
@@ -130,6 +131,7 @@ class AdversarialModel(keras.Model):
         ema_decay=0.999,
         ema_halflife_kimg=0.0,
         ema_rampup=0.05,
+        further_averages=(),
         micro_batches=1,
         clip_norm=0.0,
         schedules=None,
@@ -144,6 +146,8 @@ class AdversarialModel(keras.Model):
             ema_decay: float in [0, 1), constant EMA decay per step.
             ema_halflife_kimg: float, if not 0 replaces `ema_decay` by this half-life in kimg.
             ema_rampup: float, see `step.decay_of_halflife`.
+            further_averages: profiles of `training.averages`, of averages beside `averaged`; those
+                of the same name are one.
             micro_batches: int, parts a replica's batch is computed in, one after the other.
             clip_norm: float, largest joint gradient norm of each network; 0 for none.
             schedules: Schedules of learning rates, penalties and augmentation; None for none.
@@ -165,9 +169,12 @@ class AdversarialModel(keras.Model):
         if augment_target:
             self.augmentation = AdaptiveAugmentation(augment_target, augment_kimg)
         self.skipped = self._counter("skipped", 0) if self.scales_loss else None
-        self.ema_decay = ema_decay
-        self.ema_halflife_kimg = ema_halflife_kimg
-        self.ema_rampup = ema_rampup
+        shown = Decay(ema_decay)
+        if ema_halflife_kimg:
+            shown = HalfLife(ema_halflife_kimg, ema_rampup)
+        profiles = {profile.name: profile for profile in further_averages if profile != shown}
+        self.profiles = [shown, *profiles.values()]
+        self.further_averages = [AveragedWeights(self.generator) for _ in profiles]
         self.micro_batches = micro_batches
         self.clip_norm = clip_norm
         compiled = functools.partial(tf.function, autograph=False, jit_compile=jit)
@@ -195,6 +202,8 @@ class AdversarialModel(keras.Model):
             others["skipped"] = [self.skipped]
         if self.augmentation:
             others["augmentation"] = self.augmentation.variables
+        for number, average in enumerate(self.further_averages, 1):
+            others[average_part(number)] = average.weights
         # Without what Keras numbers within a process: the names of optimizers and of this model.
         names = {part: [(v.path, v) for v in network.weights] for part, network in networks.items()}
         names |= {part: [(v.name, v) for v in variables] for part, variables in others.items()}
@@ -204,6 +213,31 @@ class AdversarialModel(keras.Model):
             for i, (name, variable) in enumerate(pairs)
             if variable.name != "learning_rate"  # what the flags say now, not what they said
         }
+
+    @property
+    def average_names(self):
+        """Names of the averages in the order of `average_part`, that of `averaged` first."""
+        return [profile.name for profile in self.profiles]
+
+    def begin_averages(self):
+        """Has all further averages begin where `averaged` is now."""
+        for average in self.further_averages:
+            for ours, weight in zip(average.weights, self.averaged.weights, strict=True):
+                ours.assign(weight)
+
+    def power_averages(self):
+        """Dict from sigma_rel to the weights of that power-function average."""
+        pairs = zip(self.profiles[1:], self.further_averages, strict=True)
+        return {p.sigma_rel: a.weights for p, a in pairs if isinstance(p, PowerFunction)}
+
+    def untrained_weights(self):
+        """Numbers of the generator's weights that are statistics, and of those that averages copy.
+
+        Returns:
+            (list of ints, list of ints).
+        """
+        numbers = [i for i, weight in enumerate(self.generator.weights) if not weight.trainable]
+        return numbers, [] if self.objective.averages_statistics else numbers
 
     def means(self):
         """Dict of the scalars' means over the steps since the last `reset_means`; NaN if none."""
@@ -281,7 +315,8 @@ class AdversarialModel(keras.Model):
             Dict of scalar metrics of this step, also added to the window.
         """
         images = tf.shape(batch["real"])[0] * _replicas()
-        strengths = self.strengths(self._seen(images))
+        seen = self._seen(images)
+        strengths = self.strengths(seen)
         if not isinstance(strengths.rate, float):
             optimizers = self.d_optimizer, self.g_optimizer
             for optimizer, rate in zip(optimizers, self.rates, strict=True):
@@ -300,12 +335,10 @@ class AdversarialModel(keras.Model):
         g_norms = self._apply(self.g_optimizer, self.generator, gradients)
 
         self._average_replica_statistics()
-        update_average(
-            self.averaged,
-            self.generator,
-            self._decay(images),
-            self.objective.averages_statistics,
-        )
+        averages = self.averaged, *self.further_averages
+        for average, profile in zip(averages, self.profiles, strict=True):
+            share = profile.share(images, seen)
+            update_average(average, self.generator, share, self.objective.averages_statistics)
         metrics = {**d_metrics, **self.d_norms(d_norms), **g_metrics, **self.g_norms(g_norms)}
         self._note_non_finite(metrics)
         norms, counts = tf.stack([metrics[name] for name in ("d_grad_norm", "g_grad_norm")]), True
@@ -332,9 +365,10 @@ class AdversarialModel(keras.Model):
     def _average_replica_statistics(self):
         if _replicas() == 1 or not self.objective.averages_statistics:
             return
+        frozen = getattr(self.discriminator, "frozen", ())  # alike everywhere, and to stay so
         statistics = [
             *self.generator.non_trainable_variables,
-            *self.discriminator.non_trainable_variables,
+            *(v for v in self.discriminator.non_trainable_variables if name_of(v) not in frozen),
         ]
         if statistics:
             replica = tf.distribute.get_replica_context()
@@ -343,12 +377,6 @@ class AdversarialModel(keras.Model):
                 statistics, replica.all_reduce(tf.distribute.ReduceOp.MEAN, values), strict=True
             ):
                 variable.assign(value)
-
-    def _decay(self, images):
-        if not self.ema_halflife_kimg:
-            return self.ema_decay
-        images, seen = tf.cast(images, tf.float32), self._seen(images)
-        return decay_of_halflife(images, seen, self.ema_halflife_kimg, self.ema_rampup)
 
     def _seen(self, images):
         """Images seen before this step of `images`, a float32 scalar."""

@@ -110,10 +110,20 @@ class Checkpointing(StepCallback):
         measuring: Measuring, whose score the checkpoint of its step keeps; or None.
         any_told: function from whether this worker was told to stop to whether any was, see
             `workers.Workers`; what one worker was told is all there is.
+        snapshots: runs.snapshots.Snapshots, written where a checkpoint is due, so that a run has
+            the same ones whether it was stopped or not; or None.
     """
 
     def __init__(
-        self, schedule, checkpoints, guard, kimg, writes=True, measuring=None, any_told=bool
+        self,
+        schedule,
+        checkpoints,
+        guard,
+        kimg,
+        writes=True,
+        measuring=None,
+        any_told=bool,
+        snapshots=None,
     ):
         super().__init__(schedule)
         self.checkpoints = checkpoints
@@ -122,6 +132,7 @@ class Checkpointing(StepCallback):
         self.writes = writes
         self.measuring = measuring
         self.any_told = any_told
+        self.snapshots = snapshots
         self.request = StopRequest()
         self.stopped_by = None  # what ended the loop, in words
 
@@ -135,8 +146,11 @@ class Checkpointing(StepCallback):
         if self.any_told(self.request.received is not None):
             self.stopped_by = self.request.received or "a signal to another worker"
         measured = self.measuring is not None and self.measuring.measured_step == step
-        if self.stopped_by or measured or self.schedule.due(step, self.kimg):
+        due = self.schedule.due(step, self.kimg)
+        if self.stopped_by or measured or due:
             self.guard.check_weights(step)
+            if self.snapshots and due:
+                self.snapshots.save(step, self.schedule.images(step))
             if self.writes:
                 found = (self.measuring.score, self.measuring.metric.name) if measured else ()
                 self.checkpoints.save(step, self.schedule.images(step), *found)

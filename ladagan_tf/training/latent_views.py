@@ -1,9 +1,9 @@
-"""What GAT's discriminator sees of a sample: DiffAugment on latents, then noise by level.
+"""What a discriminator sees of a sample: DiffAugment on latents, then GAT's noise or CAT's scales.
 
 Stages are float tensors (B, S, S, K, C): the K cumulative outputs of the generator, noisiest level
 first, or K copies of a real latent. All stages of one sample get the same augmentation, with
-parameters that can be replayed (official diffaug.py); multi-level noise guidance, the paper's MNG,
-judges each under noise of its own level.
+parameters that can be replayed (official diffaug.py). GAT's multi-level noise guidance, MNG, judges
+each under noise of its own level; CAT judges each at a resolution of its own.
 """
 
 import math
@@ -56,6 +56,34 @@ def add_noise(stages, noise):
     return ops.stack(noised[::-1], axis=3)
 
 
+def pyramid(stages, scales, kernel="mean"):
+    """Stage k of K at 2^(k - K) of its side, the last as it is.
+
+    Args:
+        stages: float tensor (B, S, S, K, C); or (B, S, S, 1, C), the same for all scales.
+        scales: int, K.
+        kernel: "mean" of the square that a value replaces, which is K - k averages of 2 x 2; or
+            "bilinear" with corners not aligned and without antialiasing, which at 1 / 4 and
+            below still reads only the two middle values of each axis.
+
+    Returns:
+        List of K float tensors (B, s_k, s_k, C), s_k = S 2^(k - K), the smallest first.
+    """
+    side, count, channels = stages.shape[2:]
+    found = []
+    for k in range(scales):
+        stage, factor = stages[:, :, :, min(k, count - 1)], 2 ** (scales - 1 - k)
+        if factor > 1:
+            small = side // factor
+            blocks = ops.reshape(stage, (-1, small, factor, small, factor, channels))
+            if kernel == "bilinear":
+                middle = slice(factor // 2 - 1, factor // 2 + 1)
+                blocks = blocks[:, :, middle, :, middle]
+            stage = ops.mean(blocks, axis=(2, 4))
+        found.append(stage)  # (B, s_k, s_k, C)
+    return found
+
+
 COLOR_RATE = 0.5
 FLIP_RATE = 0.4
 
@@ -70,13 +98,15 @@ def color_means(latents):
     """What saturation and contrast turn about.
 
     Args:
-        latents: float tensor (B, S, S, C); of a fake its last stage.
+        latents: float tensor (B, S, S, C), as the last stage of a fake; or stages (B, S, S, K, C),
+            for each its own.
 
     Returns:
-        Means over the channels (B, S, S, 1) and over each sample (B, 1, 1, 1).
+        Means over the channels (B, S, S, 1) and over each sample (B, 1, 1, 1); of stages
+        (B, S, S, K, 1) and (B, 1, 1, K, 1).
     """
-    return ops.mean(latents, axis=3, keepdims=True), ops.mean(
-        latents, axis=(1, 2, 3), keepdims=True
+    return ops.mean(latents, axis=-1, keepdims=True), ops.mean(
+        latents, axis=(1, 2, -1), keepdims=True
     )
 
 
@@ -119,7 +149,9 @@ def left_alone(draws, samples):
 
 
 def _color(stages, draws, means):
-    grey, mean = (ops.expand_dims(m, 3) for m in means)  # (B, S, S, 1, 1), (B, 1, 1, 1, 1)
+    if len(means[0].shape) < len(stages.shape):  # of one latent, for all stages
+        means = [ops.expand_dims(m, 3) for m in means]
+    grey, mean = means  # (B, S, S, 1 or K, 1), (B, 1, 1, 1 or K, 1)
     stages = stages + (_per_sample(draws["brightness"], stages) - 0.5)
     stages = (stages - grey) * (_per_sample(draws["saturation"], stages) * 2.0) + grey
     return (stages - mean) * (_per_sample(draws["contrast"], stages) + 0.5) + mean

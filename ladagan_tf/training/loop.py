@@ -10,6 +10,7 @@ from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
+from ladagan_tf.runs.snapshots import Snapshots
 from ladagan_tf.training import callbacks, observers, reporting
 from ladagan_tf.training.workers import Workers
 
@@ -34,7 +35,9 @@ def continue_run(
     metric_kimg=500.0,
     vae=None,
     contents=None,
+    initial=None,
     scale=None,
+    wandb=None,
 ):
     """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
 
@@ -56,7 +59,10 @@ def continue_run(
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
         contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        initial: dict, see `training.initial.record`, of a run that starts from other networks; or
+            None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
+        wandb: str, the project of Weights & Biases to show it in; None for none.
 
     Returns:
         bool, whether this process is the chief and reached `total_kimg`.
@@ -70,6 +76,7 @@ def continue_run(
     workers = Workers(strategy)
     replicas = strategy.num_replicas_in_sync // workers.count
     about = {"contents": contents or {}, "workers": workers.count, "replicas": replicas}
+    about["averages"] = model.average_names
     checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
@@ -96,13 +103,16 @@ def continue_run(
     model.images_before = images - start * batch_size
     guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
     chief = workers.index == 0
-    around, measuring = [guard], None
+    around, measuring, snapshots = [guard], None, None
     with told_how_to_continue(run.path, checkpoints):
         if chief:
             if changed := other_devices(state["about"], about):
                 run.say(f"{run.path}: {changed}")
-            run.start(flags, (model.generator, model.discriminator), vae)
+            run.start(flags, (model.generator, model.discriminator), vae, initial)
             run.truncate_stats(start)
+            if averages := model.power_averages():
+                snapshots = Snapshots(run.averages, averages, *model.untrained_weights())
+                snapshots.begin(start)
             writer = tf.summary.create_file_writer(str(run.tensorboard))
             shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
             observers.write_flags(writer, flags, images)
@@ -118,6 +128,9 @@ def continue_run(
             if metric:
                 measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
                 around.append(measuring)
+            if wandb:
+                when = (log_kimg, sample_kimg, metric_kimg)
+                around.append(observers.Tracking(schedule, run, wandb, flags, when))
             report = reporting.Reporting(schedule, run, sample_kimg)
             look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
             report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
@@ -133,6 +146,7 @@ def continue_run(
             writes=chief,
             measuring=measuring,
             any_told=workers.any_told,
+            snapshots=snapshots,
         )
         with pipeline.damage_as_input_error(folder):
             run_steps(model, stream, total - start, [*around, saving])

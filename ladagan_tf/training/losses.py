@@ -138,17 +138,17 @@ def relativistic(ours, theirs):
 
 
 def finite_difference_penalty(logits, perturbed_logits, sigma):
-    """Mean squared directional derivative ((D(x) - D(x + sigma e)) / sigma)^2, e ~ N(0, I).
+    """Mean squared directional derivative (sum_k (D_k(x) - D_k(x + sigma e)) / sigma)^2.
 
-    Its expectation over e is the squared norm of the input gradient, up to O(sigma^2), without a
-    second derivative. In float32: logits in half precision are coarser than their difference.
+    Its expectation over e ~ N(0, I) is `r1_penalty`, up to O(sigma^2), without a second derivative.
+    In float32: logits in half precision are coarser than their difference.
 
     Args:
         logits, perturbed_logits: float tensors (B, K), D(x) and D(x + sigma e).
         sigma: float.
     """
     difference = ops.cast(logits, "float32") - ops.cast(perturbed_logits, "float32")
-    return ops.mean(ops.square(difference / sigma))
+    return ops.mean(ops.square(ops.sum(difference, axis=-1) / sigma))
 
 
 def cosine_alignment(features, targets):

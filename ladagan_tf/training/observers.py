@@ -1,5 +1,7 @@
 """What a run shows of itself: statistics, samples, a quick metric, a progress bar."""
 
+import json
+import secrets
 import sys
 import time
 
@@ -8,6 +10,8 @@ import tensorflow as tf
 import tqdm
 
 from ladagan_tf import pictures
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.files import write_text
 from ladagan_tf.hardware import peak_memory
 from ladagan_tf.reports.gathering import classes_of_rows
 from ladagan_tf.sampling.sampler import of_network
@@ -17,6 +21,7 @@ ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
 FIRST_SECONDS = 60
 SHOWN = ("d_loss", "g_loss", "r1", "alignment", "clipped")  # beside the progress bar
+STEPS = ("step", "kimg")  # of a line of stats.jsonl: when it was
 CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
 # The groups of TensorBoard, by how the names of their scalars begin.
 GROUPS = {
@@ -225,6 +230,76 @@ class Measuring(StepCallback):
         self.run.note(f"{self.metric.name} {self.score:g} at {images / 1000:.6g} kimg")
         with self.writer.as_default(step=images):
             tf.summary.scalar(tag(self.metric.name), self.score)
+
+
+class Tracking(StepCallback):
+    """Shows at Weights & Biases what a run writes: the lines of stats.jsonl, and sample grids.
+
+    The run's directory stays the only truth. A run that continues goes on at the same page.
+
+    Args:
+        schedule: Schedule.
+        run: RunDirectory.
+        project: str, of Weights & Biases; WANDB_MODE=offline in the environment keeps it here.
+        flags: dict of text, shown as the run's config.
+        intervals_kimg: floats, after which there may be something new.
+
+    Raises:
+        InputError: when the training begins, if Weights & Biases cannot be reached.
+    """
+
+    def __init__(self, schedule, run, project, flags, intervals_kimg):
+        super().__init__(schedule)
+        self.run = run
+        self.project = project
+        self.flags = flags
+        self.intervals_kimg = intervals_kimg
+
+    def on_train_begin(self, logs=None):
+        import wandb
+
+        name = self.run.path / "wandb-id.txt"
+        if not name.exists():
+            write_text(name, f"{secrets.token_hex(4)}\n")
+        self.image = wandb.Image
+        self.known = self.run.stats_file.stat().st_size if self.run.stats_file.exists() else 0
+        self.sent = None
+        try:
+            self.tracked = wandb.init(
+                project=self.project,
+                id=name.read_text(encoding="utf-8").strip(),
+                name=self.run.path.name,
+                dir=str(self.run.path),
+                config=self.flags,
+                resume="allow",
+            )
+        except Exception as error:  # of several kinds, for a key, a host or a disk
+            raise InputError(
+                f"--wandb={self.project}: Weights & Biases cannot be reached ({reason(error)}); "
+                "WANDB_MODE=offline in the environment keeps it on this machine"
+            ) from None
+
+    def after_step(self, step):
+        if any(self.schedule.due(step, kimg) for kimg in self.intervals_kimg):
+            self.send(step)
+
+    def send(self, step):
+        """Sends what is new after a step."""
+        with open(self.run.stats_file, "rb") as file:
+            file.seek(self.known)
+            lines = file.read().splitlines()
+            self.known = file.tell()
+        found = {}
+        for line in map(json.loads, lines):
+            found |= {tag(name): value for name, value in line.items() if name not in STEPS}
+        grid = max(self.run.samples.glob("samples_*.png"), default=None)
+        if grid and grid != self.sent:
+            found["images/samples"], self.sent = self.image(str(grid)), grid
+        if found:
+            self.tracked.log({**found, "kimg": self.schedule.images(step) / 1000}, step=step)
+
+    def on_train_end(self, logs=None):
+        self.tracked.finish()
 
 
 class Forecast(StepCallback):

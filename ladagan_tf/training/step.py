@@ -110,18 +110,19 @@ def clip_by_global_norm(gradients, limit):
     return [g * factor for g in gradients]
 
 
-def update_average(averaged, network, decay, statistics=True):
-    """EMA of all weights: e <- decay * e + (1 - decay) * w.
+def update_average(averaged, network, share, statistics=True):
+    """Moving average of all weights: e <- (1 - share) * e + share * w.
 
     Args:
-        averaged, network: keras.Models of the same sizes.
-        decay: float or scalar tensor in [0, 1).
+        averaged: keras.Model or `averages.AveragedWeights` of the network's sizes.
+        network: keras.Model.
+        share: float or scalar tensor in (0, 1].
         statistics: bool, average what is not trained too (LadaGAN's BN statistics); else copy it.
     """
     for average, weight in zip(averaged.weights, network.weights, strict=True):
         value = ops.convert_to_tensor(weight)
         if statistics or weight.trainable:
-            value = average + (1.0 - decay) * (value - average)
+            value = average + share * (value - average)
         average.assign(value)
 
 

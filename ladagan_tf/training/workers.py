@@ -22,29 +22,37 @@ GONE = (
 )
 
 
-MESSAGE_BYTES = 4096
+MESSAGE_BYTES = 2**17
 PAUSE_SECONDS = 0.2  # between two attempts to reach the first worker
+NEWS_SECONDS = 15.0  # in which worker 0 says who is gone; it looks for a third of them
 
 
-def roll_call(addresses, index, seconds):
+def roll_call(addresses, index, seconds, same=None):
     """Returns when every worker of a cluster has begun; each of them must call it.
 
     TensorFlow would wait for an hour, deaf to signals, without a word about whom it waits for. So
     they first report to worker 0, where its TensorFlow will listen; it tells them when all are
-    there, or who is not.
+    there, or who is not, or who does not do the same.
 
     Args:
         addresses: list of "host:port", the same for all.
         index: int, of this worker.
         seconds: float, how long to wait.
+        same: dict of text that has to be the same for all workers; None for nothing.
+
+    Returns:
+        `Cluster`.
 
     Raises:
-        InputError: naming the workers that are missing then, or why this one cannot listen.
+        InputError: naming the workers that are missing then, or a worker and the first thing of
+            `same` in which it differs; or why this one cannot listen.
     """
-    name = hashlib.sha256("\n".join(addresses).encode()).hexdigest()[:32]
-    absent = (
-        _report(addresses, index, seconds, name) if index else _gather(addresses, seconds, name)
-    )
+    name, same = hashlib.sha256("\n".join(addresses).encode()).hexdigest()[:32], same or {}
+    call = _report if index else _gather
+    absent, other, connections = call(addresses, index, seconds, name, same)
+    cluster = Cluster(addresses, index, connections)
+    if absent or other:
+        cluster.close()
     if absent:
         names = ", ".join(f"{i} ({addresses[i]})" for i in absent)
         raise InputError(
@@ -52,11 +60,18 @@ def roll_call(addresses, index, seconds):
             f"{seconds:g} s; start it with the same TF_CONFIG but for the index, see that worker 0 "
             "can be reached, or raise --worker_wait"
         )
+    if other:
+        raise InputError(f"strategy=multiworker: {other}; start all workers alike")
+    return cluster
 
 
-def _gather(addresses, seconds, name):
-    """Worker 0's part: waits for the others, and tells them; returns who is missing."""
-    deadline, here = time.monotonic() + seconds, {0: None}
+def _gather(addresses, index, seconds, name, same):
+    """Worker 0's part: waits for the others, and tells them.
+
+    Returns:
+        (list of who is missing, text of who differs or None, dict from worker to its connection).
+    """
+    deadline, here, other = time.monotonic() + seconds, {}, None
     with contextlib.ExitStack() as kept:
         try:
             port = int(addresses[0].rpartition(":")[2])
@@ -65,38 +80,124 @@ def _gather(addresses, seconds, name):
             raise InputError(
                 f"TF_CONFIG: worker 0 cannot listen at {addresses[0]} ({error.strerror})"
             ) from None
-        while len(here) < len(addresses):
+        while len(here) + 1 < len(addresses):
             if not select.select([listener], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 break
-            caller = kept.enter_context(listener.accept()[0])
+            caller = listener.accept()[0]
             caller.settimeout(1.0)
-            with contextlib.suppress(OSError, ValueError):  # something else that calls
-                said, number = caller.recv(MESSAGE_BYTES).decode().split()
-                if said == name and 0 < int(number) < len(addresses):
-                    here[int(number)] = caller
-        absent = sorted(set(range(len(addresses))) - here.keys())
-        for caller in filter(None, here.values()):
+            try:
+                said = _receive(caller)
+                number = said["index"]
+                assert said["cluster"] == name and 0 < number < len(addresses)
+            except (OSError, ValueError, KeyError, TypeError, AssertionError):
+                caller.close()  # something else that calls
+                continue
+            here[number] = caller
+            other = other or _difference(same, said["same"], f"{number} ({addresses[number]})")
+        absent = sorted(set(range(1, len(addresses))) - here.keys())
+        for caller in here.values():
             with contextlib.suppress(OSError):
-                caller.sendall(f"{name} {json.dumps(absent)}".encode())
-        return absent
+                _send(caller, {"cluster": name, "absent": absent, "other": other})
+    return absent, other, here
 
 
-def _report(addresses, index, seconds, name):
-    """The other workers' part: hears from worker 0 who is missing."""
+def _difference(ours, theirs, who):
+    """In words, the first thing that worker `who` does otherwise than worker 0; None if nothing."""
+    for name in sorted({*ours, *theirs}):
+        here, there = ours.get(name, "nothing"), theirs.get(name, "nothing")
+        if here != there:
+            return f"worker {who} has {name}={there}, worker 0 has {here}"
+    return None
+
+
+def _report(addresses, index, seconds, name, same):
+    """The other workers' part: hears from worker 0; returns as `_gather`."""
     host, _, port = addresses[0].rpartition(":")
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        with (
-            contextlib.suppress(OSError, ValueError),
-            socket.create_connection((host.strip("[]"), int(port)), timeout=1.0) as first,
-        ):
-            first.sendall(f"{name} {index}".encode())
+        first = None
+        try:
+            first = socket.create_connection((host.strip("[]"), int(port)), timeout=1.0)
+            _send(first, {"cluster": name, "index": index, "same": same})
             first.settimeout(seconds + 1.0)  # it may have begun just now
-            said, _, absent = first.recv(MESSAGE_BYTES).decode().partition(" ")
-            if said == name:
-                return json.loads(absent)
+            said = _receive(first)
+            if said["cluster"] == name:
+                return said["absent"], said["other"], {0: first}
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        if first:
+            first.close()
         time.sleep(PAUSE_SECONDS)
-    return [0]
+    return [0], None, {}
+
+
+def _send(connection, content):
+    connection.sendall(f"{json.dumps(content)}\n".encode())
+
+
+def _receive(connection):
+    """What the other end sends next: a dict; ValueError if it is something else."""
+    data = b""
+    while not data.endswith(b"\n"):
+        more = connection.recv(MESSAGE_BYTES)
+        if not more or len(data) > MESSAGE_BYTES:
+            raise ValueError("no message")
+        data += more
+    content = json.loads(data)
+    if not isinstance(content, dict):
+        raise ValueError("no message")
+    return content
+
+
+class Cluster:
+    """The workers that have answered a roll call, whose connections tell who has ended.
+
+    The system closes a process's connections however it ends, so that worker 0 sees whose, and
+    tells the rest before it ends itself.
+
+    Args:
+        addresses: list of "host:port".
+        index: int, of this worker.
+        connections: dict from a worker's number to a socket: all others of worker 0, worker 0 of
+            the others.
+    """
+
+    def __init__(self, addresses, index, connections):
+        self.addresses = addresses
+        self.index = index
+        self.connections = connections
+
+    def close(self):
+        """Ends the connections."""
+        for connection in self.connections.values():
+            connection.close()
+
+    def lost(self, seconds=NEWS_SECONDS):
+        """Who has ended, in words; None if that is not known in time.
+
+        Args:
+            seconds: float, how long to wait for it.
+        """
+        numbers = self._ended(seconds / 3) if self.index == 0 else self._told(seconds)
+        return ", ".join(f"worker {i} ({self.addresses[i]})" for i in numbers) or None
+
+    def _ended(self, seconds):
+        readable, _, _ = select.select([*self.connections.values()], [], [], seconds)
+        found = [i for i, connection in self.connections.items() if connection in readable]
+        for i in self.connections.keys() - found:
+            with contextlib.suppress(OSError):
+                _send(self.connections[i], {"ended": found})
+        return found
+
+    def _told(self, seconds):
+        first = self.connections[0]
+        first.settimeout(seconds)
+        try:
+            return _receive(first)["ended"]
+        except TimeoutError:
+            return []
+        except (OSError, ValueError, KeyError):
+            return [0]
 
 
 class Workers:
@@ -156,12 +257,13 @@ class Workers:
 
 
 @contextlib.contextmanager
-def told_of_lost_workers(strategy, run_dir):
+def told_of_lost_workers(strategy, run_dir, cluster=None):
     """That another worker does not answer any more as one line.
 
     Args:
         strategy: tf.distribute.Strategy; of one worker there is nothing to tell.
         run_dir: the run directory.
+        cluster: `Cluster`, which knows who it is; None if nothing does.
     """
     try:
         yield
@@ -170,8 +272,9 @@ def told_of_lost_workers(strategy, run_dir):
         index, count = worker(strategy)
         if count == 1 or not gone:
             raise
+        who = (cluster.lost() if cluster else None) or "another worker"
         raise InputError(
-            f"worker {index} of {count}: another worker has ended or cannot be reached, see what "
+            f"worker {index} of {count}: {who} has ended or cannot be reached, see what "
             f"it said; start all workers again with the same command to continue {run_dir} from "
             "its latest checkpoint"
         ) from error

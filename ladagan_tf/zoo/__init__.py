@@ -27,12 +27,28 @@ def known():
     return ", ".join(PREFIX + name for name in names())
 
 
-def find(model):
-    """The folder of zoo:NAME, a pathlib.Path; InputError, which lists all, if there is none."""
+def find(model, flag="model"):
+    """The folder of zoo:NAME, a pathlib.Path; InputError, which names `flag`, if there is none."""
     name = model.removeprefix(PREFIX)
     if name not in names():
-        raise InputError(f"model={model}: the zoo has no such model; give {known()}")
+        raise InputError(f"{flag}={model}: the zoo has no such model; give {known()}")
     return FOLDER / name
+
+
+def file_of(model, file, flag):
+    """The path of a file of zoo:NAME, after its hash was compared.
+
+    Args:
+        model: str, zoo:NAME.
+        file: str, `CLASSIFIER` or `REFERENCE`.
+        flag: str, the flag named in messages.
+
+    Raises:
+        InputError: see `find` and `read_about`.
+    """
+    folder = find(model, flag)
+    read_about(folder, model)
+    return folder / file
 
 
 def read_about(folder, model):

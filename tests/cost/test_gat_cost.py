@@ -5,6 +5,9 @@ import functools
 import numpy as np
 import pytest
 from gat_paper_sizes import (
+    CAT_DISCRIMINATOR_GIGA,
+    CAT_GENERATOR_GIGA,
+    CAT_STEP_GIGA,
     DISCRIMINATOR_GIGA,
     GENERATOR_GIGA,
     STEP_GIGA,
@@ -20,6 +23,7 @@ from ladagan_tf.cost.gat import (
     training_multiply_adds,
 )
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.scales import CatDiscriminator
 
 
 @pytest.mark.parametrize(("name", "patch", "latent_size"), GENERATOR_GIGA)
@@ -43,6 +47,19 @@ def test_discriminator_and_step_multiply_adds_are_the_official_ones(name):
     assert giga == pytest.approx(STEP_GIGA[name], rel=0.01)
 
 
+def test_multiply_adds_of_cat_are_the_published_ones():
+    """With penalties at a quarter of the batch a step is 4 passes of G and 11.5 of D."""
+    with shapes_only():
+        discriminator = CatDiscriminator()
+        counted = discriminator_multiply_adds(discriminator, features=False)
+        assert counted / 1e9 == pytest.approx(CAT_DISCRIMINATOR_GIGA, rel=0.01)
+        for name, giga in CAT_GENERATOR_GIGA.items():
+            generator = GatGenerator(**sizes(name, 2), modulation="shift_scale_gate")
+            assert generator_multiply_adds(generator) / 1e9 == pytest.approx(giga, rel=0.01)
+            step = training_multiply_adds(generator, discriminator, share=0.25) / 1e9
+            assert step == pytest.approx(CAT_STEP_GIGA.get(name, step), rel=0.01)
+
+
 @pytest.mark.parametrize(("attention", "patch"), [("dot_product", 2), ("additive", 1)])
 def test_multiply_adds_are_those_of_the_traced_graph(attention, patch):
     small = {"latent_size": 8, "channels": 3, "patch": patch, "width": 24, "depth": 3}
@@ -56,6 +73,18 @@ def test_multiply_adds_are_those_of_the_traced_graph(attention, patch):
         judge = functools.partial(discriminator, return_features=features)
         counted = multiply_adds(judge, levels, labels)
         assert counted == discriminator_multiply_adds(discriminator, features)
+
+
+def test_multiply_adds_of_cat_are_those_of_the_traced_graph():
+    small = {"latent_size": 8, "channels": 3, "width": 24, "depth": 2, "num_heads": 3}
+    small |= {"num_classes": 5, "levels": 2, "fused": False}
+    generator = GatGenerator(**small, noise_dim=6, modulation="shift_scale_gate")
+    discriminator = CatDiscriminator(**small, class_dim=10, projector_dim=7, teacher_dim=9)
+    z, labels = np.zeros((1, 6), "float32"), np.zeros(1, "int32")
+    scales = [np.zeros((1, side, side, 3), "float32") for side in (4, 8)]
+    assert multiply_adds(generator, z, labels) == generator_multiply_adds(generator)
+    judge = functools.partial(discriminator, return_features=True)
+    assert multiply_adds(judge, scales, labels) == discriminator_multiply_adds(discriminator)
 
 
 def test_memory_is_that_of_ds_four_passes_and_remat_keeps_only_the_blocks_inputs():

@@ -1,8 +1,6 @@
 """Feature networks are found by name, and batches keep their rows whatever computes them."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,20 +15,6 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import set_aside_another
 from ladagan_tf.evaluation.features import classifier, open_extractor
 from ladagan_tf.models.features.classifier import Classifier
-
-TWO_REPLICAS = """
-import numpy as np, tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from ladagan_tf.devices import replicated
-double = replicated(lambda x, y: {"a": 2 * x, "b": [y + 1]},
-                    tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-for rows in (5, 5, 3, 1):
-    x, y = np.arange(rows), np.arange(2.0 * rows).reshape(rows, 2)
-    out = double(x, y)
-    np.testing.assert_array_equal(out["a"], 2 * x)
-    np.testing.assert_array_equal(out["b"][0], y + 1)
-"""
 
 
 def test_a_last_partial_batch_is_neither_dropped_nor_traced_again():
@@ -52,10 +36,6 @@ def test_a_batch_larger_than_the_first_is_refused():
     call(np.zeros(2))
     with pytest.raises(ValueError, match="a batch of 3 after a first one of 2"):
         call(np.zeros(3))
-
-
-def test_two_replicas_return_rows_in_order():
-    subprocess.run([sys.executable, "-c", TWO_REPLICAS], check=True, capture_output=True)
 
 
 def test_xla_gives_the_same_features(classifier_file):

@@ -115,7 +115,8 @@ def test_both_engines_agree(sets):
 @pytest.mark.parametrize(
     "names, extractor, message",
     [
-        (["ppl"], "inception", "metrics=ppl: give fid, sfid, fcd"),
+        (["lpips"], "inception", "metrics=lpips: give fid, sfid, fcd"),
+        (["ppl"], None, "ppl is not defined with features=none"),
         (["fid"], "classifier", "fid is not defined with features=classifier"),
         (["fcd"], "inception", "fcd is not defined with features=inception"),
         (["kid"], None, "kid is not defined with features=none"),

@@ -1,3 +1,3 @@
 """The small generators of `small_generators`, as fixtures."""
 
-from small_generators import conditional, gat, run, saved, saved_gat, small  # noqa: F401
+from small_generators import cat, conditional, gat, run, saved, saved_gat, small  # noqa: F401

@@ -30,6 +30,7 @@ def test_the_card_of_a_run_has_data_flags_metrics_and_loading(run, tmp_path):
         "parameters.",
         "widths: 16, 16, 16",
         "Data: 6 images of 32 x 32 pixels",
+        "It began with the weights of `shapes`",
         "- kimg: 0.5\n",
         "    --batch_size=4\n",
         "| fid50k | 3.25 |  |",

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_generators import SIZES, perturbed
 
 from ladagan_tf import pictures
 from ladagan_tf.exporting import endpoints
-from ladagan_tf.sampling import opening
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.sampling import opening, seeds
+from ladagan_tf.sampling.sampler import of_network
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +68,17 @@ def test_a_bad_request_is_explained_by_the_served_model(loaded, num, seed, messa
     request = {"num": tf.constant(num), "seed": tf.constant(seed, tf.int64)}
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         loaded.signatures["generate"](**request)
+
+
+def test_a_ladagan_with_a_mapping_is_truncated_by_what_is_exported(tmp_path):
+    network = perturbed(Generator(**SIZES, modulation="vitgan_sln"))
+    endpoints.write_saved_model(network, tmp_path / "saved")
+    live, loaded = of_network(network), opening.open_model(tmp_path / "saved")
+    z = seeds.latents(range(3), 8)
+    for psi in (0.5, 1.0):
+        np.testing.assert_allclose(loaded.at(psi).generate(z), live.at(psi).generate(z), atol=1e-5)
+    assert loaded.at(0.5).about["psi"] == 0.5 and "guidance" not in loaded.about
+    assert np.abs(live.at(0.5).generate(z) - live.generate(z)).max() > 1e-4
 
 
 def test_labels_are_served_and_checked(conditional, tmp_path):

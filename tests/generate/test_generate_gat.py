@@ -6,6 +6,8 @@ from tiny_models import assert_same, read
 
 from ladagan_tf import pictures
 from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.image_files import identity
+from ladagan_tf.sampling.sampler import of_network
 
 
 def labelled(network, numbers, labels, **strength):
@@ -60,9 +62,24 @@ def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
     assert_same(read(out), pictures.grid(wanted, 2))
 
 
+def test_any_stage_is_decoded_and_is_another_model(main, tiny_gat, tiny_gat_run, tmp_path, capsys):
+    """Images of stages are not mixed, as those of psi are not."""
+    out = tmp_path / "stage.png"
+    main(f"--run_dir={tiny_gat_run}", "--seeds=0-1", "--stage=1", "--psi=0.5", f"--out={out}")
+    assert "psi 0.5, guidance 1, stage 1" in capsys.readouterr().out
+    z, labels = seeds.latents([0, 1], 8), np.int32([0, 1])
+    first, last = tiny_gat.generator(z, labels, psi=0.5, return_levels=True)
+    wanted = pictures.to_uint8(tiny_gat.decode(first))
+    assert_same(read(out), pictures.grid(wanted, 2))
+    assert np.any(wanted != pictures.to_uint8(tiny_gat.decode(last)))
+    staged = [identity(of_network(tiny_gat, stage=stage)) for stage in (None, 1, 2)]
+    assert len({str(about) for about in staged}) == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--stage=3"], "stage=3: it has stages 1 to 2"),
         (["--attention"], "no SavedModel and no GAT"),
         (["--psi=1.5"], "psi=1.5: give 0 (each class's mean) to 1 (no truncation)"),
         (["--psi=nan"], "psi=nan: it must be a finite number"),

@@ -26,6 +26,8 @@ import pytest
         (["--noema"], "--model has one network"),
         (["--guidance=2"], "guidance=2: this model has no styles to guide"),
         (["--sweep_psi=0,1"], "psi=0: this model has no mean style"),
+        (["--truncation_z=0"], "truncation_z=0: give a number from 0.01 on"),
+        (["--latents=a.npz", "--truncation_z=1"], "truncation_z=1: latents of files are as they"),
         (["--latents=a.npz", "--seeds=1"], "seeds=1: --latents has its own"),
         (["--latents=a.npz", "--out=a.zip"], "out=a.zip: images of --latents are for a .png"),
         (["--latents=a.npz"], "latents=a.npz: this npz archive cannot be read"),

@@ -1,8 +1,9 @@
-"""GAT's two networks at a tiny size, for their tests."""
+"""GAT's two networks and CAT's discriminator at a tiny size, for their tests."""
 
 import numpy as np
 
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
+from ladagan_tf.models.gat.scales import CatDiscriminator
 
 S, CLASSES, Z, K = 8, 5, 6, 4
 TINY = {"latent_size": S, "patch": 2, "width": 16, "depth": 4, "num_heads": 2}
@@ -14,6 +15,13 @@ def tiny_generator(**others):
     return GatGenerator(**{**TINY, "noise_dim": Z, **others})
 
 
+HEAD = {"class_dim": 12, "projector_dim": 7, "teacher_dim": 5}
+
+
 def tiny_discriminator(**others):
-    head = {"class_dim": 12, "projector_dim": 7, "teacher_dim": 5}
-    return GatDiscriminator(**{**TINY, **head, **others})
+    return GatDiscriminator(**{**TINY, **HEAD, **others})
+
+
+def tiny_cat_discriminator(**others):
+    """Of three scales: 2, 4 and 8."""
+    return CatDiscriminator(**{**TINY, **HEAD, "depth": 2, "levels": 3, **others})

@@ -49,7 +49,7 @@ def compiled(gradients, arguments, networks):
 
 
 def main(folder):
-    assert keras.backend.backend() == "jax" and "tensorflow" not in sys.modules
+    assert keras.backend.backend() == "jax" and not sys.modules.get("tensorflow")
     jax.config.update("jax_default_matmul_precision", "highest")
     meta = json.loads((folder / "meta.json").read_text())
     config, step = meta["config"], meta["step"]

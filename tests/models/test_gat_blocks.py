@@ -36,6 +36,22 @@ def test_generator_block_scales_and_gates_and_does_not_shift(generator_block, to
     assert_close(block(tokens, style), expected)
 
 
+def test_generator_block_and_head_of_cat_also_shift(built, tokens, style):
+    shapes, kind = ((None, T, C), (None, C)), {"modulation": "shift_scale_gate", "dtype": "float64"}
+    block = built(GeneratorBlock(H, G, **kind), *shapes)
+    modulation = affine(block.modulation, silu(style))[:, None]
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = np.split(modulation, 6, axis=-1)
+    y = tokens + gate_1 * number(block.attention(rms_norm(tokens) * (1 + scale_1) + shift_1))
+    expected = y + gate_2 * number(block.mlp(rms_norm(y) * (1 + scale_2) + shift_2))
+    assert_close(block(tokens, style), expected)
+    head = built(LevelHead(G, 1, 3, **kind), *shapes)
+    shift, scale = np.split(affine(head.modulation, silu(style))[:, None], 2, axis=-1)
+    expected = affine(head.to_patch, rms_norm(tokens) * (1 + scale) + shift)
+    assert_close(head(tokens, style), expected.reshape(B, G, G, 3))
+    with pytest.raises(ValueError, match="modulation='shift' is not one of scale_gate, shift_"):
+        LevelHead(G, 1, 3, modulation="shift")
+
+
 def test_generator_block_with_closed_gates_is_the_identity(generator_block, tokens, style):
     for weight in (generator_block.modulation.kernel, generator_block.modulation.bias):
         value = number(weight).copy()

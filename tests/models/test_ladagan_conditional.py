@@ -1,9 +1,11 @@
 """LadaGAN with classes: the unconditional networks at first, then the formulas."""
 
+import unittest.mock
+
 import keras
 import numpy as np
 import pytest
-from ladagan_networks import latents, number, pictures, tiny_discriminator, tiny_generator
+from ladagan_networks import Z, latents, number, pictures, tiny_discriminator, tiny_generator
 from paper_sizes import zero_weights
 
 from ladagan_tf.models.classes import ClassTable
@@ -69,6 +71,44 @@ def test_what_is_new_has_the_sizes_of_the_paper_s_networks():
 
 
 # ------------------------------------------------------------------------------ the formulas
+
+
+@pytest.mark.parametrize("classes", [0, K])
+def test_psi_moves_what_the_norms_read_towards_its_mean_for_each_class(rng, randomised, classes):
+    generator = randomised(tiny_generator(num_classes=classes, modulation="vitgan_sln"))
+    assert generator.truncates and not tiny_generator().truncates
+    z, seen = latents(rng, 3), []
+    labels = [np.array([2, 0, 2])] if classes else []
+
+    def mapped(z):
+        """Two dense layers in float64, the first one beside the class's vector."""
+        added = 0.0
+        if classes:
+            rows = number(generator.classes.table).astype("float64")[labels[0]]
+            rows = rows / np.sqrt(np.mean(rows**2, axis=1, keepdims=True) + 1e-8)
+            added = (rows @ number(generator.class_mapping.kernel))[:, None]
+        for layer in generator.mapping:
+            kernel, bias = number(layer.kernel).astype("float64"), number(layer.bias)
+            z, added = np.maximum(z @ kernel + bias + added, 0.0), 0.0
+        return z
+
+    fixed = np.random.default_rng(0).standard_normal((1, 1024, Z))
+    mean = mapped(fixed).mean(axis=1)  # (3, Z), or (1, Z)
+    style = mapped(z[:, None].astype("float64"))[:, 0]
+    block = generator.blocks[0]
+    with unittest.mock.patch.object(
+        type(block), "call", lambda self, x, w, r=None: (seen.append(number(w)), (x, None))[1]
+    ):
+        for psi in (0.0, 0.3, 1.0):
+            generator(z, *labels, psi=psi)
+            expected = mean + psi * (style - mean)
+            np.testing.assert_allclose(seen[-1], expected, rtol=2e-5, atol=2e-6)
+    whole, half = (number(generator(z, *labels, psi=psi)) for psi in (1.0, 0.5))
+    np.testing.assert_array_equal(number(generator(z, *labels)), whole)
+    assert np.abs(whole - half).max() > 1e-3
+    np.testing.assert_array_equal(number(generator.attention_maps(z, *labels, psi=0.5)[0]), half)
+    with pytest.raises(ValueError, match="only modulation='vitgan_sln' has a mean style"):
+        tiny_generator()(z, psi=0.5)
 
 
 @EVERY_HEAD

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from run_lines import lines_of, measurement
 
 from ladagan_tf.pictures import save_png
 
@@ -14,32 +15,6 @@ COLOURS = {0.0: (200, 0, 0), 5.0: (0, 200, 0), 10.008: (0, 0, 200)}  # of sheets
 
 def plain(colour, side=SIDE):
     return np.broadcast_to(np.uint8(colour), (side, side, 3))
-
-
-def lines_of(*objects):
-    return "".join(json.dumps(o) + "\n" for o in objects)
-
-
-def record(metric="fcd", value=12.345678, details=None, **changes):
-    protocol = {
-        "generated": {"checkpoint": "step-00000005", "kimg": 10, "ema": True, "count": 1000},
-        "sets": 1,
-        "reference": {"images": "/somewhere/shapes-32", "count": 10000},
-        "features": {"network": "classifier", "sha256": "0123456789", "trained_on": "shapes-32"},
-        "engine": "ours",
-        "environment": {"date": "2026-11-21"},
-    }
-    return {
-        "name": f"{metric}_classifier_1k_vs_10k",
-        "metric": metric,
-        "value": value,
-        "spread": None,
-        "spread_over": "",
-        "lower_is_better": True,
-        "definition": f"what {metric} is",
-        "details": details or {},
-        "protocol": {**protocol, **changes},
-    }
 
 
 @pytest.fixture
@@ -59,7 +34,7 @@ def make_run(tmp_path):
         ]
         stats.append({"step": 10, "kimg": 10.0, "fcd_classifier_1k": 90.0, "metric_seconds": 3.0})
         (folder / "stats.jsonl").write_text(lines_of(*stats))
-        (folder / "metrics.jsonl").write_text(lines_of(record(), record("is", 5.0)))
+        (folder / "metrics.jsonl").write_text(lines_of(measurement(), measurement("is", 5.0)))
         for kimg, colour in COLOURS.items():
             save_png(folder / "samples" / f"samples_{kimg:010.3f}kimg.png", plain(colour))
         return folder

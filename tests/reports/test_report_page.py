@@ -9,9 +9,10 @@ import re
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser import chromium, findings
 from PIL import Image
-from reports.conftest import COLOURS, lines_of, record
+from reports.conftest import COLOURS
+from run_lines import lines_of, measurement
 from runs.test_damaged_runs import mutants
 
 from ladagan_tf.errors import InputError
@@ -126,7 +127,7 @@ def test_a_picture_that_is_being_written_is_left_out(run):
 
 def test_runs_stand_side_by_side_and_what_differs_comes_first(make_run):
     runs = make_run("a", g_lr="0.1"), make_run("b", g_lr="0.2")
-    (runs[1] / "metrics.jsonl").write_text(lines_of(record(value=1.5)))
+    (runs[1] / "metrics.jsonl").write_text(lines_of(measurement(value=1.5)))
     reader = Reader(render(*runs))
     rows = {row[0]: row[1:] for row in reader.rows}
     assert rows["g_lr"] == ["0.1", "0.2"] and rows["system"] == ["lada", "lada"]
@@ -137,25 +138,31 @@ def test_runs_stand_side_by_side_and_what_differs_comes_first(make_run):
 
 
 def test_numbers_of_other_protocols_are_other_columns(run):
-    other = record(value=3.0, engine="tfgan")
-    (run / "metrics.jsonl").write_text(lines_of(record(value=1.0), record(value=2.0), other))
+    other = measurement(value=3.0, engine="tfgan")
+    (run / "metrics.jsonl").write_text(
+        lines_of(measurement(value=1.0), measurement(value=2.0), other)
+    )
     rows = {row[0]: row[1:] for row in Reader(render(run)).rows}
     assert rows["fcd ↓"] == ["2", ""] and rows["fcd by tfgan ↓"] == ["", "3"]
 
 
 def test_classes_have_a_table_by_name(run):
     details = {"by_class": {"food-drink": {"value": 7.123456, "real": 60, "generated": 50}}}
-    (run / "metrics.jsonl").write_text(lines_of(record("intra_fcd", details=details)))
+    (run / "metrics.jsonl").write_text(lines_of(measurement("intra_fcd", details=details)))
     assert ["food-drink", "7.123", "50", "60"] in Reader(render(run)).rows
 
 
 def test_rows_of_grids_are_named_where_classes_have_names(make_run):
-    run = make_run("gat", grid="3")
+    run = make_run("gat", grid="3", seed="7")
     names = ["flags", "food-drink", "objects", "symbols", "people"]
     models = {"generator": {"config": {"class_names": names}}}
     (run / "models.json").write_text(json.dumps(models))
-    rows = {row[0]: row[1:] for row in Reader(render(run)).rows}
+    page_of_run = Reader(render(run))
+    rows = {row[0]: row[1:] for row in page_of_run.rows}
     assert rows["rows of grids"] == ["flags, objects, people"]
+    (image,) = page_of_run.images
+    said = "Samples, gat, seed 7, rows: flags, objects, people, after 10.01 kimg"
+    assert image["alt"] == said
     (run / "models.json").write_text('{"generator": {"config": {"class_names": []}}}')
     assert "rows of grids" not in {row[0] for row in Reader(render(run)).rows}
 
@@ -163,7 +170,7 @@ def test_rows_of_grids_are_named_where_classes_have_names(make_run):
 def test_nothing_in_a_run_s_files_becomes_markup(make_run):
     evil = '"><script>x</script>\udcff'.encode("utf-8", "replace").decode()
     run = make_run("a<b>", dataset=evil)
-    (run / "metrics.jsonl").write_text(lines_of(record(evil, features=evil)))
+    (run / "metrics.jsonl").write_text(lines_of(measurement(evil, features=evil)))
     (run / "samples" / f"{evil.replace('/', '')}_1.0kimg.png").write_bytes(b"")
     text = render(run)
     assert "<script>x" not in text and "a<b>" not in text
@@ -205,6 +212,9 @@ def test_the_slider_moves_pictures_and_curves_by_the_keyboard(run):
             at = tab.evaluate("document.documentElement.style.getPropertyValue('--at')")
             assert float(at) == pytest.approx(share)
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            assert findings(tab) == []
         assert set(asked) <= {"file", "data"} and failures == []
 
 
@@ -213,7 +223,7 @@ def test_the_slider_moves_pictures_and_curves_by_the_keyboard(run):
 )
 def test_whatever_became_of_a_file_there_is_a_page(run, name):
     details = {"by_class": {"food-drink": {"value": 7.5, "real": 60, "generated": 50}}}
-    (run / "metrics.jsonl").write_text(lines_of(record(details=details), record("is")))
+    (run / "metrics.jsonl").write_text(lines_of(measurement(details=details), measurement("is")))
     damaged = run / name if name != "samples" else next((run / name).iterdir())
     for _ in mutants(damaged):
         Reader(render(run))

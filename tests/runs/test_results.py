@@ -5,36 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from run_lines import lines_of, measurement
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.runs import results
 
 WINDOW = {"d_loss": 1.0, "g_loss": 2.0, "r1": 0.1, "real_logits": 0.5, "fake_logits": -0.5}
 SPEED = {"d_grad_norm": 0.6, "g_grad_norm": 0.7, "img_per_s": 50.0}
-
-
-def lines_of(*objects):
-    return "".join(json.dumps(o) + "\n" for o in objects)
-
-
-def measurement(metric="fcd", value=12.345678, **changes):
-    protocol = {
-        "generated": {"checkpoint": "step-00000005", "kimg": 2.5, "ema": True, "count": 1000},
-        "sets": 1,
-        "reference": {"images": "/somewhere/shapes-32", "count": 10000},
-        "features": {"network": "classifier", "sha256": "0123456789", "trained_on": "shapes-32"},
-        "engine": "ours",
-        "environment": {"date": "2026-11-21"},
-    }
-    return {
-        "name": f"{metric}_classifier_1k_vs_10k",
-        "metric": metric,
-        "value": value,
-        "spread": None,
-        "spread_over": "",
-        "lower_is_better": True,
-        "protocol": {**protocol, **changes},
-    }
 
 
 @pytest.fixture
@@ -133,11 +110,30 @@ def test_curves_of_gat_show_its_margin_both_penalties_and_the_alignment(tmp_path
     assert (r1.get_ydata(), r2.get_ydata()) == (0.1, 0.2)
 
 
+def test_curves_of_cat_show_how_its_stages_approach_the_last(tmp_path):
+    """As notebook 3 and a run's page have them."""
+    names = [f"stage_{name}_{k}" for name in ("distance", "rewrite") for k in (1, 2, 3)]
+    values = dict.fromkeys([*names, "stage_cosine_1", "stage_cosine_2", "consistency"], 0.5)
+    (tmp_path / "stats.jsonl").write_text(lines_of({"step": 1, "kimg": 1.0, **values}))
+    axes = {a.get_ylabel(): a for a in results.plot_curves([tmp_path]).axes if a.get_ylabel()}
+    assert {label: len(a.lines) for label, a in axes.items()} == {
+        "consistency of the stages, unweighted": 1,
+        "distance from the last stage": 3,
+        "rewritten by the next stage": 3,
+        "cosine of rewrite and remainder": 2,
+    }
+
+
 def test_numbers_of_truncated_samples_say_so(run):
     generated = {"checkpoint": "best", "kimg": 2.5, "ema": True, "count": 9, "psi": 0.7}
     record = measurement(generated={**generated, "guidance": 1.0})
     (run / "metrics.jsonl").write_text(lines_of(record))
     assert "| 2.5 kimg, EMA, psi 0.7 |" in results.metrics_table([run])
+    del generated["psi"]
+    swept = {"sweep": {"over": "truncation_z", "values": [0.5, 1.0]}}
+    record = measurement(generated={**generated, "truncation_z": 0.5}, **swept)
+    (run / "metrics.jsonl").write_text(lines_of(record))
+    assert "| 2.5 kimg, EMA, truncation_z 0.5, of a sweep |" in results.metrics_table([run])
 
 
 def test_the_table_states_the_protocol_of_each_number(run):
@@ -152,7 +148,7 @@ def test_the_table_states_the_protocol_of_each_number(run):
         "1000",
         "10000 of shapes-32",
         "classifier on shapes-32 (01234567)",
-        "2.5 kimg, EMA",
+        "10 kimg, EMA",
     ]
 
 

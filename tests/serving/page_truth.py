@@ -9,9 +9,9 @@ INVALID = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
 
 
 class Truncating(keras.Model):
-    """A generator with a mean style: psi = 0 makes every image the same."""
+    """A generator that truncates: psi = 0 makes every image the same."""
 
-    noise_dim, resolution, mean_style = 8, 32, 0.0
+    noise_dim, resolution, truncates = 8, 32, True
 
     def __init__(self):
         super().__init__()

@@ -13,7 +13,7 @@ import urllib.request
 
 import numpy as np
 import pytest
-from browser import chromium
+from browser import chromium, findings
 from in_process import command, error_line
 from page_truth import INVALID, Truncating, expected
 from PIL import Image
@@ -109,14 +109,15 @@ def test_the_functions_of_a_running_page(address, small, tmp_path):
     client = gradio_client.Client(
         address, download_files=tmp_path, verbose=False, analytics_enabled=False
     )
-    message, picture, download, chosen = client.predict("5", 4, None, 1.0, api_name="/samples")
-    assert not message["visible"] and chosen == "5"
+    answer = client.predict("5", 4, None, 1.0, api_name="/samples")
+    message, picture, download, _, chosen = answer
+    assert message == "" and chosen == "5"
     right = expected(small, range(5, 9))
     np.testing.assert_allclose(read(download), pictures.grid(right, 2), atol=1)
     np.testing.assert_allclose(read(picture), framed(right, 0), atol=1)
     for text in INVALID:
         message = client.predict(text, 4, None, 1.0, api_name="/samples")[0]
-        assert message["visible"] and "is not a whole number from 0 to" in message["value"]
+        assert "is not a whole number from 0 to" in message
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(
     )
     client.predict("5", 4, None, 1.0, api_name="/samples")
     message, picture = client.predict("0", "1", 33.3, None, 1.0, api_name="/between")
-    assert not message["visible"]
+    assert message == ""
     right = View(small).between("0", "1", 33, None, 1.0)
     np.testing.assert_allclose(read(picture), right.astype(int), atol=1)
     assert any(path.is_file() for path in folder.rglob("*"))
@@ -199,7 +200,9 @@ def framed(images, chosen):
     return page_pictures.framed_grid(images.astype(np.uint8), chosen).astype(int)
 
 
-def read(path):
+def read(picture):
+    """Pixels of a file, or of what a picture of the page becomes."""
+    path = picture["value"] if isinstance(picture, dict) else picture
     return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
@@ -272,6 +275,38 @@ def test_a_click_changes_the_images(tab, small):
     becomes(tab, "samples", framed(expected(small, range(first, first + 25)), 0))
 
 
+def alternative(tab, name, text):
+    """Waits until a picture of the page says `text` to those who do not see it."""
+    tab.locator(f'#{name} img[alt="{text}"]').wait_for(timeout=30_000)
+
+
+@pytest.mark.slow
+def test_an_image_is_chosen_by_the_keyboard_and_pictures_say_what_they_are(tab, small):
+    field(tab, "seed").fill("40")
+    field(tab, "seed").press("Enter")
+    alternative(tab, "samples", "25 images of seeds 40 to 64; chosen: seed 40")
+    tab.locator("#pick input[type=range]").focus()
+    for seed in (41, 42):
+        tab.keyboard.press("ArrowRight")
+        alternative(tab, "samples", f"25 images of seeds 40 to 64; chosen: seed {seed}")
+    becomes(tab, "samples", framed(expected(small, range(40, 65)), 2))
+    tab.locator("#closer img[alt^='Seed 42, and where head ']").wait_for(timeout=30_000)
+    assert field(tab, "chosen").input_value() == "42"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_on_the_page_hinders_anybody_and_a_tab_moves_nothing(tab, scheme):
+    tab.emulate_media(color_scheme=scheme)
+    places = []
+    for name in ("Attention", "Between two seeds"):
+        tab.get_by_role("tab", name=name).click()
+        tab.locator("#closer, #between").locator("visible=true").first.wait_for()
+        assert findings(tab) == []
+        places.append(tab.locator("#samples").bounding_box())
+    assert places[0] == places[1]
+
+
 @pytest.mark.slow
 def test_the_slider_walks_between_two_seeds(tab, small):
     tab.get_by_role("tab", name="Between two seeds").click()
@@ -284,7 +319,6 @@ def test_the_slider_walks_between_two_seeds(tab, small):
 @pytest.mark.slow
 def test_an_invalid_seed_shows_a_message_and_keeps_the_images(tab, small):
     before = shown(tab, "samples")
-    message = tab.locator(".message").first
     for text in ("-1", "one", str(2**63)):
         refused = tab.get_by_text(f"The seed '{text}' is not a whole number from 0 to")
         for _ in range(4):  # on a busy machine a click can come before the page took the text
@@ -294,9 +328,10 @@ def test_an_invalid_seed_shows_a_message_and_keeps_the_images(tab, small):
             if refused.is_visible():
                 break
         refused.wait_for()
+        assert tab.get_by_role("alert").filter(has=refused).count() == 1
         np.testing.assert_array_equal(shown(tab, "samples"), before)
     field(tab, "seed").fill("7")
     tab.locator("#generate").click()
-    message.wait_for(state="hidden")
+    tab.get_by_text("is not a whole number").wait_for(state="hidden")
     becomes(tab, "samples", framed(expected(small, range(7, 32)), 0))
     assert not tab.failures

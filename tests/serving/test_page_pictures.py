@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 from page_truth import INVALID, Truncating, expected
+from small_generators import SIZES, perturbed
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
@@ -46,6 +48,20 @@ def test_classes_are_chosen_or_taken_in_turn(conditional):
     view.between("4", "5", 50, 2, 1.0)
 
 
+def test_pictures_are_described_by_seed_and_class(small, tiny_gat):
+    view = View(of_network(tiny_gat))
+    assert view.words("4", 1, None, IN_TURN) == "Seed 4, class food-drink"
+    words = view.words("3", 4, 2, 0)
+    assert words == "4 images of seeds 3 to 6; chosen: seed 5, class flags"
+    assert View(small).words(7, 1, None, None) == "Seed 7" and view.class_words(4, 2)
+
+
+def test_outside_of_the_grid_is_no_image():
+    images = np.zeros((4, 32, 32, 3), np.uint8)
+    assert page_pictures.index_at(-3, 10, images) is page_pictures.index_at(5, -1, images) is None
+    assert page_pictures.index_at(0, 0, images) == 0
+
+
 def test_psi_truncates_a_generator_with_a_mean_style():
     source = of_network(Truncating())
     view = View(source)
@@ -54,6 +70,17 @@ def test_psi_truncates_a_generator_with_a_mean_style():
     np.testing.assert_allclose(full, expected(source, range(4)), atol=1)
     none, _ = view.samples("0", 4, None, 0.0)
     assert np.ptp(none, axis=0).max() == 0 and np.ptp(full, axis=0).max() > 0
+
+
+def test_a_closer_look_at_a_ladagan_with_a_mapping_is_truncated_too():
+    network = perturbed(Generator(**SIZES, modulation="vitgan_sln"))
+    view = View(of_network(network))
+    assert view.truncates and view.heads
+    for psi in (1.0, 0.3):
+        look = view.look("3", None, psi, 8, 1)
+        side, right = look.shape[0], pictures.to_uint8(network(seeds.latents([3], 8), psi=psi))[0]
+        shown = look[:, :side][:: side // 32, :: side // 32]
+        np.testing.assert_allclose(shown, right.astype(int), atol=1)
 
 
 def test_a_gat_is_shown_by_class_and_psi(tiny_gat):

@@ -59,6 +59,7 @@ def test_an_image_is_that_of_its_seed(address, small):
     body = json.dumps({"num": 3, "seed": 5, "format": "json"})
     status, _, content = get(address, "/v1/generate", "POST", body)
     answer = json.loads(content)
+    assert set(answer) == {"seed", "images"}
     assert (status, answer["seed"], len(answer["images"])) == (200, 5, 3)
     for encoded, right in zip(answer["images"], expected, strict=True):
         np.testing.assert_allclose(image(base64.b64decode(encoded)), right, atol=1)
@@ -93,7 +94,7 @@ def test_a_bad_body_is_refused(address, body):
 
 def test_health_and_metrics(address):
     health = json.loads(get(address, "/healthz")[2])
-    assert health["status"] == "ok" and health["noise_dim"] == 8
+    assert health["status"] == "ok" and health["noise_dim"] == 8 and health["class_names"] == []
     before = counters(address)
     get(address, "/v1/generate?num=2")
     get(address, "/v1/generate?num=0")
@@ -143,9 +144,28 @@ def test_requests_of_one_psi_are_computed_together(tiny_gat):
 
 
 @pytest.mark.slow
+def test_latents_are_truncated_where_a_request_asks(noise):
+    worker = Worker(noise, 8)
+    found = worker.submit(range(3), truncation_z=0.5).result()
+    worker.close()
+    z = seeds.latents(range(3), noise.noise_dim, 0.5)
+    np.testing.assert_array_equal(found, pictures.to_uint8(noise.generate(z)))
+    request = service.request_model(8, noise)
+    assert request(truncation_z=0.5).truncation_z == 0.5
+    for bad in (0, -1, "inf", "nan"):
+        with pytest.raises(ValueError, match="truncation_z"):
+            request(truncation_z=bad)
+
+
 def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
     with serving(opening.open_model(saved_gat)) as address:
-        assert json.loads(get(address, "/healthz")[2])["truncates"] is True
+        health = json.loads(get(address, "/healthz")[2])
+        assert health["truncates"] is True
+        assert health["class_names"] == [*tiny_gat.class_names]
+        answer = json.loads(get(address, "/v1/generate?seed=4&num=3&format=json")[2])
+        count = len(tiny_gat.class_names)
+        assert answer["labels"] == [4 % count, 5 % count, 6 % count]
+        assert answer["classes"] == [tiny_gat.class_names[i] for i in answer["labels"]]
         for query, psi in (("", 1.0), ("&psi=0.25", 0.25)):
             expected = tiny_gat(seeds.latents([4], 8), np.int32([2]), psi=psi)
             got = image(get(address, f"/v1/generate?seed=4&labels=2{query}")[2])
@@ -257,6 +277,20 @@ def test_the_description_of_requests_and_answers_is_right(address):
             )
     (metrics,) = told["paths"]["/metrics"]["get"]["responses"]["200"]["content"]
     assert metrics == "text/plain"
+
+
+def test_every_metric_says_what_it_is(address):
+    lines = get(address, "/metrics")[2].decode().splitlines()
+    named = {re.match(r"ladagan_[a-z_]+?(?=_(?:bucket|sum|count)\b|[ {])", line)[0]
+             for line in lines if line[0] != "#"}  # fmt: skip
+    for name in named:
+        (text,) = [line for line in lines if line.startswith(f"# HELP {name} ")]
+        assert text.endswith(".") and lines[lines.index(text) + 1].startswith(f"# TYPE {name} ")
+
+
+def test_the_root_leads_to_the_docs(address):
+    status, headers, _ = get(address, "/")
+    assert (status, headers["location"]) == (307, "docs")
 
 
 def test_the_docs_need_no_other_host(address):

@@ -40,6 +40,18 @@ def test_rows_of_one_protocol_pass_and_diverged_ones_have_none():
     outcome.check_protocols([row(seed=0), row(seed=1, fcd=None), row(seed=2)])
 
 
+def test_systems_without_classes_stand_beside_those_with_but_labels_must_be_of_one_kind():
+    def labelled(seed, labels):
+        generated = {**MEASURED_HOW["generated"], "labels": labels}
+        record = {**MEASURED_HOW, "generated": generated, "environment": {}}
+        return row(seed=seed, protocol=outcome.comparable(record))
+
+    outcome.check_protocols([labelled(0, "none"), labelled(1, "balanced"), labelled(2, "none")])
+    rows = [labelled(0, "none"), labelled(1, "balanced"), labelled(2, "random")]
+    with pytest.raises(InputError, match=r"generated\.labels is balanced in .* and random in"):
+        outcome.check_protocols(rows)
+
+
 def rungs(*scales, factor=2.0):
     """Rungs of (scale, FCDs of the seeds)."""
     rows = [row(seed=i, fcd=fcd, lr_scale=s) for s, fcds in scales for i, fcd in enumerate(fcds)]

@@ -7,6 +7,7 @@ import pytest
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.pixels import scale_images
+from ladagan_tf.sampling.posthoc import exponent
 from ladagan_tf.training.lada import LadaObjective
 
 tf = pytest.importorskip("tensorflow")
@@ -17,6 +18,7 @@ from ladagan_tf.training.adversarial import (  # noqa: E402
     AdversarialModel,
     sample_draws,
 )
+from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # noqa: E402
 
 
 @pytest.fixture
@@ -148,6 +150,38 @@ def test_the_average_starts_equal_to_the_generator(gan):
     assert_same(copies(model.averaged), copies(model.generator))
 
 
+def test_every_average_is_that_of_the_weights_it_saw(gan, data):
+    """By each profile's own sum, in float64; and the first is what it is without others."""
+    further = Decay(0.25), HalfLife(0.008, 0.0), PowerFunction(0.1), PowerFunction(0.05)
+    model, alone = gan(further_averages=further), gan()
+    seen = [copies(model.generator)]
+    for _ in range(5):
+        run(alone, data, 1)
+        run(model, data, 1)
+        seen.append(copies(model.generator))
+    assert_same(copies(model.averaged), copies(alone.averaged))
+    steps = np.arange(6.0)
+
+    def of_power(sigma_rel):  # nothing is left of the start
+        until = steps ** (exponent(sigma_rel) + 1)
+        return np.diff(until, prepend=0.0) / until[-1]
+
+    halving = 0.5**0.5  # 4 images of a half-life of 8
+    shares = {
+        "0.999": np.append(0.999**5, 0.001 * 0.999 ** np.arange(4.0, -1, -1)),
+        "0.25": np.append(0.25**5, 0.75 * 0.25 ** np.arange(4.0, -1, -1)),
+        "0.008kimg": np.append(halving**5, (1 - halving) * halving ** np.arange(4.0, -1, -1)),
+        "sigma_rel:0.1": of_power(0.1),
+        "sigma_rel:0.05": of_power(0.05),
+    }
+    assert model.average_names == [*shares] and [*model.power_averages()] == [0.1, 0.05]
+    averages = [model.averaged, *model.further_averages]
+    for average, share in zip(averages, shares.values(), strict=True):
+        for i, found in enumerate(copies(average)):
+            weights = np.stack([at[i].astype(np.float64) for at in seen])
+            np.testing.assert_allclose(found, np.tensordot(share, weights, 1), atol=1e-6)
+
+
 def test_the_average_after_n_steps_is_the_closed_form(gan, data):
     model = gan(ema_decay=0.75)
     expected = copies(model.generator)
@@ -184,7 +218,7 @@ def lada_data(rng):
     return tf.constant(images), tf.zeros(4, tf.int32)
 
 
-def test_the_average_follows_batch_norm_statistics(gan, rng):
+def test_the_average_follows_batch_norm_statistics(gan, rng, eagerly):
     objective = LadaObjective(noise_dim=4, resolution=64)
     model = gan(objective=objective, networks=lada_networks(), ema_decay=0.5)
     statistics = copies(model.generator)
@@ -236,7 +270,7 @@ def test_compiled_and_plain_steps_agree(gan, data):
 # ---------------------------------------------------------------------------- half precision
 
 
-def test_a_float16_step_with_loss_scaling_is_finite_and_moves_the_weights(gan, rng):
+def test_a_float16_step_with_loss_scaling_is_finite_and_moves_the_weights(gan, rng, eagerly):
     objective = LadaObjective(noise_dim=4, resolution=64)
     networks = lada_networks(dtype="mixed_float16")
     model = gan(objective=objective, networks=networks, loss_scale=2.0**7)

@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.models.pixels import scale_images
-from ladagan_tf.training.gat import GatObjective, sample_posterior
+from ladagan_tf.training.gat import GatObjective
+from ladagan_tf.training.latent_objective import sample_posterior
 
 B, SIZE = 4, 8
 

@@ -274,7 +274,7 @@ def test_computing_in_another_precision_ends_with_the_block(networks):
     assert block.dtype_policy.name == "mixed_bfloat16"
 
 
-def test_a_step_of_g_leaves_d_alone_and_tables_stay_fixed(networks, batch, rng, tf):
+def test_a_step_of_g_leaves_d_alone_and_tables_stay_fixed(networks, batch, rng, tf, eagerly):
     generator, discriminator = networks()
     averaged, _ = networks()
     model = AdversarialModel(generator, discriminator, averaged, objective_of(), seed=1)

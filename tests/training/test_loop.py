@@ -1,7 +1,6 @@
 """A run goes on where it was, or says in a line why not."""
 
 import errno
-import functools
 import types
 
 import pytest
@@ -11,6 +10,7 @@ from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.training import contents as contents_module
 from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.averages import HalfLife
 from ladagan_tf.training.callbacks import Schedule
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import other_devices, told_how_to_continue
@@ -40,12 +40,9 @@ def test_images_of_earlier_batches_count_as_they_were():
 
 
 def test_the_average_s_ramp_up_counts_them_too():
-    model = types.SimpleNamespace(
-        ema_halflife_kimg=9.0, ema_rampup=0.1, step=31, images_before=-240
-    )
-    model._seen = functools.partial(AdversarialModel._seen, model)
-    expected = decay_of_halflife(16.0, 256.0, 9.0, 0.1)
-    assert float(AdversarialModel._decay(model, 16)) == pytest.approx(float(expected))
+    seen = AdversarialModel._seen(types.SimpleNamespace(step=31, images_before=-240), 16)
+    expected = 1.0 - decay_of_halflife(16.0, 256.0, 9.0, 0.1)
+    assert float(HalfLife(9.0, 0.1).share(16, seen)) == pytest.approx(float(expected))
 
 
 def test_another_number_of_devices_is_said_because_it_changes_batch_norm():

@@ -2,6 +2,8 @@
 
 import json
 import re
+import sys
+import types
 
 import keras
 import pytest
@@ -11,6 +13,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("about tf.summary: needs the TensorFlow backend", allow_module_level=True)
 
+from ladagan_tf.errors import InputError  # noqa: E402
 from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
@@ -19,6 +22,7 @@ from ladagan_tf.training.observers import (  # noqa: E402
     Progress,
     Samples,
     Statistics,
+    Tracking,
     duration,
     tag,
     write_flags,
@@ -228,3 +232,58 @@ def test_after_the_first_minute_a_run_says_once_how_long_it_will_take(tmp_path):
         forecast.after_step(step)
         assert bool(lines) == (step >= 61)
     assert lines == [f"{tmp_path}: 100 images/s in the first minute: 15 min 39 s to the end"]
+
+
+class FakeTracked(list):
+    """What `wandb.init` returns, as far as it is used."""
+
+    def log(self, values, step):
+        self.append((step, values))
+
+    def finish(self):
+        self.append("finished")
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """A module in place of wandb, whose `begun` are the arguments and logs of each start."""
+    module = types.SimpleNamespace(begun=[], Image=lambda path: path)
+
+    def init(**how):
+        module.begun.append((how, FakeTracked()))
+        return module.begun[-1][1]
+
+    module.init = init
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return module
+
+
+def test_weights_and_biases_sees_what_the_run_writes_and_goes_on_at_the_same_page(wandb, tmp_path):
+    run = RunDirectory(tmp_path / "a")
+    run.samples.mkdir(parents=True)
+    for start in (0, 2):
+        tracking = Tracking(Schedule(500, start, 4), run, "faces", {"g_lr": "0.1"}, (1.0, 2.0))
+        tracking.on_train_begin()
+        for step in (start + 1, start + 2):
+            run.append_stats({"step": step, "kimg": step / 2, "d_loss": step / 4, "fid": 3.0})
+            (run.samples / f"samples_{step / 2:010.3f}kimg.png").touch()
+            tracking.after_step(step)
+        tracking.on_train_end()
+    (first, logged), (again, later) = wandb.begun
+    assert first["project"] == "faces" and first["config"] == {"g_lr": "0.1"}
+    assert first == again and first["resume"] == "allow" and len(first["id"]) == 8
+    ((step, values), end), ((more, after), _) = logged, later
+    assert (step, more, end) == (2, 4, "finished")
+    assert values["loss/d_loss"] == 0.5 and values["metric/fid"] == 3.0 and values["kimg"] == 1.0
+    assert values["images/samples"].endswith("samples_000001.000kimg.png")
+    assert after["loss/d_loss"] == 1.0 and "step" not in {*values, *after}
+
+
+def test_weights_and_biases_that_cannot_be_reached_is_one_line(wandb, tmp_path):
+    def init(**how):
+        raise RuntimeError("api_key not configured (no-tty)")
+
+    wandb.init = init
+    run = RunDirectory(tmp_path)
+    with pytest.raises(InputError, match=r"^--wandb=p: .* cannot be reached \(api_key not .* WAND"):
+        Tracking(Schedule(1, 0, 1), run, "p", {}, (1.0,)).on_train_begin()

@@ -128,8 +128,9 @@ def test_a_run_that_adapts_continues_exactly(model, data, tmp_path):
     for _ in range(INTERVAL - 1):
         continued.train_step(data)
     assert any(name.startswith("augmentation/") for name in whole.state())
+    again = continued.state()
     for name, value in whole.state().items():
-        np.testing.assert_array_equal(continued.state()[name], value, err_msg=name)
+        np.testing.assert_array_equal(again[name], value, err_msg=name)
     reported = whole.scheduled(BATCH * 2 * INTERVAL)
     assert reported == continued.scheduled(BATCH * 2 * INTERVAL)
     assert reported["augment_p"] == pytest.approx(float(whole.augmentation.p), rel=1e-5)

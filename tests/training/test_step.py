@@ -110,7 +110,7 @@ def test_average_of_constant_weights_is_the_closed_form(pair):
     averaged, network = pair
     start = [w.copy() for w in averaged.get_weights()]
     for _ in range(5):
-        update_average(averaged, network, 0.9)
+        update_average(averaged, network, 0.1)
     for average, first, weight in zip(
         averaged.get_weights(), start, network.get_weights(), strict=True
     ):
@@ -118,12 +118,12 @@ def test_average_of_constant_weights_is_the_closed_form(pair):
         np.testing.assert_allclose(average, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_decay_0_copies_and_decay_1_freezes(pair):
+def test_a_share_of_1_copies_and_of_0_freezes(pair):
     averaged, network = pair
     start = [w.copy() for w in averaged.get_weights()]
-    update_average(averaged, network, 1.0)
-    assert_equal_trees(averaged.get_weights(), start, rtol=0, atol=0)
     update_average(averaged, network, 0.0)
+    assert_equal_trees(averaged.get_weights(), start, rtol=0, atol=0)
+    update_average(averaged, network, 1.0)
     assert_equal_trees(averaged.get_weights(), network.get_weights(), rtol=1e-6, atol=1e-7)
 
 
@@ -135,7 +135,7 @@ def test_average_covers_moving_statistics():
         return network
 
     averaged, network = make(0.0), make(8.0)
-    update_average(averaged, network, 0.75)
+    update_average(averaged, network, 0.25)
     np.testing.assert_allclose(averaged.layers[0].moving_mean, 2.0)
 
 

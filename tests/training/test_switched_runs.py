@@ -6,6 +6,7 @@ import pytest
 
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.transfer import freeze, name_of
 from ladagan_tf.training.lada import LadaObjective
 
 tf = pytest.importorskip("tensorflow")
@@ -14,9 +15,10 @@ if keras.backend.backend() != "tensorflow":
 
 from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
+from ladagan_tf.training.averages import Decay, PowerFunction  # noqa: E402
 
 Z, BATCH = 4, 2
-PLAIN = {"generator": {}, "discriminator": {}, "objective": {}}
+PLAIN = {"generator": {}, "discriminator": {}, "objective": {}, "frozen": 0}
 # Every rival and every switch is in one of them; the paper's model is that of test_train_cli.py.
 CASES = {
     "Fastformer, no attention residual": {
@@ -31,7 +33,8 @@ CASES = {
     "Swin pair, ViTGAN's SLN, no conv": {
         "generator": {"attention": "swin_pair", "modulation": "vitgan_sln", "conv": False}
     },
-    "dot-product, plain LN, hinge": {
+    "dot-product, plain LN, hinge, the first blocks of D frozen": {
+        "frozen": 2,
         "generator": {"attention": "dot_product", "modulation": "layer_norm"},
         "objective": {"loss": "hinge"},
     },
@@ -51,13 +54,16 @@ def make(case, seed):
     sizes |= {"rank": 3, "window": 4, **case["generator"]}
     of_discriminator = {"widths": (2, 4), "out_widths": (4, 4), "num_heads": 2, "mlp_width": 4}
     objective = LadaObjective(noise_dim=Z, policy="translation", **case["objective"])
+    discriminator = Discriminator(**of_discriminator, **case["discriminator"])
+    freeze(discriminator, case["frozen"])
     model = AdversarialModel(
         Generator(**sizes),
-        Discriminator(**of_discriminator, **case["discriminator"]),
+        discriminator,
         Generator(**sizes),
         objective,
     )
-    model.compile(*(keras.optimizers.Adam(1e-3, 0.5, 0.99) for _ in range(2)))
+    adam = (keras.optimizers.Adam(1e-3, 0.5, 0.99) for _ in range(2))
+    model.compile(*adam, further_averages=[Decay(0.5), PowerFunction(0.1)])
     return model
 
 
@@ -67,14 +73,23 @@ def test_two_steps_in_two_starts_are_two_steps(tmp_path, rng, case):
     data = tf.constant(images), tf.constant([2, 0])
     whole = make(case, seed=0)
     before = [np.array(w) for w in whole.generator.get_weights()]
+    first = {name_of(w): keras.ops.convert_to_numpy(w) for w in whole.discriminator.weights}
     whole.train_step(data)
     Checkpoints(tmp_path, whole.state()).save(1, BATCH)
     whole.train_step(data)
     moved = [np.any(a != b) for a, b in zip(whole.generator.get_weights(), before, strict=True)]
     assert sum(moved) >= 0.9 * len(moved)  # all but biases that cancel in a softmax
+    for weight in whole.discriminator.weights:
+        name = name_of(weight)
+        is_frozen = name in whole.discriminator.frozen
+        first_two = name.startswith(("from_rgb", "down_16")) and "moving" not in name
+        assert is_frozen == (first_two and "frozen" in case)
+        if is_frozen:
+            np.testing.assert_array_equal(weight, first[name])
     continued = make(case, seed=1)
     Checkpoints(tmp_path, continued.state()).restore_latest()
     continued.train_step(data)
+    again = continued.state()  # walks through all layers: once
     for name, value in whole.state().items():
         assert np.all(np.isfinite(value)), name
-        np.testing.assert_array_equal(continued.state()[name], value, err_msg=name)
+        np.testing.assert_array_equal(again[name], value, err_msg=name)

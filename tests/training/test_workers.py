@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ def test_a_lost_worker_is_one_line_that_says_how_to_continue(monkeypatch, error)
         workers.told_of_lost_workers(STRATEGY, "runs/a"),
     ):
         raise error
+
+
+def test_a_lost_worker_is_named_where_it_is_known(monkeypatch):
+    monkeypatch.setattr(workers, "worker", lambda strategy: (1, 3))
+    cluster = types.SimpleNamespace(lost=lambda: "worker 2 (c:1)")
+    with (
+        pytest.raises(InputError, match=r"^worker 1 of 3: worker 2 \(c:1\) has ended or cannot be"),
+        workers.told_of_lost_workers(STRATEGY, "runs/a", cluster),
+    ):
+        raise GONE[0]
 
 
 def test_other_errors_pass_and_one_worker_has_none_to_lose(monkeypatch):
@@ -69,8 +80,7 @@ def test_workers_begin_when_all_are_there():
     addresses, present = free_addresses(3), []
 
     def begin(index):
-        workers.roll_call(addresses, index, 30)
-        present.append(index)
+        present.append(workers.roll_call(addresses, index, 30))
 
     threads = [threading.Thread(target=begin, args=(index,)) for index in range(3)]
     for thread in threads[:2]:
@@ -82,7 +92,43 @@ def test_workers_begin_when_all_are_there():
     threads[2].start()
     for thread in threads:
         thread.join(30)
-    assert sorted(present) == [0, 1, 2]
+    clusters = sorted(present, key=lambda cluster: cluster.index)
+    assert [cluster.index for cluster in clusters] == [0, 1, 2]
+    # Who ends is known to all that are left, however it ends.
+    clusters[1].close()
+    who = f"worker 1 ({addresses[1]})"
+    assert clusters[0].lost(9) == clusters[2].lost(9) == who
+    with socket.create_server(("", int(addresses[0].split(":")[1]))):  # as TensorFlow's
+        clusters[0].close()
+        assert clusters[2].lost(9) == f"worker 0 ({addresses[0]})"
+    clusters[2].close()
+
+
+def test_who_is_gone_may_not_be_known():
+    ends = socket.socketpair()
+    ours = [workers.Cluster(["a:1", "b:1"], i, {1 - i: end}) for i, end in enumerate(ends)]
+    assert ours[1].lost(0.01) is None
+    assert ours[0].lost(0.01) is None and ours[1].lost(9) is None  # which worker 0 has told
+    for cluster in ours:
+        cluster.close()
+
+
+def test_workers_that_do_not_do_the_same_are_refused_by_all():
+    addresses, said = free_addresses(2), []
+
+    def begin(index, batch):
+        with pytest.raises(InputError) as found:
+            workers.roll_call(addresses, index, 30, {"--batch_size": batch, "--seed": "1"})
+        said.append(str(found.value))
+
+    other = threading.Thread(target=begin, args=(1, "16"))
+    other.start()
+    begin(0, "8")
+    other.join(30)
+    assert said == 2 * [
+        f"strategy=multiworker: worker 1 ({addresses[1]}) has --batch_size=16, worker 0 has 8; "
+        "start all workers alike"
+    ]
 
 
 def test_a_worker_that_never_comes_is_named_by_all():
@@ -124,6 +170,7 @@ def test_a_port_where_something_else_is_is_told():
 )  # fmt: skip
 def test_what_is_no_cluster_is_refused_in_one_line(monkeypatch, config):
     whole = {"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 1}}
+    monkeypatch.delenv("SLURM_PROCID", raising=False)
     monkeypatch.setenv("TF_CONFIG", json.dumps(whole))
     assert devices.cluster() == (["a:1", "b:2"], 1)
     if config is None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import tomllib
 
 import keras
@@ -23,6 +24,9 @@ from ladagan_tf.exporting import entry, formats
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.flags import help
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import opening, seeds
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -191,6 +195,73 @@ def test_a_pushed_folder_opens_by_its_name_on_the_hub(copy, monkeypatch, tmp_pat
     fake.error = ConnectionError("off")
     with pytest.raises(InputError, match=r"^model=hf:me/mine: the download failed [(]off[)]$"):
         opening.open_model("hf:me/mine")
+
+
+def test_a_class_of_generators_makes_one_of_a_name():
+    loaded, _ = ladagan_tf.load("shapes")
+    half = Generator.from_preset(zoo.FOLDER / "shapes", dtype="mixed_bfloat16")
+    assert half.dtype_policy.name == "mixed_bfloat16" and half.variable_dtype == "float32"
+    new = Generator.from_preset("zoo:shapes", load_weights=False)
+    assert new.get_config() == loaded.get_config()
+    for same, network in ((True, half), (False, new)):
+        pairs = zip(network.get_weights(), loaded.get_weights(), strict=True)
+        assert all(np.array_equal(*pair) for pair in pairs) == same
+    with pytest.raises(InputError, match="zoo:shapes"):
+        Generator.from_preset("shape")
+    with pytest.raises(InputError, match="precision=flat16: give float32, mixed_bfloat16 or"):
+        Generator.from_preset("shapes", dtype="flat16")
+
+
+def test_a_gat_is_made_with_and_without_its_autoencoder(tiny_gat, tiny_gat_run, tmp_path):
+    tiny_gat.generator.save(tmp_path / "latents.keras")
+    tiny_gat.save(tmp_path / "whole.keras")
+    latents, whole = tmp_path / "latents.keras", tmp_path / "whole.keras"
+    made = [GatGenerator.from_preset(name) for name in (tiny_gat_run, latents, whole)]
+    pairs = [(network, tiny_gat.generator) for network in made]
+    for network, expected in [*pairs, (DecodedGenerator.from_preset(tiny_gat_run), tiny_gat)]:
+        for ours, theirs in zip(network.weights, expected.weights, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="it generates latents; give --vae"):
+        DecodedGenerator.from_preset(latents)
+    with pytest.raises(
+        InputError, match="it is a DecodedGenerator, not a Generator; DecodedGenera"
+    ):
+        Generator.from_preset(whole)
+
+
+def test_what_was_pushed_opens_by_its_name_everywhere(copy, monkeypatch, tmp_path):
+    """With the reference and the classifier by which commands measure it."""
+    fake = FakeHub(copy, tmp_path / "local")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
+    network, about = ladagan_tf.load("hf:me/mine")
+    assert about["name"] == "shapes" and network.resolution == 32
+    place, same = opening.locate("hf:me/mine")
+    assert same == about and all((place / f).is_file() for f in (zoo.CLASSIFIER, zoo.REFERENCE))
+    assert {repository for repository, _ in fake.asked} == {"me/mine"}
+
+
+def test_the_functions_of_evaluation_run_as_its_page_shows_them(capsys):
+    """With the smaller model, and fewer images."""
+    page = (ROOT / "docs" / "evaluation.md").read_text()
+    (snippet,) = re.findall(r"## From Python\n\n((?: {4}.*\n|\n)+)", page)
+    text = snippet.replace("emoji64", "shapes").replace("count=256", "count=8")
+    assert text.count("shapes") == 3 and text.count("count=8") == 2
+    exec(textwrap.dedent(text), {})
+    assert all(float(line) > 0 for line in capsys.readouterr().out.splitlines())
+
+
+def test_every_command_that_takes_a_model_opens_it_by_the_same_code():
+    """So that each takes what all take: their flag is `define_model`'s, the rest `opening`'s."""
+    flag = {p.stem for p in ROOT.glob("ladagan_tf/flags/*.py") if "define_model(" in p.read_text()}
+    flag.discard("common")
+    through = {
+        p.stem for p in ROOT.glob("ladagan_tf/flags/*.py") if "define_generator(" in p.read_text()
+    }
+    verbs = (flag | through) - {"common"}
+    assert {"evaluate", "export", "generate", "project", "serve"} <= verbs
+    for verb in verbs:
+        text = (ROOT / "ladagan_tf" / f"{verb}.py").read_text()
+        assert "opening.open_" in text and "FLAGS.model" in text, verb
 
 
 def test_what_opens_of_a_folder_is_what_export_writes():

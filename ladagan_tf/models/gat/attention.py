@@ -5,6 +5,7 @@ position codes disagree on which axis comes first: the table begins with the col
 with the row.
 """
 
+import functools
 import math
 
 import keras
@@ -42,7 +43,8 @@ def sincos_table(width, grid):
     return np.concatenate([np.sin(column), np.cos(column), np.sin(row), np.cos(row)], axis=1)
 
 
-def rope_tables(head_width, grid):
+@functools.cache
+def rope_tables(head_width, grid, leading=0):
     """Angles of axial rotary positions: first d/2 channels the row, last d/2 the column.
 
     Each axis has the d/4 frequencies 10000^(-2j / (d/2)), each on two adjacent channels.
@@ -50,14 +52,15 @@ def rope_tables(head_width, grid):
     Args:
         head_width: int, d, a multiple of 4.
         grid: int, g.
+        leading: int, tokens in front of the grid's, of an angle of zero.
 
     Returns:
-        float64 arrays (T, d): cosine and sine.
+        float64 arrays (leading + T, d): cosine and sine.
     """
     half = head_width // 2
     frequencies = THETA ** (-2 * np.arange(half // 2) / half)
     angles = np.concatenate([np.outer(axis, frequencies) for axis in grid_axes(grid)], axis=1)
-    angles = np.repeat(angles, 2, axis=1)
+    angles = np.pad(np.repeat(angles, 2, axis=1), ((leading, 0), (0, 0)))
     return np.cos(angles), np.sin(angles)
 
 
@@ -87,11 +90,12 @@ class GatAttention(keras.layers.Layer):
         y = softmax(q k' / sqrt(d)) v W_o + b_o
 
     Tokens in front of the grid's, such as the discriminator's cls token, are not rotated. Norms,
-    rotation and softmax are computed in float32.
+    rotation and softmax are computed in float32. Weights do not depend on the grid: a call may also
+    be of a smaller or larger one, behind as many tokens in front.
 
     Args:
         num_heads: int, H.
-        grid: int, g; the last g * g tokens are the grid's.
+        grid: int, g; the last g * g tokens are the grid's when the layer is built.
         fused: bool, use `keras.ops.dot_product_attention`, which is flash attention where the
             backend has it (JAX on GPU and TPU; TensorFlow has none); else the formula above.
 
@@ -102,7 +106,8 @@ class GatAttention(keras.layers.Layer):
         Float tensor (B, N, C).
 
     Raises:
-        ValueError: if C is no multiple of 4 H, or there are fewer than g * g tokens.
+        ValueError: if C is no multiple of 4 H, or there are fewer than g * g tokens, or a call's
+            are those of no square grid.
     """
 
     def __init__(self, num_heads, grid, fused=True, **kwargs):
@@ -112,18 +117,14 @@ class GatAttention(keras.layers.Layer):
         self.fused = fused
 
     def build(self, x_shape):
-        _, self.tokens, width = x_shape
-        leading = self.tokens - self.grid**2
-        check(leading >= 0, f"grid={self.grid} has more tokens than the {self.tokens} given")
+        _, tokens, width = x_shape
+        self.leading = tokens - self.grid**2
+        check(self.leading >= 0, f"grid={self.grid} has more tokens than the {tokens} given")
         check(
             width % (4 * self.num_heads) == 0,
             f"num_heads={self.num_heads}: the width {width} is no multiple of 4 times that",
         )
         self.head_width = width // self.num_heads
-        cos, sin = rope_tables(self.head_width, self.grid)
-        # An angle of zero for the tokens in front.
-        self.cos = np.pad(cos, ((leading, 0), (0, 0)), constant_values=1.0)  # (N, d)
-        self.sin = np.pad(sin, ((leading, 0), (0, 0)))  # (N, d)
         policy, precise = self.dtype_policy, at_least_float32(self.compute_dtype)
         self.qkv = linear(3 * width, policy, "qkv")
         self.query_norm = RMSNorm(QK_EPSILON, dtype=precise, name="query_norm")
@@ -131,17 +132,21 @@ class GatAttention(keras.layers.Layer):
         self.output_projection = linear(width, policy, "output_projection")
         self.qkv.build(x_shape)
         for norm in (self.query_norm, self.key_norm):
-            norm.build((None, self.tokens, self.num_heads, self.head_width))
+            norm.build((None, tokens, self.num_heads, self.head_width))
         self.output_projection.build(x_shape)
 
     def call(self, x):
-        by_head = (-1, self.tokens, self.num_heads, self.head_width)
+        tokens = x.shape[1]
+        grid = math.isqrt(max(tokens - self.leading, 0))
+        check(grid**2 + self.leading == tokens, f"{tokens} tokens are those of no square grid")
+        angles = rope_tables(self.head_width, grid, self.leading)  # (N, d) each
+        by_head = (-1, tokens, self.num_heads, self.head_width)
         q, k, v = (ops.reshape(part, by_head) for part in ops.split(self.qkv(x), 3, axis=-1))
-        q = rotate(self.query_norm(q), self.cos, self.sin)  # (B, N, H, d)
-        k = rotate(self.key_norm(k), self.cos, self.sin)  # (B, N, H, d)
+        q = rotate(self.query_norm(q), *angles)  # (B, N, H, d)
+        k = rotate(self.key_norm(k), *angles)  # (B, N, H, d)
         attend = fused_attention if self.fused else explicit_attention
         y = attend(ops.cast(q, v.dtype), ops.cast(k, v.dtype), v)  # (B, N, H, d)
-        y = ops.reshape(y, (-1, self.tokens, self.num_heads * self.head_width))  # (B, N, C)
+        y = ops.reshape(y, (-1, tokens, self.num_heads * self.head_width))  # (B, N, C)
         return self.output_projection(y)  # (B, N, C)
 
     def compute_output_shape(self, x_shape):

@@ -9,8 +9,30 @@ from ladagan_tf.models.gat.additive import GatAdditiveAttention
 from ladagan_tf.models.gat.attention import GatAttention
 from ladagan_tf.models.gat.initializers import LAYER_SCALE, MODULATION_GAIN, linear
 from ladagan_tf.models.gat.layers import RMSNorm, SwiGLU
+from ladagan_tf.models.gat.sizes import check_modulation
 
 ATTENTIONS = ("dot_product", "additive")
+
+
+def modulation_parts(modulation, gated=True):
+    """How many parts of C numbers a modulation takes of the style.
+
+    Args:
+        modulation: one of `sizes.MODULATIONS`.
+        gated: bool, of a branch of a block; else of a head, which has no gate.
+    """
+    return 1 + gated + (modulation == "shift_scale_gate")
+
+
+def modulated(x, parts):
+    """RMS(x) * (1 + scale) + shift; of (shift, scale), or of scale alone.
+
+    Args:
+        x: float tensor (B, T, C).
+        parts: list of one or two float tensors (B, 1, C).
+    """
+    *shift, scale = parts
+    return sum(shift, rms_normalize(x) * (1.0 + scale))
 
 
 class _Block(keras.layers.Layer):
@@ -61,16 +83,18 @@ class _Block(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class GeneratorBlock(_Block):
-    """Transformer block that the style scales and gates, without shifting.
+    """Transformer block that the style scales and gates, and may shift.
 
-        y   = x + gate_1 * attention(RMS(x) * (1 + scale_1))
-        out = y + gate_2 * SwiGLU(RMS(y) * (1 + scale_2))
+        y   = x + gate_1 * attention(RMS(x) * (1 + scale_1) + shift_1)
+        out = y + gate_2 * SwiGLU(RMS(y) * (1 + scale_2) + shift_2)
 
-    with (scale_1, gate_1, scale_2, gate_2) affine in silu(style). The norms have no weights.
+    with (shift_1, scale_1, gate_1, shift_2, scale_2, gate_2) affine in silu(style), in this order;
+    GAT's own, "scale_gate", has no shifts. The norms have no weights.
 
     Args:
         num_heads, grid, fused: see `GatAttention`.
         attention: "dot_product", or "additive" for `GatAdditiveAttention`.
+        modulation: one of `sizes.MODULATIONS`.
 
     Call arguments:
         x: float tensor (B, T, C); or (1, T, C), the same tokens for every style.
@@ -80,19 +104,30 @@ class GeneratorBlock(_Block):
         Float tensor (B, T, C).
     """
 
+    def __init__(self, *args, modulation="scale_gate", **kwargs):
+        super().__init__(*args, **kwargs)
+        check_modulation(modulation)
+        self.modulation_kind = modulation
+        self.parts = 2 * modulation_parts(modulation)  # P, of both branches
+
     def build(self, x_shape, style_shape):
         super().build(x_shape)
-        self.modulation = linear(4 * x_shape[-1], self.dtype_policy, "modulation", MODULATION_GAIN)
+        units = self.parts * x_shape[-1]
+        self.modulation = linear(units, self.dtype_policy, "modulation", MODULATION_GAIN)
         self.modulation.build(style_shape)
 
     def call(self, x, style):
-        modulation = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, 4C)
-        modulation = ops.expand_dims(modulation, 1)  # (B, 1, 4C)
-        scale_1, gate_1, scale_2, gate_2 = ops.split(modulation, 4, axis=-1)  # (B, 1, C)
-        normed = rms_normalize(x) * (1.0 + scale_1)
-        x = x + gate_1 * self._branch(self.attention, normed)  # (B, T, C)
-        normed = rms_normalize(x) * (1.0 + scale_2)
-        return x + gate_2 * self._branch(self.mlp, normed)  # (B, T, C)
+        modulation = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, P C)
+        modulation = ops.expand_dims(modulation, 1)  # (B, 1, P C)
+        parts = ops.split(modulation, self.parts, axis=-1)  # (B, 1, C) each
+        for layer in (self.attention, self.mlp):
+            *moved, gate = parts[: self.parts // 2]
+            parts = parts[self.parts // 2 :]
+            x = x + gate * self._branch(layer, modulated(x, moved))  # (B, T, C)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "modulation": self.modulation_kind}
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -139,6 +174,8 @@ class LevelHead(keras.layers.Layer):
         grid: int, g.
         patch: int, p.
         channels: int, c, of the latents.
+        modulation: one of `sizes.MODULATIONS`: whether the norm is also shifted, by a part of the
+            style in front of the scale.
 
     Call arguments:
         x: float tensor (B, g * g, C).
@@ -148,14 +185,18 @@ class LevelHead(keras.layers.Layer):
         Float tensor (B, g * p, g * p, c), float32 also in mixed precision.
     """
 
-    def __init__(self, grid, patch, channels, **kwargs):
+    def __init__(self, grid, patch, channels, modulation="scale_gate", **kwargs):
         super().__init__(autocast=False, **kwargs)
+        check_modulation(modulation)
+        self.modulation_kind = modulation
+        self.parts = modulation_parts(modulation, gated=False)  # P
         self.grid = grid
         self.patch = patch
         self.channels = channels
 
     def build(self, x_shape, style_shape):
-        self.modulation = linear(x_shape[-1], self.dtype_policy, "modulation", MODULATION_GAIN)
+        units = self.parts * x_shape[-1]
+        self.modulation = linear(units, self.dtype_policy, "modulation", MODULATION_GAIN)
         # Half precision would show in the latents, of which the discriminator sees differences.
         precise = at_least_float32(self.compute_dtype)
         self.to_patch = linear(self.patch**2 * self.channels, precise, "to_patch")
@@ -163,9 +204,10 @@ class LevelHead(keras.layers.Layer):
         self.to_patch.build(x_shape)
 
     def call(self, x, style):
-        scale = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, C)
-        scale = ops.expand_dims(scale, 1)  # (B, 1, C)
-        patches = self.to_patch(rms_normalize(x) * (1.0 + scale))  # (B, T, p p c)
+        modulation = ops.cast(self.modulation(ops.silu(style)), x.dtype)  # (B, P C)
+        modulation = ops.expand_dims(modulation, 1)  # (B, 1, P C)
+        parts = ops.split(modulation, self.parts, axis=-1)  # (B, 1, C) each
+        patches = self.to_patch(modulated(x, parts))  # (B, T, p p c)
         patches = ops.reshape(patches, (-1, self.grid, self.grid, patches.shape[-1]))
         if self.patch == 1:  # which TensorFlow's function refuses
             return patches  # (B, S, S, c)
@@ -180,4 +222,5 @@ class LevelHead(keras.layers.Layer):
             "grid": self.grid,
             "patch": self.patch,
             "channels": self.channels,
+            "modulation": self.modulation_kind,
         }

@@ -3,16 +3,18 @@
 import keras
 
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.presets import FromPreset
 
 LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class DecodedGenerator(keras.Model):
+class DecodedGenerator(FromPreset, keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of GAT.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
-    `num_classes` and `class_names`; and `mean_style`, by which callers know that psi is there.
+    `num_classes` and `class_names`; `truncates` and `guides` say that it takes psi and guidance,
+    `levels` how many stages it has.
 
     Args:
         generator: GatGenerator.
@@ -26,6 +28,7 @@ class DecodedGenerator(keras.Model):
         z: float tensor (B, Z), standard normal noise.
         labels: int tensor (B,), classes in [0, num_classes).
         psi, guidance: see `GatGenerator`.
+        stage: int from 1 to `levels`, which output of the generator is decoded; None for the last.
 
     Returns:
         Float32 images (B, S, S, 3), nominally in [-1, 1], not clipped.
@@ -34,6 +37,8 @@ class DecodedGenerator(keras.Model):
         ValueError: if generator and autoencoder have different latent channels; or for a `tile`
             that is no whole number from 0 on.
     """
+
+    truncates = guides = True
 
     def __init__(self, generator, vae, tile=None, **kwargs):
         kwargs.setdefault("name", "decoded_generator")
@@ -50,6 +55,7 @@ class DecodedGenerator(keras.Model):
         self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
         self.noise_dim = generator.noise_dim
         self.num_classes = generator.num_classes
+        self.levels = generator.levels
         self.class_names = generator.class_names
         self.resolution = generator.latent_size * vae.factor
         self.built = True
@@ -58,8 +64,13 @@ class DecodedGenerator(keras.Model):
     def mean_style(self):
         return self.generator.mean_style
 
-    def call(self, z, labels, psi=1.0, guidance=1.0):
-        return self.decode(self.generator(z, labels, psi=psi, guidance=guidance))
+    @property
+    def paper(self):
+        return self.generator.paper
+
+    def call(self, z, labels, psi=1.0, guidance=1.0, stage=None):
+        levels = self.generator(z, labels, psi=psi, guidance=guidance, return_levels=True)
+        return self.decode(levels[-1 if stage is None else stage - 1])
 
     def decode(self, latents):
         """Images (B, S, S, 3) of generated latents (B, s, s, C)."""

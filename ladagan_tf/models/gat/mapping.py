@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from ladagan_tf.models.checks import is_one
 from ladagan_tf.models.classes import ClassTable, rms_normalize
 from ladagan_tf.models.gat.layers import EqualLinear
 
@@ -60,10 +61,10 @@ class Mapping(keras.layers.Layer):
     def call(self, z, labels, psi=1.0, guidance=1.0):
         rows = rms_normalize(self.classes(labels), EPSILON)  # (B, Z)
         style = self._map(rows, rms_normalize(z, EPSILON))  # (B, C)
-        if not _is_one(psi):
+        if not is_one(psi):
             mean = ops.take(self.mean_style, labels, axis=0)  # (B, C)
             style = mean + psi * (style - mean)  # (B, C)
-        if not _is_one(guidance):
+        if not is_one(guidance):
             centre = self._mean_over_classes(z)  # (B, C)
             style = centre + guidance * (style - centre)  # (B, C)
         return style
@@ -118,8 +119,3 @@ class Mapping(keras.layers.Layer):
             "width": self.width,
             "official_guidance": self.official_guidance,
         }
-
-
-def _is_one(strength):
-    """Whether a strength is the plain number 1; a tensor's value may not be known yet."""
-    return isinstance(strength, int | float) and strength == 1

@@ -1,4 +1,9 @@
-"""GAT's generator and discriminator, transformers on a VAE's latents (arXiv 2509.24935)."""
+"""GAT's generator and discriminator, transformers on a VAE's latents (arXiv 2509.24935).
+
+With the other modulation the generator is CAT's; `models.gat.scales` has CAT's discriminator.
+"""
+
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -11,10 +16,11 @@ from ladagan_tf.models.gat.layers import EqualLinear, RMSNorm
 from ladagan_tf.models.gat.mapping import Mapping
 from ladagan_tf.models.gat.sizes import check_positive, check_taps, evenly_spaced_taps
 from ladagan_tf.models.gat.transformer import GatTransformer
+from ladagan_tf.models.presets import FromPreset
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class GatGenerator(GatTransformer):
+class GatGenerator(FromPreset, GatTransformer):
     """GAT generator: noise and a class to latents, in `levels` cumulative outputs.
 
     A mapping network turns z and the class into a style. The tokens start as a fixed table of
@@ -42,6 +48,7 @@ class GatGenerator(GatTransformer):
         official_guidance: bool, see `Mapping`.
         attention: "dot_product", GAT's own, or "additive", see `GatAdditiveAttention`, whose cost
             is linear in the number of tokens.
+        modulation: "scale_gate", GAT's, or "shift_scale_gate", CAT's, see `GeneratorBlock`.
         class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; styles and latents are always computed in float32.
 
@@ -61,26 +68,28 @@ class GatGenerator(GatTransformer):
         ValueError: for sizes that do not fit, naming the field, the value and what is accepted.
     """
 
-    paper = "GAT"
+    makes_images = False
+    truncates = guides = True  # its call takes psi and guidance
 
     def __init__(
         self,
-        latent_size=32,
-        channels=4,
-        patch=2,
-        width=768,
-        depth=12,
-        num_heads=12,
-        num_classes=1000,
-        noise_dim=64,
-        levels=4,
-        taps=None,
-        remat=False,
-        fused=True,
-        trainable_positions=False,
-        official_guidance=False,
-        attention="dot_product",
-        class_names=(),
+        latent_size: int = 32,
+        channels: int = 4,
+        patch: int = 2,
+        width: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        num_classes: int = 1000,
+        noise_dim: int = 64,
+        levels: int = 4,
+        taps: Sequence[int] | None = None,
+        remat: bool = False,
+        fused: bool = True,
+        trainable_positions: bool = False,
+        official_guidance: bool = False,
+        attention: str = "dot_product",
+        modulation: str = "scale_gate",
+        class_names: Sequence[str] = (),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -104,17 +113,23 @@ class GatGenerator(GatTransformer):
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
         check_taps(self.taps, depth, levels)
         self.official_guidance = official_guidance
+        self.modulation = modulation
         self.class_names = checked_names(class_names, num_classes)
 
         self.mapping = Mapping(
             num_classes, noise_dim, width, official_guidance, dtype=self.precise, name="mapping"
         )
-        self.blocks = self._blocks(GeneratorBlock)
+        self.blocks = self._blocks(GeneratorBlock, modulation=modulation)
+        head = {"modulation": modulation, "dtype": self.dtype_policy}
         self.heads = [
-            LevelHead(self.grid, patch, channels, dtype=self.dtype_policy, name=f"head_{i}")
-            for i in range(levels)
+            LevelHead(self.grid, patch, channels, **head, name=f"head_{i}") for i in range(levels)
         ]
         self.build((None, noise_dim), (None,))
+
+    @property
+    def paper(self):
+        """Whose generator this is."""
+        return "GAT" if self.modulation == "scale_gate" else "CAT"
 
     @property
     def resolution(self):
@@ -125,7 +140,7 @@ class GatGenerator(GatTransformer):
         if self.built:
             return
         style_shape = (None, self.width)
-        self.positions = self._add_positions()
+        self.positions = self._add_positions(self.grid)
         self.mapping.build(z_shape, labels_shape)
         for layer in (*self.blocks, *self.heads):
             layer.build((None, self.grid**2, self.width), style_shape)
@@ -177,6 +192,7 @@ class GatGenerator(GatTransformer):
             "noise_dim": self.noise_dim,
             "taps": self.taps,
             "official_guidance": self.official_guidance,
+            "modulation": self.modulation,
             "class_names": self.class_names,
         }
 
@@ -264,16 +280,35 @@ class GatDiscriminator(GatTransformer):
         self.class_2 = EqualLinear(class_dim, dtype=precise, name="class_2")
         outputs = () if teacher_dim is None else (projector_dim, projector_dim, teacher_dim)
         self.projector = [linear(n, policy, f"projector_{i}") for i, n in enumerate(outputs)]
-        side = (None, latent_size, latent_size)
-        self.build((*side, levels * channels), (None,))
+        self.build((None, latent_size, latent_size, self.seen_channels), (None,))
+
+    paper = "GAT"
+
+    @property
+    def grids(self):
+        """Sides of the grids of tokens that the blocks are run on, one after the other: tuple."""
+        return (self.grid,)
+
+    @property
+    def seen_channels(self):
+        """Channels of what one token is a square of."""
+        return self.levels * self.channels
+
+    @property
+    def stages(self):
+        """What comes before the head: dict from a block's name to its weights, from the latents on.
+
+        The first one makes the tokens: with their positions and the cls token.
+        """
+        first = [*self.to_tokens.weights, *self.token_weights]
+        return {"to_tokens": first} | {block.name: block.weights for block in self.blocks}
 
     def build(self, levels_shape, labels_shape):
         if self.built:
             return
         tokens = (None, self.grid**2 + 1, self.width)
-        self.positions = self._add_positions()
-        self.cls = self.add_weight((1, self.width), normal(), name="cls", autocast=False)
-        self.to_tokens.build((None, self.grid**2, self.patch**2 * self.levels * self.channels))
+        self._add_tokens()
+        self.to_tokens.build((None, self.grid**2, self.patch**2 * self.seen_channels))
         for layer in (*self.blocks, self.norm):
             layer.build(tokens)
         self.to_class.build((None, self.width))
@@ -285,16 +320,29 @@ class GatDiscriminator(GatTransformer):
             layer.build((None, self.grid**2 + 1, width))
         self.built = True
 
+    @property
+    def token_weights(self):
+        """The weights of `_add_tokens`."""
+        return [self.positions, self.cls]
+
+    def _add_tokens(self):
+        """The weights of what the first block reads, beside the embedding's."""
+        self.positions = self._add_positions(self.grid)
+        self.cls = self.add_weight((1, self.width), normal(), name="cls", autocast=False)
+
     def call(self, levels, labels, return_features=False):
         check(
             self.projector or not return_features,
             "return_features=True: teacher_dim=None made this discriminator without features",
         )
-        x = self.embed(levels)  # (B, 1 + T, C)
+        return self._judge(self.embed(levels), self.class_vectors(labels), return_features)
+
+    def _judge(self, x, class_vectors, return_features=False):
+        """Logits, and features, of what `embed` returned, by the classes' vectors."""
         for block in self.blocks:
             x = self._run(block, x)  # (B, 1 + T, C)
         cls = self.to_class(self.norm(x[:, 0]))  # (B, class_dim)
-        logits = ops.sum(cls * self.class_vectors(labels), axis=-1, keepdims=True)  # (B, 1)
+        logits = ops.sum(cls * class_vectors, axis=-1, keepdims=True)  # (B, 1)
         if not return_features:
             return logits
         *hidden, last = self.projector  # it reads the tokens as they are, before the norm
@@ -306,12 +354,16 @@ class GatDiscriminator(GatTransformer):
     def embed(self, levels):
         """What the first block reads: the cls token, then the patches with their positions."""
         x = ops.concatenate(levels, axis=-1) if isinstance(levels, list | tuple) else levels
+        return self._tokens(x, self.positions, self.cls)
+
+    def _tokens(self, x, positions, cls):
+        """A cls token (1, C) and the patches of x (B, s, s, c) at their positions (T, C)."""
         if self.patch > 1:  # TensorFlow's function refuses 1
-            x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p K c)
-        x = ops.reshape(x, (-1, self.grid**2, x.shape[-1]))  # (B, T, p p K c)
+            x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p c)
+        x = ops.reshape(x, (-1, positions.shape[0], x.shape[-1]))  # (B, T, p p c)
         x = ops.cast(self.to_tokens(x), self.precise)  # (B, T, C)
-        x = x + ops.cast(self.positions, x.dtype)  # (B, T, C)
-        cls = ops.broadcast_to(ops.cast(self.cls, x.dtype), (ops.shape(x)[0], 1, self.width))
+        x = x + ops.cast(positions, x.dtype)  # (B, T, C)
+        cls = ops.broadcast_to(ops.cast(cls, x.dtype), (ops.shape(x)[0], 1, self.width))
         return ops.concatenate([cls, x], axis=1)  # (B, 1 + T, C)
 
     def class_vectors(self, labels):

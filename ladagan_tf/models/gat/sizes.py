@@ -8,7 +8,7 @@ from ladagan_tf.models.checks import check
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """One column of GAT's scaling study; both networks of a model have it."""
+    """One column of GAT's scaling study, where both networks have it; or a generator of CAT's."""
 
     width: int  # C, channels of a token
     depth: int  # L, blocks
@@ -21,7 +21,20 @@ SIZES = {
     "B":  Size(768,  12,  12),
     "L":  Size(1024, 24,  16),
     "XL": Size(1152, 28,  16),
+    "M":  Size(768,  24,  12),  # this and the next: CAT's
+    "H":  Size(1280, 32,  16),
 }  # fmt: skip
+# What a style does to normed tokens and branches. GAT scales and gates them; CAT's published sizes
+# need a shift, too.
+MODULATIONS = ("scale_gate", "shift_scale_gate")
+
+
+def check_modulation(modulation):
+    """Raises ValueError unless a modulation is one of `MODULATIONS`."""
+    check(
+        modulation in MODULATIONS,
+        f"modulation={modulation!r} is not one of {', '.join(MODULATIONS)}",
+    )
 
 
 def check_positive(**fields):

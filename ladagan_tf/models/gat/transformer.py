@@ -62,9 +62,10 @@ class GatTransformer(keras.Model):
         self.grid = latent_size // patch
         self.precise = at_least_float32(self.compute_dtype)
 
-    def _blocks(self, kind):
-        """`depth` blocks of a class."""
+    def _blocks(self, kind, **more):
+        """`depth` blocks of a class, with `more` arguments of its own."""
         arguments = {
+            **more,
             "num_heads": self.num_heads,
             "grid": self.grid,
             "fused": self.fused,
@@ -87,12 +88,13 @@ class GatTransformer(keras.Model):
 
         return keras.remat(run)(*inputs)
 
-    def _add_positions(self):
+    def _add_positions(self, grid, name="positions"):
+        """The table of positions (grid * grid, C) of a grid, a weight."""
         return self.add_weight(
-            (self.grid**2, self.width),
-            lambda shape, dtype: ops.convert_to_tensor(sincos_table(self.width, self.grid), dtype),
+            (grid**2, self.width),
+            lambda shape, dtype: ops.convert_to_tensor(sincos_table(self.width, grid), dtype),
             trainable=self.trainable_positions,
-            name="positions",
+            name=name,
             autocast=False,
         )
 

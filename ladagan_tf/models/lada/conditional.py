@@ -1,9 +1,12 @@
 """An unconditional LadaGAN as a conditional one that computes the same."""
 
+import keras
+
 from ladagan_tf.models.checks import check
+from ladagan_tf.models.transfer import take_weights
 
 
-def as_conditional(network, num_classes, **how):
+def as_conditional(network: keras.Model, num_classes: int, **how) -> keras.Model:
     """A conditional network with an unconditional one's weights, for whose classes all is the same.
 
     What reads the class starts at zero, so for every label a generator makes the images, and a
@@ -28,12 +31,5 @@ def as_conditional(network, num_classes, **how):
         not getattr(conditional, "pure", False),
         "class_head='pure': it has no unconditional logits, so it cannot compute the same",
     )
-    ours = {_name(weight): weight for weight in conditional.weights}
-    for weight in network.weights:
-        ours[_name(weight)].assign(weight)
+    take_weights(conditional, network)
     return conditional
-
-
-def _name(weight):
-    """A weight's path below its network."""
-    return weight.path.partition("/")[2]

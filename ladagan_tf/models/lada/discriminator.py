@@ -150,6 +150,14 @@ class Discriminator(keras.Model):
         """Whether logits are of nothing but how well image and class belong together."""
         return self.num_classes > 0 and self.class_head == "pure"
 
+    @property
+    def stages(self):
+        """What comes before the head, from the image on: dict, name of a block -> its weights."""
+        parts = [(layer, layer.weights) for layer in (self.from_rgb, *self.down_blocks)]
+        if self.ladaformer:
+            parts.append((self.block, [*self.positions.weights, *self.block.weights]))
+        return {layer.name: weights for layer, weights in parts}
+
     def build(self, input_shape, labels_shape=None):
         if self.built:
             return

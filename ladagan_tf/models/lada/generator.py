@@ -1,9 +1,12 @@
 """LadaGAN's generator (arXiv 2401.09596, Sec. III-B), with the switches of its ablation."""
 
+from collections.abc import Sequence
+
 import keras
+import numpy as np
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.checks import check, check_widths, is_one
 from ladagan_tf.models.classes import ClassTable, checked_names, rms_normalize
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
@@ -15,9 +18,11 @@ from ladagan_tf.models.lada.sizes import (
     check_resolution,
 )
 from ladagan_tf.models.orthogonal import dense, square_conv, zero_dense
+from ladagan_tf.models.presets import FromPreset
 
 GRID = (8, 16, 32)  # side of the token grid of each generator block
 MAPPING_LAYERS = 2
+MEAN_LATENTS = 1024  # what a mean style is the mean of
 CLASS_EPSILON = 1e-8
 SOFT_EDGE = 0.1  # how far "softclip" lets a value go beyond [-1, 1]
 
@@ -29,7 +34,7 @@ def soft_clip(x):
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
-class Generator(keras.Model):
+class Generator(FromPreset, keras.Model):
     """LadaGAN generator: latents to images in one pass (Sec. III-B).
 
     Three modulated Ladaformer blocks on 8x8, 16x16 and 32x32 tokens, joined by pixel shuffle and a
@@ -72,6 +77,9 @@ class Generator(keras.Model):
         z: float tensor (B, Z), standard normal latents.
         labels: int tensor (B,), classes in [0, num_classes); only when conditional.
         training: bool, the decoder's batch norms use (and update with) batch statistics.
+        psi: float or scalar tensor, truncation of what "vitgan_sln" maps, from 1 (none) to 0 (its
+            mean over `MEAN_LATENTS` fixed latents, for each class). The first tokens still are of
+            z: `sampling.seeds.latents` truncates that.
 
     Returns:
         Float32 images (B, resolution, resolution, 3), nominally in [-1, 1] but not clipped: the
@@ -85,24 +93,24 @@ class Generator(keras.Model):
 
     def __init__(
         self,
-        resolution=32,
-        noise_dim=128,
-        widths=(1024, 256, 64),
-        num_heads=(4, 4, 4),
-        mlp_widths=(512, 512, 512),
-        decoder_widths=(),
-        score="full",
-        attention="additive",
-        rank=64,
-        window=8,
-        attention_residual=True,
-        mlp_residual=False,
-        modulation="sln",
-        conv=True,
-        output_range="linear",
-        num_classes=0,
-        class_tokens=False,
-        class_names=(),
+        resolution: int = 32,
+        noise_dim: int = 128,
+        widths: Sequence[int] = (1024, 256, 64),
+        num_heads: Sequence[int] = (4, 4, 4),
+        mlp_widths: Sequence[int] = (512, 512, 512),
+        decoder_widths: Sequence[int] = (),
+        score: str = "full",
+        attention: str = "additive",
+        rank: int = 64,
+        window: int = 8,
+        attention_residual: bool = True,
+        mlp_residual: bool = False,
+        modulation: str = "sln",
+        conv: bool = True,
+        output_range: str = "linear",
+        num_classes: int = 0,
+        class_tokens: bool = False,
+        class_names: Sequence[str] = (),
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -243,27 +251,33 @@ class Generator(keras.Model):
             self.class_mapping.build(input_shape)
         self.built = True
 
-    def call(self, z, labels=None, training=False):
-        return self._forward(z, labels, training)[0]
+    def call(self, z, labels=None, training=False, psi=1.0):
+        return self._forward(z, labels, training, psi)[0]
+
+    @property
+    def truncates(self):
+        """Whether there is a mean style, towards which psi truncates."""
+        return bool(self.mapping)
 
     @property
     def has_attention_maps(self):
         """Whether the attention says where it looks."""
         return self.attention != "linformer"
 
-    def attention_maps(self, z, labels=None):
+    def attention_maps(self, z, labels=None, psi=1.0):
         """Images and where the generator looks, with moving statistics as at inference.
 
         Args:
             z: float tensor (B, Z).
             labels: int tensor (B,); only when conditional.
+            psi: see the call.
 
         Returns:
             Images (B, resolution, resolution, 3) and a list of three attention maps (B, H, N) for
             the 8x8, 16x16 and 32x32 tokens, row by row; each map sums to 1 over N. Linformer has
             none, see `has_attention_maps`: the list holds None.
         """
-        return self._forward(ops.cast(z, self.compute_dtype), labels, training=False)
+        return self._forward(ops.cast(z, self.compute_dtype), labels, False, psi)
 
     def _class_vectors(self, labels):
         """r of some labels (B, Z), as long as a latent; None when unconditional."""
@@ -272,20 +286,32 @@ class Generator(keras.Model):
             return None
         return rms_normalize(self.classes(labels), CLASS_EPSILON)  # (B, Z)
 
-    def _mapped(self, z, r):
+    def _style(self, z, r, psi):
         """What the norms read: the latent, or what the shared mapping makes of it, (B, Z)."""
+        style = self._mapped(z, r)  # (B, Z)
+        if is_one(psi):
+            return style
+        check(self.truncates, f"psi={psi}: only modulation='vitgan_sln' has a mean style")
+        fixed = np.random.default_rng(0).standard_normal((1, MEAN_LATENTS, self.noise_dim))
+        r = None if r is None else ops.expand_dims(r, 1)  # (B, 1, Z)
+        mapped = self._mapped(ops.convert_to_tensor(fixed, z.dtype), r)  # (B or 1, M, Z)
+        mean = ops.mean(mapped, axis=1)  # (B or 1, Z)
+        return mean + ops.cast(psi, z.dtype) * (style - mean)  # (B, Z)
+
+    def _mapped(self, z, r):
+        """What the shared mapping makes of latents (..., Z), if there is one."""
         for i, layer in enumerate(self.mapping):
             added = self.class_mapping(r) if self.num_classes and i == 0 else None
-            z = relu_of_sum(layer(z), added)  # (B, Z)
+            z = relu_of_sum(layer(z), added)  # (..., Z)
         return z
 
-    def _forward(self, z, labels, training):
+    def _forward(self, z, labels, training, psi):
         maps, r = [], self._class_vectors(labels)
         x = self.latent_to_tokens(z)  # (B, 64 D0)
         if self.class_tokens:
             x = x + self.class_to_tokens(r)  # (B, 64 D0)
         x = ops.reshape(x, (-1, GRID[0] ** 2, self.widths[0]))  # (B, 64, D0)
-        z = self._mapped(z, r)  # (B, Z)
+        z = self._style(z, r, psi)  # (B, Z)
         for i, side in enumerate(GRID):
             x, weights = self.blocks[i](self.positions[i](x), z, r)  # (B, N, D), (B, H, N)
             maps.append(weights)

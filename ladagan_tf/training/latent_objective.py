@@ -1,0 +1,272 @@
+"""What the objectives of GAT and CAT share: latents, pairs, penalties and alignment.
+
+Stages are float tensors (B, S, S, K, C): the generator's K cumulative outputs, the earliest first,
+or (B, S, S, 1, C), a real latent that all K are.
+"""
+
+import collections.abc
+import dataclasses
+
+from keras import ops
+
+from ladagan_tf.models.precision import computing_in
+from ladagan_tf.training import losses
+from ladagan_tf.training.augment import sometimes
+from ladagan_tf.training.draws import Draw
+from ladagan_tf.training.latent_views import (
+    augment_stages,
+    latent_augmentation_draws,
+    left_alone,
+)
+from ladagan_tf.training.schedules import AS_CONFIGURED
+
+SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
+
+
+def sample_posterior(moments, noise, scaling_factor):
+    """Latents drawn from what an autoencoder says of images: (mean + std * noise) * factor.
+
+    Args:
+        moments: float tensor (B, S, S, 2C): mean, then standard deviation.
+        noise: float32 tensor (B, S, S, C), standard normal.
+        scaling_factor: float, see `AutoencoderKL`.
+
+    Returns:
+        float32 tensor (B, S, S, C).
+    """
+    mean, std = ops.split(ops.cast(moments, "float32"), 2, axis=-1)
+    return (mean + std * noise) * scaling_factor
+
+
+@dataclasses.dataclass(frozen=True)
+class LatentObjective:
+    """A relativistic objective on the stages of a generator of latents.
+
+    D: softplus(-(D(x) - D(G(z)))) + alignment + R1 + R2;  G: softplus(-(D(G(z)) - D(x))), means
+    over the batch and over D's logits. Pairs share the class of the real sample; both are augmented
+    in latent space. A subclass says what D sees of stages, in `_seen`, and which stage colours are
+    augmented about.
+
+    Args:
+        noise_dim: int, size of z.
+        latent_size, channels: ints, S and C of the latents.
+        levels: int, K, outputs of the generator.
+        scaling_factor: float, of the autoencoder; latents are learned times it.
+        r1_weight, r2_weight: floats, weights of the penalties at real and generated samples (the
+            papers' gamma / 2), at every step; 0 switches one off.
+        penalty_every: int, take them at one of so many samples; must divide the batch. Which ones
+            follows from the order of the data, so from (seed, step).
+        precise_penalties: bool, compute D in float32 in its own phase where a penalty is taken:
+            the finite difference divides by 0.01 what bfloat16 knows to 8 bits.
+        teacher: function from (batch, draws of the augmentation, S) to a frozen network's features
+            (B, F) and (B, T, F) of the real images, shifted and mirrored alike, as
+            `training.teachers` has them; or None for no alignment.
+        alignment_weight: float.
+        augment: bool.
+        augment_sometimes: bool, augment each sample with the probability of the step's `Strengths`;
+            else all.
+    """
+
+    noise_dim: int = 64
+    latent_size: int = 32
+    channels: int = 4
+    levels: int = 4
+    scaling_factor: float = 0.18215
+    r1_weight: float = 0.05
+    r2_weight: float = 0.05
+    penalty_every: int = 1
+    precise_penalties: bool = True
+    teacher: collections.abc.Callable | None = None
+    alignment_weight: float = 1.0
+    augment: bool = True
+    augment_sometimes: bool = False
+
+    def __post_init__(self):
+        if self.augment_sometimes and not self.augment:
+            raise ValueError("augment=False: there is no augmentation to apply with a probability")
+
+    # The EMA generator takes over what is not trained, the mean styles, as it is.
+    averages_statistics = False
+    # Not the share of clipped values: pixels are decoded for samples only, never in a step.
+    observed = ("real_sign",)
+
+    @property
+    def needs(self):
+        """What `data.pipeline.make_dataset` is asked for beside moments."""
+        if self.teacher is None:
+            return {}
+        images = self.teacher.needs_images
+        return {"with_images": images, "with_teacher": not images}
+
+    @property
+    def metrics(self):
+        """Names of the scalars the two losses report."""
+        alignment = ("alignment",) if self.teacher else ()
+        return ("d_loss", "r1", "r2", *alignment, "d_total", "margin", "g_loss")
+
+    def batch_draws(self):
+        """Draws that both phases share: which latents stand for the images."""
+        return {"posterior": Draw.normal(self.latent_size, self.latent_size, self.channels)}
+
+    def batch(self, x, labels, draws):
+        """What a step learns from.
+
+        Args:
+            x: dict of "moments" (B, S, S, 2C), mean and standard deviation; and what the teacher
+                needs: "images", uint8 (B, R, R, 3), or "teacher_cls" and "teacher_patches".
+            labels: int tensor (B,), -1 for none.
+            draws: as `batch_draws` describes.
+
+        Returns:
+            Dict of "real", scaled latents (B, S, S, C), "labels", "raw" for x's "images", and
+            the rest.
+        """
+        rest = {name: value for name, value in x.items() if name not in ("moments", "images")}
+        latents = sample_posterior(x["moments"], draws["posterior"], self.scaling_factor)
+        batch = {"real": latents, "labels": ops.maximum(labels, 0), **rest}
+        return batch | ({"raw": x["images"]} if "images" in x else {})
+
+    def _z_draws(self):
+        return {"z": Draw.normal(self.noise_dim)}
+
+    def _z(self, batch, draws):
+        return draws["z"]
+
+    def _view_draws(self):
+        """Draws of what one set of stages goes through before D sees it."""
+        augmentation = latent_augmentation_draws(self.latent_size) if self.augment else {}
+        return augmentation | ({"chosen": Draw.uniform()} if self.augment_sometimes else {})
+
+    def _perturbations(self):
+        """Draws of what R1 and R2 add to what they are taken at, by their names."""
+        raise NotImplementedError
+
+    def discriminator_draws(self):
+        """Draws of the D phase: z, a view of fakes and of reals, and the perturbations."""
+        return {**self.generator_draws(), **self._perturbations()}
+
+    def generator_draws(self):
+        """Draws of the G phase: a new z and new views."""
+        return {**self._z_draws(), "fake": self._view_draws(), "real": self._view_draws()}
+
+    def generate(self, generator, batch, draws):
+        """Stages (B, S, S, K, C) for the D phase, of the classes of the real batch."""
+        z = self._z(batch, draws)
+        return ops.stack(generator(z, batch["labels"], return_levels=True), axis=3)
+
+    def update_statistics(self, generator, batch, draws, total):
+        """Moves the mean styles, by the z of the G phase.
+
+        Args:
+            generator: models.gat.networks.GatGenerator.
+            batch, draws: of the G phase.
+            total: see `Mapping.updated_mean_style`.
+        """
+        labels = batch["labels"]
+        styles = generator.style(self._z(batch, draws), labels)  # (B, W)
+        generator.mean_style.assign(generator.updated_mean_style(styles, labels, total))
+
+    def _seen(self, stages, draws, means, strengths, noise=None):
+        """What D gets of stages: augmented, and perturbed if there is `noise`."""
+        raise NotImplementedError
+
+    def _means(self, stages):
+        """What the colours of stages are augmented about, see `color_means`."""
+        raise NotImplementedError
+
+    def _augmented(self, stages, draws, means, strengths):
+        if not self.augment:
+            return stages
+        augmented = augment_stages(stages, draws, means)
+        if self.augment_sometimes:
+            return sometimes(augmented, stages, draws["chosen"], strengths.augment)
+        return augmented
+
+    def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
+        """D's loss and its parts.
+
+        Args:
+            discriminator: models.gat.networks.GatDiscriminator, or CAT's.
+            batch: what `batch` returned.
+            fake: generated stages (B, S, S, K, C), constants here.
+            draws: as `discriminator_draws` describes.
+            strengths: Strengths of this step.
+
+        Returns:
+            Scalar loss and a dict of scalars.
+        """
+        precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
+        with computing_in(discriminator, "float32" if precise else None):
+            real = ops.expand_dims(batch["real"], 3)  # (B, S, S, 1, C)
+            of_real = batch["labels"], draws["real"], self._means(real)
+            of_fake = batch["labels"], draws["fake"], self._means(fake)
+
+            def judge(stages, given, noise=None, **asked):
+                labels, views, means = given
+                seen = self._seen(stages, views, means, strengths, noise)
+                return discriminator(seen, labels, **asked)
+
+            parts, total = {}, 0.0
+            if self.teacher:
+                real_logits, *features = judge(real, of_real, return_features=True)  # (B, L)
+                parts["alignment"] = self._alignment(features, batch, draws["real"], strengths)
+                total = total + self.alignment_weight * parts["alignment"]
+            else:
+                real_logits = judge(real, of_real)  # (B, L)
+            fake_logits = judge(fake, of_fake)  # (B, L)
+            loss = losses.relativistic(real_logits, fake_logits)
+
+            def penalty(name, weight, *taken_at):
+                if not weight:
+                    return ops.zeros(())
+                taken_at = losses.every_nth((*taken_at, draws.get(name, {})), self.penalty_every)
+                measured = self._penalty(judge, discriminator, *taken_at)
+                return weight * strengths.penalty * measured
+
+            r1 = penalty("r1", self.r1_weight, real, of_real, real_logits)
+            r2 = penalty("r2", self.r2_weight, fake, of_fake, fake_logits)
+            total = total + loss + r1 + r2
+            margins = real_logits - fake_logits
+            parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
+            return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
+
+    def _penalty(self, judge, discriminator, stages, given, logits, noise):
+        """R1 or R2 without its weight, at stages that D gives `logits`."""
+        return losses.finite_difference_penalty(logits, judge(stages, given, noise), SIGMA)
+
+    def _alignment(self, features, batch, draws, strengths):
+        """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; GAT's code)."""
+        if self.augment_sometimes:
+            draws = left_alone(draws, draws["chosen"] >= strengths.augment)
+        cls, patches = self.teacher(batch, draws, self.latent_size)
+        return losses.cosine_alignment(
+            ops.expand_dims(features[0], 1), ops.expand_dims(cls, 1)
+        ) + losses.cosine_alignment(features[1], patches)
+
+    def generator_loss(self, generator, discriminator, batch, draws, strengths=AS_CONFIGURED):
+        """G's loss through the updated D.
+
+        Args:
+            generator: models.gat.networks.GatGenerator.
+            discriminator: models.gat.networks.GatDiscriminator, or CAT's.
+            batch: what `batch` returned.
+            draws: as `generator_draws` describes.
+            strengths: Strengths of this step.
+
+        Returns:
+            Scalar loss and a dict of scalars.
+        """
+        fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
+        loss = self._against_real(discriminator, batch, fake, draws, strengths)
+        return loss, {"g_loss": loss}
+
+    def _against_real(self, discriminator, batch, fake, draws, strengths):
+        """What G minimises of D's logits, for stages `fake` (B, S, S, K, C)."""
+
+        def judge(stages, views):
+            seen = self._seen(stages, views, self._means(stages), strengths)
+            return discriminator(seen, batch["labels"])  # (B, L)
+
+        fake_logits = judge(fake, draws["fake"])
+        real_logits = judge(ops.expand_dims(batch["real"], 3), draws["real"])
+        return losses.relativistic(fake_logits, real_logits)

@@ -1,0 +1,258 @@
+"""`ladagan suggest`: a flagfile with reasons for a set, a machine and some hours."""
+
+import dataclasses
+import itertools
+import json
+import types
+
+import keras
+import pytest
+from absl import flags
+from in_process import command, error_line
+
+from ladagan_tf import suggest, train
+from ladagan_tf.data import dataset_info
+from ladagan_tf.data.preparation import prepare
+from ladagan_tf.flags import suggest as suggest_flags
+from ladagan_tf.flags import train as train_flags
+from ladagan_tf.flags.common import read_flags
+from ladagan_tf.systems import suggestion
+from ladagan_tf.training.speed import Stopwatch, images_per_second
+
+CPU = suggestion.Machine("no GPU; 2 cores of a CPU", gpus=0, bfloat16=False)
+H100 = suggestion.Machine("H100", gpus=1, bfloat16=True)
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "shapes"
+    prepare("shapes", folder, resolution=32, num_images=50, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def a_set(shapes):
+    """Describes a set: `a_set(count, resolution, classes)`."""
+    info = dataset_info.load_info(shapes)
+
+    def describe(count, resolution, classes=()):
+        counts = (count // max(len(classes), 1),) * len(classes)
+        return dataclasses.replace(
+            info, count=count, resolution=resolution, classes=classes, class_counts=counts
+        )
+
+    return describe
+
+
+class Work:
+    """A trial on a machine that makes so many multiply-adds a second; it records what was asked."""
+
+    def __init__(self, words, per_second, measured):
+        values = dict(word.removeprefix("--").split("=") for word in words)
+        narrow = {"128,64,32": 0.05, "256,128,64": 0.2}
+        self.multiply_adds = narrow.get(values.get("g_widths"), 1.0) * int(
+            {"cifar10_32": 10, "celeba_64": 11, "ffhq_128": 40, "ffhq_256": 52}[values["preset"]]
+        )
+        self.per_second, self.measured = per_second, measured
+
+    def images_per_s(self):
+        self.measured.append(self.multiply_adds)
+        return self.per_second / self.multiply_adds
+
+
+def suggested(info, machine, hours, per_second, given=()):
+    """(What was found, dict of the flags, their lines, how many networks were measured)."""
+    measured = []
+    found, lines = suggestion.suggest(
+        info, machine, hours, lambda words: Work(words, per_second, measured), given
+    )
+    return found, {line.flag: line.value for line in lines}, lines, len(measured)
+
+
+def test_a_tiny_set_of_few_images(a_set):
+    found, values, _, measured = suggested(a_set(12, 32), CPU, 0.1, per_second=50)
+    assert values["batch_size"] == "12" and values["metric_images"] == "12"
+    assert values["g_widths"] == "128,64,32" and measured == 1
+    assert values["bcr"] == "true" and values["policy"] == "translation,cutout"
+    assert values["metric"] == "swd" and "conditional" not in values
+    assert values["precision"] == "float32"
+    assert values["total_kimg"] == "32"  # 0.9 * 0.1 h * 100 images/s, in two digits
+    assert any(line.startswith("Few images: no run here had fewer than 1,000") for line in found)
+    assert any("by its multiply-adds 8.1 thousand images in the time" in line for line in found)
+
+
+def test_a_medium_set_with_labels(a_set):
+    info = a_set(10_000, 64, tuple("abcdefghi"))
+    found, values, lines, measured = suggested(info, CPU, 3, per_second=66)
+    assert values["g_widths"] == "256,128,64" and values["d_widths"] == "32,64,128"
+    assert values["conditional"] == "true" and values["num_classes"] == "9"
+    assert values["metric"] == "fcd" and values["features"] == "classifier"
+    assert values["policy"] == "translation" and "bcr" not in values
+    assert values["total_kimg"] == "290" and values["ema_halflife_kimg"] == "4.1"
+    assert measured == 2
+    assert any(line.startswith("Not the paper's network: the paper's sets have") for line in found)
+    assert all(line.reason.endswith(".") for line in lines)
+    few = suggested(a_set(500, 64, tuple("abcdefghi")), CPU, 3, per_second=66)
+    assert "conditional" not in few[1]
+    assert any(line.startswith("Without classes: fewer than 100 images each") for line in few[0])
+
+
+def test_a_large_set_of_high_resolution_on_a_gpu(a_set):
+    info = a_set(70_000, 256)
+    _, values, lines, measured = suggested(info, H100, 12, per_second=60_000)
+    assert measured == 3 and values["preset"] == "ffhq_256"
+    assert not {"g_widths", "d_scale_cue", "ema_halflife_kimg"} & values.keys()
+    assert (values["g_lr"], values["r1_weight"], values["batch_size"]) == ("2e-4", "1e-4", "64")
+    assert values["policy"] == "color,translation,cutout" and values["bcr"] == "true"
+    assert values["total_kimg"] == "24064" and values["precision"] == "mixed_bfloat16"
+    (length,) = (line.reason for line in lines if line.flag == "total_kimg")
+    assert length == "The paper's length, 5.79 hours at this speed."
+    _, slower, _, _ = suggested(info, H100, 1, per_second=60_000)
+    assert slower["g_decoder_widths"] == "32,16,8" and slower["batch_size"] == "64"
+
+
+def test_several_gpus_share_a_batch_that_they_divide(a_set):
+    machine = dataclasses.replace(H100, gpus=3)
+    _, values, _, _ = suggested(a_set(70_000, 32), machine, 3, per_second=600)
+    assert (values["strategy"], values["batch_size"]) == ("mirrored", "63")
+
+
+def test_what_does_not_fit_into_memory_is_not_chosen(a_set):
+    class Full(Work):
+        def images_per_s(self):
+            return 0 if self.multiply_adds > 1 else super().images_per_s()
+
+    found, lines = suggestion.suggest(
+        a_set(5000, 32), H100, 3, lambda words: Full(words, 9000, []), ()
+    )
+    assert "--g_widths=128,64,32" in map(str, lines)
+    assert any("it does not fit into memory" in line for line in found)
+
+
+def test_what_is_given_is_kept_also_in_the_trial(a_set):
+    given = [suggestion.Line("batch_size", "8", "As given."), suggestion.Line("seed", "3", "-")]
+    seen = []
+
+    def trial(words):
+        seen.append(words)
+        return Work(words, 50, [])
+
+    _, lines = suggestion.suggest(a_set(5000, 32), CPU, 1, trial, given)
+    for words in (*seen, list(map(str, lines))):
+        assert "--batch_size=8" in words and "--seed=3" in words
+        assert len({word.partition("=")[0] for word in words}) == len(words)
+
+
+@pytest.mark.parametrize(("count", "resolution", "classes", "machine"), [
+    (12, 32, (), CPU), (5000, 64, tuple("abcdefghi"), CPU), (70_000, 256, (), H100),
+])  # fmt: skip
+def test_train_takes_what_is_suggested(a_set, tmp_path, count, resolution, classes, machine):
+    info = a_set(count, resolution, classes)
+    found, _, lines, _ = suggested(info, machine, 3, per_second=60_000 if machine.gpus else 60)
+    (tmp_path / "a.cfg").write_text(suggestion.as_flagfile("A set", found, lines))
+    with command(train, train_flags.define):
+        read_flags(["train", f"--flagfile={tmp_path / 'a.cfg'}"])
+        recorded = train_flags.resolve()
+    assert recorded["resolution"] == str(resolution)
+    assert recorded.get("num_classes", "0") == str(len(classes))
+
+
+@pytest.mark.parametrize(("count", "asked"), [(5000, "False"), (500, "True")])
+def test_who_asks_for_classes_or_for_none_gets_that(a_set, count, asked):
+    given = [suggestion.Line("conditional", asked, "As given.")]
+    _, values, _, _ = suggested(a_set(count, 64, tuple("abcde")), CPU, 3, 60, given)
+    assert values["conditional"] == asked and ("num_classes" in values) == (asked == "True")
+
+
+TINY = [
+    "--g_widths=16,16,16", "--g_heads=1,1,1", "--g_mlp_widths=8,8,8", "--noise_dim=4",
+    "--d_widths=4,8", "--d_heads=1", "--d_mlp_width=8", "--d_out_widths=8,8", "--batch_size=2",
+    "--bcr=false", "--precision=float32",
+]  # fmt: skip
+
+
+def test_what_is_written_is_a_flagfile_of_train(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest, "images_per_second", lambda gan, *_: 9.0 * gan.generator.noise_dim)
+    out = tmp_path / "new" / "a.cfg"
+    with command(suggest, suggest_flags.define) as main:
+        main(f"--dataset={shapes}", "--hours=0.01", f"--out={out}", *TINY)
+    lines = out.read_text().splitlines()
+    assert (
+        f"--dataset={shapes}" in lines and "network: 36 images/s in a trial here" in out.read_text()
+    )
+    assert all(line.startswith(("# ", "--")) and len(line) <= 200 for line in lines)
+    for before, line in itertools.pairwise(lines):
+        assert line.startswith("# ") or before.startswith("# "), line
+    with command(train, train_flags.define) as call:
+        call(f"--flagfile={out}", f"--run_dir={tmp_path / 'run'}", "--dry_run")
+        assert flags.FLAGS.batch_size == 2 and flags.FLAGS.metric_images == 50
+    assert not (tmp_path / "run").exists()
+
+
+class Toy(keras.Model):
+    """Counts its steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.seed, self.objective = 3, types.SimpleNamespace(needs={})
+        self.step = self.add_weight(shape=(), initializer="zeros", dtype="int64", trainable=False)
+
+    def train_step(self, data):
+        images, _ = data
+        assert images.shape == (8, 32, 32, 3)
+        self.step.assign_add(1)
+
+
+def test_as_few_steps_are_timed_as_do(shapes):
+    toy = Toy()
+    assert images_per_second(toy, shapes, 8, seconds=0.0) > 0
+    assert int(toy.step) == 2 + 3
+
+
+def test_speed_is_the_median_of_steps_behind_the_first_ones():
+    times = iter([100.0, 109.0, 111.0, 113.0, 165.0, 167.0, 170.0])
+    watch = Stopwatch(seconds=61.0, clock=lambda: next(times))
+    watch.set_model(types.SimpleNamespace(step=0, stop_training=False))
+    for step in range(7):
+        assert not watch.model.stop_training
+        watch.on_train_batch_end(step)
+    assert watch.times == [2.0, 2.0, 52.0, 2.0, 3.0] and watch.model.stop_training
+
+
+@pytest.fixture
+def main():
+    with command(suggest, suggest_flags.define) as call:
+        yield call
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--dataset is required"),
+        (["--dataset=nowhere"], "dataset=nowhere: no such folder"),
+        (["--dataset=shapes"], "resolution is required with dataset=shapes"),
+        (["--dataset=SET", "--hours=0"], "--hours=0: "),
+        (["--dataset=SET", "--dry_run"], "--dry_run: it is for train, behind the --flagfile"),
+        (["--dataset=SET", "--system=gat"], "--system=gat: too little was trained here"),
+        (["--dataset=SET", "--out=SET"], "it exists already"),
+        (["--dataset=LATENTS"], "it holds latents, for a GAT"),
+        (["--dataset=SIDE"], "its images have 96 x 96 pixels, and LadaGAN makes 32, 64, 128, 256"),
+        (["--dataset=SET", "--g_widths=16,x"], "--g_widths=16,x: give integers"),
+    ],
+)
+def test_what_cannot_be_suggested_is_one_line(
+    main, capsys, shapes, tmp_path, monkeypatch, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    content = json.loads((shapes / "dataset.json").read_text())
+    latents = {
+        "size": 4, "channels": 4, "dtype": "float16", "vae": "x", "vae_sha256": "0",
+        "encoder_sha256": "0", "scaling_factor": 1.0, "images": False,
+    }  # fmt: skip
+    for name, change in {"LATENTS": {"latents": latents}, "SIDE": {"resolution": 96}}.items():
+        (tmp_path / name).mkdir()
+        for shard in shapes.glob("*.tfrecord"):
+            (tmp_path / name / shard.name).symlink_to(shard)
+        (tmp_path / name / "dataset.json").write_text(json.dumps(content | change))
+    words = [word.replace("SET", str(shapes)) for word in arguments]
+    assert message in error_line(main, words, capsys)
