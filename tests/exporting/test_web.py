@@ -42,14 +42,15 @@ def runtime():
 @pytest.fixture(scope="module")
 def conditional():
     """`Sampler` of a LadaGAN of three classes, with weights so large that each shows."""
-    network, rng = Generator(**SIZES, num_classes=3), np.random.default_rng(0)
+    sizes = {**SIZES, "num_classes": 3, "modulation": "vitgan_sln"}
+    network, rng = Generator(**sizes), np.random.default_rng(0)
     network.set_weights([rng.normal(0, 0.2, w.shape) for w in network.get_weights()])
     return of_network(network, {"model": "conditional"})
 
 
 @pytest.fixture(scope="module")
 def site(conditional, runtime, tmp_path_factory):
-    """A page of a LadaGAN with three classes, which says where it looks; float16 weights."""
+    """A page of a LadaGAN with three classes and psi, which says where it looks; float16."""
     pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
     out = tmp_path_factory.mktemp("web") / "site"
     formats.export(
@@ -169,6 +170,7 @@ def test_the_page_shows_the_images_of_generate(tab, conditional, site):
     elsewhere = [url for url in tab.asked if not url.startswith((tab.host.address, "data:"))]
     assert not elsewhere and not tab.failures
     assert tab.title() == "LadaGAN 32 x 32 - ladagan_tf"
+    assert tab.get_by_label("Truncation psi").is_visible()
 
 
 @pytest.mark.slow
