@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError
-from ladagan_tf.exporting import entry, formats, hub
+from ladagan_tf.exporting import entry, formats, hub, web
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
@@ -25,8 +25,12 @@ FLAGS = flags.FLAGS
 def main():
     """Exports what the flags name, and uploads it with --push."""
     as_entry = export_flags.ZOO in FLAGS.format
-    check_entry() if as_entry else formats.check_formats(FLAGS.format)
+    check_entry() if as_entry else formats.check_formats(FLAGS.format, FLAGS.weights)
     target = hub.parse(FLAGS.push) if FLAGS.push else None
+    as_page = formats.WEB in FLAGS.format
+    if FLAGS.ort_web and not as_page:
+        raise InputError(f"ort_web={FLAGS.ort_web}: it is for --format=web")
+    runtime = web.find_runtime(FLAGS.ort_web) if as_page else None
     with locked(FLAGS.out):
         generator = opening.open_source(
             FLAGS.run_dir,
@@ -40,7 +44,16 @@ def main():
         if as_entry:
             entry.write(generator, FLAGS.out, run, FLAGS.data_licence)
         else:
-            formats.export(generator, FLAGS.out, FLAGS.format, run, data_licence())
+            formats.export(
+                generator,
+                FLAGS.out,
+                FLAGS.format,
+                run,
+                data_licence(),
+                weights=FLAGS.weights,
+                min_psnr=FLAGS.min_psnr,
+                runtime=runtime,
+            )
     print(f"{FLAGS.out}: {', '.join(FLAGS.format)} and a model card")
     if target:
         print(f"uploaded to {hub.upload(FLAGS.out, target)}")
@@ -58,6 +71,8 @@ def check_entry():
     """Raises InputError unless the flags suit --format=zoo."""
     if FLAGS.format != [export_flags.ZOO]:
         raise InputError(f"format={','.join(FLAGS.format)}: zoo is written alone")
+    if FLAGS.weights != formats.FLOAT32:
+        raise InputError(f"weights={FLAGS.weights}: an entry of the zoo is float16 by itself")
     if not FLAGS.run_dir or not FLAGS.data_licence:
         raise InputError(
             "format=zoo: it needs --run_dir, which knows its training, and --data_licence, the "

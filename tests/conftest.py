@@ -13,8 +13,8 @@ os.environ.setdefault(
 )
 gc.set_threshold(50_000)  # tracing makes millions of objects that stay: a twentieth of the time
 
-# What a complete environment may lack: a machine's abilities, and a browser.
-EXPECTED_SKIPS = re.compile("no Chromium|Linux limits cores by process")
+# What a complete environment may lack: a machine's abilities, a browser, npm's registry.
+EXPECTED_SKIPS = re.compile("no Chromium|no npm registry|Linux limits cores by process")
 unexpected_skips = {}  # node to reason; with pytest-xdist every worker collects, and reports it
 
 
@@ -34,7 +34,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--strict-skips",
         action="store_true",
-        help="fail if anything is skipped for another reason than hardware or Chromium",
+        help="fail if anything is skipped for another reason than hardware, Chromium or npm",
     )
 
 
@@ -56,7 +56,7 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, config):
     if unexpected_skips and config.getoption("--strict-skips"):
-        terminalreporter.section("skipped, but neither for hardware nor for Chromium")
+        terminalreporter.section("skipped, but not for hardware, Chromium or npm")
         for node, reason in unexpected_skips.items():
             terminalreporter.write_line(f"{node}: {reason}")
 

@@ -70,7 +70,7 @@ def finish(tmp_path):
 def test_skipping_for_another_reason_fails_a_strict_run(finish, source, reason, workers):
     done = finish([HARDWARE, source], "--strict-skips", *workers)
     assert done.returncode == 1, done.stdout
-    assert "neither for hardware nor for Chromium" in done.stdout and reason in done.stdout
+    assert "not for hardware, Chromium or npm" in done.stdout and reason in done.stdout
 
 
 def test_skipping_for_hardware_or_chromium_does_not(finish):

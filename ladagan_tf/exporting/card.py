@@ -44,6 +44,11 @@ ONNX:
     names = [tensor.name for tensor in session.get_inputs()]
     (images,) = session.run(None, dict(zip(names, [{inputs}])))
 """,
+    "model.onnx.gz": """\
+A page that makes images in a browser, for any static host:
+
+    python -m http.server --directory FOLDER
+""",
     "generator.tflite": """\
 LiteRT, any batch size, built-in operators only:
 
@@ -63,7 +68,7 @@ their mean over all classes. A call of the Keras model takes both.
 """
 
 
-def write(folder, sampler, files, batches, run=None, licence=None):
+def write(folder, sampler, files, batches, run=None, licence=None, notes=()):
     """Writes the model card, `README.md` of an export folder.
 
     Args:
@@ -73,9 +78,10 @@ def write(folder, sampler, files, batches, run=None, licence=None):
         batches: sequence of ints, the batch sizes over which that is.
         run: `runs.directory.RunDirectory`, or None if where the weights come from is not known.
         licence: str, of the training images; None if it is not known.
+        notes: sequence of sentences on files whose weights are rounded.
     """
     parts = [_heading(sampler), _architecture(sampler), _training(sampler, run)]
-    parts += [_results(sampler, run), _loading(sampler, files, batches), _licence(licence)]
+    parts += [_results(sampler, run), _loading(sampler, files, batches, notes), _licence(licence)]
     (folder / NAME).write_text("\n".join(parts), encoding="utf-8")
 
 
@@ -268,7 +274,7 @@ def _protocol(protocol):
     return "".join(f"- {name}: {_plain(value)}\n" for name, value in parts)
 
 
-def _loading(sampler, files, batches):
+def _loading(sampler, files, batches, notes):
     inputs = "z, labels" if sampler.num_classes else "z"
     generate = "num=4, seed=0" + (", labels=[0, 0, 0, 0]" if sampler.num_classes else "")
     truncates = sampler.truncated is not None
@@ -283,6 +289,7 @@ def _loading(sampler, files, batches):
     rows = "".join(f"| `{name}` | {error:.1e} |\n" for name, error in files.items())
     labels = ", and `labels` int32 (4,)" if sampler.num_classes else ""
     code = "\n".join(LOADING[name].format(**words) for name in files)
+    rounded = "".join(f"\n{note}\n" for note in notes)
     return f"""\
 ## Files
 
@@ -292,7 +299,7 @@ def _loading(sampler, files, batches):
 The error is against the live Keras model, over batches of {_plain(batches)} images, as a share of
 the largest value where that is above 1. Below, `z` holds standard normal numbers, float32
 (4, {sampler.noise_dim}){labels}.
-
+{rounded}
 {code}"""
 
 

@@ -2,10 +2,7 @@
 
 import collections.abc
 import dataclasses
-import functools
 import importlib.util
-import json
-import warnings
 import zipfile
 
 import keras
@@ -14,7 +11,7 @@ import tensorflow as tf
 
 from ladagan_tf import extras, pictures
 from ladagan_tf.errors import InputError, held_stderr, one_line, reason
-from ladagan_tf.exporting import card, endpoints
+from ladagan_tf.exporting import card, endpoints, onnx_file, web
 from ladagan_tf.files import new_folder
 from ladagan_tf.sampling import seeds
 from ladagan_tf.weights.keras_file import in_precision, save_deflated
@@ -22,8 +19,10 @@ from ladagan_tf.weights.keras_file import in_precision, save_deflated
 LIMIT = 1e-5
 ROUNDINGS = 10  # a sharper network may differ by so many times what rounding its weights does
 FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
+FLOAT32 = "float32"  # weights as they are; the others round them
+ROUNDED = (onnx_file.FLOAT16, onnx_file.INT8)
+MIN_PSNR = 30.0  # dB, of pictures of rounded weights
 BATCHES = (1, 7, 64)
-CLASS_NAMES = "class_names"  # in the metadata of ONNX: a JSON list
 LABELS = "labels.txt"  # in a LiteRT file, which is a zip archive too, as its metadata tools make it
 COLUMNS = 8  # of the sample grid, which is square
 
@@ -39,6 +38,8 @@ class Format:
             the format's own runtime.
         modules: tuple of the modules of the export extra that it needs.
         limit: float, the largest error that is accepted, see `difference`.
+        rounded: tuple of what weights can be stored as, besides as they are; then `write` takes it
+            as its third argument.
     """
 
     file: str
@@ -46,13 +47,14 @@ class Format:
     load: collections.abc.Callable
     modules: tuple = ()
     limit: float = LIMIT
+    rounded: tuple = ()
 
 
-def export(sampler, out, formats, run=None, licence=None, say=print):
+def export(sampler, out, formats, run=None, licence=None, say=print, **rounding):
     """Writes a generator in some formats, with a model card and samples, all or nothing.
 
     Args:
-        sampler, formats, run, licence, say: see `fill`.
+        sampler, formats, run, licence, say, rounding: see `fill`.
         out: path of the folder to make; it must not exist yet.
 
     Returns:
@@ -62,10 +64,20 @@ def export(sampler, out, formats, run=None, licence=None, say=print):
         InputError: see `fill`; or if `out` cannot be written. Nothing is left.
     """
     with new_folder(out) as folder:
-        return fill(folder, sampler, formats, run, licence, say)
+        return fill(folder, sampler, formats, run, licence, say, **rounding)
 
 
-def fill(folder, sampler, formats, run=None, licence=None, say=print):
+def fill(
+    folder,
+    sampler,
+    formats,
+    run=None,
+    licence=None,
+    say=print,
+    weights=FLOAT32,
+    min_psnr=MIN_PSNR,
+    runtime=None,
+):
     """Writes a generator in some formats, with a model card and samples, into a folder.
 
     Args:
@@ -75,16 +87,19 @@ def fill(folder, sampler, formats, run=None, licence=None, say=print):
         run: `runs.directory.RunDirectory` the generator comes from, for the card; or None.
         licence: str, of the training images, for the card; None if it is not known.
         say: function that prints a line.
+        weights: str, how the files store them: "float32", "float16" or "int8".
+        min_psnr: float, in dB; files of rounded weights whose pictures differ more are refused.
+        runtime: dict, see `web.find_runtime`; for the format web.
 
     Returns:
         Dict from format to its largest error, see `difference`.
 
     Raises:
-        InputError: if a format is unknown, needs packages that are not here, cannot be written or
-            loaded, or differs by more than its limit and `ROUNDINGS` times `rounding`; or if the
-            generator is truncated or guided.
+        InputError: if a format is unknown, needs packages that are not here, cannot hold such
+            weights, cannot be written or loaded, or differs by more than its limit and `ROUNDINGS`
+            times `rounding`, or than `min_psnr`; or if the generator is truncated or guided.
     """
-    check_formats(formats)
+    check_formats(formats, weights)
     network = sampler.network
     if sampler.about.get("psi", 1.0) != 1.0 or sampler.about.get("guidance", 1.0) != 1.0:
         raise InputError(
@@ -95,19 +110,28 @@ def fill(folder, sampler, formats, run=None, licence=None, say=print):
         raise InputError(
             f"{sampler.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
-    errors = {}
+    errors, notes = {}, []
     for name in formats:
-        errors[name], limit = _write_and_compare(name, sampler, folder)
         file = FORMATS[name].file
-        say(f"{name}: {file}, largest error {errors[name]:.1e}, limit {limit:.2g}")
+        errors[name], verdict = _write_and_compare(name, sampler, folder, weights, min_psnr)
+        say(f"{name}: {file}, largest error {errors[name]:.1e}, {verdict}")
+        if weights != FLOAT32:
+            notes.append(f"`{file}` stores {weights}: {verdict}.")
     pictures.save_png(folder / card.SAMPLES, sample_grid(sampler))
     files = {FORMATS[name].file: error for name, error in errors.items()}
-    card.write(folder, sampler, files, batches(sampler), run, licence)
+    card.write(folder, sampler, files, batches(sampler), run, licence, notes)
+    if WEB in formats:
+        web.write_page(folder, sampler, runtime, weights)
     return errors
 
 
-def check_formats(formats):
-    """Raises InputError unless each format is known and its packages are installed."""
+def check_formats(formats, weights=FLOAT32):
+    """Raises InputError unless each is known, holds such weights, and has its packages here.
+
+    Args:
+        formats: sequence of names.
+        weights: str.
+    """
     if not formats:
         raise InputError(f"format=: give some of {', '.join(FORMATS)}")
     for name in formats:
@@ -115,20 +139,33 @@ def check_formats(formats):
             raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
         if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
             raise extras.missing(f"format={name}", "export")
+        if weights not in (FLOAT32, *FORMATS[name].rounded):
+            able = ", ".join(n for n, form in FORMATS.items() if weights in form.rounded)
+            raise InputError(f"weights={weights}: format {name} cannot hold them, only {able} can")
 
 
-def _write_and_compare(name, sampler, folder):
+def _write_and_compare(name, sampler, folder, weights, min_psnr):
+    """Writes a format: (its largest error, in words how near that is); InputError if too far."""
     form = FORMATS[name]
     path = folder / form.file
     try:
-        form.write(sampler.network, path)
-        error = difference(sampler, form.load(path))
-    except OSError:
-        raise  # a full disk, not a format's fault
+        form.write(sampler.network, path, *(() if weights == FLOAT32 else (weights,)))
+        exported = form.load(path)
+        error = difference(sampler, exported)
+    except (OSError, InputError):
+        raise  # a full disk, not a format's fault; or told already
     except Exception as failure:  # each converter and runtime has exceptions of its own
         raise InputError(
             f"format={name}: it cannot be written or loaded ({reason(failure)})"
         ) from failure
+    if weights != FLOAT32:
+        psnr, verdict = compared(sampler, exported)
+        if not psnr >= min_psnr:
+            raise InputError(
+                f"weights={weights}: as {name}, {verdict}; below min_psnr={min_psnr:g}, nothing "
+                "was written"
+            )
+        return error, verdict
     limit = form.limit
     if error > limit:
         limit = max(limit, ROUNDINGS * rounding(sampler))
@@ -137,7 +174,30 @@ def _write_and_compare(name, sampler, folder):
             f"format={name}: its images differ from the live model's by {error:.1e}, more than "
             f"{limit:.2g}; nothing was written"
         )
-    return error, limit
+    return error, f"limit {limit:.2g}"
+
+
+def compared(sampler, exported):
+    """How far pictures of an exported generator are from the live one's.
+
+    Args:
+        sampler: Sampler.
+        exported: function from arrays (z, *labels) to images.
+
+    Returns:
+        (float, str): the peak signal-to-noise ratio in dB over the largest of `batches`, infinite
+        where all is the same; and that in words, with the mean and largest difference.
+    """
+    inputs = sample_inputs(sampler, range(max(batches(sampler))))
+    live, ours = (pictures.to_uint8(f(*inputs)) for f in (sampler.generate, exported))
+    levels = np.abs(live.astype(np.float64) - ours)
+    with np.errstate(divide="ignore"):
+        psnr = float(10 * np.log10(255**2 / np.mean(levels**2)))
+    words = f"PSNR {psnr:.1f} dB" if levels.any() else "the same pictures"
+    return psnr, (
+        f"{words}, mean difference {levels.mean():.2f} and largest {levels.max():.0f} of 255 grey "
+        "levels from the live model"
+    )
 
 
 def rounding(sampler):
@@ -212,76 +272,31 @@ def sample_grid(sampler):
     return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
 
 
-def signature(network):
-    """Inputs of a generator: list of tf.TensorSpec, with any batch size."""
-    specs = [tf.TensorSpec((None, network.noise_dim), tf.float32, name="z")]
-    if getattr(network, "num_classes", 0):
-        specs.append(tf.TensorSpec((None,), tf.int32, name="labels"))
-    return specs
-
-
 def load_saved_model(path):
     """The SavedModel at a path as a function of arrays."""
     loaded = tf.saved_model.load(str(path))
     return lambda *inputs: loaded.serve(*(tf.convert_to_tensor(array) for array in inputs))
 
 
-def write_onnx(network, path):
-    """Writes a generator to a path as ONNX."""
-    _teach_tf2onnx_erfc()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # Keras looks for np.object in its patch
-        network.export(str(path), format="onnx", input_signature=signature(network), verbose=False)
-    if names := getattr(network, "class_names", ()):
-        _describe_onnx(path, {CLASS_NAMES: json.dumps(names)})
+def write_litert(network, path, weights=None):
+    """Writes a generator for LiteRT, with its built-in operators only.
 
-
-def _describe_onnx(path, properties):
-    """Puts properties, a dict of text, beside those in the metadata of an ONNX file."""
-    import onnx
-
-    model = onnx.load(path, load_external_data=False)
-    onnx.helper.set_model_props(
-        model, {**{prop.key: prop.value for prop in model.metadata_props}, **properties}
-    )
-    onnx.save(model, path)
-
-
-@functools.cache
-def _teach_tf2onnx_erfc():
-    """TensorFlow computes the exact GELU with Erfc, which neither ONNX nor tf2onnx knows."""
-    from tf2onnx.handler import tf_op
-
-    @tf_op("Erfc")
-    class Erfc:
-        @classmethod
-        def version_9(cls, graph, node, **_):
-            shape, dtype = graph.get_shape(node.output[0]), graph.get_dtype(node.output[0])
-            (x,), outputs = node.input, node.output
-            graph.remove_node(node.name)
-            one = graph.make_const(f"{node.name}_one", np.ones((), np.float32)).output[0]
-            erf = graph.make_node("Erf", [x], shapes=[shape], dtypes=[dtype]).output[0]
-            graph.make_node("Sub", [one, erf], outputs=outputs, shapes=[shape], dtypes=[dtype])
-
-
-def load_onnx(path):
-    """The ONNX file at a path as a function of arrays, by onnxruntime."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [tensor.name for tensor in session.get_inputs()]
-    return lambda *inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
-
-
-def write_litert(network, path):
-    """Writes a generator to a path for LiteRT, with its built-in operators only."""
+    Args:
+        network: keras.Model, see `onnx_file.write`.
+        path: pathlib.Path.
+        weights: "float16", or None for float32. Its int8 rounds activations, too, see
+            `onnx_file.round_weights`.
+    """
+    stored = {"supported_types": [tf.float16]} if weights else {}
+    smaller = {"optimizations": [tf.lite.Optimize.DEFAULT]} if weights else {}
     network.export(
         str(path),
         format="litert",
-        input_signature=signature(network),
+        input_signature=onnx_file.signature(network),
         verbose=False,
         # Without Keras's SELECT_TF_OPS: what would need Flex fails here, not on the phone.
-        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]},
+        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS], **stored},
+        **smaller,
     )
     if names := getattr(network, "class_names", ()):
         with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
@@ -318,15 +333,19 @@ def load_float16(path):
     return lambda *inputs: network(*inputs, training=False)
 
 
+WEB = "web"
+_ONNX = ("onnx", "tf2onnx", "onnxruntime")
 FORMATS = {
     "saved_model": Format("saved_model", endpoints.write_saved_model, load_saved_model),
-    "onnx": Format(
-        "generator.onnx",
-        write_onnx,
-        load_onnx,
-        ("onnx", "tf2onnx", "onnxruntime"),
+    "onnx": Format("generator.onnx", onnx_file.write, onnx_file.load, _ONNX, rounded=ROUNDED),
+    "litert": Format(
+        "generator.tflite",
+        write_litert,
+        load_litert,
+        ("ai_edge_litert",),
+        rounded=(onnx_file.FLOAT16,),
     ),
-    "litert": Format("generator.tflite", write_litert, load_litert, ("ai_edge_litert",)),
     "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
     "float16": Format("generator.float16.keras", write_float16, load_float16, limit=FLOAT16_LIMIT),
+    WEB: Format(web.MODEL, web.write_model, web.load_model, _ONNX, rounded=ROUNDED),
 }

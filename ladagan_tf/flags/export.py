@@ -4,7 +4,7 @@ from absl import flags
 
 from ladagan_tf.flags import common
 
-FORMATS = ("saved_model", "onnx", "litert", "keras", "float16")
+FORMATS = ("saved_model", "onnx", "litert", "keras", "float16", "web")
 ZOO = "zoo"
 
 
@@ -25,8 +25,29 @@ def define():
     flags.DEFINE_list(
         "format",
         "saved_model",
-        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size. Or {ZOO}: "
-        "float16 with all that is known of a run, as ladagan_tf/zoo/ holds it.",
+        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size, web a "
+        f"page that makes images in a browser. Or {ZOO}: float16 with all that is known of a run, "
+        "as ladagan_tf/zoo/ holds it.",
+    )
+    flags.DEFINE_enum(
+        "weights",
+        "float32",
+        ["float32", "float16", "int8"],
+        "How onnx and web store weights, and litert float16; computation is in float32. int8 has a "
+        "scale for each output channel.",
+    )
+    flags.DEFINE_float(
+        "min_psnr",
+        30.0,
+        "Refuse --weights=float16 and int8 if pictures have a lower peak signal-to-noise ratio "
+        "against the live model's, in dB.",
+        lower_bound=0.0,
+    )
+    flags.DEFINE_string(
+        "ort_web",
+        None,
+        "For --format=web: onnxruntime-web as `npm pack` writes it, or its folder. By default it "
+        "is downloaded from npm once.",
     )
     flags.DEFINE_string(
         "data_licence",

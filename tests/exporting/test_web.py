@@ -1,0 +1,357 @@
+"""The exported page makes in a browser what `generate` makes here, and tells what goes wrong."""
+
+import base64
+import functools
+import gzip
+import http.server
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+from browser import chromium, findings
+from in_process import command, error_line
+from PIL import Image
+from small_generators import SIZES
+
+from ladagan_tf import export, pictures
+from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import formats, web
+from ladagan_tf.flags import export as export_flags
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.sampler import of_network
+
+BAD_SEEDS = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
+READY = "#grid[aria-busy=false]"
+
+
+@pytest.fixture(scope="session")
+def runtime():
+    """The files of onnxruntime-web, from npm or from the cache."""
+    try:
+        return web.find_runtime()
+    except InputError as error:
+        pytest.skip(f"no npm registry: {error}")
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    """`Sampler` of a LadaGAN of three classes, with weights so large that each shows."""
+    sizes = {**SIZES, "num_classes": 3, "modulation": "vitgan_sln"}
+    network, rng = Generator(**sizes), np.random.default_rng(0)
+    network.set_weights([rng.normal(0, 0.2, w.shape) for w in network.get_weights()])
+    return of_network(network, {"model": "conditional"})
+
+
+@pytest.fixture(scope="module")
+def site(conditional, runtime, tmp_path_factory):
+    """A page of a LadaGAN with three classes and psi, which says where it looks; float16."""
+    pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
+    out = tmp_path_factory.mktemp("web") / "site"
+    formats.export(
+        conditional, out, ["web"], weights="float16", runtime=runtime, say=lambda line: None
+    )
+    return out
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+class Host(http.server.ThreadingHTTPServer):
+    """A static host of a folder, as `python -m http.server`, that can be gone."""
+
+    def __init__(self, folder):
+        super().__init__(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+        self.address = f"http://127.0.0.1:{self.server_port}/"
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def leave(self):
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def tab(browser, site):
+    """A tab with the page of 360 px width, after its first images."""
+    host = Host(site)
+    tab = browser.new_page(viewport={"width": 360, "height": 800}, accept_downloads=True)
+    tab.host, tab.asked, tab.failures = host, [], []
+    tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.on("pageerror", lambda error: tab.failures.append(str(error)))
+    tab.goto(host.address)
+    tab.wait_for_selector(READY)
+    yield tab
+
+
+def pixels(tab, canvas):
+    """uint8 array (H, W, 3) of a canvas, found by CSS."""
+    url = tab.locator(canvas).evaluate("canvas => canvas.toDataURL('image/png')")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB"))
+
+
+def generated(sampler, numbers, labels=None):
+    """What `generate --seeds` makes, by default with the classes in turn."""
+    z = seeds.latents(numbers, sampler.noise_dim)
+    if labels is None:
+        labels = walks.labels_in_turn(numbers, range(sampler.num_classes))
+    return np.concatenate(list(walks.image_batches(sampler, z, np.int32(labels))))
+
+
+def assert_same(seen, right):
+    assert seen.shape == right.shape
+    assert np.abs(seen.astype(int) - right).mean() < 1
+
+
+def javascript(tab_or_none, expression):
+    """A float array that an expression makes with latents.js, by node, else by the browser."""
+    source = (web.PARTS / "latents.js").read_text()
+    code = f"{source}\nconst made = {expression};\n"
+    if node := shutil.which("node"):
+        code += "process.stdout.write(Buffer.from(made.buffer).toString('base64'));"
+        done = subprocess.run(
+            [node, "--input-type=module"], input=code, capture_output=True, text=True, check=True
+        )
+        return base64.b64decode(done.stdout)
+    module = base64.b64encode(f"{code}export {{ made }};".encode()).decode()
+    tab = tab_or_none.new_page()
+    made = tab.evaluate(f"import('data:text/javascript;base64,{module}').then(m => [...m.made])")
+    return np.array(made, np.float32).tobytes()
+
+
+def flat(lists):
+    return f"Float32Array.from({lists}.flatMap((z) => [...z]))"
+
+
+@pytest.fixture(scope="module")
+def in_javascript(request):
+    """`javascript`; a browser is started only where there is no node."""
+    browser = None if shutil.which("node") else request.getfixturevalue("browser")
+    return lambda expression: np.frombuffer(javascript(browser, expression), np.float32)
+
+
+def test_latents_of_seeds_are_numpy_s_to_the_last_bit(in_javascript):
+    """256,000 numbers come through every layer of the ziggurat, and 50 times its tail."""
+    many = [*range(1996), 2**32, 2**53 + 1, 2**62, seeds.MAX_SEED]
+    wanted = json.dumps([str(seed) for seed in many])
+    made = in_javascript(flat(f"{wanted}.map((seed) => latent(BigInt(seed), 128))"))
+    right = seeds.latents(many, 128)
+    assert (np.abs(right) > 3.6541528853610088).sum() > 50
+    np.testing.assert_array_equal(made.reshape(2000, 128), right)
+
+
+def test_a_walk_is_that_of_generate(in_javascript):
+    parts = "[0, 0.25, 0.5, 0.75].map((t) => between(latent(3n, 64), latent(4n, 64), t))"
+    right = walks.walk(seeds.latents([3, 4], 64), 4)[:4]
+    np.testing.assert_allclose(in_javascript(flat(parts)).reshape(4, 64), right, atol=1e-6)
+    same = "[0.5].map((t) => between(latent(3n, 64), latent(3n, 64), t))"
+    np.testing.assert_allclose(in_javascript(flat(same)), seeds.latents([3], 64)[0], atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_images_of_generate(tab, conditional, site):
+    right = generated(conditional, range(9))
+    assert np.abs(np.diff(right.astype(int), axis=0)).mean(axis=(1, 2, 3)).min() > 5
+    for i, image in enumerate(right):
+        assert_same(pixels(tab, f"#grid button:nth-child({i + 1}) canvas"), image)
+    assert_same(pixels(tab, "#closer"), right[0])
+    elsewhere = [url for url in tab.asked if not url.startswith((tab.host.address, "data:"))]
+    assert not elsewhere and not tab.failures
+    assert tab.title() == "LadaGAN 32 x 32 - ladagan_tf"
+    assert tab.get_by_label("Truncation psi").is_visible()
+
+
+@pytest.mark.slow
+def test_nothing_hinders_people_and_nothing_is_too_wide(tab):
+    for colours in ("light", "dark"):
+        tab.emulate_media(color_scheme=colours)
+        assert findings(tab) == []
+    assert tab.evaluate("document.documentElement.scrollWidth") == 360
+
+
+@pytest.mark.slow
+def test_keys_alone_draw_a_seed_of_a_class_and_save_it(tab, conditional, tmp_path):
+    tab.get_by_label("First seed").focus()
+    tab.keyboard.press("ControlOrMeta+a")
+    tab.keyboard.type("7")
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("4")  # images
+    tab.wait_for_selector("#grid button:nth-child(4):last-child")
+    tab.get_by_label("Class").select_option("2")
+    tab.wait_for_selector(READY)
+    right = generated(conditional, range(7, 11), [2] * 4)
+    assert_same(pixels(tab, "#closer"), right[0])
+    assert np.abs(right[0].astype(int) - generated(conditional, [7])[0]).mean() > 5
+    with tab.expect_download() as download:
+        tab.locator("#save-grid").press("Enter")
+    assert download.value.suggested_filename == "seeds-7.png"
+    download.value.save_as(tmp_path / "grid.png")
+    saved = np.asarray(Image.open(tmp_path / "grid.png").convert("RGB"))
+    assert_same(saved, pictures.grid(right, 2))
+
+
+@pytest.mark.slow
+def test_it_shows_where_the_model_looks(tab, conditional):
+    tab.locator("#grid button:nth-child(3)").press("Space")
+    seed = int(tab.locator("#chosen").inner_text())
+    label = int(tab.get_by_label("Class").input_value() or seed % 3)
+    tab.get_by_label("Attention").select_option("16 x 16, head 2")
+    z = seeds.latents([seed], 8)
+    images, maps = conditional.network.attention_maps(z, np.int32([label]))
+    image = pictures.to_uint8(images)[0]
+    right = pictures._overlay(image, np.asarray(maps[1])[0, 1])
+    assert_same(pixels(tab, "#closer"), right)
+    tab.get_by_label("Attention").select_option("none")
+    assert_same(pixels(tab, "#closer"), image)
+
+
+@pytest.mark.slow
+def test_the_slider_walks_between_seeds(tab, conditional):
+    tab.get_by_label("Class").select_option("1")
+    tab.get_by_label("To seed").fill("5")
+    tab.get_by_label("Position (%)").fill("75")
+    z = walks.walk(seeds.latents([0, 5], 8), 4)[3:4]
+    right = next(iter(walks.image_batches(conditional, z, np.int32([1]))))[0]
+    tab.wait_for_timeout(100)
+    tab.wait_for_selector("#between[aria-busy=false]")
+    assert_same(pixels(tab, "#between"), right)
+
+
+@pytest.mark.slow
+def test_a_bad_seed_shows_a_message_and_keeps_the_images(tab):
+    tab.wait_for_selector(READY)
+    before, field = pixels(tab, "#closer"), tab.get_by_label("First seed")
+    for text in BAD_SEEDS:
+        field.fill(text)
+        field.press("Enter")
+        said = f"The seed '{text}' is not a whole number from 0 to 9223372036854775807."
+        assert tab.get_by_role("alert").inner_text() == said
+        np.testing.assert_array_equal(pixels(tab, "#closer"), before)
+    field.fill(str(seeds.MAX_SEED))
+    field.press("Enter")
+    assert "Seeds end at" in tab.get_by_role("alert").inner_text()
+    field.fill("7")
+    field.press("Enter")
+    tab.get_by_role("alert").wait_for(state="hidden")
+    assert not tab.failures
+
+
+@pytest.mark.slow
+def test_it_opens_again_without_its_host(tab, conditional):
+    tab.host.leave()
+    tab.reload()
+    tab.wait_for_selector(READY)
+    assert_same(pixels(tab, "#closer"), generated(conditional, [0])[0])
+
+
+def answering(answer):
+    return lambda route: route.fulfill(**answer)
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_told(browser, site):
+    host = Host(site)
+    no_simd = "WebAssembly.validate = () => false;\n" + (site / "worker.js").read_text()
+    for name, answer, line in (
+        (web.MODEL, {"status": 404}, "model.onnx.gz is missing on this host (status 404)."),
+        (web.ABOUT, {"status": 404}, "model.json is missing on this host."),
+        (
+            "worker.js",
+            {"body": no_simd, "content_type": "text/javascript"},
+            "This browser has no WebAssembly with SIMD",
+        ),
+    ):
+        tab = browser.new_page()
+        # As over HTTP without a secure connection: then nothing is kept.
+        tab.add_init_script("Object.defineProperty(navigator, 'serviceWorker', {value: undefined})")
+        tab.route(f"**/{name}", answering(answer))
+        tab.goto(host.address)
+        tab.wait_for_selector("#message:visible")
+        assert tab.get_by_role("alert").inner_text().startswith(line)
+        assert not tab.locator("#use").is_visible()
+        tab.close()
+    host.leave()
+
+
+@pytest.fixture(scope="module")
+def gat_model(gat, tmp_path_factory):
+    """A folder with the page's model of a GAT with its autoencoder."""
+    pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
+    folder = tmp_path_factory.mktemp("gat")
+    web.write_model(gat.network, folder / web.MODEL)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_model_of_a_gat_takes_psi_and_knows_its_classes(gat, gat_model):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is optional")
+    path = gat_model / web.MODEL
+    session = onnxruntime.InferenceSession(gzip.decompress(path.read_bytes()))
+    names = session.get_modelmeta().custom_metadata_map["class_names"]
+    assert json.loads(names) == ["flags", "food-drink", "crane, machine"]
+    z, labels = seeds.latents(range(2), 8), np.int32([1, 2])
+    (images,) = session.run(None, {"z": z, "labels": labels, "psi": np.array(0.5, np.float32)})
+    np.testing.assert_allclose(images, gat.at(0.5).generate(z, labels), atol=1e-4)
+    whole = web.load_model(path)(z, labels)
+    np.testing.assert_allclose(whole, gat.generate(z, labels), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_page_of_a_gat_truncates_a_class_by_name(browser, gat, gat_model, runtime):
+    web.write_page(gat_model, gat, runtime, "float32")
+    host, tab = Host(gat_model), browser.new_page()
+    tab.goto(host.address)
+    tab.wait_for_selector(READY)
+    assert_same(pixels(tab, "#closer"), generated(gat, [0])[0])
+    assert not tab.get_by_label("Attention").is_visible()
+    tab.get_by_label("Class").select_option("crane, machine")
+    tab.get_by_label("Truncation psi").fill("0.5")
+    tab.wait_for_selector("#psi-value:text('0.5')")
+    tab.wait_for_timeout(200)
+    tab.wait_for_selector(READY)
+    right = generated(gat.at(0.5), [0], [2])[0]
+    assert_same(pixels(tab, "#closer"), right)
+    assert np.abs(right.astype(int) - generated(gat, [0], [2])[0]).mean() > 2
+    tab.close()
+    host.leave()
+
+
+def test_only_the_runtime_that_was_tried_is_taken(runtime, tmp_path):
+    (tmp_path / "dist").mkdir()
+    for name, content in runtime.items():
+        (tmp_path / "dist" / name).write_bytes(content)
+    assert web.find_runtime(tmp_path) == web.find_runtime(tmp_path / "dist") == runtime
+    (tmp_path / "dist" / web.WASM).write_bytes(b"other")
+    with pytest.raises(InputError, match=r"ort_web=.*: its .*wasm is not that of 1.20.1; give"):
+        web.find_runtime(tmp_path)
+    (tmp_path / "dist" / web.WASM).unlink()
+    with pytest.raises(InputError, match=r"ort_web=.*cannot be read .*ort-wasm"):
+        web.find_runtime(tmp_path)
+
+
+def test_a_wrong_runtime_is_one_line(tmp_path, capsys):
+    (tmp_path / "text.tgz").write_text("text")
+    with tarfile.open(tmp_path / "empty.tgz", "w:gz"):
+        pass
+    with command(export, export_flags.define) as main:
+        for name in ("none.tgz", "text.tgz", "empty.tgz"):
+            arguments = ["--model=zoo:shapes", "--format=web", "--out=o"]
+            line = error_line(main, [*arguments, f"--ort_web={tmp_path / name}"], capsys)
+            assert f"ort_web={tmp_path / name}: it cannot be read" in line
+            assert "npm pack onnxruntime-web@1.20.1" in line
+        line = error_line(main, ["--model=zoo:shapes", "--ort_web=x", "--out=o"], capsys)
+        assert "ort_web=x: it is for --format=web" in line
+        line = error_line(main, ["--model=zoo:shapes", "--weights=int8", "--out=o"], capsys)
+        assert "weights=int8: format saved_model cannot hold them, only onnx, web can" in line
