@@ -93,7 +93,7 @@ def test_what_an_entry_needs_is_asked_for_first(arguments, message, tmp_path, ca
 
 def test_a_model_of_the_zoo_is_exported_with_its_licence(small, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(formats, "export", lambda *arguments: given.extend(arguments))
+    monkeypatch.setattr(formats, "export", lambda *arguments, **_: given.extend(arguments))
     with command(export, export_flags.define) as main:
         main("--model=zoo:shapes", "--format=keras", f"--out={tmp_path / 'out'}")
     sampler, *_, licence = given

@@ -285,9 +285,9 @@ def test_an_image_is_chosen_by_the_keyboard_and_pictures_say_what_they_are(tab, 
     field(tab, "seed").fill("40")
     field(tab, "seed").press("Enter")
     alternative(tab, "samples", "25 images of seeds 40 to 64; chosen: seed 40")
-    tab.locator("#pick input[type=range]").focus()
+    tab.locator("#closer img[alt^='Seed 40, ']").wait_for()  # or what follows moves the slider back
     for seed in (41, 42):
-        tab.keyboard.press("ArrowRight")
+        tab.locator("#pick input[type=range]").press("ArrowRight")
         alternative(tab, "samples", f"25 images of seeds 40 to 64; chosen: seed {seed}")
     becomes(tab, "samples", framed(expected(small, range(40, 65)), 2))
     tab.locator("#closer img[alt^='Seed 42, and where head ']").wait_for(timeout=30_000)
@@ -298,6 +298,10 @@ def test_an_image_is_chosen_by_the_keyboard_and_pictures_say_what_they_are(tab, 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_on_the_page_hinders_anybody_and_a_tab_moves_nothing(tab, scheme):
     tab.emulate_media(color_scheme=scheme)
+    # Colours between two schemes are of neither.
+    dark = scheme == "dark"
+    tab.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=dark)
+    tab.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
     places = []
     for name in ("Attention", "Between two seeds"):
         tab.get_by_role("tab", name=name).click()
