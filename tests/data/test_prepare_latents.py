@@ -165,7 +165,7 @@ def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encode
 ):
     given = {"latent_dtype": "float16", "store_images": True, "encode_batch": 2}
     given |= {"store_teacher": None}
-    flags = types.SimpleNamespace(**given, vae=str(tmp_path / "vae.keras"))
+    flags = types.SimpleNamespace(**given, vae=str(tmp_path / "vae.keras"), strategy="none")
     monkeypatch.setattr(command, "FLAGS", flags)
     network = _tiny_vae(tmp_path / "vae.keras")
     found = []
