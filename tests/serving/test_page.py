@@ -227,11 +227,16 @@ def shown(tab, name):
 
 
 def becomes(tab, name, right, crop=lambda pixels: pixels):
-    """Waits until a picture, cropped, is the right one: what came before may still arrive."""
+    """Waits until a picture, cropped, is the right one: what came before may still arrive.
+
+    Then the tab has it, too, and can tell where in it a click is.
+    """
     end = time.monotonic() + 90
     while True:
         got = crop(shown(tab, name))
         if got.shape == right.shape and np.abs(got - right).max() <= 1:
+            drawn = "picture => picture.complete && picture.naturalWidth > 0"
+            tab.wait_for_function(f"({drawn})(document.querySelector('#{name} img'))")
             return
         assert time.monotonic() < end, f"{name} did not become the expected picture"
         tab.wait_for_timeout(100)
