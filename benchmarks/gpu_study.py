@@ -99,7 +99,7 @@ def row(study, run, folder):
         "message": None if sound else "a weight or a feature is not finite",
         **sizes(json.dumps(networks)),
         "seconds_per_step": about["milliseconds_per_step"] / 1000,
-        "jobs": 1,
+        "jobs": len(list(folder.parent.glob("seed-*"))),  # which a step was of
         "kimg": about["images"] / 1000,
         "metrics": {name: float(f"{value:.6g}") for name, value in metrics.items()},
         "lower_is_better": {name: LOWER[name] for name in metrics},
