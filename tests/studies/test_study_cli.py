@@ -5,7 +5,7 @@ from absl import flags
 from in_process import command, error_line
 from in_process import outcome as exit_of
 
-from ladagan_tf import study
+from ladagan_tf import flagfiles, study
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import study as study_flags
@@ -56,6 +56,21 @@ def test_flags_beside_the_file_count_more_than_those_in_it(call, file):
     file.write_text(file.read_text() + "--jobs=5\n")
     assert study_flags.parse(["study", "--jobs=2", f"--study={file}", "rest"]) == ["study", "rest"]
     assert (flags.FLAGS.jobs, flags.FLAGS.title) == (2, "A small study")
+
+
+def test_every_study_that_ships_finds_its_base_from_any_folder(call, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    studies = [
+        name
+        for name in flagfiles.names()
+        if name.startswith("studies/")
+        and "\n--system=" in (flagfiles.CONFIGS / f"{name}.cfg").read_text()
+    ]
+    assert len(studies) >= 8
+    for name in studies:
+        file = flagfiles.find(name, "study")
+        call(f"--flagfile={file}", f"--study={name}", "--dry_run")
+        assert "missing" in capsys.readouterr().out
 
 
 def test_a_study_file_that_is_not_there_is_one_line(call):
