@@ -22,7 +22,9 @@ def write_report(folder):
 
 
 def write_curves(folder):
-    """Writes curves.png of a run, see `runs.results.plot_curves`."""
+    """Writes curves.png of a run, see `runs.results.plot_curves`; before statistics there is none."""
+    if not any(results.read_stats(folder)):
+        return
     drawn = pictures.drawing(results.plot_curves([folder]))
     with atomic_path(folder / "curves.png") as temporary:
         temporary.write_bytes(drawn)

@@ -43,6 +43,11 @@ def test_one_grid_makes_no_film(run):
     assert not (run / "timelapse.gif").exists()
 
 
+def test_before_statistics_there_are_no_curves(tmp_path):
+    keeping.write_curves(tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", keeping.WRITERS)
 def test_each_writer_writes_its_file_and_nothing_else(run, name):
     before = {*run.iterdir()}
