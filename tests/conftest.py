@@ -3,7 +3,6 @@
 import gc
 import os
 import re
-import sys
 
 import golden_sets
 import pytest
@@ -60,15 +59,6 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.section("skipped, but not for hardware, Chromium or npm")
         for node, reason in unexpected_skips.items():
             terminalreporter.write_line(f"{node}: {reason}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def graphs_as_traced():
-    """Without Grappler in this process: it takes longer over a graph than the few steps made of it."""
-    if "tensorflow" in sys.modules and not os.environ.get("GRAPPLER"):
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.fixture(scope="session")
