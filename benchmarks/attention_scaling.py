@@ -12,6 +12,7 @@ fitted to all points by least squares.
 import datetime
 import importlib.metadata
 import json
+import math
 import pathlib
 import resource
 import statistics
@@ -27,6 +28,11 @@ _TOKENS = flags.DEFINE_list(
     "tokens",
     ["256", "576", "1024", "2304", "4096", "9216", "16384"],
     "Numbers of tokens of an image, squares of multiples of 8; 256 to 16384 by default.",
+)
+flags.register_validator(
+    "tokens",
+    lambda counts: all(n.isdigit() and math.isqrt(int(n)) ** 2 == int(n) > 0 for n in counts),
+    "give squares, as 256,1024: windows need a square grid",
 )
 _TOTAL = flags.DEFINE_integer(
     "total_tokens", 16384, "Tokens of a call, at least one image's; 16384 by default."
