@@ -39,20 +39,25 @@ def workers():
             "order; give srun --distribution=block"
         )
     first, jobs = PORTS
-    port = first + int(os.environ.get("SLURM_JOB_ID", "0") or 0) % jobs
+    port = first + (_integer("JOB_ID") if os.environ.get("SLURM_JOB_ID") else 0) % jobs
     return [f"{hosts[i]}:{port + k}" for i, k in places], rank
 
 
 def place():
-    """Which task of its machine this is, and how many there are: (0, 1) outside of Slurm."""
-    if "SLURM_LOCALID" not in os.environ:
+    """Which task of its machine this is, and how many there are: (0, 1) outside of a job step."""
+    if not {"SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"} <= os.environ.keys():
         return 0, 1
-    return _integer("LOCALID"), _tasks_per_machine()[_integer("NODEID")]
+    tasks, machine = _tasks_per_machine(), _integer("NODEID")
+    if machine >= len(tasks):
+        raise InputError(
+            f"SLURM_NODEID={machine}: SLURM_STEP_TASKS_PER_NODE tells of {len(tasks)} machines"
+        )
+    return _integer("LOCALID"), tasks[machine]
 
 
 def gpus_of_machine():
     """How many GPUs of this machine the job has: an int; 0 if Slurm does not say."""
-    return int(os.environ.get("SLURM_GPUS_ON_NODE") or 0)
+    return _integer("GPUS_ON_NODE") if os.environ.get("SLURM_GPUS_ON_NODE") else 0
 
 
 def expand_hosts(text):

@@ -79,6 +79,7 @@ def test_tf_config_counts_more(step, monkeypatch):
         ({"STEP_TASKS_PER_NODE": "2(x3)"}, "tells of 3 machines, SLURM_STEP_NODELIST of 2"),
         ({"STEP_TASKS_PER_NODE": "two"}, "SLURM_STEP_TASKS_PER_NODE=two: give counts"),
         ({"PROCID": "x"}, "SLURM_PROCID=x: it must be a whole number"),
+        ({"JOB_ID": "12_3"}, "SLURM_JOB_ID=12_3: it must be a whole number"),
         ({"PROCID": "9"}, "SLURM_PROCID=9: it is task 1 of machine 1"),
         ({"NODEID": "0"}, "not their order; give srun --distribution=block"),  # cyclic
     ],
@@ -97,6 +98,7 @@ def test_what_slurm_does_not_say_is_one_line(step, changed, message):
         ({}, 4, [0, 1, 2, 3]),  # Slurm gave each its own
         ({"STEP_TASKS_PER_NODE": "1(x2)", "LOCALID": "0"}, 8, [*range(8)]),
         ({"GPUS_ON_NODE": None}, 0, []),
+        ({"STEP_TASKS_PER_NODE": None}, 8, [*range(8)]),  # in the batch script, not started by srun
     ],
 )
 def test_tasks_of_one_machine_divide_its_gpus(step, changed, seen, taken):
@@ -108,5 +110,9 @@ def test_gpus_that_cannot_be_divided_are_told_and_without_slurm_all_are_taken(st
     step(GPUS_ON_NODE="3")
     with pytest.raises(InputError, match="3 GPUs of this machine for 2 tasks of Slurm"):
         devices.own_gpus([0, 1, 2])
+    for name, value in (("GPUS_ON_NODE", "gpu:3"), ("NODEID", "2")):
+        step(**{name: value})
+        with pytest.raises(InputError, match=f"^SLURM_{name}={value}: "):
+            devices.own_gpus([0, 1, 2])
     monkeypatch.delenv("SLURM_LOCALID")
     assert devices.own_gpus([0, 1, 2]) == [0, 1, 2]

@@ -22,7 +22,7 @@ def write_report(folder):
 
 
 def write_curves(folder):
-    """Writes curves.png of a run, see `runs.results.plot_curves`; before statistics there is none."""
+    """Writes curves.png of a run, see `runs.results.plot_curves`; without statistics none."""
     if not any(results.read_stats(folder)):
         return
     drawn = pictures.drawing(results.plot_curves([folder]))
