@@ -30,6 +30,7 @@ SHARES = ("augment_p",)  # from 0 to 1
 NOT_NEGATIVE = (
     "r1_weight", "r2_weight", "bcr_weight", "range_weight", "alignment_weight", "clip_norm",
     "ema_halflife_kimg", "ema_rampup", "penalty_final", "consistency_weight",
+    "centring_weight",
 )  # fmt: skip
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",

@@ -90,6 +90,12 @@ def _define_objective_flags():
         "Share of the batch that R1 and R2 are taken at, one part of a whole number: 0.25 is every "
         "fourth image.",
     )
+    flags.DEFINE_float(
+        "centring_weight",
+        0.0,
+        "Weight of the squared sum of a pair's logits, which a relativistic loss leaves free, as "
+        "0.01 (AdvFlow); 0: off.",
+    )
 
 
 @group("Optimiser")
@@ -160,6 +166,9 @@ def _define_schedule_flags():
         "Weights of R1 and R2 at the end, as a share of the first.",
     )
     flags.DEFINE_float("augment_p", 1.0, "Probability with which an image is augmented at all.")
+    flags.DEFINE_boolean(
+        "augment_pairs", False, "Augment the real and the generated image of a pair alike."
+    )
     flags.DEFINE_boolean("augment_ramp", False, "Begin that probability at 0, for --schedule.")
     flags.DEFINE_float(
         "augment_target",

@@ -275,6 +275,8 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
         alignment_weight=FLAGS.alignment_weight,
         augment=FLAGS.latent_augment,
         augment_sometimes=augments_sometimes(),
+        augment_pairs=FLAGS.augment_pairs,
+        centring_weight=FLAGS.centring_weight,
         **own,
     )
     averaged = GatGenerator(**of_generator, name="averaged_generator")

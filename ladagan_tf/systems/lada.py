@@ -269,6 +269,8 @@ def build(folder):
         bcr=FLAGS.bcr,
         bcr_weight=FLAGS.bcr_weight,
         range_weight=FLAGS.range_weight,
+        augment_pairs=FLAGS.augment_pairs,
+        centring_weight=FLAGS.centring_weight,
         conditional=FLAGS.conditional,
     )
     return generator, averaged, discriminator, objective

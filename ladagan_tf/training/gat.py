@@ -57,9 +57,7 @@ class GatObjective(LatentObjective):
 
     def _view_draws(self):
         shape = (self.latent_size, self.latent_size, self.levels, self.channels)
-        return super()._view_draws() | (
-            {"noise": Draw.normal(*shape)} if self.noise_guidance else {}
-        )
+        return {"noise": Draw.normal(*shape)} if self.noise_guidance else {}
 
     def _perturbations(self):
         if self.exact_penalties:

@@ -22,7 +22,8 @@ from ladagan_tf.training.schedules import AS_CONFIGURED
 class LadaObjective:
     """What LadaGAN minimises in one step.
 
-    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ r2_weight * R2 + bcr_weight * bCR];  G: loss(D(G(z)))
+    D: loss(D(x), D(G(z))) + r1_weight * R1 [+ r2_weight * R2 + bcr_weight * bCR
+    + centring_weight * (D(x) + D(G(z)))^2];  G: loss(D(G(z)))
     [+ range_weight * mean squared distance of pixels from [-1, 1], not in the paper].
     Without bCR both networks see augmented images and R1 is taken at the augmented reals; with it
     the adversarial terms and R1 use clean images, and D is asked to give augmented ones the same
@@ -41,13 +42,16 @@ class LadaObjective:
         policy: DiffAugment steps, e.g. "color,translation"; "" for none.
         augment_sometimes: bool, augment each image with the probability of the step's `Strengths`;
             else all.
+        augment_pairs: bool, augment the real and the generated image of a pair by the same draw.
         bcr: bool, balanced consistency regularisation.
         bcr_weight: float, its weight, the same for real and generated images.
         range_weight: float, weight of `losses.range_penalty` in G's loss; 0 switches it off.
+        centring_weight: float, weight of `losses.centring` in D's relativistic loss; 0: off.
         conditional: bool, whether both networks take labels.
 
     Raises:
-        ValueError: for an unknown loss or augmentation, or bCR without augmentation.
+        ValueError: for an unknown loss or augmentation, what needs an augmentation without one, or
+            centring of a loss that has a zero.
     """
 
     noise_dim: int = 128
@@ -58,9 +62,11 @@ class LadaObjective:
     penalty_every: int = 1
     policy: str = "color,translation"
     augment_sometimes: bool = False
+    augment_pairs: bool = False
     bcr: bool = False
     bcr_weight: float = 0.1
     range_weight: float = 0.0
+    centring_weight: float = 0.0
     conditional: bool = False
 
     def __post_init__(self):
@@ -71,6 +77,13 @@ class LadaObjective:
             raise ValueError("bcr=True with policy='': consistency needs an augmentation")
         if self.augment_sometimes and not steps:
             raise ValueError("policy='': there is no augmentation to apply with a probability")
+        if self.augment_pairs and not steps:
+            raise ValueError("policy='': there is no augmentation for augment_pairs")
+        if self.centring_weight and self.loss != "rpgan":
+            raise ValueError(
+                f"centring_weight={self.centring_weight:g}: loss={self.loss!r} has a zero of its "
+                "own, only 'rpgan' lacks one"
+            )
 
     # The EMA generator's batch norm statistics are averages too (official code).
     averages_statistics = True
@@ -88,7 +101,8 @@ class LadaObjective:
     def metrics(self):
         """Names of the scalars the two losses report."""
         r2, bcr = ("r2",) if self.r2_weight else (), ("bcr",) if self.bcr else ()
-        return ("d_loss", "r1", *r2, *bcr, "d_total", "real_logits", "fake_logits", "g_loss")
+        extra = (*r2, *bcr, *(("centring",) if self.centring_weight else ()))
+        return ("d_loss", "r1", *extra, "d_total", "real_logits", "fake_logits", "g_loss")
 
     def batch_draws(self):
         """Draws that both phases share: none."""
@@ -100,21 +114,22 @@ class LadaObjective:
 
     def discriminator_draws(self):
         """Draws of the D phase: the latent, and one augmentation for fakes and one for reals."""
-        augmentation = self._augmentation_draws()
-        return {
-            "z": Draw.normal(self.noise_dim),
-            "fake": augmentation,
-            "real": augmentation,
-        }
+        return {"z": Draw.normal(self.noise_dim), **self._pair_draws()}
 
     def generator_draws(self):
         """Draws of the G phase: a new latent, and new augmentations unless bCR keeps images clean.
 
         Only a relativistic loss sees reals there.
         """
-        augmentation = {} if self.bcr else self._augmentation_draws()
-        seen = ("fake", "real") if self.loss == "rpgan" else ("fake",)
-        return {"z": Draw.normal(self.noise_dim)} | dict.fromkeys(seen, augmentation)
+        views = {"fake": {}, "real": {}} if self.bcr else self._pair_draws()
+        if self.loss != "rpgan":
+            del views["real"]
+        return {"z": Draw.normal(self.noise_dim), **views}
+
+    def _pair_draws(self):
+        """Draws of the augmentation of fakes, and what reals have of their own."""
+        augmentation = self._augmentation_draws()
+        return {"fake": augmentation, "real": {} if self.augment_pairs else augmentation}
 
     def _augmentation_draws(self):
         draws = augmentation_draws(self.steps, self.resolution)
@@ -145,7 +160,7 @@ class LadaObjective:
             Scalar loss and a dict of scalars.
         """
         fake = self._seen(fake, draws["fake"], strengths)
-        real = self._seen(batch["real"], draws["real"], strengths)
+        real = self._seen(batch["real"], _of_reals(draws), strengths)
         labels = self._labels(batch)
         judged = functools.partial(
             self._judged, discriminator, labels=labels, factor=strengths.penalty
@@ -160,6 +175,9 @@ class LadaObjective:
         if self.r2_weight:
             parts["r2"] = r2
             total = total + r2
+        if self.centring_weight:
+            parts["centring"] = self.centring_weight * losses.centring(real_logits, fake_logits)
+            total = total + parts["centring"]
         if self.bcr:
             parts["bcr"] = self.bcr_weight * self._consistency(
                 discriminator, labels, real, fake, real_logits, fake_logits, draws, strengths
@@ -195,7 +213,7 @@ class LadaObjective:
     ):
         augmented = ops.concatenate(  # one batch: real and fake share these BN statistics
             [
-                self._augmented(real, draws["real"], strengths),
+                self._augmented(real, _of_reals(draws), strengths),
                 self._augmented(fake, draws["fake"], strengths),
             ]
         )  # (2B, S, S, 3)
@@ -224,10 +242,15 @@ class LadaObjective:
         logits = discriminator(fake, *labels, training=True)  # (B, 25)
         real_logits = None
         if self.loss == "rpgan":
-            real = self._seen(batch["real"], draws["real"], strengths)
+            real = self._seen(batch["real"], _of_reals(draws), strengths)
             real_logits = discriminator(real, *labels, training=True)  # (B, 25)
         loss = losses.adversarial_generator(self.loss, logits, real_logits)
         parts = {"g_loss": loss, "fake_logits": ops.mean(logits), "clipped": clipped_share(images)}
         if self.range_weight:
             loss = loss + self.range_weight * losses.range_penalty(images)
         return loss, parts
+
+
+def _of_reals(draws):
+    """Draws of the augmentation of reals: the fakes' where they have none of their own."""
+    return {**draws["fake"], **draws["real"]}

@@ -42,10 +42,10 @@ def sample_posterior(moments, noise, scaling_factor):
 class LatentObjective:
     """A relativistic objective on the stages of a generator of latents.
 
-    D: softplus(-(D(x) - D(G(z)))) + alignment + R1 + R2;  G: softplus(-(D(G(z)) - D(x))), means
-    over the batch and over D's logits. Pairs share the class of the real sample; both are augmented
-    in latent space. A subclass says what D sees of stages, in `_seen`, and which stage colours are
-    augmented about.
+    D: softplus(-(D(x) - D(G(z)))) + alignment + R1 + R2 [+ centring_weight (D(x) + D(G(z)))^2];
+    G: softplus(-(D(G(z)) - D(x))), means over the batch and over D's logits. Pairs share the class
+    of the real sample; both are augmented in latent space. A subclass says what D sees of stages,
+    in `_seen`, and which stage colours are augmented about.
 
     Args:
         noise_dim: int, size of z.
@@ -65,6 +65,8 @@ class LatentObjective:
         augment: bool.
         augment_sometimes: bool, augment each sample with the probability of the step's `Strengths`;
             else all.
+        augment_pairs: bool, augment the real and the generated sample of a pair by the same draw.
+        centring_weight: float, weight of `losses.centring` in D's loss; 0: off.
     """
 
     noise_dim: int = 64
@@ -80,10 +82,14 @@ class LatentObjective:
     alignment_weight: float = 1.0
     augment: bool = True
     augment_sometimes: bool = False
+    augment_pairs: bool = False
+    centring_weight: float = 0.0
 
     def __post_init__(self):
         if self.augment_sometimes and not self.augment:
             raise ValueError("augment=False: there is no augmentation to apply with a probability")
+        if self.augment_pairs and not self.augment:
+            raise ValueError("augment=False: there is no augmentation for augment_pairs")
 
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
@@ -102,7 +108,8 @@ class LatentObjective:
     def metrics(self):
         """Names of the scalars the two losses report."""
         alignment = ("alignment",) if self.teacher else ()
-        return ("d_loss", "r1", "r2", *alignment, "d_total", "margin", "g_loss")
+        centring = ("centring",) if self.centring_weight else ()
+        return ("d_loss", "r1", "r2", *alignment, *centring, "d_total", "margin", "g_loss")
 
     def batch_draws(self):
         """Draws that both phases share: which latents stand for the images."""
@@ -133,7 +140,11 @@ class LatentObjective:
         return draws["z"]
 
     def _view_draws(self):
-        """Draws of what one set of stages goes through before D sees it."""
+        """Draws of what one set of stages goes through before D sees it, beside `_augmentation`."""
+        return {}
+
+    def _augmentation(self):
+        """Draws of the augmentation of one set of stages."""
         augmentation = latent_augmentation_draws(self.latent_size) if self.augment else {}
         return augmentation | ({"chosen": Draw.uniform()} if self.augment_sometimes else {})
 
@@ -147,7 +158,9 @@ class LatentObjective:
 
     def generator_draws(self):
         """Draws of the G phase: a new z and new views."""
-        return {**self._z_draws(), "fake": self._view_draws(), "real": self._view_draws()}
+        fake = self._augmentation() | self._view_draws()
+        real = self._view_draws() if self.augment_pairs else fake
+        return {**self._z_draws(), "fake": fake, "real": real}
 
     def generate(self, generator, batch, draws):
         """Stages (B, S, S, K, C) for the D phase, of the classes of the real batch."""
@@ -198,7 +211,11 @@ class LatentObjective:
         precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
         with computing_in(discriminator, "float32" if precise else None):
             real = ops.expand_dims(batch["real"], 3)  # (B, S, S, 1, C)
-            of_real = batch["labels"], draws["real"], self._means(real)
+            real_views = {
+                **draws["fake"],
+                **draws["real"],
+            }  # the latter, where reals have their own
+            of_real = batch["labels"], real_views, self._means(real)
             of_fake = batch["labels"], draws["fake"], self._means(fake)
 
             def judge(stages, given, noise=None, **asked):
@@ -209,7 +226,7 @@ class LatentObjective:
             parts, total = {}, 0.0
             if self.teacher:
                 real_logits, *features = judge(real, of_real, return_features=True)  # (B, L)
-                parts["alignment"] = self._alignment(features, batch, draws["real"], strengths)
+                parts["alignment"] = self._alignment(features, batch, real_views, strengths)
                 total = total + self.alignment_weight * parts["alignment"]
             else:
                 real_logits = judge(real, of_real)  # (B, L)
@@ -226,6 +243,9 @@ class LatentObjective:
             r1 = penalty("r1", self.r1_weight, real, of_real, real_logits)
             r2 = penalty("r2", self.r2_weight, fake, of_fake, fake_logits)
             total = total + loss + r1 + r2
+            if self.centring_weight:
+                parts["centring"] = self.centring_weight * losses.centring(real_logits, fake_logits)
+                total = total + parts["centring"]
             margins = real_logits - fake_logits
             parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
             return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
@@ -268,5 +288,6 @@ class LatentObjective:
             return discriminator(seen, batch["labels"])  # (B, L)
 
         fake_logits = judge(fake, draws["fake"])
-        real_logits = judge(ops.expand_dims(batch["real"], 3), draws["real"])
+        real_views = {**draws["fake"], **draws["real"]}
+        real_logits = judge(ops.expand_dims(batch["real"], 3), real_views)
         return losses.relativistic(fake_logits, real_logits)

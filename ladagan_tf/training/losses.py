@@ -137,6 +137,16 @@ def relativistic(ours, theirs):
     return ops.mean(ops.softplus(theirs - ours))
 
 
+def centring(real_logits, fake_logits):
+    """mean (D(x) + D(G(z)))^2: holds the middle of a pair's logits at 0, where `relativistic` does
+    not care for it (AdvFlow, arXiv 2511.22475).
+
+    Args:
+        real_logits, fake_logits: float tensors (B, K), paired.
+    """
+    return ops.mean(ops.square(real_logits + fake_logits))
+
+
 def finite_difference_penalty(logits, perturbed_logits, sigma):
     """Mean squared directional derivative (sum_k (D_k(x) - D_k(x + sigma e)) / sigma)^2.
 

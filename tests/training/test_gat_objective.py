@@ -125,6 +125,29 @@ def test_a_sample_is_augmented_where_its_draw_is_below_the_probability(batch, fa
             np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+def test_the_samples_of_a_pair_are_augmented_alike_and_noised_each_for_itself(batch, draw):
+    """So that without noise samples which are equal stay it, and neither is preferred."""
+    same = ops.repeat(ops.expand_dims(batch["real"], 3), LEVELS, axis=3)
+    for noise, equal in ((False, True), (True, False)):
+        objective = objective_of(augment_pairs=True, noise_guidance=noise, augment_sometimes=True)
+        draws, discriminator = draw(objective.discriminator_draws(), B), QuadraticDiscriminator()
+        assert set(draws["real"]) == ({"noise"} if noise else set())
+        step = Schedules(augment=(0.5, 0.5)).at(0)
+        _, parts = objective.discriminator_loss(discriminator, batch, same, draws, step)
+        assert (abs(float(parts["margin"])) < 1e-6) == equal
+    with pytest.raises(ValueError, match="augment=False: there is no augmentation for augment_p"):
+        objective_of(augment=False, augment_pairs=True)
+
+
+def test_centring_is_a_term_of_d_alone(batch, fake, draw):
+    objective = objective_of(centring_weight=0.5, r1_weight=0.0, r2_weight=0.0)
+    draws = draw(objective.discriminator_draws(), B)
+    total, parts = objective.discriminator_loss(ConstantDiscriminator(), batch, fake, draws)
+    assert float(parts["centring"]) == pytest.approx(0.5 * 1.4**2)  # each logit is 0.7
+    assert float(total) == pytest.approx(math.log(2.0) + 0.5 * 1.4**2)
+    assert "centring" in objective.metrics and "centring" not in objective_of().metrics
+
+
 def test_a_teacher_s_image_stays_where_a_sample_is_left_alone(draw):
     draws = draw(latent_augmentation_draws(SIZE), B)
     alone = ops.convert_to_tensor(np.array([True, False, True, False]))

@@ -29,6 +29,40 @@ def test_relativistic_losses_pair_images_and_patches(
     np.testing.assert_allclose(of_d["real_sign"], np.sign(margin).mean(), atol=1e-6)
 
 
+def test_centring_adds_the_square_of_a_pairs_sum(
+    tiny_generator, tiny_discriminator, batch, plain_draws
+):
+    discriminator, fake = tiny_discriminator(), tiny_generator()(plain_draws["z"])
+    lada = objective(loss="rpgan", r1_weight=0.0, centring_weight=0.5)
+    total, parts = lada.discriminator_loss(discriminator, batch, fake, plain_draws)
+    weights = numbers(discriminator.get_weights())
+    real, generated = (logits_in_numpy(weights, x) for x in numbers([batch["real"], fake]))
+    centring = 0.5 * np.mean((real + generated) ** 2)
+    np.testing.assert_allclose(parts["centring"], centring, rtol=1e-5)
+    np.testing.assert_allclose(total, softplus(generated - real).mean() + centring, rtol=1e-5)
+    assert "centring" in lada.metrics and "centring" not in objective().metrics
+    with pytest.raises(ValueError, match=r"centring_weight=0\.5: loss='nsl' has a zero"):
+        objective(loss="nsl", centring_weight=0.5)
+
+
+@pytest.mark.parametrize("bcr", [False, True])
+def test_the_images_of_a_pair_are_augmented_alike(tiny_discriminator, batch, draw, bcr):
+    """So that images which are equal stay it, and neither is preferred."""
+    lada = objective(
+        loss="rpgan", policy="color,translation,cutout", augment_pairs=True, bcr=bcr, r1_weight=0.0
+    )
+    draws = draw(lada.discriminator_draws(), 4)
+    assert not draws["real"]
+    _, parts = lada.discriminator_loss(tiny_discriminator(), batch, batch["real"], draws)
+    np.testing.assert_allclose(parts["d_loss"], np.log(2.0), rtol=1e-6)
+    apart = {**draws, "real": draw(lada.discriminator_draws(), 4)["fake"]}
+    _, other = lada.discriminator_loss(tiny_discriminator(), batch, batch["real"], apart)
+    changed = "bcr" if bcr else "d_loss"  # bCR leaves the adversarial terms clean
+    assert abs(float(other[changed]) - float(parts[changed])) > 1e-4
+    with pytest.raises(ValueError, match="policy='': there is no augmentation for augment_pairs"):
+        objective(policy="", augment_pairs=True)
+
+
 def test_g_learns_from_reals_only_where_the_loss_is_relativistic():
     for loss, seen in {"nsl": {"z", "fake"}, "rpgan": {"z", "fake", "real"}}.items():
         assert set(objective(loss=loss, policy="color").generator_draws()) == seen

@@ -96,6 +96,13 @@ def test_a_common_constant_changes_no_relativistic_loss(rng):
     np.testing.assert_allclose(losses.relativistic(real + 5, fake + 5), expected, rtol=1e-5)
 
 
+def test_centring_is_the_mean_square_of_a_pairs_sum(rng):
+    real, fake = rng.standard_normal((2, 4, 3))
+    expected = np.mean((real + fake) ** 2)
+    np.testing.assert_allclose(losses.centring(real, fake), expected, rtol=1e-6)
+    assert float(losses.centring(real, -real)) == 0.0
+
+
 def test_a_pairs_gradients_are_opposite(rng):
     real, fake = rng.standard_normal((2, 4, 1))
 
