@@ -36,7 +36,7 @@ PANELS = (
     ("loss", {"d_loss": "D", "g_loss": "G"}),
     ("mean logit", {"real_logits": "real", "fake_logits": "fake", "margin": "real - fake"}),
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
-    ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2"}),
+    ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2", "centring": "centring"}),
     ("alignment with the teacher", {"alignment": "loss of"}),
     # CAT's, see `training.cat.diagnostics`.
     ("of the stages, unweighted", {"consistency": "consistency"}),
@@ -46,7 +46,7 @@ PANELS = (
     ("images/s", {"img_per_s": "speed in"}),
     ("peak memory, GB", {"cpu_peak_gb": "CPU", "gpu_peak_gb": "GPU"}),
 )
-STYLES = ("-", "--", ":")  # of a panel's fields in turn; colours tell runs apart
+STYLES = ("-", "--", ":", "-.")  # of a panel's fields in turn; colours tell runs apart
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FEW_POINTS = 40  # up to here a curve shows them
 

@@ -25,9 +25,10 @@ STEPS = ("step", "kimg")  # of a line of stats.jsonl: when it was
 CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
 # The groups of TensorBoard, by how the names of their scalars begin.
 GROUPS = {
-    "loss": ("d_loss", "d_total", "g_loss", "alignment"),
+    "loss": ("d_loss", "d_total", "g_loss", "g_total", "alignment"),
     "logits": ("real_", "fake_logits", "margin"),
-    "penalties": ("r1", "r2", "bcr"),
+    "penalties": ("r1", "r2", "bcr", "centring"),
+    "stages": ("consistency", "stage_"),
     "norms": ("d_grad", "g_grad", "skipped"),
     "images": ("clipped",),
     "schedule": ("augment_p", "lr_factor", "penalty_factor"),

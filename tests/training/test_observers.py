@@ -17,6 +17,9 @@ from ladagan_tf.errors import InputError  # noqa: E402
 from ladagan_tf.hardware import peak_memory  # noqa: E402
 from ladagan_tf.runs.directory import RunDirectory  # noqa: E402
 from ladagan_tf.training.callbacks import Schedule  # noqa: E402
+from ladagan_tf.training.cat import CatObjective  # noqa: E402
+from ladagan_tf.training.gat import GatObjective  # noqa: E402
+from ladagan_tf.training.lada import LadaObjective  # noqa: E402
 from ladagan_tf.training.observers import (  # noqa: E402
     Forecast,
     Progress,
@@ -156,6 +159,16 @@ def test_a_start_warns_once_when_a_fifth_of_the_values_is_clipped(capsys):
 )
 def test_scalars_of_a_kind_stand_together(name, group):
     assert tag(name) == f"{group}/{name}"
+
+
+def test_no_scalar_of_an_objective_is_taken_for_a_metric():
+    objectives = [
+        LadaObjective(loss="rpgan", r2_weight=1.0, bcr=True, centring_weight=1.0),
+        GatObjective(centring_weight=1.0),
+        CatObjective(),
+    ]
+    names = {name for o in objectives for name in (*o.metrics, *o.observed)}
+    assert len(names) > 20 and not [name for name in names if tag(name).startswith("metric")]
 
 
 @pytest.mark.parametrize(("scale", "factor"), [(3, 3), (None, 39)])
