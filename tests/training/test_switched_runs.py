@@ -24,7 +24,11 @@ CASES = {
     "Fastformer, no attention residual": {
         "generator": {"attention": "fastformer", "attention_residual": False}
     },
-    "Linformer, MLP residual": {"generator": {"attention": "linformer", "mlp_residual": True}},
+    "Linformer, MLP residual, pairs": {
+        "generator": {"attention": "linformer", "mlp_residual": True},
+        "objective": {"loss": "rpgan", "r2_weight": 1e-4, "augment_pairs": True}
+        | {"centring_weight": 0.01},
+    },
     "Swin, conv D, no R1": {
         "generator": {"attention": "swin"},
         "discriminator": {"ladaformer": False},
