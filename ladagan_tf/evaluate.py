@@ -23,7 +23,7 @@ from ladagan_tf import devices, zoo
 from ladagan_tf.cost import gat as gat_cost
 from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import speed
-from ladagan_tf.data import pipeline, sources
+from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.evaluation import collection, features, images, measure, protocol, sweep
@@ -249,6 +249,9 @@ def open_reference(resolution):
         raise InputError("--dataset is required: the real images to compare with")
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)
+    if FLAGS.dataset is None and (pathlib.Path(name) / dataset_info.INFO_NAME).is_file():
+        info = dataset_info.load_info(name)
+        dataset_info.require_undamaged(info, "give --dataset, the set that is not")
     wanted = measure.needs(FLAGS.metrics, real=True)
     real = collection.open_real(name, FLAGS.num_real, bool(wanted.features or wanted.patches))
     if isinstance(real, tuple) or real.labels is None:

@@ -27,7 +27,7 @@ FLAGS = flags.FLAGS
 # What only sources of images that are not converted yet are asked about.
 _CONVERSION = (
     "crop", "resize_filter", "background", "min_side", "skip_bad", "split", "data_dir", "seed",
-    "num_images",
+    "num_images", "corrupt", "corrupt_seed",
 )  # fmt: skip
 
 
@@ -94,6 +94,8 @@ def prepare_and_tell(parts):
         f"{skipped} skipped, {sum(some.count for some in info.left_out)} other files "
         f"left out, sha256 {info.content_sha256[:12]}"
     )
+    if info.preparation.corrupt:
+        print(f"damaged on purpose: {info.preparation.corrupt}")
     for image in info.skipped[:MOST_LISTED]:
         print(f"skipped {image.name}: {image.reason}")
     if skipped > MOST_LISTED:
@@ -131,6 +133,8 @@ def _refuse(names, why):
 def _prepare_images(encoding, parts):
     if FLAGS.source != sources.SHAPES:
         _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
+    if not FLAGS.corrupt:
+        _refuse(("corrupt_seed",), "only with --corrupt")
     if not FLAGS.source.startswith(TFDS_PREFIX):
         _refuse(("data_dir",), f"only for --source={TFDS_PREFIX}NAME")
     return prepare(
@@ -151,6 +155,8 @@ def _prepare_images(encoding, parts):
         num_classes=FLAGS.num_classes,
         overwrite=FLAGS.overwrite,
         encoding=encoding,
+        corrupt=FLAGS.corrupt,
+        corrupt_seed=FLAGS.corrupt_seed,
         **parts,
     )
 

@@ -247,6 +247,8 @@ def take_over(gan, say):
 
 def quick_metric(folder):
     """The metric of --metric; its reference is computed here, or read from the cache."""
+    info = dataset_info.load_info(folder)
+    dataset_info.require_undamaged(info, "give --metric=none, and evaluate --dataset")
     return quick.open_metric(
         FLAGS.metric,
         FLAGS.metric_images,

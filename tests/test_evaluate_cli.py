@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -39,6 +40,10 @@ def place(tmp_path_factory):
     checkpoints.save(10, 80, score=1.0, metric="fcd")
     checkpoints.save(20, 160, score=2.0, metric="fcd")
     (run.path / "report.html").touch()
+    damaged = place / "damaged"
+    prepare("shapes", damaged, resolution=32, num_images=8, corrupt=["noise:0.5"])
+    shutil.copytree(run.path, place / "of_damaged")
+    (place / "of_damaged" / "flags.cfg").write_text(f"--dataset={damaged}\n--resolution=32\n")
     generator.save(place / "generator.keras")
     np.savez(place / "inception.npz", **rule_weights(Inception().tensor_shapes(), gain=2.0))
     return place
@@ -111,6 +116,8 @@ def results(place, tiny_gat, tiny_gat_run):
         "by_class": [run, classifier, "--by_class", *few],
         "nothing": [shapes],
         "no_reference": [keras_file, *few],
+        "damaged": [f"--run_dir={place / 'of_damaged'}", none, *few],
+        "clean": [f"--run_dir={place / 'of_damaged'}", shapes, none, *few],
         "labels": [keras_file, shapes, classifier, "--labels=random", *few],
         "few": [keras_file, shapes, classifier, "--num_samples=1", out, cache],
         "k": [keras_file, shapes, classifier, "--num_samples=3", "--metrics=prdc", out, cache],
@@ -185,6 +192,13 @@ def test_a_file_of_moments_and_images_is_both(results):
 def test_repeats_give_a_spread_over_seeds(results):
     status, out, _ = results["repeats"]
     assert status == 0 and "(2 seeds)" in out
+
+
+def test_a_run_on_damaged_images_is_measured_against_others_alone(results, place):
+    status, _, error = results["damaged"]
+    assert status == 2 and "damaged on purpose (noise:0.5)" in error and "--dataset" in error
+    assert results["clean"][0] == 0, results["clean"]
+    assert not (place / "of_damaged" / "metrics.jsonl").read_text().count("damaged on purpose")
 
 
 def test_the_real_images_are_at_distance_zero_from_themselves(results, place):

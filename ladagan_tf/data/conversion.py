@@ -13,6 +13,7 @@ import threading
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from ladagan_tf.data.corruption import damaged
 from ladagan_tf.errors import InputError
 
 MOST_RESOLUTION = 16_384
@@ -253,7 +254,7 @@ def convert_items(read, conversion, items):
 def _convert_item(read, conversion, item):
     label = -1 if item.label is None else item.label
     try:
-        pixels = convert_image(read(item.payload), conversion)
+        pixels = damaged(convert_image(read(item.payload), conversion), item.damage)
     except MemoryError:
         raise  # says nothing about the file
     except Exception as error:

@@ -50,6 +50,7 @@ class Preparation:
         seed, num_images: of `shapes`; None for every other source.
         split: the folder of several splits that was taken; None without splits.
         num_classes: as it was asked for, see `sources.numbered_classes`.
+        corrupt, corrupt_seed: the damage done on purpose, see `corruption`; None if none was.
         files_sha256: hex digest over names and stamps of the source's files; None where the source
             is no files.
     """
@@ -65,6 +66,8 @@ class Preparation:
     split: str | None = None
     num_classes: int | None = None
     files_sha256: str | None = None
+    corrupt: str | None = None
+    corrupt_seed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -287,6 +290,15 @@ def _check_shards(info):
                 f"{path}: {size} bytes, but {INFO_NAME} says {shard.bytes}; the shard is "
                 "truncated or replaced: copy the set again or prepare it"
             )
+
+
+def require_undamaged(info, instead):
+    """Raises InputError if the images were damaged on purpose; `instead`: what to do, text."""
+    if info.preparation.corrupt:
+        raise InputError(
+            f"{info.folder}: its images were damaged on purpose ({info.preparation.corrupt}), so "
+            f"nothing is measured against them; {instead}"
+        )
 
 
 def require_images(info):

@@ -13,7 +13,7 @@ import sys
 import tqdm
 
 from ladagan_tf import files
-from ladagan_tf.data import dataset_info, listing, record_making, sources, unfinished
+from ladagan_tf.data import corruption, dataset_info, listing, record_making, sources, unfinished
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.errors import InputError
@@ -48,6 +48,8 @@ def prepare(
     encoding=None,
     part=None,
     merge=False,
+    corrupt=(),
+    corrupt_seed=0,
 ):
     """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
 
@@ -70,6 +72,8 @@ def prepare(
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
         part: `unfinished.Part`, to convert only that and put it beside `out`; None converts all.
         merge: whether to take over the parts beside `out` that were made so.
+        corrupt: list of str, how the images are damaged on purpose, see `corruption.parse`.
+        corrupt_seed: int >= 0, of which images and how.
 
     Returns:
         `dataset_info.DatasetInfo`; None of a part.
@@ -78,10 +82,11 @@ def prepare(
         InputError: for unusable arguments, sources or images, or if `out` holds something else.
     """
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
+    kinds = corruption.parse(corrupt)
 
     @functools.cache
     def open_images():
-        return sources.open_source(
+        images = sources.open_source(
             source,
             resolution=resolution,
             data_dir=data_dir,
@@ -90,6 +95,7 @@ def prepare(
             split=split,
             num_classes=num_classes,
         )
+        return corruption.corrupted(images, kinds, corrupt_seed)
 
     drawn = source == sources.SHAPES
     named = drawn or source.startswith(TFDS_PREFIX)
@@ -103,6 +109,8 @@ def prepare(
         seed=seed if drawn else None,
         num_images=num_images if drawn else None,
         num_classes=num_classes,
+        corrupt=corruption.in_words(kinds) or None,
+        corrupt_seed=corrupt_seed if kinds else None,
     )
     if not named and os.path.exists(absolute(source)):
         # Files can change, so a finished set is compared with those that are there now.

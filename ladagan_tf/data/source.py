@@ -34,12 +34,14 @@ class Item:
         label: int, None without classes.
         payload: what `read` needs.
         stamp: str that changes with the content, as far as can be told without reading it.
+        damage: dict, what is done to its pixels on purpose, see `corruption.damaged`.
     """
 
     name: str
     label: int | None
     payload: object
     stamp: str = ""
+    damage: dict = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -86,6 +86,8 @@ def prepared(folder: str | os.PathLike, count: int | None = None, first: int = 0
         "first": first,
         "of": info.count,
     }
+    if info.preparation.corrupt:
+        about["damaged on purpose"] = info.preparation.corrupt
     classes = tuple(info.classes)
     return Images(count, info.resolution, batches, about, labels if classes else None, classes)
 

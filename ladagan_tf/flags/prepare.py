@@ -2,6 +2,7 @@
 
 from absl import flags
 
+from ladagan_tf.data import CORRUPTIONS
 from ladagan_tf.flags import common
 from ladagan_tf.systems import group
 
@@ -11,6 +12,7 @@ def define():
     _define_set()
     _define_images()
     _define_selection()
+    _define_damage()
     _define_latents()
     _define_work()
 
@@ -105,6 +107,20 @@ def _define_selection():
     flags.adopt_module_key_flags(common)
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
+    )
+
+
+@group("Damage on purpose")
+def _define_damage():
+    flags.DEFINE_list(
+        "corrupt",
+        [],
+        "Damage the images, as noise:0.3,labels:0.1: "
+        + "; ".join(f"{kind}: {words}" for kind, words in CORRUPTIONS.items())
+        + ". What befell an image stands behind its name in its record.",
+    )
+    flags.DEFINE_integer(
+        "corrupt_seed", 0, "Which images, and how.", lower_bound=0, upper_bound=2**63 - 1
     )
 
 
