@@ -131,16 +131,17 @@ def gradients(windows):
 
 
 def traces(windows):
-    """Gradient norms over training, of whole networks and by layer.
+    """Gradient norms over training, of networks and by layer, and the share of clipped values.
 
     Returns:
-        Dict of lists: "kimg" and those of NORMS; and "blocks", a dict of such lists, which is empty
-        for a run that recorded no norms by layer.
+        Dict of lists: "kimg", those of NORMS, and "clipped" where a run has recorded it; and
+        "blocks", a dict of such lists, which is empty for a run that recorded no norms by layer.
     """
     first = windows[0] if windows else {}
-    names = [n for n in first if n.startswith(NORMS) and all(n in line for line in windows)]
+    kept = [n for n in first if n.startswith(NORMS) or n == "clipped"]
+    names = [n for n in kept if all(n in line for line in windows)]
     columns = {name: _thinned(windows, name) for name in ("kimg", *names)}
-    blocks = {name: columns.pop(name) for name in names if name not in NORMS}
+    blocks = {name: columns.pop(name) for name in names if "/" in name}
     return {"kimg": [], **{name: [] for name in NORMS}, **columns, "blocks": blocks}
 
 

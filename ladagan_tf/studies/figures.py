@@ -1,4 +1,4 @@
-"""Pictures of a study: metrics, stability, gradient norms."""
+"""Pictures of a study: metrics, stability, gradient norms, the range of what is generated."""
 
 import itertools
 import textwrap
@@ -6,7 +6,7 @@ import textwrap
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator, PercentFormatter
 
 from ladagan_tf.runs.results import COLOURS, STYLES
 from ladagan_tf.studies import outcome
@@ -245,19 +245,38 @@ def gradients(rows):
     figure, panels = small_multiples(groups, 2.0)
     for axes, part in zip(panels, groups.values(), strict=False):
         for network, (letter, colour) in NETWORKS.items():
-            traces = [row["traces"] for row in part]
-            kimg, norms = _aligned([(trace["kimg"], trace[f"{network}_norm"]) for trace in traces])
-            if kimg.size:
-                axes.fill_between(
-                    kimg, np.nanmin(norms, 0), np.nanmax(norms, 0), color=colour, alpha=0.22, lw=0
-                )
-                axes.plot(kimg, np.nanmedian(norms, 0), color=colour, lw=1.3, label=letter)
+            _draw_over_seeds(axes, part, f"{network}_norm", colour, letter)
         axes.set_yscale("log")
         axes.text(0.97, 0.95, _spikes(part), transform=axes.transAxes, **CORNER)
         plain(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND, ncols=2)
     figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
     figure.supylabel("gradient norm, mean over tensors", fontsize=8)
+    return figure
+
+
+def clipped(rows):
+    """The share of generated values beyond what a picture holds over training, a panel per system.
+
+    Lines are medians over seeds, bands reach from the least to the greatest.
+
+    Args:
+        rows: list of dict.
+
+    Returns:
+        matplotlib.figure.Figure, or None if no run recorded it.
+    """
+    groups = _first_settings([row for row in rows if row["traces"].get("clipped")])
+    if not groups:
+        return None
+    figure, panels = small_multiples(groups, 1.2)
+    for axes, part in zip(panels, groups.values(), strict=False):
+        _draw_over_seeds(axes, part, "clipped", COLOURS[0])
+        axes.set_ylim(bottom=0.0)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        plain(axes)
+    figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
+    figure.supylabel("clipped values", fontsize=8)
     return figure
 
 
@@ -299,6 +318,16 @@ def _first_settings(rows):
     for setting, part in outcome.by_setting(rows).items():
         found.setdefault(setting.system, (setting, part))
     return {setting.label: part for setting, part in found.values()}
+
+
+def _draw_over_seeds(axes, rows, name, colour, label=None):
+    """Draws a trace of seeds: the median, and a band from the least to the greatest."""
+    traces = [row["traces"] for row in rows]
+    kimg, values = _aligned([(trace["kimg"], trace[name]) for trace in traces])
+    if kimg.size:
+        low, high = np.nanmin(values, 0), np.nanmax(values, 0)
+        axes.fill_between(kimg, low, high, color=colour, alpha=0.22, lw=0)
+        axes.plot(kimg, np.nanmedian(values, 0), color=colour, lw=1.3, label=label)
 
 
 def _aligned(traces):

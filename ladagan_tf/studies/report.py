@@ -39,6 +39,7 @@ def write(folder, study, rows, arguments):
         "metrics.png": figures.metrics,
         "gradients.png": figures.gradients,
         "blocks.png": figures.blocks,
+        "clipped.png": figures.clipped,
         "stress.png": functools.partial(figures.stress, factor=study.diverged_factor),
         "samples.jpeg": gallery.samples,
     }

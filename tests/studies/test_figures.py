@@ -64,6 +64,14 @@ def test_gradients_are_medians_over_seeds_with_their_range(rows):
     assert panels[0].texts[0].get_text() == "spikes per run\nG 1"
 
 
+def test_the_share_of_clipped_values_is_shown_of_systems_that_recorded_it(rows):
+    for seed, share in enumerate((0.1, 0.3, 0.4)):
+        rows[seed]["traces"]["clipped"] = [0.02, share]
+    (axes,) = [axes for axes in figures.clipped(rows).axes if axes.lines]
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [0.02, 0.3])
+    assert axes.get_ylim()[0] == 0.0 and axes.yaxis.get_major_formatter()(0.3, 0) == "30%"
+
+
 def test_a_run_that_ended_early_ends_early_in_the_figure(rows):
     rows[0]["traces"] |= {"kimg": [8.0], "g_grad_norm": [9.0], "d_grad_norm": [9.0]}
     generator = figures.gradients(rows[:2]).axes[0].lines[0]
@@ -97,8 +105,8 @@ def test_stress_shows_stable_runs_below_and_crosses_for_those_that_diverged():
 
 def test_nothing_to_show_is_no_figure():
     nothing = [row(fcd=None, traces={"kimg": [], "g_grad_norm": [], "blocks": {}})]
-    for draw in (figures.metrics, figures.gradients, figures.blocks, figures.stress):
-        assert draw(nothing) is None
+    drawn = figures.metrics, figures.gradients, figures.blocks, figures.clipped, figures.stress
+    assert [draw(nothing) for draw in drawn] == [None] * 5
 
 
 def test_without_scaled_learning_rates_there_is_no_stress(rows):
