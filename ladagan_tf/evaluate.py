@@ -203,7 +203,7 @@ def report_cost():
             print(paper_costs.comparison([]))
             print(paper_costs.generator_row("this one", generator.network))
         if flow := flow_of(generator.network):
-            print(f"a sample is {flow_cost.in_words(flow)}")
+            print(f"a sample: {flow_cost.in_words(flow)}")
     print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))
 
 

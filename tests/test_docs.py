@@ -32,7 +32,7 @@ DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdis
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-SYSTEMS = ("lada", "gat", "cat")
+SYSTEMS = ("lada", "gat", "cat", "flow")
 TRAIN_FLAGS = [
     ROOT / "ladagan_tf" / name
     for name in ("flags/train.py", "flags/common.py", *(f"systems/{s}.py" for s in SYSTEMS))

@@ -68,7 +68,7 @@ def report(generator, batch_size, **step):
     return "\n".join(
         [
             network_line(g, generator_multiply_adds(g)),
-            f"that is {in_words(g)}",
+            f"a sample: {in_words(g)}",
             f"a step: {training_multiply_adds(g) / 1e9:.3f} G multiply-adds per image and, "
             f"roughly, {memory['total'] / 1e9:.1f} GB per device",
         ]
@@ -78,8 +78,8 @@ def report(generator, batch_size, **step):
 def in_words(generator):
     """What a sample of a flow is made of: text."""
     g = generator
-    steps = f"{g.steps} step{'s' if g.steps > 1 else ''} by {g.sampler}"
+    count = evaluations(g.sampler, g.steps)
     return (
-        f"{steps}, {evaluations(g.sampler, g.steps)} evaluations of "
+        f"{g.sampler} steps {g.steps}, so evaluations of the velocity {count}, each of "
         f"{velocity_multiply_adds(g) / 1e9:.3f} G multiply-adds"
     )
