@@ -230,7 +230,10 @@ def open_part(
 def _read_network(run, name, precision, most):
     """A network of a run's models.json with new weights, `most` values at most."""
     with one_line_about(run.models_file, name), at_most(most):
-        saved = read_json(run.models_file)[name]
+        known = read_json(run.models_file)
+        if name == "discriminator" and name not in known:
+            raise InputError(f"{run.path}: a flow has no discriminator")
+        saved = known[name]
         check_classes(saved)
         saved["config"]["dtype"] = precision
         return checked_network(keras.saving.deserialize_keras_object(saved))
