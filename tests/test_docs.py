@@ -84,7 +84,7 @@ def help_of(verb):
         if hasattr(module, "shown"):
             systems = [[f"--system={name}"] if i else [] for i, name in enumerate(SYSTEMS)]
         texts = [help.text(module, f"ladagan {verb}", [verb, *given], doc) for given in systems]
-        return f"\n\n{'-' * 80}\n\n".join(texts) + "\n"
+        return f"\n\n{'-' * 80}\n\n".join(dict.fromkeys(texts)) + "\n"
 
     return with_flags_of(verb, usage)
 
