@@ -44,8 +44,8 @@ class Trainer:
 
     def _build(self):
         system = train_flags.SYSTEMS[FLAGS.system]
-        built = system.build(None)
-        self.generator, self.averaged, self.discriminator, self.objective = built
+        networks, self.averaged, self.objective = system.build(None)
+        self.generator, self.discriminator = networks["generator"], networks["discriminator"]
         self.averaged.set_weights(self.generator.get_weights())
         self.schedules, self.rates, self.optimizers = start_flags.schedules(), [], []
         for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):

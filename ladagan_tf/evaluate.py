@@ -20,9 +20,9 @@ import pathlib
 import numpy as np
 
 from ladagan_tf import devices, zoo
-from ladagan_tf.cost import gat as gat_cost
+from ladagan_tf.cost import flow as flow_cost
 from ladagan_tf.cost import paper as paper_costs
-from ladagan_tf.cost import speed
+from ladagan_tf.cost import sample, speed
 from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
@@ -33,7 +33,13 @@ from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.reports import keeping
 from ladagan_tf.runs import STRENGTHS, directory
 from ladagan_tf.sampling import image_files, opening, seeds
-from ladagan_tf.sampling.sampler import check_guidance, check_psi, of_network
+from ladagan_tf.sampling.sampler import (
+    check_guidance,
+    check_psi,
+    check_steps,
+    flow_of,
+    of_network,
+)
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -52,6 +58,7 @@ SWEEPS = {
     "sweep_psi": ("psi", finite, check_psi),
     "sweep_guidance": ("guidance", finite, check_guidance),
     "sweep_truncation_z": ("truncation_z", finite, seeds.check_truncation),
+    "sweep_sampler_steps": ("sampler_steps", int, check_steps),
     "sweep_average": (
         "average",
         str,
@@ -191,10 +198,12 @@ def report_cost():
     else:
         generator = open_generator()
         if isinstance(generator.network, DecodedGenerator):
-            print(gat_cost.decoded_report(generator.network))
+            print(sample.decoded_report(generator.network))
         elif generator.network:
             print(paper_costs.comparison([]))
             print(paper_costs.generator_row("this one", generator.network))
+        if flow := flow_of(generator.network):
+            print(f"a sample: {flow_cost.in_words(flow)}")
     print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))
 
 
@@ -212,6 +221,8 @@ def open_generator(**swept):
         "vae": vae,
         "average": FLAGS.average,
         "truncation_z": FLAGS.truncation_z,
+        "sampler": FLAGS.sampler,
+        "sampler_steps": FLAGS.sampler_steps,
     }
     return opening.open_source(FLAGS.run_dir, FLAGS.model, **{**given, **swept})
 

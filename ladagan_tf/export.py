@@ -39,6 +39,8 @@ def main():
             ema=FLAGS.ema,
             vae=FLAGS.vae,
             average=FLAGS.average,
+            sampler=FLAGS.sampler,
+            sampler_steps=FLAGS.sampler_steps,
         )
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
         if as_entry:

@@ -28,7 +28,7 @@ from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 from ladagan_tf.locks import locked
-from ladagan_tf.runs import STRENGTHS
+from ladagan_tf.runs import SAMPLED_BY
 from ladagan_tf.sampling import directions, image_files, latent_files, opening, walks
 from ladagan_tf.sampling.sampler import check_stage, of_network
 
@@ -121,6 +121,8 @@ def open_source():
         vae=FLAGS.vae,
         average=FLAGS.average,
         truncation_z=FLAGS.truncation_z,
+        sampler=FLAGS.sampler,
+        sampler_steps=FLAGS.sampler_steps,
     )
     if FLAGS.stage is None:
         return source
@@ -130,11 +132,13 @@ def open_source():
 
 
 def strength_in_words(source):
-    """How the images were truncated and guided, where a model can be, and of which stage."""
+    """How the images were sampled, where a model can be asked for that."""
     swept = {"psi"} if FLAGS.sweep_psi else set()
-    strengths = (*STRENGTHS, "stage")
-    shown = [name for name in strengths if name in source.about and name not in swept]
-    return "".join(f", {name} {source.about[name]:g}" for name in shown)
+    shown = [name for name in SAMPLED_BY if name in source.about and name not in swept]
+    values = {name: source.about[name] for name in shown}
+    return "".join(
+        f", {n} {v}" if isinstance(v, str) else f", {n} {v:g}" for n, v in values.items()
+    )
 
 
 def chosen_seeds(kind):

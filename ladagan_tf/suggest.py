@@ -56,9 +56,9 @@ class Trial:
         )
         self.strategy = devices.make_strategy(FLAGS.strategy)
         with self.strategy.scope():
-            generator, averaged, discriminator, objective = lada.build(self.folder)
-            self.gan = AdversarialModel(generator, discriminator, averaged, objective)
-        self.multiply_adds = cost.training_multiply_adds(generator, discriminator)
+            networks, averaged, objective = lada.build(self.folder)
+            self.gan = AdversarialModel(**networks, averaged=averaged, objective=objective)
+        self.multiply_adds = cost.training_multiply_adds(**networks)
 
     def images_per_s(self):
         """Of training, measured; 0 where memory does not suffice."""

@@ -1,4 +1,4 @@
-"""Trains LadaGAN, GAT or CAT: `ladagan train --config=cifar10`.
+"""Trains LadaGAN, GAT, CAT or a flow: `ladagan train --config=cifar10`.
 
 `ladagan train --config=list` shows the experiments that ship; any other flagfile will do, too.
 
@@ -16,8 +16,6 @@ if __name__ == "__main__":
 
 from contextlib import nullcontext
 
-import keras
-
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
@@ -29,7 +27,6 @@ from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.systems import penalty_every
 from ladagan_tf.training import initial
-from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
@@ -47,10 +44,10 @@ def main():
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     check_split(strategy)
     if FLAGS.dry_run:
-        gan = build(strategy)
-        describe(gan, recorded)
+        model = build(strategy)
+        describe(model, recorded)
         if FLAGS.init_from:
-            take_over(gan, print)
+            take_over(model, print)
         return
     index, _ = devices.worker(strategy)
     # Of several workers only the first writes.
@@ -99,25 +96,23 @@ def build(strategy, folder=None):
 def _build(folder):
     system = train_flags.SYSTEMS[FLAGS.system]
     try:
-        generator, averaged, discriminator, objective = system.build(folder)
-        freeze(discriminator, FLAGS.freeze_d)
+        networks, averaged, objective = system.build(folder)
+        if "discriminator" in networks:
+            freeze(networks["discriminator"], FLAGS.freeze_d)
     except ValueError as error:  # sizes that do not fit: the message names field and value
         raise InputError(str(error)) from None
-    networks = generator, discriminator, averaged
-    gan = AdversarialModel(
-        *networks, objective, FLAGS.seed, FLAGS.spike_factor, int(FLAGS.draw_keys)
+    trained_by, own = system.trainer()
+    model = trained_by(
+        **networks,
+        averaged=averaged,
+        objective=objective,
+        seed=FLAGS.seed,
+        spike_factor=FLAGS.spike_factor,
+        key_bits=int(FLAGS.draw_keys),
     )
-    gan.compile(
-        *(
-            devices.make_optimizer(
-                system.learning_rate(base, network),
-                FLAGS.beta1,
-                FLAGS.beta2,
-                FLAGS.precision,
-                FLAGS.epsilon,
-            )
-            for base, network in ((FLAGS.g_lr, generator), (FLAGS.d_lr, discriminator))
-        ),
+    model.compile(
+        **{f"{name[0]}_optimizer": optimizer(name, network) for name, network in networks.items()},
+        **own,
         ema_decay=FLAGS.ema_decay,
         ema_halflife_kimg=FLAGS.ema_halflife_kimg,
         ema_rampup=FLAGS.ema_rampup,
@@ -125,39 +120,43 @@ def _build(folder):
         micro_batches=FLAGS.micro_batches,
         clip_norm=FLAGS.clip_norm,
         schedules=start_flags.schedules(),
-        augment_target=FLAGS.augment_target,
-        augment_kimg=FLAGS.augment_kimg,
         jit=devices.use_jit(FLAGS.jit),
     )
-    return gan
+    return model
 
 
-def describe(gan, recorded):
-    """Prints the resolved run, both networks and what a step costs."""
+def optimizer(name, network):
+    """That of the flags, at the rate of a network of a `name`, as "generator"."""
+    rate = train_flags.SYSTEMS[FLAGS.system].learning_rate(FLAGS[f"{name[0]}_lr"].value, network)
+    adam = FLAGS.beta1, FLAGS.beta2, FLAGS.precision, FLAGS.epsilon
+    return devices.make_optimizer(rate, *adam)
+
+
+def describe(model, recorded):
+    """Prints the resolved run, its networks and what a step costs."""
     for name, value in sorted(recorded.items()):
         print(f"--{name}={value}")
-    gan.generator.summary()
-    gan.discriminator.summary()
-    optimizers = gan.g_optimizer, gan.d_optimizer
-    rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in optimizers]
-    print("learning rates: G {:g}, D {:g}".format(*rates))
+    for network in model.networks.values():
+        network.summary()
+    rates = [f"{name[0].upper()} {model.rates[name]:g}" for name in model.networks]
+    print(f"learning rates: {', '.join(rates)}")
     step = {
-        "batch_size": FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
+        "batch_size": FLAGS.batch_size // model.distribute_strategy.num_replicas_in_sync,
         "micro_batches": FLAGS.micro_batches,
         "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
     }
     system = train_flags.SYSTEMS[FLAGS.system]
-    print(system.cost_report(gan.generator, gan.discriminator, **step))
-    if gan.further_averages:
-        more = 4 * len(gan.further_averages) * gan.generator.count_params()
-        print(f"{len(gan.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")
+    print(system.cost_report(**model.networks, **step))
+    if model.further_averages:
+        more = 4 * len(model.further_averages) * model.generator.count_params()
+        print(f"{len(model.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")
 
 
-def train(gan, recorded, folder):
+def train(model, recorded, folder):
     """Trains from the latest checkpoint, or from the start, to --total_kimg.
 
     Args:
-        gan: AdversarialModel.
+        model: TrainedModel.
         recorded: dict of text, the flags that a run records.
         folder: the prepared set.
     """
@@ -166,13 +165,13 @@ def train(gan, recorded, folder):
     if warning := devices.unseen_gpu():
         run.say(f"warning: {warning}")
     vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
-    learned = contents(folder, gan.objective, vae)
-    begun = take_over_once(gan, run, learned) if FLAGS.init_from else None
+    learned = contents(folder, model.objective, vae)
+    begun = take_over_once(model, run, learned) if FLAGS.init_from else None
     run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
     with run.logged_end():
         finished = continue_run(
-            gan,
+            model,
             run,
             folder,
             recorded,
@@ -200,11 +199,11 @@ def train(gan, recorded, folder):
         run.say(f"to measure it: {measure}")
 
 
-def take_over_once(gan, run, learned):
+def take_over_once(model, run, learned):
     """Gives a run that begins the weights of --init_from; one that goes on has its own.
 
     Args:
-        gan: AdversarialModel.
+        model: TrainedModel.
         run: RunDirectory.
         learned: dict of `contents`, which is told the hash of what the run began with.
 
@@ -213,7 +212,7 @@ def take_over_once(gan, run, learned):
     """
     state = newest_state(run.checkpoints)
     if state is None:
-        begun = take_over(gan, run.say)
+        begun = take_over(model, run.say)
         learned["init_from"] = begun["sha256"]
         return begun
     learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
@@ -225,21 +224,23 @@ def take_over_once(gan, run, learned):
     return None
 
 
-def take_over(gan, say):
+def take_over(model, say):
     """Gives a new run the weights of --init_from and says which; returns what to record of it.
 
     Opened after the run's own networks were made: what is new starts as in a run from scratch.
     """
     networks, found = open_networks(FLAGS.init_from)
     named = f"init_from={FLAGS.init_from}"
-    with gan.distribute_strategy.scope():
-        done = initial.start_from(gan, networks, named)
-        gan.begin_averages()
+    with model.distribute_strategy.scope():
+        done = initial.start_from(model, networks, named)
+        model.begin_averages()
     sha256 = initial.networks_sha256(networks)
     say(f"{named}: {found}, SHA-256 {sha256[:12]}..; the optimizers are new")
-    for line in initial.in_words(done):
+    for line in initial.in_words(done, [*model.networks, "averaged"]):
         say(line)
-    frozen = list(gan.discriminator.stages)[: FLAGS.freeze_d]
+    frozen = (
+        list(model.networks["discriminator"].stages)[: FLAGS.freeze_d] if FLAGS.freeze_d else []
+    )
     if frozen:
         say(f"discriminator: kept as they are: {', '.join(frozen)}")
     return {**initial.record(done, FLAGS.init_from, sha256), "frozen": frozen}

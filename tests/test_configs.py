@@ -96,12 +96,15 @@ def resolved(name):
 def row_of(name):
     """Cells of a config but for its memory."""
     values = resolved(name)
-    of_latents = values.system != "lada"
-    r1 = number(values.r1_weight) + (f", R2 {number(values.r2_weight)}" if values.r2_weight else "")
-    augmentation = "latents" if of_latents and values.latent_augment else "none"
-    if not of_latents:
+    of_latents = values.system in ("gat", "cat")
+    r1, rates, augmentation = "-", [number(values.g_lr)], "-"  # a flow's
+    if values.system != "flow":
+        rates.append(number(values.d_lr))
+        r1 = number(values.r1_weight)
+        r1 += f", R2 {number(values.r2_weight)}" if values.r2_weight else ""
+        augmentation = "latents" if of_latents and values.latent_augment else "none"
+    if values.system == "lada":
         augmentation = (values.policy or "none").replace(",", ", ") + ", bCR" * values.bcr
-    rates = [number(rate) for rate in (values.g_lr, values.d_lr)]
     kimg = values.total_kimg
     images = f"{kimg / 1000:.3g} M" if kimg >= 1000 else f"{kimg:g} k"
     return [

@@ -32,7 +32,7 @@ DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdis
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-SYSTEMS = ("lada", "gat", "cat")
+SYSTEMS = ("lada", "gat", "cat", "flow")
 TRAIN_FLAGS = [
     ROOT / "ladagan_tf" / name
     for name in ("flags/train.py", "flags/common.py", *(f"systems/{s}.py" for s in SYSTEMS))
@@ -84,7 +84,7 @@ def help_of(verb):
         if hasattr(module, "shown"):
             systems = [[f"--system={name}"] if i else [] for i, name in enumerate(SYSTEMS)]
         texts = [help.text(module, f"ladagan {verb}", [verb, *given], doc) for given in systems]
-        return f"\n\n{'-' * 80}\n\n".join(texts) + "\n"
+        return f"\n\n{'-' * 80}\n\n".join(dict.fromkeys(texts)) + "\n"
 
     return with_flags_of(verb, usage)
 

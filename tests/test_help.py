@@ -45,7 +45,7 @@ def test_help_is_asked_for_in_every_usual_way_and_begins_with_what_the_command_i
 def test_help_has_every_flag_once_in_its_group_with_its_type_limits_and_default(of_generate):
     text = told("-h")
     groups = re.findall(r"^(\w[\w ]+):$", text, re.M)
-    assert groups == ["Generator", "Images", "Truncation and guidance", "Picture"]
+    assert groups == ["Generator", "Images", "Truncation and guidance", "Sampler", "Picture"]
     for flag in flags.FLAGS.get_key_flags_for_module(generate_flags):
         assert len(re.findall(rf"^  --(\[no\])?{flag.name}(?=[= \n])", text, re.M)) == 1, flag.name
     assert "\n  --fps=X  (from 0.1, default 20)\n      Frames per second.\n" in text

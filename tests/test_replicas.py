@@ -86,6 +86,24 @@ def make():
 
 try_both("cat", make, data, compiled=False)
 """
+FLOW = """
+from ladagan_tf.models.flow.networks import FlowGenerator
+from ladagan_tf.training.flow import FlowObjective
+from ladagan_tf.training.model import TrainedModel
+sizes = dict(latent_size=8, patch=4, width=8, depth=1, num_heads=2, num_classes=3)
+data = images, np.array([0, 1, 1, 0, 1, 1, 0, 1, 0, 0, 0, 1], "int32")
+
+def make():
+    keras.utils.set_random_seed(0)
+    generators = [FlowGenerator(**sizes) for _ in range(2)]
+    model = TrainedModel(*generators, FlowObjective(8, 3, conditional=True), seed=5)
+    model.compile(
+        keras.optimizers.Adam(2e-3, 0.9, 0.99, 1e-2), ema_decay=0.5, clip_norm=0.1,
+        schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), further_averages=further)
+    return model
+
+try_both("flow", make, data, compiled=False)
+"""
 TRY_BOTH = """
 STEPS = 3
 reduced = []  # how many tensors each reduction takes, while it is traced or computed
@@ -104,15 +122,16 @@ def try_both(name, make, data, compiled):
         reduced.clear()
         tf.config.run_functions_eagerly(count == 1 or not compiled)
         run_steps(model, batches, STEPS, [])
-        networks = model.generator, model.discriminator, model.averaged, *model.further_averages
+        networks = *model.networks.values(), model.averaged, *model.further_averages
         weights = [w for network in networks for w in network.get_weights()]
         weights += [keras.ops.convert_to_numpy(o.learning_rate) for o in (model.g_optimizer,)]
-        if model.augmentation:
+        if getattr(model, "augmentation", None):
             weights += [keras.ops.convert_to_numpy(v) for v in model.augmentation.variables]
         np.savez(f"{sys.argv[1]}/{name}_{count}.npz", *weights, step=model.step.numpy())
         print(json.dumps(model.means()), file=open(f"{sys.argv[1]}/{name}_{count}.json", "w"))
     # On each replica gradients of both networks once; of matrices else only two, of mean styles.
-    trained = [v for n in networks[:2] for v in n.trainable_variables if v.shape.rank > 1]
+    trained = [
+        v for n in model.networks.values() for v in n.trainable_variables if v.shape.rank > 1]
     matrices = [v for v in reduced if v.shape.rank > 1]
     least, most = 2 * len(trained), 2 * (len(trained) + 2)
     times = 1 if compiled else STEPS
@@ -125,7 +144,7 @@ def place(tmp_path_factory):
     """A folder with what one replica and two became, NAME_1 and NAME_2."""
     place = tmp_path_factory.mktemp("replicas")
     done = subprocess.run(
-        [sys.executable, "-c", SETUP + ROWS + TRY_BOTH + LADA + CAT, str(place)],
+        [sys.executable, "-c", SETUP + ROWS + TRY_BOTH + LADA + CAT + FLOW, str(place)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
@@ -141,7 +160,7 @@ def test_two_replicas_return_rows_in_order(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("system", ["lada", "cat"])
+@pytest.mark.parametrize("system", ["lada", "cat", "flow"])
 def test_two_replicas_train_as_one(place, system):
     """CAT's mean styles included: the classes of a batch are spread unevenly over the replicas."""
     one, two = (dict(np.load(place / f"{system}_{count}.npz")) for count in (1, 2))

@@ -175,7 +175,8 @@ def test_what_is_no_source_is_refused_in_one_line(folder, name):
 def test_a_source_of_another_system_or_size_is_refused_and_so_is_freezing_what_is_new(folder):
     networks, _ = open_networks(str(folder / "run"))
     theirs = {"averaged": Generator(**{**GENERATOR, "noise_dim": 4, "widths": (8, 8, 8)})}
-    gan = types.SimpleNamespace(**networks)
+    trained = {name: networks[name] for name in ("generator", "discriminator")}
+    gan = types.SimpleNamespace(**networks, networks=trained)
     with pytest.raises(InputError, match="x: nothing of it fits, as latent_to_tokens/kernel of"):
         initial.start_from(gan, theirs, "x")
     with pytest.raises(InputError, match="its averaged is a GatGenerator, this run has a Generat"):

@@ -113,13 +113,14 @@ def run_named(starts):
     return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
 
 
-def assert_continues(whole, given, steps, kimg):
+def assert_continues(whole, given, steps, kimg, expected=PARTS):
     """A finished run without its last step becomes it again, bit for bit.
 
     Args:
         whole: the run's path; beside it `parts` is made of a copy.
         given: list of flags of a start in `parts`.
         steps, kimg: int, str: the run's length, the latter as its pictures are named.
+        expected: set of parts that a checkpoint has.
     """
     parts = whole.parent / "parts"
     shutil.copytree(whole, parts)
@@ -128,7 +129,7 @@ def assert_continues(whole, given, steps, kimg):
         picture.unlink()
     (output,) = run_each([given], eagerly=True)  # the rest
     assert output.endswith("code 0\n") and f"step {steps - 1} of {steps}" in output, output
-    assert_identical(parts, whole, steps)
+    assert_identical(parts, whole, steps, expected)
 
 
 def wait_for_checkpoint(run_dir, process, step):
@@ -147,11 +148,11 @@ def variables(run_dir, step):
     return {name: reader.get_tensor(name) for name in names if "CHECKPOINTABLE" not in name}
 
 
-def assert_identical(run_dir, reference, step):
+def assert_identical(run_dir, reference, step, parts=PARTS):
     """The same checkpoint of `step`, statistics and pictures, bit for bit."""
     ours, expected = variables(run_dir, step), variables(reference, step)
     assert ours.keys() == expected.keys()
-    assert {name.split("/")[1].split(".S")[0] for name in ours} >= PARTS
+    assert {name.split("/")[1].split(".S")[0] for name in ours} >= parts
     for name, value in expected.items():
         np.testing.assert_array_equal(ours[name], value, err_msg=name)
     assert stats(run_dir) == stats(reference)

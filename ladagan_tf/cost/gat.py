@@ -4,11 +4,17 @@ Counted as in `cost.lada`, which also counts parameters: matrix products only. T
 "119 GFLOPs" of GAT-XL/2 and 46 of CAT-M/2 are such multiply-adds.
 """
 
-from ladagan_tf.cost.lada import memory_parts, network_line, parameter_counts
+from ladagan_tf.cost.lada import memory_parts, network_line
 from ladagan_tf.models.gat.layers import swiglu_width
 
 
-def _block(network, tokens):
+def block_multiply_adds(network, tokens):
+    """Multiply-adds of a block without its modulation: int.
+
+    Args:
+        network: `models.gat.transformer.GatTransformer`.
+        tokens: int, that the block reads.
+    """
     width = network.width
     mixing = network.num_heads if network.attention == "additive" else 2 * tokens
     return tokens * (4 * width**2 + width * mixing + 3 * width * swiglu_width(width))
@@ -28,7 +34,7 @@ def generator_multiply_adds(generator):
     mapping = 2 * g.noise_dim * width + width**2
     of_block, of_head = g.blocks[0].parts * width**2, g.heads[0].parts * width**2  # modulations
     head = of_head + tokens * width * g.patch**2 * g.channels
-    return mapping + g.depth * (_block(g, tokens) + of_block) + g.levels * head
+    return mapping + g.depth * (block_multiply_adds(g, tokens) + of_block) + g.levels * head
 
 
 def discriminator_multiply_adds(discriminator, features=True):
@@ -46,7 +52,7 @@ def discriminator_multiply_adds(discriminator, features=True):
     for grid in d.grids:
         tokens = grid**2
         total += tokens * d.patch**2 * d.seen_channels * width
-        total += d.depth * _block(d, tokens + 1) + width * d.class_dim
+        total += d.depth * block_multiply_adds(d, tokens + 1) + width * d.class_dim
     if features and d.teacher_dim is not None:
         inner = d.projector_dim
         total += (d.grid**2 + 1) * (width * inner + inner**2 + inner * d.teacher_dim)
@@ -70,6 +76,19 @@ def training_multiply_adds(generator, discriminator, share=1.0):
     passes = 10 + 6 * share
     d = discriminator_multiply_adds(discriminator, features=discriminator.paper == "GAT")
     return 4 * generator_multiply_adds(generator) + round(passes * d)
+
+
+def kept_numbers(network, *tokens):
+    """Numbers that a network's blocks keep of one sample for the derivative: int.
+
+    Args:
+        network: `models.gat.transformer.GatTransformer`.
+        *tokens: ints, of each sequence that it reads.
+    """
+    blocks = [_block_activations(network, count) for count in tokens]
+    if network.remat:
+        return network.depth * sum(tokens) * network.width + max(blocks)
+    return network.depth * sum(blocks)
 
 
 def _block_activations(network, tokens):
@@ -99,19 +118,12 @@ def memory_estimate(
     Returns:
         Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
     """
-
-    def kept(network, *tokens):
-        blocks = [_block_activations(network, count) for count in tokens]
-        if network.remat:
-            return network.depth * sum(tokens) * network.width + max(blocks)
-        return network.depth * sum(blocks)
-
-    one_g = kept(generator, generator.grid**2)
-    one_d = kept(discriminator, *(grid**2 + 1 for grid in discriminator.grids))
+    one_g = kept_numbers(generator, generator.grid**2)
+    one_d = kept_numbers(discriminator, *(grid**2 + 1 for grid in discriminator.grids))
     passes = 2 + 2 * share
     per_sample = max(round(passes * one_d * 4), (one_g + one_d) * bytes_per_activation)
     activations = batch_size // micro_batches * per_sample
-    return memory_parts(generator, discriminator, activations, micro_batches)
+    return memory_parts([generator, discriminator], activations, micro_batches)
 
 
 def report(generator, discriminator, batch_size, share=1.0, **step):
@@ -165,27 +177,3 @@ def decoder_multiply_adds(vae, latent_size):
 
 def _conv(side, size, inputs, outputs):
     return side**2 * size**2 * inputs * outputs
-
-
-def decoded_report(network):
-    """Parameters and multiply-adds of a generator of latents and of its decoder, as text.
-
-    Args:
-        network: `models.gat.decoded.DecodedGenerator`.
-    """
-    generator, vae = network.generator, network.vae
-    decoder = parameter_counts(vae.decoder)[0] + parameter_counts(vae.post_quant_conv)[0]
-    latents, pixels = f"{generator.latent_size} px of latents", f"{network.resolution} px"
-    rows = (
-        ("generator", latents, parameter_counts(generator)[0], generator_multiply_adds(generator)),
-        ("VAE decoder", pixels, decoder, decoder_multiply_adds(vae, generator.latent_size)),
-    )
-    lines = ["FLOPs are twice the multiply-adds; the papers' GFLOPs are multiply-adds."]
-    for name, output, parameters, multiply_adds in rows:
-        lines.append(
-            f"{name:<11}  {output:<16} {parameters:>12,} parameters {multiply_adds / 1e9:>9.3f} G "
-            "multiply-adds per image"
-        )
-    encoder = parameter_counts(vae)[0] - decoder
-    lines.append(f"Not used to generate: the VAE's encoder, {encoder:,} parameters.")
-    return "\n".join(lines)

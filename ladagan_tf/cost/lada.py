@@ -230,27 +230,26 @@ def memory_estimate(
     per_image = max(passes * one_d, one_g + one_d)
     activations = batch_size // micro_batches * per_image * bytes_per_activation
     activations += batch_size * generator.resolution**2 * 3 * 5
-    return memory_parts(generator, discriminator, activations, micro_batches)
+    return memory_parts([generator, discriminator], activations, micro_batches)
 
 
-def memory_parts(generator, discriminator, activations, micro_batches):
+def memory_parts(networks, activations, micro_batches):
     """`memory_estimate` for any system.
 
     Args:
-        generator, discriminator: keras.Models.
+        networks: list of keras.Models, the generator first.
         activations: int, bytes that they take.
         micro_batches: int, parts of a device's batch.
 
     Returns:
         Dict of bytes by part, and their "total".
     """
-    g_total, g_trained = parameter_counts(generator)
-    d_total, d_trained = parameter_counts(discriminator)
+    totals, trained = zip(*map(parameter_counts, networks), strict=True)
     parts = {
-        "weights": 4 * (g_total + d_total),
-        "optimizer": 8 * (g_trained + d_trained),
-        "ema": 4 * g_total,
-        "gradients": 4 * max(g_trained, d_trained) * (1 if micro_batches == 1 else 2),
+        "weights": 4 * sum(totals),
+        "optimizer": 8 * sum(trained),
+        "ema": 4 * totals[0],
+        "gradients": 4 * max(trained) * (1 if micro_batches == 1 else 2),
         "activations": activations,
     }
     return {**parts, "total": sum(parts.values())}

@@ -1,6 +1,7 @@
 """What generators cost beside the numbers that the LadaGAN paper prints (Sec. IV), as text."""
 
-from ladagan_tf.cost.lada import generator_multiply_adds, parameter_counts
+from ladagan_tf.cost.lada import parameter_counts
+from ladagan_tf.cost.sample import multiply_adds
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.sizes import PRESETS
 
@@ -14,10 +15,10 @@ PAPER = {
 
 def generator_row(name, generator, paper=("-", "-")):
     """A line of `comparison` for one generator."""
-    multiply_adds = generator_multiply_adds(generator)
+    counted = multiply_adds(generator)
     return (
         f"{name:<14} {generator.resolution:>4} {parameter_counts(generator)[0]:>12,} "
-        f"{multiply_adds / 1e9:>9.3f} G {2 * multiply_adds / 1e9:>9.3f} G "
+        f"{counted / 1e9:>9.3f} G {2 * counted / 1e9:>9.3f} G "
         f"{paper[0]:>8} {paper[1]:>8}"
     )
 

@@ -7,8 +7,9 @@ from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs import STRENGTHS, results
+from ladagan_tf.runs import SAMPLED_BY, results
 from ladagan_tf.runs.directory import read_flags
+from ladagan_tf.sampling.sampler import flow_of
 
 NAME = "README.md"
 SAMPLES = "samples.png"
@@ -97,14 +98,22 @@ pipeline_tag: unconditional-image-generation
 ---
 # {title(sampler)}
 
-A transformer GAN that makes an image of {side} x {side} pixels from {sampler.noise_dim} normal
-numbers in one step{classes}.
+A transformer {_kind(sampler)}{classes}: an image of {side} x {side} pixels from
+{sampler.noise_dim} normal numbers.
 
 ![Images of seeds 0 to 63]({SAMPLES})
 
 *Images of seeds 0 to 63, not selected.*
 
 {facts}"""
+
+
+def _kind(sampler):
+    """How the generator makes images, in words."""
+    flow = flow_of(sampler.network)
+    if flow is None:
+        return "GAN that makes an image in one step"
+    return f"that follows a learned velocity from noise in {flow.steps} steps by {flow.sampler}"
 
 
 def title(sampler):
@@ -134,7 +143,7 @@ Of the autoencoder is known:
 
 {about}- SHA-256 of its tensors: {sampler.about.get("vae_sha256", "not computed")}
 
-{PSI}"""
+{PSI if sampler.truncated else ""}"""
 
 
 def _classes(names):
@@ -256,7 +265,7 @@ def measurements(run, about):
 def _measured(line):
     """What tells measurements of the same weights apart."""
     generated = line["protocol"]["generated"]
-    return line.get("name"), *(generated.get(n) for n in STRENGTHS)
+    return line.get("name"), *(generated.get(n) for n in SAMPLED_BY)
 
 
 def _is_of(line, about):

@@ -9,6 +9,7 @@ from absl import flags
 
 from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line, reason
+from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
@@ -132,6 +133,25 @@ def define_truncation():
         "guidance",
         1.0,
         "GAT: distance from the mean style over all classes, as a factor; 1: none.",
+    )
+
+
+@group("Sampler")
+def define_sampler():
+    """Of commands that sample, or keep what does."""
+    flags.DEFINE_enum(
+        "sampler",
+        None,
+        list(SAMPLERS),
+        "Flow: euler, with one evaluation of the network in a step, or heun, with two; as in its "
+        "training by default.",
+    )
+    flags.DEFINE_integer(
+        "sampler_steps",
+        None,
+        "Flow: steps from noise to an image; as in its training by default.",
+        lower_bound=1,
+        upper_bound=MOST_STEPS,
     )
 
 

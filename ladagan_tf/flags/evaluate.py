@@ -39,11 +39,13 @@ def _define_generated():
     common.define_average()
     common.define_vae()
     common.define_truncation()
+    common.define_sampler()
     flags.adopt_module_key_flags(common)
     for name, words, values in (
         ("psi", "psi, of models that have it", "0.5,0.7,0.85,1"),
         ("guidance", "guidance, of a GAT", "1,1.5,2"),
         ("truncation_z", "truncation_z", "0.5,1,2"),
+        ("sampler_steps", "--sampler_steps, of a flow", "1,2,4,8,32"),
         ("average", "--average, of a run that keeps several", "0.999,0.9999"),
     ):
         flags.DEFINE_list(

@@ -21,6 +21,7 @@ def define():
     flags.DEFINE_boolean("ema", True, "Export the averaged weights of --run_dir, or those trained.")
     common.define_average()
     common.define_vae()
+    common.define_sampler()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_list(
         "format",

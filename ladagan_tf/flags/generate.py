@@ -37,6 +37,7 @@ def _define_images():
         "class, with the same seeds in each.",
     )
     common.define_truncation()
+    common.define_sampler()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "stage",

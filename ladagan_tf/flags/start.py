@@ -19,7 +19,8 @@ FLAGS = flags.FLAGS
 FREE = {
     "data_dir", "total_kimg", "jit", "worker_wait", "virtual_cpus", "log_kimg", "sample_kimg",
     "checkpoint_kimg", "keep_checkpoints", "grid", "scale", "metric", "metric_kimg",
-    "metric_images", "features", "inception_weights", "cache_dir", "wandb",
+    "metric_images", "features", "inception_weights", "cache_dir", "wandb", "sampler",
+    "sampler_steps",
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
@@ -36,7 +37,7 @@ POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "num_classes", "keep_checkpoints", "grid",
     "virtual_cpus", "g_lr", "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg",
-    "augment_kimg",
+    "augment_kimg", "time_std",
 )  # fmt: skip
 
 

@@ -9,12 +9,12 @@ from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
 from ladagan_tf.sampling import posthoc
-from ladagan_tf.systems import cat, group, lada
+from ladagan_tf.systems import cat, flow, group, lada
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.training import SCHEDULES
 
 FLAGS = flags.FLAGS
-SYSTEMS = {"lada": lada, "gat": gat_system, "cat": cat}
+SYSTEMS = {"lada": lada, "gat": gat_system, "cat": cat, "flow": flow}
 
 
 def define():
@@ -61,20 +61,20 @@ def _define_network_flags():
         "lada",
         list(SYSTEMS),
         "lada: LadaGAN on images; gat: GAT on the latents of an autoencoder; cat: CAT on them, as "
-        "far as it is known.",
+        "far as it is known; flow: flow matching, no GAN, on images or latents.",
     )
     flags.DEFINE_enum(
         "attention",
         None,
         list(ATTENTIONS),
-        "Attention of LadaGAN's generator, or of both networks of GAT or CAT (additive or "
+        "Attention of LadaGAN's generator, or of the networks of GAT, CAT or a flow (additive or "
         "dot_product).",
     )
     flags.DEFINE_integer("noise_dim", None, "Numbers in a latent z.")
     flags.DEFINE_integer(
         "num_classes",
         None,
-        "Classes, as in the set; of LadaGAN with --conditional as many as there are.",
+        "Classes, as in the set; of LadaGAN and a flow with --conditional as many as there are.",
     )
 
 
@@ -102,8 +102,8 @@ def _define_objective_flags():
 def _define_optimizer_flags():
     flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator.")
     flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator.")
-    flags.DEFINE_float("beta1", None, "Adam beta 1 of both networks.")
-    flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of both networks.")
+    flags.DEFINE_float("beta1", None, "Adam beta 1 of all networks.")
+    flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of all networks.")
     flags.DEFINE_float("epsilon", None, "Adam epsilon.")
     flags.DEFINE_float(
         "clip_norm", None, "Largest joint gradient norm of a network; 0: no clipping."
@@ -159,7 +159,7 @@ def _define_schedule_flags():
     flags.DEFINE_float(
         "schedule_kimg", None, "Thousands of images until they are reached; they stay after that."
     )
-    flags.DEFINE_float("lr_final", 1.0, "Both learning rates at the end, as a share of the first.")
+    flags.DEFINE_float("lr_final", 1.0, "All learning rates at the end, as a share of the first.")
     flags.DEFINE_float(
         "penalty_final",
         1.0,
@@ -309,7 +309,7 @@ def _define_metric_flags():
 
 
 def foreign(system):
-    """Names of the flags that only other systems than this one have.
+    """Names of the flags that other systems have, and this one has not.
 
     Raises:
         InputError: if one of them is given.
@@ -322,12 +322,12 @@ def foreign(system):
 
 
 def of_others(system):
-    """Names of the flags that only other systems than this one have: set of str."""
+    """Names of the flags that other systems have, and this one has not: set of str."""
     names = {
         name: {flag.name for flag in FLAGS.get_key_flags_for_module(module)}
         for name, module in SYSTEMS.items()
     }
-    return set().union(*names.values()) - names[system]
+    return set().union(*names.values()) - names[system] | SYSTEMS[system].WITHOUT
 
 
 def shown(words):

@@ -4,6 +4,7 @@ import pathlib
 
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.flow.networks import FlowGenerator
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.lada.discriminator import Discriminator
@@ -77,7 +78,7 @@ def _of_run(run, checkpoint, named):
 def _of_file(network, named):
     if isinstance(network, DecodedGenerator):
         network = network.generator
-    if isinstance(network, Generator | GatGenerator):
+    if isinstance(network, Generator | GatGenerator | FlowGenerator):
         return {"averaged": in_precision(network, "float32")}
     if isinstance(network, Discriminator | GatDiscriminator):
         return {"discriminator": in_precision(network, "float32")}

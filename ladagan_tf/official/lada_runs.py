@@ -176,9 +176,11 @@ def _open_run(run, checkpoint, average):
     found, state = find_checkpoint(run.checkpoints, checkpoint)
     averaged = find_average(found, state, average) if average else "averaged"
     parts = ("generator", "discriminator", averaged)
-    networks = [open_part(run, found, part, "float32") for part in parts]
-    if not isinstance(networks[0], Generator):
-        raise InputError(f"{run.path}: this official format holds LadaGAN only")
+    networks = []
+    for part in parts:
+        networks.append(open_part(run, found, part, "float32"))
+        if not isinstance(networks[0], Generator):
+            raise InputError(f"{run.path}: this official format holds LadaGAN only")
     for switch, theirs in OFFICIAL_SWITCHES.items():
         if any(getattr(network, switch, theirs) != theirs for network in networks):
             raise InputError(

@@ -13,7 +13,7 @@ from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.untrusted import read_json
 
 REALS = "reals.png"
-SYSTEMS = {"lada": "LadaGAN", "gat": "GAT", "cat": "CAT"}  # by --system
+SYSTEMS = {"lada": "LadaGAN", "gat": "GAT", "cat": "CAT", "flow": "flow matching"}  # by --system
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,9 +109,7 @@ def facts(run):
         run: Run.
     """
     flags, last = run.flags, run.starts[-1] if run.starts else {}
-    system = {"lada": "LadaGAN", "gat": "GAT", "cat": "CAT"}.get(
-        flags.get("system"), flags.get("system")
-    )
+    system = SYSTEMS.get(flags.get("system"), flags.get("system"))
     size = f"{flags['resolution']} px" if "resolution" in flags else None
     return {
         name: text

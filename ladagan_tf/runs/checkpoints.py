@@ -30,7 +30,7 @@ class Checkpoints:
 
     Args:
         folder: pathlib.Path.
-        state: dict from name to variable, e.g. `AdversarialModel.state()`.
+        state: dict from name to variable, e.g. `TrainedModel.state()`.
         keep: int, number of latest checkpoints kept besides the best.
         about: dict of plain values that each one records, of the run that it is of; or None.
     """
@@ -274,7 +274,7 @@ def read_part(path, part):
 
     Args:
         path: a checkpoint folder.
-        part: str, a part of `AdversarialModel.state()`, e.g. "averaged".
+        part: str, a part of `TrainedModel.state()`, e.g. "averaged".
 
     Returns:
         List of arrays in the order in which they were saved: that of the network's `weights`.

@@ -33,7 +33,7 @@ COLUMNS_OF_TABLE = (
 
 # What the y axis shows, and of what: fields of stats.jsonl and their names in words.
 PANELS = (
-    ("loss", {"d_loss": "D", "g_loss": "G"}),
+    ("loss", {"d_loss": "D", "g_loss": "G", "velocity_loss": "velocity"}),
     ("mean logit", {"real_logits": "real", "fake_logits": "fake", "margin": "real - fake"}),
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
     ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2", "centring": "centring"}),
@@ -348,7 +348,8 @@ def _checkpoint(about):
     text = f"{numbers.get('kimg', math.nan):g} kimg, {weights}" if known else "untrained"
     strengths = {name: numbers.get(name, plain) for name, plain in STRENGTHS.items()}
     changed = [f"{n} {v:g}" for n, v in strengths.items() if v != STRENGTHS[n]]
-    return ", ".join([text, *changed])
+    sampler = [str(about["sampler"])] if "sampler" in about else []
+    return ", ".join([text, *sampler, *changed])
 
 
 def _cell(value):

@@ -18,7 +18,7 @@ from ladagan_tf import extras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
-from ladagan_tf.runs import STRENGTHS
+from ladagan_tf.runs import SAMPLED_BY
 from ladagan_tf.sampling.sampler import Sampler
 from ladagan_tf.weights.keras_file import network_sha256
 
@@ -31,7 +31,7 @@ def identity(sampler: Sampler) -> dict:
 
     What they are truncated and guided by, and a stage, are a part of it; where they lie is not.
     """
-    strength = {k: sampler.about[k] for k in (*STRENGTHS, "stage") if k in sampler.about}
+    strength = {k: sampler.about[k] for k in SAMPLED_BY if k in sampler.about}
     if sampler.network is None:
         return {"files_sha256": _files_sha256(sampler.about["model"]), **strength}
     return {"weights_sha256": network_sha256(sampler.network), **strength}

@@ -10,11 +10,10 @@ import numpy as np
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import MODELS_FILE
 from ladagan_tf.runs.checkpoints import find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.sampling.sampler import Sampler, of_function, of_network
+from ladagan_tf.sampling.sampler import Sampler, check_no_sampler, of_function, of_network
 from ladagan_tf.sampling.saved_models import load_saved_model
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import hub, vae_weights
@@ -47,6 +46,8 @@ def open_source(
     vae: Path | None = None,
     average: str | None = None,
     truncation_z: float | None = None,
+    sampler: str | None = None,
+    sampler_steps: int | None = None,
 ) -> Sampler:
     """`open_run` or `open_model`, whichever the flags of these names give.
 
@@ -54,6 +55,7 @@ def open_source(
         run_dir, model: the two flags, one of them empty or None.
         checkpoint, ema, precision, psi, guidance, vae, average: see both functions.
         truncation_z: see `Sampler.within`; None for none.
+        sampler, sampler_steps: see `of_network`.
 
     Returns:
         Sampler.
@@ -67,10 +69,11 @@ def open_source(
         )
     if model and average:
         raise InputError(f"average={average}: it chooses within --run_dir; --model has one network")
+    how = {"psi": psi, "guidance": guidance, "sampler": sampler, "sampler_steps": sampler_steps}
     if model:
-        source = open_model(model, precision, psi, guidance, vae)
+        source = open_model(model, precision, vae=vae, **how)
     else:
-        source = open_run(run_dir, checkpoint, ema, precision, psi, guidance, vae, average)
+        source = open_run(run_dir, checkpoint, ema, precision, vae=vae, average=average, **how)
     return source if truncation_z is None else source.within(truncation_z)
 
 
@@ -84,6 +87,8 @@ def open_run(
     vae: Path | None = None,
     average: str | None = None,
     decode: bool = True,
+    sampler: str | None = None,
+    sampler_steps: int | None = None,
 ) -> Sampler:
     """Loads the generator of a run, with its autoencoder if it generates latents.
 
@@ -98,6 +103,7 @@ def open_run(
             autoencoder: of the same encoder. None for that.
         average: str, which of the averages, see `runs.checkpoints.find_average`; None: the first.
         decode: bool; False leaves a generator of latents as it is.
+        sampler, sampler_steps: see `of_network`.
 
     Returns:
         Sampler.
@@ -123,11 +129,11 @@ def open_run(
         network = open_part(run, found, part, precision)
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
         about |= {"average": average} if part != first else {}
-    if isinstance(network, GatGenerator) and decode:
+    if decode and makes_latents(network):
         network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
     elif vae:
         raise _has_none_to_take(vae, path)
-    return of_network(network, about, psi, guidance)
+    return of_network(network, about, psi, guidance, sampler=sampler, sampler_steps=sampler_steps)
 
 
 def check_average(path: str | Path | None, checkpoint: str, average: str) -> None:
@@ -158,9 +164,14 @@ def open_average(path: Path, weights: list[np.ndarray]) -> keras.Model:
         raise InputError(
             f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
         ) from None
-    if isinstance(network, GatGenerator):
+    if makes_latents(network):
         network = _decoded(network, run.vae_file, f"run_dir={path}", {})
     return network
+
+
+def makes_latents(network: keras.Model) -> bool:
+    """Whether what a network makes has to be decoded to be images."""
+    return not getattr(network, "makes_images", True)
 
 
 def _decoded(generator, file, source, about, other=None):
@@ -219,7 +230,10 @@ def open_part(
 def _read_network(run, name, precision, most):
     """A network of a run's models.json with new weights, `most` values at most."""
     with one_line_about(run.models_file, name), at_most(most):
-        saved = read_json(run.models_file)[name]
+        known = read_json(run.models_file)
+        if name == "discriminator" and name not in known:
+            raise InputError(f"{run.path}: a flow has no discriminator")
+        saved = known[name]
         check_classes(saved)
         saved["config"]["dtype"] = precision
         return checked_network(keras.saving.deserialize_keras_object(saved))
@@ -352,6 +366,8 @@ def open_model(
     guidance: float = 1.0,
     vae: Path | None = None,
     decode: bool = True,
+    sampler: str | None = None,
+    sampler_steps: int | None = None,
 ) -> Sampler:
     """Loads a generator from a `.keras` file, a SavedModel, or a folder that has one of them.
 
@@ -362,7 +378,8 @@ def open_model(
         psi, guidance: see `of_network`; a SavedModel has no guidance.
         vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
             `ladagan_tf.convert` writes it; None for all others.
-        decode: bool; False takes the generator of latents of a GAT, without an autoencoder.
+        decode: bool; False takes the generator of latents, without an autoencoder.
+        sampler, sampler_steps: see `of_network`; a SavedModel samples as it was exported.
 
     Returns:
         Sampler.
@@ -382,7 +399,7 @@ def open_model(
         network = _load_keras(path, precision)
         if isinstance(network, DecodedGenerator) and not decode:
             network = network.generator
-        if isinstance(network, GatGenerator) and decode:
+        if decode and makes_latents(network):
             if not vae:
                 raise InputError(
                     f"model={path}: it generates latents; give --vae, the autoencoder to decode "
@@ -393,10 +410,13 @@ def open_model(
             raise _has_none_to_take(vae, path)
         elif isinstance(network, DecodedGenerator):
             about["vae_sha256"] = content_sha256(network.vae.tensors())
-        return of_network(network, about, psi, guidance)
+        return of_network(
+            network, about, psi, guidance, sampler=sampler, sampler_steps=sampler_steps
+        )
     if (path / "saved_model.pb").is_file():
         if vae:
             raise _has_none_to_take(vae, path)
+        check_no_sampler(sampler, sampler_steps, "a SavedModel samples as it was exported")
         return load_saved_model(path, psi, guidance)
     raise InputError(_no_generator(str(model)))
 

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.models.flow.networks import FlowGenerator
+from ladagan_tf.models.flow.samplers import MOST_STEPS
 from ladagan_tf.sampling import seeds
 
 PROBES = 2  # images that a foreign generator makes before it is used
@@ -175,12 +177,33 @@ def check_guidance(guidance: float) -> None:
         raise InputError(f"guidance={guidance:g}: give a number above 0; 1 is none")
 
 
+def check_steps(steps: int) -> None:
+    """Raises InputError unless a sampler can have so many steps."""
+    if not 1 <= steps <= MOST_STEPS:
+        raise InputError(f"sampler_steps={steps}: give a whole number from 1 to {MOST_STEPS:,}")
+
+
+def check_no_sampler(sampler: str | None, sampler_steps: int | None, why: str) -> None:
+    """Raises InputError, saying `why`, if `sampler` or `sampler_steps` ask for one."""
+    for name, value in (("sampler", sampler), ("sampler_steps", sampler_steps)):
+        if value is not None:
+            raise InputError(f"{name}={value}: {why}; only a flow has a sampler to choose")
+
+
+def flow_of(network: keras.Model | None) -> FlowGenerator | None:
+    """The flow that a network is, or decodes; None if it is another generator."""
+    inner = getattr(network, "generator", network)
+    return inner if isinstance(inner, FlowGenerator) else None
+
+
 def of_network(
     network: keras.Model,
     about: dict | None = None,
     psi: float = 1.0,
     guidance: float = 1.0,
     stage: int | None = None,
+    sampler: str | None = None,
+    sampler_steps: int | None = None,
 ) -> Sampler:
     """`Sampler` for a Keras generator in memory.
 
@@ -190,9 +213,11 @@ def of_network(
         about: dict, see `Sampler`.
         psi, guidance: see `GatGenerator`; other values than 1 need a mean style.
         stage: see `DecodedGenerator`; `about` tells it.
+        sampler, sampler_steps: of a flow, which is changed; as it is by default, and `about` tells.
 
     Raises:
-        InputError: if it is no generator, or psi, guidance or stage are out of range or not for it.
+        InputError: if it is no generator, or psi, guidance, stage, sampler or steps are out of
+            range or not for it.
     """
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
@@ -205,6 +230,14 @@ def of_network(
         )
     if getattr(network, "paper", None) == "CAT":
         about["paper"] = "CAT"  # how GAT's authors sample says nothing of it
+    if flow := flow_of(network):
+        try:
+            flow.sample_by(sampler or flow.sampler, sampler_steps or flow.steps)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        about |= {"sampler": flow.sampler, "sampler_steps": flow.steps}
+    else:
+        check_no_sampler(sampler, sampler_steps, "this model makes an image in one step")
     strength = {"guidance": guidance} if guidance != 1.0 else {}
     if stage is not None:
         check_stage(stage, network)

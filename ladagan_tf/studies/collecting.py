@@ -6,10 +6,9 @@ import json
 import keras
 import numpy as np
 
-from ladagan_tf.cost import gat as gat_cost
-from ladagan_tf.cost import lada as lada_cost
+from ladagan_tf.cost import sample
+from ladagan_tf.cost.lada import parameter_counts
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.runs import results
 from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
@@ -86,30 +85,27 @@ def last_evaluation(run_dir):
 
 @functools.lru_cache(maxsize=1)  # the seeds of a system have the same networks
 def sizes(models):
-    """Parameters and multiply-adds per image of both networks.
+    """Parameters and multiply-adds per image of the networks.
 
     Args:
         models: str, contents of models.json.
 
     Returns:
-        Dict "generator" and "discriminator", each of "parameters" and "multiply_adds", ints.
+        Dict "generator" and "discriminator", each of "parameters" and "multiply_adds", ints; None
+        for the latter if there is none.
     """
     networks = {
         name: keras.saving.deserialize_keras_object(config)
         for name, config in json.loads(models).items()
     }
-    generator, discriminator = networks["generator"], networks["discriminator"]
-    formulas = gat_cost if isinstance(generator, GatGenerator) else lada_cost
-    return {
-        "generator": {
-            "parameters": lada_cost.parameter_counts(generator)[0],
-            "multiply_adds": formulas.generator_multiply_adds(generator),
-        },
-        "discriminator": {
-            "parameters": lada_cost.parameter_counts(discriminator)[0],
-            "multiply_adds": formulas.discriminator_multiply_adds(discriminator),
-        },
-    }
+    formulas = sample.formulas(networks["generator"])
+    found = dict.fromkeys(("generator", "discriminator"))
+    for name, network in networks.items():
+        found[name] = {
+            "parameters": parameter_counts(network)[0],
+            "multiply_adds": getattr(formulas, f"{name}_multiply_adds")(network),
+        }
+    return found
 
 
 def gradients(windows):

@@ -23,7 +23,7 @@ ROW = {  # a result's fields and their types, see `collecting.collect`
     "status": str,
     "message": str | None,
     "generator": dict,
-    "discriminator": dict,
+    "discriminator": dict | None,
     "seconds_per_step": NUMBER | None,
     "jobs": int,
     "kimg": NUMBER,

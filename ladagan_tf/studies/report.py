@@ -182,7 +182,7 @@ def _costs(rows):
     return (
         f"{generator['parameters']:,}",
         f"{generator['multiply_adds'] / 1e6:,.4g} M",
-        f"{discriminator['parameters']:,}",
+        f"{discriminator['parameters']:,}" if discriminator else "-",
         f"{1000 * np.median(seconds):.3g}" if seconds else "-",
     )
 

@@ -3,15 +3,19 @@
 A system's module has
 
     DEFAULTS         dict, flag -> what it is here unless given, of flags that several systems have
+    WITHOUT          set of flags that all systems have but some: those that this one has not
     UNCONFIRMED      set of flags whose values here are no source's that one can rely on
     define()         defines the flags of this system, or declares those of another that it has, too
     implied()        dict, flag -> what other flags (a preset, a size) say of it
     check_set(info)  InputError unless a `data.dataset_info.DatasetInfo` is a set that it can learn
-    build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
-                     the prepared set `folder`; None describes a run without its set
-    learning_rate(base, network)                     a network's rate, from what its flag says
-    cost_report(generator, discriminator, **step)    what a step costs, as text
-    autoencoder(folder, own)                         what decodes G's output; None for images
+    build(folder)    ({"generator": a network, ..., as the trainer's phases}, averaged generator,
+                     objective) as the flags say, for the prepared set `folder`; None describes a
+                     run without its set
+    trainer()        (the `training.model.TrainedModel` that trains them, dict of what flags say to
+                     its `compile` alone)
+    learning_rate(base, network)     a network's rate, from what its flag says
+    cost_report(**networks, **step)  what a step costs, as text
+    autoencoder(folder, own)         what decodes G's output; None for images
 
 `flags.train.SYSTEMS` lists them: another system is one file here and one line there.
 """
@@ -24,6 +28,12 @@ from ladagan_tf.data import dataset_info, imagenet
 from ladagan_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+# Of the flags that `flags.train` defines for all systems those that speak of a discriminator.
+OF_GANS = frozenset({
+    "d_lr", "r1_weight", "r2_weight", "penalty_share", "penalty_final", "augment_p",
+    "augment_ramp", "augment_target", "augment_kimg", "freeze_d", "augment_pairs",
+    "centring_weight",
+})  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -48,8 +58,8 @@ def integers(name):
 
 
 def penalty_every():
-    """One of how many images --penalty_share takes penalties at: an int."""
-    share = FLAGS.penalty_share
+    """One of how many images --penalty_share takes penalties at: an int; 1 if there are none."""
+    share = 1.0 if FLAGS.penalty_share is None else FLAGS.penalty_share
     every = round(1 / share) if 0 < share <= 1 else 0
     if not every or abs(every * share - 1) > 0.011:  # 0.33 is a third
         raise InputError(f"--penalty_share={share:g}: give 1, 1/2, 1/3 ... as 1, 0.5, 0.33")
@@ -68,6 +78,40 @@ def check_found(info, **found):
             raise InputError(
                 f"--{name}={FLAGS[name].value}: --dataset={info.folder} has {name}={value}"
             )
+
+
+def adversarial():
+    """`trainer` of the systems that have a generator and a discriminator."""
+    # Here, because flags are parsed before TensorFlow and Keras are imported.
+    from ladagan_tf.training.adversarial import AdversarialModel
+
+    return AdversarialModel, {
+        "augment_target": FLAGS.augment_target,
+        "augment_kimg": FLAGS.augment_kimg,
+    }
+
+
+def check_classes(info):
+    """Raises InputError unless a prepared set `info` has the classes that flags ask for, if any."""
+    if FLAGS.conditional and not info.classes:
+        raise InputError(f"--conditional: the images of --dataset={info.folder} have no classes")
+    if FLAGS.num_classes is not None:
+        check_found(info, num_classes=len(info.classes))
+
+
+def num_classes(folder):
+    """How many classes the networks learn with --conditional; 0 without.
+
+    Args:
+        folder: a prepared set; None: as many as --num_classes says.
+    """
+    if not FLAGS.conditional:
+        return 0
+    if folder:
+        return len(class_names(folder))
+    if FLAGS.num_classes is None:
+        raise InputError("--conditional: without the set at hand --num_classes must be given")
+    return FLAGS.num_classes
 
 
 def class_names(folder):

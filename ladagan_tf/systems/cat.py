@@ -25,6 +25,7 @@ DEFAULTS = {
     "penalty_share": 0.25,
     "width_aware_lr": False,
 }
+WITHOUT = frozenset()
 UNCONFIRMED = frozenset({
     "modulation", "d_shape", "class_dim", "projector_dim", "noise_dim", "latent_augment", "teacher",
     "alignment_weight", "r1_weight", "r2_weight", "penalty_share", "pyramid", "consistency_weight",
@@ -74,7 +75,7 @@ def implied():
 
 
 def build(folder):
-    """Generator, a second one for the average, discriminator and objective: see `gat.build`."""
+    """The networks, a generator for the average, and the objective: see `gat.build`."""
     from ladagan_tf.models.gat.scales import CatDiscriminator
     from ladagan_tf.training.cat import CatObjective
 
@@ -102,6 +103,7 @@ def _weights():
     return weights
 
 
+trainer = gat.trainer
 check_set = gat.check_set
 autoencoder = gat.autoencoder
 learning_rate = gat.learning_rate

@@ -6,6 +6,7 @@ from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import MODULATIONS, SIZES
 from ladagan_tf.systems import (
+    adversarial,
     augments_sometimes,
     check_found,
     class_names,
@@ -31,7 +32,7 @@ DEFAULTS = {
     "batch_size": 512,
     "total_kimg": 51_200.0,
 }
-UNCONFIRMED = frozenset()
+WITHOUT = UNCONFIRMED = frozenset()
 DINO_FEATURES = 768
 
 
@@ -185,7 +186,7 @@ def autoencoder(folder, own=None):
 
 
 def build(folder):
-    """Generator, a second one for the average, discriminator and objective.
+    """Generator and discriminator by these names, a generator for the average, and the objective.
 
     Call it in the strategy's scope.
 
@@ -249,7 +250,7 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
     }
     of_generator = {
         **sizes,
-        **_shape("g_shape"),
+        **shape("g_shape"),
         "noise_dim": FLAGS.noise_dim,
         "modulation": FLAGS.modulation,
         "class_names": class_names(folder),
@@ -257,7 +258,7 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
     }
     judge = discriminator(
         **sizes,
-        **_shape("d_shape"),
+        **shape("d_shape"),
         class_dim=FLAGS.class_dim,
         projector_dim=FLAGS.projector_dim,
         teacher_dim=features,
@@ -280,16 +281,21 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
         **own,
     )
     averaged = GatGenerator(**of_generator, name="averaged_generator")
-    return GatGenerator(**of_generator), averaged, judge, minimised
+    networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
+    return networks, averaged, minimised
 
 
-def _shape(name):
+def shape(name):
+    """What --g_shape or --d_shape says: dict of ints."""
     numbers = integers(name)
     if len(numbers) != 3:
         raise InputError(
             f"--{name}={','.join(map(str, numbers))}: give width, depth and heads, as 384,12,6"
         )
     return dict(zip(("width", "depth", "num_heads"), numbers, strict=True))
+
+
+trainer = adversarial
 
 
 def learning_rate(base, network):

@@ -6,11 +6,13 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.lada.sizes import CLASS_HEADS, MODULATIONS, NORMS, OUTPUTS, PRESETS
 from ladagan_tf.systems import (
+    adversarial,
     augments_sometimes,
-    check_found,
+    check_classes,
     class_names,
     group,
     integers,
+    num_classes,
     penalty_every,
 )
 from ladagan_tf.training import LOSSES
@@ -29,7 +31,7 @@ DEFAULTS = {
     "batch_size": 128,
     "total_kimg": 68_096.0,
 }
-UNCONFIRMED = frozenset()
+WITHOUT = UNCONFIRMED = frozenset()
 
 
 def define():
@@ -186,25 +188,11 @@ def check_set(info):
     """Raises InputError unless a prepared set holds images and, if conditional, classes of them."""
     if info.latents:
         raise InputError(f"--dataset={info.folder}: it holds latents, for --system=gat or cat")
-    if FLAGS.conditional and not info.classes:
-        raise InputError(f"--conditional: the images of --dataset={info.folder} have no classes")
-    if FLAGS.num_classes is not None:
-        check_found(info, num_classes=len(info.classes))
-
-
-def _num_classes(folder):
-    """How many classes the networks learn; 0 for none."""
-    if not FLAGS.conditional:
-        return 0
-    if folder:
-        return len(class_names(folder))
-    if FLAGS.num_classes is None:
-        raise InputError("--conditional: without the set at hand --num_classes must be given")
-    return FLAGS.num_classes
+    check_classes(info)
 
 
 def build(folder):
-    """Generator, a second one for the average, discriminator and objective.
+    """Generator and discriminator by these names, a generator for the average, and the objective.
 
     Call it in the strategy's scope.
 
@@ -220,7 +208,7 @@ def build(folder):
     from ladagan_tf.models.lada.generator import Generator
     from ladagan_tf.training.lada import LadaObjective
 
-    num_classes = _num_classes(folder)
+    classes = num_classes(folder)
     sizes = {
         "resolution": FLAGS.resolution,
         "noise_dim": FLAGS.noise_dim,
@@ -237,11 +225,11 @@ def build(folder):
         "modulation": FLAGS.g_modulation,
         "conv": FLAGS.g_conv,
         "output_range": FLAGS.g_output,
-        "num_classes": num_classes,
+        "num_classes": classes,
         "class_tokens": FLAGS.class_tokens,
         "dtype": FLAGS.precision,
     }
-    sizes["class_names"] = class_names(folder) if num_classes else ()
+    sizes["class_names"] = class_names(folder) if classes else ()
     generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
     discriminator = Discriminator(
         resolution=FLAGS.resolution,
@@ -253,7 +241,7 @@ def build(folder):
         ladaformer=FLAGS.d_ladaformer,
         scale_cue=FLAGS.d_scale_cue,
         norm=FLAGS.d_norm,
-        num_classes=num_classes,
+        num_classes=classes,
         class_head=FLAGS.class_head,
         dtype=FLAGS.precision,
     )
@@ -273,7 +261,10 @@ def build(folder):
         centring_weight=FLAGS.centring_weight,
         conditional=FLAGS.conditional,
     )
-    return generator, averaged, discriminator, objective
+    return {"generator": generator, "discriminator": discriminator}, averaged, objective
+
+
+trainer = adversarial
 
 
 def learning_rate(base, network):

@@ -80,7 +80,7 @@ class FiniteGuard(StepCallback):
     def check_weights(self, step):
         """The stricter look before a checkpoint: an update can overflow from a finite gradient."""
         self.check()
-        for network in (self.model.generator, self.model.discriminator):
+        for network in self.model.networks.values():
             for weight in network.weights:
                 if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
                     self._stop(f"a weight ({weight.path}) is NaN or infinite after step {step}")
@@ -88,11 +88,7 @@ class FiniteGuard(StepCallback):
     def _stop(self, what):
         paths = self.checkpoints.paths()
         last = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
-        raise DivergenceError(
-            f"{what}; {last}. "
-            "Lower --g_lr and --d_lr, set --clip_norm, raise --r1_weight, or use a wider "
-            "--precision; nothing was overwritten"
-        )
+        raise DivergenceError(f"{what}; {last}. {self.model.steadied_by}; nothing was overwritten")
 
 
 class Checkpointing(StepCallback):

@@ -29,11 +29,11 @@ def networks_sha256(networks):
     )
 
 
-def start_from(gan, networks, named):
+def start_from(model, networks, named):
     """Gives a new run the weights of trained networks, where they fit; optimizers stay new.
 
     Args:
-        gan: AdversarialModel; call it in its strategy's scope.
+        model: TrainedModel; call it in its strategy's scope.
         networks: dict from a name of `SOURCES` to keras.Model.
         named: str, the flag and value that named them, for messages.
 
@@ -44,10 +44,10 @@ def start_from(gan, networks, named):
     Raises:
         InputError: if they are of another system, nothing fits, or what is frozen would be new.
     """
-    done = {}
-    for part, sources in SOURCES.items():
-        found = [source for source in sources if source in networks]
-        ours = getattr(gan, part)
+    done, parts = {}, {**model.networks, "averaged": model.averaged}
+    for part in (part for part in SOURCES if part in parts):
+        found = [source for source in SOURCES[part] if source in networks]
+        ours = parts[part]
         if not found:
             continue
         theirs = networks[found[0]]
@@ -59,7 +59,7 @@ def start_from(gan, networks, named):
         done[part] = found[0], take_weights(ours, theirs)
     if not any(transfer.fits for _, transfer in done.values()):
         raise InputError(f"{named}: nothing of it fits, {_mismatch(done)}")
-    frozen = getattr(gan.discriminator, "frozen", ())
+    frozen = getattr(model.networks.get("discriminator"), "frozen", ())
     new = [n for n in frozen if "discriminator" not in done or n in done["discriminator"][1].new]
     if new:
         raise InputError(
@@ -78,17 +78,18 @@ def _mismatch(done):
     return "nothing has the same name"
 
 
-def in_words(done):
+def in_words(done, parts=SOURCES):
     """What was taken, new and left out: by layer, and by name where only a part of a layer is new.
 
     Args:
         done: what `start_from` returned.
+        parts: names of `SOURCES` that the run has.
 
     Returns:
         List of lines.
     """
     lines = []
-    for part in SOURCES:
+    for part in (part for part in SOURCES if part in parts):
         if part not in done:
             lines.append(f"{part}: all of it is new")
             continue

@@ -44,7 +44,7 @@ def continue_run(
     It may be stopped before by SIGTERM or SIGINT.
 
     Args:
-        model: AdversarialModel, compiled in its strategy's scope.
+        model: TrainedModel, compiled in its strategy's scope.
         run: RunDirectory.
         folder: a prepared set.
         flags: dict of text, what `run.start` records.
@@ -108,7 +108,7 @@ def continue_run(
         if chief:
             if changed := other_devices(state["about"], about):
                 run.say(f"{run.path}: {changed}")
-            run.start(flags, (model.generator, model.discriminator), vae, initial)
+            run.start(flags, model.networks.values(), vae, initial)
             run.truncate_stats(start)
             if averages := model.power_averages():
                 snapshots = Snapshots(run.averages, averages, *model.untrained_weights())
@@ -165,13 +165,13 @@ def sizes_in_words(folder, model):
 
     Args:
         folder: a prepared set.
-        model: AdversarialModel.
+        model: TrainedModel.
     """
     info = dataset_info.load_info(folder)
-    generator, discriminator = model.generator.count_params(), model.discriminator.count_params()
+    sizes = [f"{name} {network.count_params():,}" for name, network in model.networks.items()]
     return (
         f"{info.count:,} images of {info.resolution} x {info.resolution} pixels; parameters: "
-        f"generator {generator:,}, discriminator {discriminator:,}"
+        f"{', '.join(sizes)}"
     )
 
 
@@ -221,7 +221,7 @@ def run_steps(model, stream, steps, around):
     that is built already, which shifts the order of the data and fails with several workers.
 
     Args:
-        model: AdversarialModel, built and compiled in its strategy's scope.
+        model: TrainedModel, built and compiled in its strategy's scope.
         stream: tf.distribute.DistributedDataset of what `train_step` takes; endless.
         steps: int.
         around: list of keras.callbacks.Callback; setting `model.stop_training` ends the loop.

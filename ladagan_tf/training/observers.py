@@ -20,12 +20,19 @@ from ladagan_tf.training.callbacks import StepCallback
 ATTENTION_IMAGES = 6
 HALF = 0.5  # psi of the second grid
 FIRST_SECONDS = 60
-SHOWN = ("d_loss", "g_loss", "r1", "alignment", "clipped")  # beside the progress bar
+SHOWN = (
+    "d_loss",
+    "g_loss",
+    "velocity_loss",
+    "r1",
+    "alignment",
+    "clipped",
+)  # beside the progress bar
 STEPS = ("step", "kimg")  # of a line of stats.jsonl: when it was
 CLIPPED = 0.2  # share of generated values beyond what a picture holds that is warned of
 # The groups of TensorBoard, by how the names of their scalars begin.
 GROUPS = {
-    "loss": ("d_loss", "d_total", "g_loss", "g_total", "alignment"),
+    "loss": ("d_loss", "d_total", "g_loss", "g_total", "velocity_loss", "alignment"),
     "logits": ("real_", "fake_logits", "margin"),
     "penalties": ("r1", "r2", "bcr", "centring"),
     "stages": ("consistency", "stage_"),

@@ -43,7 +43,7 @@ def images_per_second(model, folder, batch_size, seconds, flip=False):
     """Trains some steps of a model and times them; its weights change.
 
     Args:
-        model: AdversarialModel, compiled in its strategy's scope.
+        model: TrainedModel, compiled in its strategy's scope.
         folder: a prepared set.
         batch_size: int, images per step over all replicas.
         seconds: float, for how long to time steps; three at least.

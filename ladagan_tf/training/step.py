@@ -1,8 +1,8 @@
-"""One adversarial step as pure gradient functions, for any backend and any objective.
+"""One step as pure gradient functions, for any backend and any objective.
 
-An objective (see `training/lada.py`) supplies `generate`, `discriminator_loss` and
-`generator_loss`. A batch and its draws are dicts of tensors whose first axis is the image, so that
-micro-batches are slices of both.
+An adversarial objective (see `training/lada.py`) supplies `generate`, `discriminator_loss` and
+`generator_loss`; one of a generator alone (see `training/flow.py`) `own_loss`. A batch and its
+draws are dicts of tensors whose first axis is the image, so that micro-batches are slices of both.
 """
 
 import keras
@@ -37,21 +37,17 @@ def discriminator_gradients(
     Returns:
         List of gradients in the order of `discriminator.trainable_variables`, dict of scalars.
     """
-    sums = None
-    for index in range(micro_batches):
-        part, drawn = _part((batch, draws), index, micro_batches, sums)
+
+    def differentiated(part, drawn):
         # Outside the differentiated function: nothing of the generator is recorded.
         fake = ops.stop_gradient(objective.generate(generator, part, drawn))
 
-        def scaled_loss(part=part, drawn=drawn, fake=fake):
-            loss, metrics = objective.discriminator_loss(
-                discriminator, part, fake, drawn, strengths
-            )
-            return loss * scale, metrics
+        def loss():
+            return objective.discriminator_loss(discriminator, part, fake, drawn, strengths)
 
-        (_, metrics), gradients = value_and_grad(scaled_loss, discriminator)
-        sums = _sum(sums, (gradients, metrics))
-    return keras.tree.map_structure(lambda x: x / micro_batches, sums)
+        return _value_and_grad(loss, scale, discriminator)
+
+    return _mean_over_parts(differentiated, batch, draws, micro_batches)
 
 
 def generator_gradients(
@@ -65,21 +61,56 @@ def generator_gradients(
     strengths=AS_CONFIGURED,
 ):
     """Gradients of `scale` times G's loss, and its metrics; see `discriminator_gradients`."""
+
+    def differentiated(part, drawn):
+        def loss():
+            return objective.generator_loss(generator, discriminator, part, drawn, strengths)
+
+        return _value_and_grad(loss, scale, generator, also_calls=(discriminator,))
+
+    return _mean_over_parts(differentiated, batch, draws, micro_batches)
+
+
+def own_gradients(
+    objective, generator, batch, draws, micro_batches=1, scale=1.0, strengths=AS_CONFIGURED
+):
+    """Gradients of `scale` times a generator's own loss, and its metrics.
+
+    Args:
+        objective, generator, batch, micro_batches, scale, strengths: see `discriminator_gradients`.
+        draws: dict of tensors as `objective.draws()` describes.
+
+    Returns:
+        List of gradients in the order of `generator.trainable_variables`, dict of scalars.
+    """
+
+    def differentiated(part, drawn):
+        def loss():
+            return objective.own_loss(generator, part, drawn, strengths)
+
+        return _value_and_grad(loss, scale, generator)
+
+    return _mean_over_parts(differentiated, batch, draws, micro_batches)
+
+
+def _value_and_grad(loss, scale, network, also_calls=()):
+    """(gradients of `scale` times a loss, its metrics)."""
+
+    def scaled():
+        value, metrics = loss()
+        return value * scale, metrics
+
+    (_, metrics), gradients = value_and_grad(scaled, network, also_calls)
+    return gradients, metrics
+
+
+def _mean_over_parts(differentiated, batch, draws, parts):
+    """Mean of what a function makes of the parts of a batch and of its draws, one by one."""
     sums = None
-    for index in range(micro_batches):
-        part, drawn = _part((batch, draws), index, micro_batches, sums)
-
-        def scaled_loss(part=part, drawn=drawn):
-            loss, metrics = objective.generator_loss(
-                generator, discriminator, part, drawn, strengths
-            )
-            return loss * scale, metrics
-
-        (_, metrics), gradients = value_and_grad(
-            scaled_loss, generator, also_calls=(discriminator,)
-        )
-        sums = _sum(sums, (gradients, metrics))
-    return keras.tree.map_structure(lambda x: x / micro_batches, sums)
+    for index in range(parts):
+        found = differentiated(*_part((batch, draws), index, parts, sums))
+        sums = _sum(sums, found)
+    return keras.tree.map_structure(lambda x: x / parts, sums)
 
 
 def _part(tree, index, parts, before):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from traced_products import multiply_adds
 
-from ladagan_tf.cost.gat import decoded_report, decoder_multiply_adds
+from ladagan_tf.cost.gat import decoder_multiply_adds
+from ladagan_tf.cost.sample import decoded_report
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 
 

@@ -33,6 +33,13 @@ import pytest
         (["--latents=a.npz"], "latents=a.npz: this npz archive cannot be read"),
         (["--directions=9"], "directions=9: this model has 8"),
         (["--directions=1", "--seeds=0,1"], "directions=1: give one image, as --seeds=0"),
+        (
+            ["--sampler_steps=4"],
+            "sampler_steps=4: this model makes an image in one step; only a flow",
+        ),
+        (["--sampler=euler"], "sampler=euler: this model makes an image in one step"),
+        (["--sampler=rk4"], "sampler=rk4"),
+        (["--sampler_steps=0"], "sampler_steps=0"),
         (["--vae=sd15"], "vae=sd15: it is for a GAT generator without an autoencoder"),
     ],
 )

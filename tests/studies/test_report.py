@@ -1,11 +1,16 @@
 """The table's numbers are those of the rows."""
 
+import json
+
+import keras
 import numpy as np
 import pytest
 from study_rows import row
 
+from ladagan_tf.cost.flow import velocity_multiply_adds
 from ladagan_tf.errors import InputError
-from ladagan_tf.studies import outcome, plan, report
+from ladagan_tf.models.flow.networks import FlowGenerator
+from ladagan_tf.studies import collecting, figures, outcome, plan, report
 
 FCDS = {"Lada": (50.1, 52.3, 54.8), "Swin": (60.0, None, 66.0), "Linformer": (None, None, None)}
 
@@ -122,3 +127,26 @@ def test_mixed_protocols_write_nothing(rows, study, tmp_path):
     with pytest.raises(InputError, match=r"engine is None in .* and tfgan"):
         report.write(tmp_path / "out", study, rows, [])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_system_without_a_discriminator_has_dashes_where_others_have_one():
+    flow = row("flow", discriminator=None)
+    flow["gradients"] |= {"d_grad_norm": None, "d_grad_spikes": None}
+    flow["traces"] |= {"d_grad_norm": []}
+    _, ours = cells(report.table([row(), flow]))
+    assert ours["D parameters"] == ours["D gradient norm"] == ours["D spikes"] == "-"
+    assert ours["G parameters"] == "1,234,567"
+    panels = figures.gradients([row(), flow]).axes
+    assert [len(axes.lines) for axes in panels[:2]] == [2, 1]
+
+
+def test_sizes_of_a_flow_are_those_of_its_samples():
+    sizes = {"latent_size": 8, "width": 8, "depth": 1, "num_heads": 2, "steps": 3}
+    network = FlowGenerator(**sizes)
+    models = json.dumps({"generator": keras.saving.serialize_keras_object(network)})
+    found = collecting.sizes(models)
+    assert found["discriminator"] is None
+    assert found["generator"] == {
+        "parameters": network.count_params(),
+        "multiply_adds": 6 * velocity_multiply_adds(network),
+    }

@@ -14,11 +14,9 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
 
-from ladagan_tf.training.adversarial import (  # noqa: E402
-    AdversarialModel,
-    sample_draws,
-)
+from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
 from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # noqa: E402
+from ladagan_tf.training.model import sample_draws  # noqa: E402
 
 
 @pytest.fixture

@@ -33,11 +33,14 @@ def test_steps_count_from_the_start_of_the_run():
 
 
 class FakeModel:
+    steadied_by = "Lower --g_lr"
+
     def __init__(self, bad_step, weight):
         self.bad_step = np.int64(bad_step)
-        self.generator = self.discriminator = keras.Sequential([keras.layers.Dense(1)])
-        self.generator.build((None, 1))
-        self.generator.set_weights([np.full((1, 1), weight), np.zeros(1)])
+        network = keras.Sequential([keras.layers.Dense(1)])
+        network.build((None, 1))
+        network.set_weights([np.full((1, 1), weight), np.zeros(1)])
+        self.networks = {"generator": network}
 
 
 class NoCheckpoints:

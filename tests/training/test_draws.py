@@ -10,7 +10,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
 
-from ladagan_tf.training.adversarial import draw_key, sample_draws  # noqa: E402
+from ladagan_tf.training.model import draw_key, sample_draws  # noqa: E402
 
 SPECIFICATION = {
     "z": Draw.normal(5),

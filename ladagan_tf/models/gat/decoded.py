@@ -10,14 +10,14 @@ LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class DecodedGenerator(FromPreset, keras.Model):
-    """Noise and classes to images: what is sampled, measured, exported and served of GAT.
+    """Noise and classes to images: what is sampled, measured, exported and served of latents.
 
     It has the attributes that a LadaGAN generator has: `noise_dim`, `resolution` (pixels), and
-    `num_classes` and `class_names`; `truncates` and `guides` say that it takes psi and guidance,
-    `levels` how many stages it has.
+    `num_classes` and `class_names`; `truncates` and `guides` say whether it takes psi and guidance,
+    `levels` how many stages it has, 0 for none.
 
     Args:
-        generator: GatGenerator.
+        generator: GatGenerator, or another whose `makes_images` is False.
         vae: AutoencoderKL, of whose latents, times its scaling factor, the generator
             was trained on.
         tile: int, latent rows that are decoded at a time; 0 decodes whole images, which is faster
@@ -26,8 +26,8 @@ class DecodedGenerator(FromPreset, keras.Model):
 
     Call arguments:
         z: float tensor (B, Z), standard normal noise.
-        labels: int tensor (B,), classes in [0, num_classes).
-        psi, guidance: see `GatGenerator`.
+        labels: int tensor (B,), classes in [0, num_classes); none of an unconditional generator.
+        psi, guidance: see `GatGenerator`; of one that truncates and guides.
         stage: int from 1 to `levels`, which output of the generator is decoded; None for the last.
 
     Returns:
@@ -37,8 +37,6 @@ class DecodedGenerator(FromPreset, keras.Model):
         ValueError: if generator and autoencoder have different latent channels; or for a `tile`
             that is no whole number from 0 on.
     """
-
-    truncates = guides = True
 
     def __init__(self, generator, vae, tile=None, **kwargs):
         kwargs.setdefault("name", "decoded_generator")
@@ -55,7 +53,9 @@ class DecodedGenerator(FromPreset, keras.Model):
         self.tile = (TILE if generator.latent_size >= LARGE else 0) if tile is None else tile
         self.noise_dim = generator.noise_dim
         self.num_classes = generator.num_classes
-        self.levels = generator.levels
+        self.levels = getattr(generator, "levels", 0)
+        self.truncates = getattr(generator, "truncates", False)
+        self.guides = getattr(generator, "guides", False)
         self.class_names = generator.class_names
         self.resolution = generator.latent_size * vae.factor
         self.built = True
@@ -68,9 +68,13 @@ class DecodedGenerator(FromPreset, keras.Model):
     def paper(self):
         return self.generator.paper
 
-    def call(self, z, labels, psi=1.0, guidance=1.0, stage=None):
-        levels = self.generator(z, labels, psi=psi, guidance=guidance, return_levels=True)
-        return self.decode(levels[-1 if stage is None else stage - 1])
+    def call(self, z, labels=None, psi=1.0, guidance=1.0, stage=None):
+        inputs = (z,) if labels is None else (z, labels)
+        strength = {"psi": psi, "guidance": guidance} if self.truncates else {}
+        if stage is None:
+            return self.decode(self.generator(*inputs, **strength))
+        levels = self.generator(*inputs, **strength, return_levels=True)
+        return self.decode(levels[stage - 1])
 
     def decode(self, latents):
         """Images (B, S, S, 3) of generated latents (B, s, s, C)."""

@@ -101,14 +101,14 @@ class GatGenerator(FromPreset, GatTransformer):
             depth=depth,
             num_heads=num_heads,
             num_classes=num_classes,
-            levels=levels,
             remat=remat,
             fused=fused,
             trainable_positions=trainable_positions,
             attention=attention,
             **kwargs,
         )
-        check_positive(noise_dim=noise_dim)
+        check_positive(num_classes=num_classes, levels=levels, noise_dim=noise_dim)
+        self.levels = levels
         self.noise_dim = noise_dim
         self.taps = evenly_spaced_taps(depth, levels) if taps is None else tuple(taps)
         check_taps(self.taps, depth, levels)
@@ -189,6 +189,7 @@ class GatGenerator(FromPreset, GatTransformer):
     def get_config(self):
         return {
             **super().get_config(),
+            "levels": self.levels,
             "noise_dim": self.noise_dim,
             "taps": self.taps,
             "official_guidance": self.official_guidance,
@@ -256,16 +257,17 @@ class GatDiscriminator(GatTransformer):
             depth=depth,
             num_heads=num_heads,
             num_classes=num_classes,
-            levels=levels,
             remat=remat,
             fused=fused,
             trainable_positions=trainable_positions,
             attention=attention,
             **kwargs,
         )
+        check_positive(num_classes=num_classes, levels=levels)
         check_positive(class_dim=class_dim, projector_dim=projector_dim)
         if teacher_dim is not None:
             check_positive(teacher_dim=teacher_dim)
+        self.levels = levels
         self.class_dim = class_dim
         self.projector_dim = projector_dim
         self.teacher_dim = teacher_dim
@@ -376,6 +378,7 @@ class GatDiscriminator(GatTransformer):
     def get_config(self):
         return {
             **super().get_config(),
+            "levels": self.levels,
             "class_dim": self.class_dim,
             "projector_dim": self.projector_dim,
             "teacher_dim": self.teacher_dim,

@@ -1,4 +1,4 @@
-"""What GAT's generator and discriminator share (arXiv 2509.24935)."""
+"""What the networks of GAT share (arXiv 2509.24935), and the velocity of a flow with them."""
 
 import contextlib
 
@@ -18,7 +18,7 @@ class GatTransformer(keras.Model):
     """What both networks have: sizes, the table of positions and blocks that may be recomputed.
 
     Args:
-        latent_size, channels, patch, width, depth, num_heads, num_classes, levels, remat, fused,
+        latent_size, channels, patch, width, depth, num_heads, num_classes, remat, fused,
             trainable_positions, attention: see `GatGenerator`.
 
     Raises:
@@ -35,7 +35,6 @@ class GatTransformer(keras.Model):
         depth,
         num_heads,
         num_classes,
-        levels,
         remat,
         fused,
         trainable_positions,
@@ -51,13 +50,12 @@ class GatTransformer(keras.Model):
         self.depth = depth
         self.num_heads = num_heads
         self.num_classes = num_classes
-        self.levels = levels
         self.remat = remat
         self.fused = fused
         self.trainable_positions = trainable_positions
         self.attention = attention
         check_tokens(latent_size, patch, width, num_heads)
-        check_positive(channels=channels, depth=depth, num_classes=num_classes, levels=levels)
+        check_positive(channels=channels, depth=depth)
         check(depth <= MOST_BLOCKS, f"depth={depth}: give at most {MOST_BLOCKS}")
         self.grid = latent_size // patch
         self.precise = at_least_float32(self.compute_dtype)
@@ -108,7 +106,6 @@ class GatTransformer(keras.Model):
             "depth": self.depth,
             "num_heads": self.num_heads,
             "num_classes": self.num_classes,
-            "levels": self.levels,
             "remat": self.remat,
             "fused": self.fused,
             "trainable_positions": self.trainable_positions,
