@@ -20,16 +20,13 @@ import keras
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
+from ladagan_tf.flags import model
 from ladagan_tf.locks import locked
-from ladagan_tf.models.transfer import freeze
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.systems import penalty_every
 from ladagan_tf.training import initial
-from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
@@ -45,9 +42,9 @@ def main():
         same = start_flags.same_for_all_workers(recorded)
         cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
-    check_split(strategy)
+    model.check_split(strategy)
     if FLAGS.dry_run:
-        gan = build(strategy)
+        gan = model.build(strategy)
         describe(gan, recorded)
         if FLAGS.init_from:
             take_over(gan, print)
@@ -57,19 +54,7 @@ def main():
     place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
     with told_of_lost_workers(strategy, FLAGS.run_dir, cluster), place:
         folder = open_dataset(recorded)
-        train(build(strategy, folder), recorded, folder)
-
-
-def check_split(strategy):
-    """Raises InputError unless every part of every replica's batch has as many images."""
-    every, replicas = penalty_every(), strategy.num_replicas_in_sync
-    parts = replicas * FLAGS.micro_batches * every
-    if FLAGS.batch_size % parts:
-        share = f" x {every} for --penalty_share={FLAGS.penalty_share:g}" if every > 1 else ""
-        raise InputError(
-            f"--batch_size={FLAGS.batch_size}: it must be a multiple of {parts}, "
-            f"{replicas} replicas x --micro_batches={FLAGS.micro_batches}{share}"
-        )
+        train(model.build(strategy, folder), recorded, folder)
 
 
 def open_dataset(recorded):
@@ -84,54 +69,6 @@ def open_dataset(recorded):
     return folder
 
 
-def build(strategy, folder=None):
-    """Networks, objective and optimizers as the flags say, in the strategy's scope.
-
-    Args:
-        strategy: tf.distribute.Strategy.
-        folder: the prepared set; None to describe a run without its set.
-    """
-    devices.seed_keras(FLAGS.seed)  # initial weights
-    with strategy.scope():
-        return _build(folder)
-
-
-def _build(folder):
-    system = train_flags.SYSTEMS[FLAGS.system]
-    try:
-        generator, averaged, discriminator, objective = system.build(folder)
-        freeze(discriminator, FLAGS.freeze_d)
-    except ValueError as error:  # sizes that do not fit: the message names field and value
-        raise InputError(str(error)) from None
-    networks = generator, discriminator, averaged
-    gan = AdversarialModel(
-        *networks, objective, FLAGS.seed, FLAGS.spike_factor, int(FLAGS.draw_keys)
-    )
-    gan.compile(
-        *(
-            devices.make_optimizer(
-                system.learning_rate(base, network),
-                FLAGS.beta1,
-                FLAGS.beta2,
-                FLAGS.precision,
-                FLAGS.epsilon,
-            )
-            for base, network in ((FLAGS.g_lr, generator), (FLAGS.d_lr, discriminator))
-        ),
-        ema_decay=FLAGS.ema_decay,
-        ema_halflife_kimg=FLAGS.ema_halflife_kimg,
-        ema_rampup=FLAGS.ema_rampup,
-        further_averages=start_flags.further_averages(),
-        micro_batches=FLAGS.micro_batches,
-        clip_norm=FLAGS.clip_norm,
-        schedules=start_flags.schedules(),
-        augment_target=FLAGS.augment_target,
-        augment_kimg=FLAGS.augment_kimg,
-        jit=devices.use_jit(FLAGS.jit),
-    )
-    return gan
-
-
 def describe(gan, recorded):
     """Prints the resolved run, both networks and what a step costs."""
     for name, value in sorted(recorded.items()):
@@ -141,13 +78,8 @@ def describe(gan, recorded):
     optimizers = gan.g_optimizer, gan.d_optimizer
     rates = [float(keras.ops.convert_to_numpy(o.learning_rate)) for o in optimizers]
     print("learning rates: G {:g}, D {:g}".format(*rates))
-    step = {
-        "batch_size": FLAGS.batch_size // gan.distribute_strategy.num_replicas_in_sync,
-        "micro_batches": FLAGS.micro_batches,
-        "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
-    }
     system = train_flags.SYSTEMS[FLAGS.system]
-    print(system.cost_report(gan.generator, gan.discriminator, **step))
+    print(system.cost_report(gan.generator, gan.discriminator, **model.step_of(gan)))
     if gan.further_averages:
         more = 4 * len(gan.further_averages) * gan.generator.count_params()
         print(f"{len(gan.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")

@@ -10,6 +10,8 @@ A system's module has
     build(folder)    (generator, averaged generator, discriminator, objective) as the flags say, for
                      the prepared set `folder`; None describes a run without its set
     learning_rate(base, network)                     a network's rate, from what its flag says
+    step_cost(generator, discriminator, **step)      multiply-adds of a training step per image, and
+                     estimated bytes of one per device: ints
     cost_report(generator, discriminator, **step)    what a step costs, as text
     autoencoder(folder, own)                         what decodes G's output; None for images
 
