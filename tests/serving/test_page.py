@@ -73,7 +73,10 @@ def test_wrong_flags_are_one_line(page, tmp_path, capsys):
     with command(demo, demo_flags.define) as call:
         for arguments, message in (
             (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
-            ([f"--model={tmp_path}"], f"{tmp_path}: give a .keras file, a SavedModel folder"),
+            (
+                [f"--model={tmp_path}"],
+                f"{tmp_path}: it is no model; give a .keras file, a SavedModel",
+            ),
         ):
             assert message in error_line(call, arguments, capsys)
 
