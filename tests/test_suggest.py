@@ -350,6 +350,7 @@ def main():
         (["--dataset=SET", "--system=cat"], "--system=cat: too little was trained here"),
         (["--dataset=SET", "--system=gat"], "--system=gat: --dataset=SET holds images; encode it"),
         (["--dataset=SET", "--out=SET"], "it exists already"),
+        (["--dataset=SET", "--out=/proc/a.cfg"], "out=/proc/a.cfg: it cannot be written"),
         (["--dataset=LATENTS", "--system=lada"], "--dataset=LATENTS holds latents, for a GAT"),
         (["--dataset=SIDE"], "its images have 96 x 96 pixels, and LadaGAN makes 32, 64, 128, 256"),
         (["--dataset=SET", "--g_widths=16,x"], "--g_widths=16,x: give integers"),

@@ -69,8 +69,11 @@ class DecodedGenerator(FromPreset, keras.Model):
         return self.generator.paper
 
     def call(self, z, labels, psi=1.0, guidance=1.0, stage=None):
-        levels = self.generator(z, labels, psi=psi, guidance=guidance, return_levels=True)
-        return self.decode(levels[-1 if stage is None else stage - 1])
+        return self.of_style(self.generator.style(z, labels, psi, guidance), stage)
+
+    def of_style(self, style, stage=None):
+        """Images (B, S, S, 3) of styles (B, C) as `GatGenerator.style` makes them, at a stage."""
+        return self.decode(self.generator.synthesize(style)[-1 if stage is None else stage - 1])
 
     def decode(self, latents):
         """Images (B, S, S, 3) of generated latents (B, s, s, C)."""
