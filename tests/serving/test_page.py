@@ -316,7 +316,7 @@ def test_nothing_on_the_page_hinders_anybody_and_a_tab_moves_nothing(tab, scheme
     places = []
     for name in ("Attention", "Between two seeds", "Directions"):
         tab.get_by_role("tab", name=name).click()
-        tab.locator("#closer, #between, #moved").locator("visible=true").first.wait_for()
+        tab.locator("#closer img, #between img, #moved img").locator("visible=true").wait_for()
         assert findings(tab) == []
         places.append(tab.locator("#samples").bounding_box())
     assert places[0] == places[1] == places[2]
