@@ -2,15 +2,19 @@
 
     python benchmarks/start.py --repeats=5
 
-Every command is a process of its own; times are medians, from its start to its end. The picture is
-of an untrained generator of the quickstart's sizes, in a .keras file that is made first. Prints
-JSON. `--root=FOLDER` measures another checkout, with the model that this one made.
+Every command is a process of its own, measured from its start to its end. The picture is of an
+untrained generator of the quickstart's sizes, in a .keras file that is made first. Prints JSON:
+[median, least, most] seconds, and seconds of processor time, which other programs disturb less.
+
+`--before=FOLDER`, a checkout of an older commit, runs each command there and here in turn; `gain`
+is then how many times as long it took there, of the pairs of such runs.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,7 +26,10 @@ sys.path.insert(0, str(ROOT))
 SIZES = {"noise_dim": 64, "widths": (128, 64, 32), "mlp_widths": (128, 128, 64)}
 MAKE = """
 import sys
-from ladagan_tf.models.lada.generator import Generator
+try:
+    from ladagan_tf.models.lada.generator import Generator
+except ImportError:  # where it was until November 2026
+    from ladagan_tf.models.ladagan import Generator
 Generator(**{sizes}).save(sys.argv[1])
 """
 
@@ -30,44 +37,72 @@ Generator(**{sizes}).save(sys.argv[1])
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5, help="processes of each command; 5")
-    parser.add_argument("--root", default=str(ROOT), help="checkout to measure; this one")
+    parser.add_argument("--before", type=pathlib.Path, help="an older checkout, measured in turn")
     arguments = parser.parse_args()
+    checkouts = [*filter(None, [arguments.before]), ROOT]
     with tempfile.TemporaryDirectory() as folder:
         model = pathlib.Path(folder) / "model.keras"
         make = [sys.executable, "-c", MAKE.format(sizes=SIZES), str(model)]
-        subprocess.run(make, check=True, stderr=subprocess.DEVNULL, cwd=ROOT)
+        subprocess.run(make, check=True, stderr=subprocess.DEVNULL, cwd=checkouts[0])
         picture = [f"--model={model}", f"--out={folder}/picture.png"]
-        seconds = {
-            "train --help": timed(arguments, "train", ["--help"]),
-            "train --batch_sise=1": timed(arguments, "train", ["--batch_sise=1"], status=2),
-            "generate --help": timed(arguments, "generate", ["--help"]),
-            "generate --sedes=1": timed(arguments, "generate", ["--sedes=1"], status=2),
-            "generate to a picture of 1": timed(arguments, "generate", ["--seeds=0", *picture]),
-            "generate to a picture of 64": timed(arguments, "generate", picture),
+        found = {
+            f"{verb} {name}": compared(checkouts, arguments.repeats, verb, words, status)
+            for verb, name, words, status in (
+                ("train", "--help", ["--help"], 0),
+                ("train", "--batch_sise=1", ["--batch_sise=1"], 2),
+                ("generate", "--help", ["--help"], 0),
+                ("generate", "--sedes=1", ["--sedes=1"], 2),
+                ("generate", "to a picture of 1", ["--seeds=0", *picture], 0),
+                ("generate", "to a picture of 64", picture, 0),
+            )
         }
     from ladagan_tf.hardware import hardware
 
     about = {**hardware(), "load": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d")}
-    print(json.dumps({"root": arguments.root, "seconds": seconds, **about}, indent=2))
+    commits = dict(zip(("before", "now")[-len(checkouts) :], map(commit, checkouts), strict=True))
+    print(json.dumps({"commits": commits, "commands": found, **about}, indent=2))
 
 
-def timed(arguments, verb, words, status=0):
-    """Median seconds of `--repeats` processes of a command, which must end with `status`.
+def compared(checkouts, repeats, verb, words, status):
+    """Seconds of a command in each checkout, now one, now the other; and the older one's gain."""
+    runs = [[timed(root, verb, words, status) for root in checkouts] for _ in range(repeats)]
+    named = ("before", "now")[-len(checkouts) :]
+    found = {}
+    for position, measured in enumerate(("seconds", "cpu_seconds")):
+        times = [[run[position] for run in pair] for pair in runs]
+        found[measured] = {
+            name: spread(of_one)
+            for name, of_one in zip(named, zip(*times, strict=True), strict=True)
+        }
+        if len(checkouts) == 2:
+            found[measured]["gain"] = spread([older / newer for older, newer in times])
+    return found
+
+
+def spread(values):
+    """[median, least, most], rounded."""
+    return [round(value, 2) for value in (statistics.median(values), min(values), max(values))]
+
+
+def timed(root, verb, words, status):
+    """Seconds, and processor seconds, of a command's process, which must end with `status`.
 
     Another status is named: older checkouts ended `--help` with 1.
     """
-    script = pathlib.Path(arguments.root) / f"{verb}.py"
+    script = root / f"{verb}.py"
     called = [str(script)] if script.is_file() else ["-m", f"ladagan_tf.{verb}"]
-    found = []
-    for _ in range(arguments.repeats):
-        began = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, *called, *words], cwd=arguments.root, capture_output=True
-        )
-        found.append(time.perf_counter() - began)
-        if done.returncode != status:
-            print(f"{verb} {words[0]}: status {done.returncode}", file=sys.stderr)
-    return round(statistics.median(found), 2)
+    used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run([sys.executable, *called, *words], cwd=root, capture_output=True)
+    seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != status:
+        print(f"{root}: {verb} {words[0]}: status {done.returncode}", file=sys.stderr)
+    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+
+
+def commit(root):
+    """Abbreviated commit of a checkout."""
+    asked = ["git", "-C", str(root), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

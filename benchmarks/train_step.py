@@ -59,10 +59,10 @@ def measure(arguments):
     import tensorflow as tf
     from absl import flags
 
-    from ladagan_tf import train
     from ladagan_tf.cost import gat as gat_cost
     from ladagan_tf.cost import lada as lada_cost
     from ladagan_tf.devices import use_jit
+    from ladagan_tf.flags import model
     from ladagan_tf.flags import start as start_flags
     from ladagan_tf.flags import train as train_flags
     from ladagan_tf.flags.common import read_flags
@@ -80,7 +80,7 @@ def measure(arguments):
     name, settings = OPTIONS[system]
     flags.FLAGS([__file__, settings[int(option)]])
     start_flags.resolve()
-    gan = train.build(tf.distribute.get_strategy())
+    gan = model.build(tf.distribute.get_strategy())
     if system != "lada":
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
     latents, labels = inputs_of(gan.averaged, batch)

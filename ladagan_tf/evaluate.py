@@ -83,6 +83,7 @@ def evaluate(strategy):
     names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
     if len(names_of) != 1:
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
+    measure.check_names(FLAGS.metrics)  # before anything is downloaded for them
     check_writable(output())
     swept, values = swept_values()
     # A value that changes something: whoever can take that can take the others.
@@ -159,7 +160,7 @@ def swept_values():
     try:
         values = [parse(entry) for entry in FLAGS[flag].value]
     except ValueError:
-        values = []
+        raise InputError(f"{flag}={text}: give numbers, as 0.5,0.7,1") from None
     if not values or len(set(values)) < len(values):
         raise InputError(f"{flag}={text}: give each value once, as 0.5,0.7,1")
     for value in values:

@@ -119,12 +119,17 @@ def new_folder(path, flag="out"):
 
 
 def vacant(path, flag="out"):
-    """The path of something to make, as pathlib.Path: InputError if it exists; makes its folder."""
+    """The path of something to make, as pathlib.Path, whose folder it makes.
+
+    Raises:
+        InputError: if it exists, or nothing can be written there.
+    """
     path = pathlib.Path(path)
     if path.exists():
         raise InputError(f"{flag}={path}: it exists already; give another name, or delete it")
     with writing(path, flag):
         path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
     return path
 
 

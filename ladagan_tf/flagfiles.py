@@ -46,7 +46,8 @@ def find(name, flag):
     wanted = str(name).removesuffix(".cfg").removeprefix("configs/")
     similar = difflib.get_close_matches(wanted, names(), 1)
     hint = f"did you mean {similar[0]}?" if similar else "train --config=list lists those that ship"
-    raise InputError(f"--{flag}={name}: no such config ships, and there is no such file; {hint}")
+    there = "that is a folder" if name and pathlib.Path(name).is_dir() else "there is no such file"
+    raise InputError(f"--{flag}={name}: no such config ships, and {there}; {hint}")
 
 
 def given(words):
@@ -90,6 +91,8 @@ def expanded(words):
 def _path(name, value, inside=()):
     if name == "config":
         return find(value, name)
+    if not value:
+        raise InputError(f"--{name}=: give a file")
     path = pathlib.Path(value).expanduser()
     if inside and inside[-1].is_relative_to(CONFIGS.resolve()):
         return CONFIGS.parent / path

@@ -56,6 +56,12 @@ def main():
 def write(kind, out):
     """Writes a `kind` of picture to the path `out`."""
     source = open_source()
+    if space() == "w":
+        if kind in ("attention", "directions"):
+            raise InputError(
+                f"latents={','.join(FLAGS.latents)}: they are styles, w; --{kind} needs z"
+            )
+        source = source.styled()
     classes = walks.parse_classes(FLAGS.classes, source.num_classes, source.class_names)
     if FLAGS.latents:
         given, labels = read_latents(source)
@@ -102,6 +108,7 @@ def kind_of_output():
         raise InputError(f"scale={FLAGS.scale}: it is for a .png, .gif or .mp4; {out} has images")
     if out.suffix and out.is_dir():
         raise InputError(f"out={out}: it is a folder")
+    image_files.check_animation(out)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     return kind, out
@@ -159,7 +166,12 @@ def fitting(numbers, named):
 
 def read_latents(source):
     """What `latent_files.read` returns of --latents, for a Sampler."""
-    return latent_files.read(FLAGS.latents, source.noise_dim, source.num_classes)
+    return latent_files.read(FLAGS.latents, source.noise_dim, source.num_classes, space())
+
+
+def space():
+    """Of what the latents are: "z", or "w" where --latents has styles."""
+    return latent_files.space_of(FLAGS.latents) if FLAGS.latents else "z"
 
 
 def latents_of(source, numbers):
@@ -232,7 +244,8 @@ def write_walk(source, numbers, classes, out):
     if len(set(classes)) > 1:
         raise InputError("interpolate: this model is conditional; give one class, as --classes=0")
     frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
-    z = walks.walk(latents_of(source, numbers), frames, FLAGS.interpolation)
+    how = FLAGS.interpolation or ("spherical" if space() == "z" else "linear")
+    z = walks.walk(latents_of(source, numbers), frames, how)
     labels = np.full(len(z), classes[0], np.int32) if classes else None
     batches = walks.image_batches(source, z, labels, batch_size(source))
     if out.suffix == ".png":

@@ -5,6 +5,7 @@ import pathlib
 import platform
 import re
 import resource
+import subprocess
 import sys
 
 
@@ -41,6 +42,26 @@ def processor():
     lines = path.read_text().splitlines() if path.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def device_memory():
+    """Bytes of memory of a GPU, of the smallest of several; without one, what is free here.
+
+    Returns:
+        int, or None where neither the driver nor the system says.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        ask = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+        try:
+            said = subprocess.run(ask, capture_output=True, text=True, timeout=60).stdout
+            return min(int(mib) for mib in said.split()) * 2**20
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            return None
+    path = pathlib.Path("/proc/meminfo")
+    found = path.is_file() and re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.M)
+    return int(found[1]) * 1024 if found else None
 
 
 def peak_memory():

@@ -40,6 +40,7 @@ def main():
         raise InputError(f"out={out}: give {', '.join(ENDINGS)}")
     if out.is_dir():
         raise InputError(f"out={out}: it is a folder")
+    image_files.check_animation(out)
     with locked(out):
         write(out)
 
@@ -63,10 +64,12 @@ def write(out):
         learning_rate=FLAGS.learning_rate,
         feature_weight=FLAGS.feature_weight,
         seed=FLAGS.seed,
+        space=FLAGS.space,
     )
     labels = None if label is None else np.full(len(found.path), label, np.int32)
-    latent_files.write(latents, found.z[None], None if label is None else labels[-1:])
-    write_film(source, target, found.path, labels, out)
+    given = None if label is None else labels[-1:]
+    latent_files.write(latents, found.latent[None], given, FLAGS.space)
+    write_film(source.styled() if FLAGS.space == "w" else source, target, found.path, labels, out)
     print(f"{out}, {latents}: {in_words(found.distances, extractor)}")
 
 
@@ -76,7 +79,7 @@ def write_film(source, target, path, labels, out):
     Args:
         source: Sampler.
         target: uint8 array (S, S, 3).
-        path: float32 array (F, Z); a .png shows the last one.
+        path: float32 array (F, Z) or (F, C), as the source takes them; a .png shows the last one.
         labels: int32 array (F,) or None.
         out: pathlib.Path.
     """

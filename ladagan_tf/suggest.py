@@ -4,7 +4,8 @@
     ladagan train --flagfile=photos.cfg
 
 It looks at the number of images, their size and classes, and at this machine, on which it trains
-some steps of two or three sizes of LadaGAN to measure their speed: a minute or two on a CPU.
+some steps of one size or several to measure their speed: a minute or two on a CPU. Of images it
+suggests a LadaGAN, of latents a GAT.
 """
 
 from absl import flags
@@ -21,28 +22,30 @@ import sys
 import tensorflow as tf
 
 from ladagan_tf import devices
-from ladagan_tf.cost import lada as cost
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.files import new_file, vacant
+from ladagan_tf.flags import model
 from ladagan_tf.flags import start as start_flags
+from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
-from ladagan_tf.hardware import hardware, multiplies_bfloat16, usable_cores
-from ladagan_tf.systems import lada, suggestion
-from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.hardware import device_memory, hardware, multiplies_bfloat16, usable_cores
+from ladagan_tf.systems import penalty_every, suggestion, suggestion_gat, suggestion_lada
 from ladagan_tf.training.speed import images_per_second
 
 FLAGS = flags.FLAGS
 SECONDS = 6.0  # of steps that are timed
+SYSTEMS = {"lada": suggestion_lada, "gat": suggestion_gat}
 
 
 class Trial:
-    """A size of LadaGAN that is built here to see what it costs.
+    """Networks of a size that are built here to see what they cost.
 
     Args:
         words: list of str, flags of `train`.
 
     Attributes:
         multiply_adds: int, of a training step per image.
+        memory: dict of ints, estimated bytes per device by the parts that a batch is computed in.
     """
 
     def __init__(self, words):
@@ -54,26 +57,39 @@ class Trial:
         self.folder = pipeline.open_dataset(
             FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
         )
+        system = train_flags.SYSTEMS[FLAGS.system]
+        system.check_set(dataset_info.load_info(self.folder))
         self.strategy = devices.make_strategy(FLAGS.strategy)
-        with self.strategy.scope():
-            networks, averaged, objective = lada.build(self.folder)
-            self.gan = AdversarialModel(**networks, averaged=averaged, objective=objective)
-        self.multiply_adds = cost.training_multiply_adds(**networks)
-
-    def images_per_s(self):
-        """Of training, measured; 0 where memory does not suffice."""
-        print(f"trying {' '.join(self.words)}", file=sys.stderr)
-        rates, adam = (FLAGS.g_lr, FLAGS.d_lr), (FLAGS.beta1, FLAGS.beta2, FLAGS.precision)
-        with self.strategy.scope():
-            self.gan.compile(
-                *(devices.make_optimizer(rate, *adam) for rate in rates),
-                micro_batches=FLAGS.micro_batches,
-                jit=devices.use_jit(FLAGS.jit),
+        model.check_split(self.strategy)
+        self.gan = model.build(self.strategy, self.folder)
+        step, self.memory = model.step_of(self.gan), {}
+        for parts in divisions(step["batch_size"]):
+            self.multiply_adds, self.memory[parts] = system.step_cost(
+                **self.gan.networks, **{**step, "micro_batches": parts}
             )
+
+    def images_per_s(self, parts):
+        """Of training, measured; 0 where memory does not suffice.
+
+        Args:
+            parts: int, one of `memory`.
+        """
+        print(f"trying {' '.join(self.words)}", file=sys.stderr)
         try:
+            if parts != FLAGS.micro_batches:
+                FLAGS.micro_batches, self.gan = parts, None
+                self.gan = model.build(self.strategy, self.folder)
             return images_per_second(self.gan, self.folder, FLAGS.batch_size, SECONDS, FLAGS.flip)
         except tf.errors.ResourceExhaustedError:
             return 0.0
+
+
+def divisions(batch_size):
+    """Into how many parts a device's batch may be divided: what is given, or powers of two."""
+    if FLAGS["micro_batches"].present:
+        return [FLAGS.micro_batches]
+    powers = [2**power for power in range(batch_size.bit_length())]
+    return [parts for parts in powers if batch_size % (parts * penalty_every()) == 0]
 
 
 def main():
@@ -85,8 +101,10 @@ def main():
         folder = pipeline.open_dataset(
             FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
         )
+        info = dataset_info.load_info(folder)
         found, lines = suggestion.suggest(
-            dataset_info.load_info(folder),
+            SYSTEMS[given.get("system", "gat" if info.latents else "lada")],
+            info,
             machine(),
             hours,
             Trial,
@@ -106,7 +124,7 @@ def machine():
     """What is computed on here: `suggestion.Machine`."""
     about = hardware()
     words = ", ".join(about["gpus"]) or f"no GPU; {usable_cores()} cores of {about['cpu']}"
-    return suggestion.Machine(words, len(about["gpus"]), multiplies_bfloat16())
+    return suggestion.Machine(words, len(about["gpus"]), multiplies_bfloat16(), device_memory())
 
 
 if __name__ == "__main__":

@@ -18,14 +18,12 @@ from contextlib import nullcontext
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
+from ladagan_tf.flags import model as model_flags
 from ladagan_tf.locks import locked
-from ladagan_tf.models.transfer import freeze
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.systems import penalty_every
 from ladagan_tf.training import initial
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
@@ -42,9 +40,9 @@ def main():
         same = start_flags.same_for_all_workers(recorded)
         cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
-    check_split(strategy)
+    model_flags.check_split(strategy)
     if FLAGS.dry_run:
-        model = build(strategy)
+        model = model_flags.build(strategy)
         describe(model, recorded)
         if FLAGS.init_from:
             take_over(model, print)
@@ -54,19 +52,7 @@ def main():
     place = locked(FLAGS.run_dir, "run_dir", inside=True) if index == 0 else nullcontext()
     with told_of_lost_workers(strategy, FLAGS.run_dir, cluster), place:
         folder = open_dataset(recorded)
-        train(build(strategy, folder), recorded, folder)
-
-
-def check_split(strategy):
-    """Raises InputError unless every part of every replica's batch has as many images."""
-    every, replicas = penalty_every(), strategy.num_replicas_in_sync
-    parts = replicas * FLAGS.micro_batches * every
-    if FLAGS.batch_size % parts:
-        share = f" x {every} for --penalty_share={FLAGS.penalty_share:g}" if every > 1 else ""
-        raise InputError(
-            f"--batch_size={FLAGS.batch_size}: it must be a multiple of {parts}, "
-            f"{replicas} replicas x --micro_batches={FLAGS.micro_batches}{share}"
-        )
+        train(model_flags.build(strategy, folder), recorded, folder)
 
 
 def open_dataset(recorded):
@@ -81,57 +67,6 @@ def open_dataset(recorded):
     return folder
 
 
-def build(strategy, folder=None):
-    """Networks, objective and optimizers as the flags say, in the strategy's scope.
-
-    Args:
-        strategy: tf.distribute.Strategy.
-        folder: the prepared set; None to describe a run without its set.
-    """
-    devices.seed_keras(FLAGS.seed)  # initial weights
-    with strategy.scope():
-        return _build(folder)
-
-
-def _build(folder):
-    system = train_flags.SYSTEMS[FLAGS.system]
-    try:
-        networks, averaged, objective = system.build(folder)
-        if "discriminator" in networks:
-            freeze(networks["discriminator"], FLAGS.freeze_d)
-    except ValueError as error:  # sizes that do not fit: the message names field and value
-        raise InputError(str(error)) from None
-    trained_by, own = system.trainer()
-    model = trained_by(
-        **networks,
-        averaged=averaged,
-        objective=objective,
-        seed=FLAGS.seed,
-        spike_factor=FLAGS.spike_factor,
-        key_bits=int(FLAGS.draw_keys),
-    )
-    model.compile(
-        **{f"{name[0]}_optimizer": optimizer(name, network) for name, network in networks.items()},
-        **own,
-        ema_decay=FLAGS.ema_decay,
-        ema_halflife_kimg=FLAGS.ema_halflife_kimg,
-        ema_rampup=FLAGS.ema_rampup,
-        further_averages=start_flags.further_averages(),
-        micro_batches=FLAGS.micro_batches,
-        clip_norm=FLAGS.clip_norm,
-        schedules=start_flags.schedules(),
-        jit=devices.use_jit(FLAGS.jit),
-    )
-    return model
-
-
-def optimizer(name, network):
-    """That of the flags, at the rate of a network of a `name`, as "generator"."""
-    rate = train_flags.SYSTEMS[FLAGS.system].learning_rate(FLAGS[f"{name[0]}_lr"].value, network)
-    adam = FLAGS.beta1, FLAGS.beta2, FLAGS.precision, FLAGS.epsilon
-    return devices.make_optimizer(rate, *adam)
-
-
 def describe(model, recorded):
     """Prints the resolved run, its networks and what a step costs."""
     for name, value in sorted(recorded.items()):
@@ -140,13 +75,8 @@ def describe(model, recorded):
         network.summary()
     rates = [f"{name[0].upper()} {model.rates[name]:g}" for name in model.networks]
     print(f"learning rates: {', '.join(rates)}")
-    step = {
-        "batch_size": FLAGS.batch_size // model.distribute_strategy.num_replicas_in_sync,
-        "micro_batches": FLAGS.micro_batches,
-        "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
-    }
     system = train_flags.SYSTEMS[FLAGS.system]
-    print(system.cost_report(**model.networks, **step))
+    print(system.cost_report(**model.networks, **model_flags.step_of(model)))
     if model.further_averages:
         more = 4 * len(model.further_averages) * model.generator.count_params()
         print(f"{len(model.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")

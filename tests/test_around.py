@@ -1,10 +1,16 @@
-"""What lies around the code: the image, the cluster's script, templates, what git leaves out."""
+"""What lies around the code: the image, the cluster's script, templates, what git leaves out.
+
+`python tests/test_around.py https://github.com/NAME/ladagan_tf` writes the repository's address
+wherever it stands.
+"""
 
 import os
 import pathlib
 import re
 import subprocess
+import sys
 import sysconfig
+import tomllib
 
 import pytest
 import yaml
@@ -12,6 +18,10 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SLURM = ROOT / "examples" / "train.slurm"
+# Files that say where the project is published, as a page or as what Colab opens.
+ADDRESSED = ("pyproject.toml", "README.md", "CITATION.cff", "notebooks/1_models.ipynb")
+ADDRESS = re.compile(r"(?<=//github\.com/)[\w.-]+/ladagan_tf|(?<=\.com/github/)[\w.-]+/ladagan_tf")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TEMPLATES = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml"))
 
 
@@ -35,6 +45,32 @@ def test_the_image_is_of_one_python_keeps_no_cache_and_runs_as_nobody_special():
     }
     let_through = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.M)
     assert copied == set(let_through) and all((ROOT / name).exists() for name in copied)
+
+
+def test_the_image_has_every_file_that_the_package_is_built_of():
+    copied = re.findall(r"^COPY (.*) \S+$", DOCKERFILE, re.M)
+    words = {word for line in copied for word in line.split()}
+    assert {"pyproject.toml", PROJECT["readme"], "LICENSE", "requirements.txt"} <= words
+    assert {os.readlink(ROOT / "ladagan_tf" / "configs")} == {"../configs"} and "configs" in words
+    extras = re.search(r"^ARG EXTRAS=(.*)$", DOCKERFILE, re.M)[1].split(",")
+    extras += re.search(r"--build-arg EXTRAS=(\S+)", DOCKERFILE)[1].split(",")
+    assert set(extras) <= PROJECT["optional-dependencies"].keys()
+    assert re.search(r'^ENTRYPOINT \["(\w+)"\]$', DOCKERFILE, re.M)[1] in PROJECT["scripts"]
+
+
+def test_all_files_agree_on_where_the_project_is_published():
+    published = ADDRESS.findall(PROJECT["urls"]["Repository"])
+    assert len(published) == 1
+    for name in ADDRESSED:
+        assert set(ADDRESS.findall((ROOT / name).read_text())) == set(published), name
+
+
+def publish(address):
+    """Writes the repository's address, https://github.com/NAME/ladagan_tf, wherever it stands."""
+    (found,) = ADDRESS.findall(address)
+    for name in ADDRESSED:
+        text = (ROOT / name).read_text()
+        (ROOT / name).write_text(ADDRESS.sub(found, text))
 
 
 @pytest.fixture
@@ -109,3 +145,7 @@ def test_git_leaves_out_what_the_pages_commands_write():
         ["git", "ls-files", "-ci", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
     )
     assert tracked.stdout == ""
+
+
+if __name__ == "__main__":
+    publish(sys.argv[1])

@@ -1,6 +1,8 @@
 """Command lines: what is wrong with them in one line, and what a flagfile takes back."""
 
+import importlib
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from in_process import command
 
 from ladagan_tf import command as prologue
 from ladagan_tf import generate
+from ladagan_tf.__main__ import commands
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, new_folder
 from ladagan_tf.flags import common
@@ -21,7 +24,7 @@ from ladagan_tf.stopping import SIGNALS
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def defined():
     """The flags of `generate`."""
     with command(generate, generate_flags.define):
@@ -34,7 +37,15 @@ def defined():
     [
         ("--batch_sise=3", "--batch_sise: there is no such flag; did you mean --batch_size?"),
         ("--zzz", "--zzz: there is no such flag; --help lists all flags"),
-        ("--batch_size=x", "--batch_size=x: "),
+        ("--batch_size=x", "--batch_size=x: give a whole number, as 16"),
+        ("--batch_size=1e3", "--batch_size=1e3: give a whole number, as 16"),
+        (
+            "--batch_size=99999999999999999999",
+            "--batch_size=99999999999999999999: it must be below",
+        ),
+        ("--fps=0,5", "--fps=0,5: give a number, as 0.5"),
+        ("--out=", "--out=: it is empty; give a value, or leave the flag out"),
+        ("--model=", "--model=: it is empty; give a value, or leave the flag out"),
         ("--batch_size=0", "--batch_size=0: "),
         ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
         ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
@@ -44,13 +55,24 @@ def defined():
         ("--config=cifar10", "--config=cifar10: there is no such flag here; it is for train and "),
     ],
 )
-def test_a_mistake_is_one_line_that_names_the_flag(word, message):
+def test_a_mistake_is_one_line_that_names_the_flag(defined, word, message):
     with pytest.raises(InputError) as refused:
         common.read_flags(["generate", word])
     assert str(refused.value).startswith(message) and "\n" not in str(refused.value)
 
 
-def test_a_home_folder_is_meant_wherever_a_path_begins(monkeypatch, tmp_path):
+@pytest.mark.parametrize("verb", commands())
+def test_a_flag_that_is_required_says_what_for(verb):
+    """Of those that absl checks: the others have lines of their own."""
+    module = importlib.import_module(f"ladagan_tf.flags.{verb}")
+    with command(module, module.define):
+        try:
+            common.read_flags([verb])
+        except InputError as error:
+            assert re.fullmatch(r"--[a-z_]+ is required: [A-Z][^\n]{5,90}", str(error))
+
+
+def test_a_home_folder_is_meant_wherever_a_path_begins(defined, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     common.read_flags(["generate", "--model=~/m.keras", "--out=~", "--vae=sd:~/a~b", "--seeds=1"])
     values = flags.FLAGS
@@ -62,14 +84,14 @@ def test_a_home_folder_is_meant_wherever_a_path_begins(monkeypatch, tmp_path):
     assert values.run_dir == f"{tmp_path}/r" and prologue.overridden(argv) == []
 
 
-def test_what_no_name_can_hold_is_refused(tmp_path):
+def test_what_no_name_can_hold_is_refused(defined, tmp_path):
     (tmp_path / "f.cfg").write_text("--out=a\0b.png\n")
     with pytest.raises(InputError, match=r"^--out=a.*b.png: it holds a NUL character$"):
         common.read_flags(["generate", f"--flagfile={tmp_path}/f.cfg"])
 
 
 @pytest.mark.parametrize("given", ["--flagfile=FILE", "--flagfile FILE"])
-def test_what_a_later_flagfile_takes_back_is_named(tmp_path, given):
+def test_what_a_later_flagfile_takes_back_is_named(defined, tmp_path, given):
     file = tmp_path / "some.cfg"
     file.write_text("--batch_size=8\n--fps=20\n")
     words = given.replace("FILE", str(file)).split()

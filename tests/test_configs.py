@@ -24,7 +24,7 @@ from ladagan_tf.cost import lada as cost  # noqa: E402
 from ladagan_tf.flags import start as start_flags  # noqa: E402
 from ladagan_tf.flags import train as train_flags  # noqa: E402
 from ladagan_tf.flags.common import read_flags  # noqa: E402
-from ladagan_tf.systems import integers, suggestion  # noqa: E402
+from ladagan_tf.systems import integers, suggestion, suggestion_lada  # noqa: E402
 
 PAGE = ROOT / "docs" / "configs.md"
 SPEEDS = ROOT / "benchmarks" / "results" / "gpu_h100_2026-11.jsonl"
@@ -169,9 +169,11 @@ def own_rows():
             def trial(words, speeds=speeds):
                 given = dict(word.removeprefix("--").split("=") for word in words)
                 speed = speeds[given.get("g_widths")]
-                return types.SimpleNamespace(images_per_s=lambda: speed, multiply_adds=1 / speed)
+                return types.SimpleNamespace(
+                    images_per_s=lambda parts: speed, multiply_adds=1 / speed, memory={1: 1}
+                )
 
-            found, lines = suggestion.suggest(info, machine, HOURS, trial)
+            found, lines = suggestion.suggest(suggestion_lada, info, machine, HOURS, trial)
             value = {line.flag: line.value for line in lines}
             (chosen,) = [re.match(r"Chosen, (.+?):", line)[1] for line in found if "Chosen" in line]
             kimg = float(value["total_kimg"])

@@ -1,7 +1,7 @@
 """README and docs say what is there: command lines, configs, links and the saved help.
 
-Nothing of what they name is run. `python tests/test_docs.py` writes docs/commands/ and
-docs/commands.md anew, from the verbs' own `--help`.
+Nothing of what they name is run. `python tests/test_docs.py` writes docs/commands/,
+docs/commands.md and docs/help.png anew, from the verbs' own `--help`.
 """
 
 import ast
@@ -16,6 +16,7 @@ import unittest.mock
 
 import pytest
 from absl import flags
+from browser import described, take_terminal
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # as a script, too
@@ -27,6 +28,7 @@ from ladagan_tf.flags import help  # noqa: E402
 
 COMMANDS = ROOT / "docs" / "commands"
 INDEX = ROOT / "docs" / "commands.md"
+HELP_PICTURE = ROOT / "docs" / "help.png"
 # Not what the site's build copies or writes there.
 DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdisjoint(p.parts))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
@@ -395,6 +397,15 @@ def test_help_is_saved_of_every_verb_and_of_nothing_else():
     assert INDEX.read_text() == index_of_commands(), again
 
 
+def test_the_picture_of_help_shows_its_beginning():
+    assert described(HELP_PICTURE) == help_pictured(), "take it again: python tests/test_docs.py"
+
+
+def help_pictured():
+    """What docs/help.png shows: the first 40 lines."""
+    return "\n".join(["$ ladagan train --help", *help_of("train").splitlines()[:40]])
+
+
 def rewrite():
     COMMANDS.mkdir(exist_ok=True)
     for stale in COMMANDS.glob("*.txt"):
@@ -402,6 +413,7 @@ def rewrite():
     for verb in VERBS:
         (COMMANDS / f"{verb}.txt").write_text(help_of(verb))
     INDEX.write_text(index_of_commands())
+    take_terminal(help_pictured(), HELP_PICTURE)
     print(f"{relative(COMMANDS)}: {', '.join(VERBS)}")
 
 

@@ -6,18 +6,20 @@ import json
 import types
 
 import keras
+import numpy as np
 import pytest
 from absl import flags
 from in_process import command, error_line
 
 from ladagan_tf import suggest, train
-from ladagan_tf.data import dataset_info
+from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
+from ladagan_tf.errors import InputError
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import suggest as suggest_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
-from ladagan_tf.systems import suggestion
+from ladagan_tf.systems import suggestion, suggestion_gat, suggestion_lada
 from ladagan_tf.training.speed import Stopwatch, images_per_second
 
 CPU = suggestion.Machine("no GPU; 2 cores of a CPU", gpus=0, bfloat16=False)
@@ -55,8 +57,9 @@ class Work:
             {"cifar10_32": 10, "celeba_64": 11, "ffhq_128": 40, "ffhq_256": 52}[values["preset"]]
         )
         self.per_second, self.measured = per_second, measured
+        self.memory = {1: 4e9, 2: 2e9}
 
-    def images_per_s(self):
+    def images_per_s(self, parts):
         self.measured.append(self.multiply_adds)
         return self.per_second / self.multiply_adds
 
@@ -65,7 +68,12 @@ def suggested(info, machine, hours, per_second, given=()):
     """(What was found, dict of the flags, their lines, how many networks were measured)."""
     measured = []
     found, lines = suggestion.suggest(
-        info, machine, hours, lambda words: Work(words, per_second, measured), given
+        suggestion_lada,
+        info,
+        machine,
+        hours,
+        lambda words: Work(words, per_second, measured),
+        given,
     )
     return found, {line.flag: line.value for line in lines}, lines, len(measured)
 
@@ -120,14 +128,119 @@ def test_several_gpus_share_a_batch_that_they_divide(a_set):
 
 def test_what_does_not_fit_into_memory_is_not_chosen(a_set):
     class Full(Work):
-        def images_per_s(self):
-            return 0 if self.multiply_adds > 1 else super().images_per_s()
+        def images_per_s(self, parts):
+            return 0 if self.multiply_adds > 1 else super().images_per_s(parts)
 
     found, lines = suggestion.suggest(
-        a_set(5000, 32), H100, 3, lambda words: Full(words, 9000, []), ()
+        suggestion_lada, a_set(5000, 32), H100, 3, lambda words: Full(words, 9000, []), ()
     )
     assert "--g_widths=128,64,32" in map(str, lines)
     assert any("it does not fit into memory" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("available", "parts", "said"),
+    [
+        (None, None, "roughly 4 GB per device"),
+        (6e9, None, "roughly 4 GB per device"),
+        (3e9, "2", "roughly 2 GB per device"),
+    ],
+)
+def test_a_batch_is_divided_where_a_device_would_not_hold_it(a_set, available, parts, said):
+    machine = dataclasses.replace(CPU, memory=available)
+    found, values, lines, _ = suggested(a_set(5000, 32), machine, 1, per_second=50)
+    assert values.get("micro_batches") == parts and any(said in line for line in found)
+    if parts:
+        (reason,) = (line.reason for line in lines if line.flag == "micro_batches")
+        assert reason == "Roughly 2 GB instead of 4, of the 3 GB of a device."
+
+
+def test_too_little_memory_for_any_part_is_one_line(a_set):
+    with pytest.raises(InputError, match="--batch_size: not even the smallest network fits"):
+        suggested(a_set(5000, 32), dataclasses.replace(CPU, memory=1e9), 1, per_second=50)
+
+
+LATENTS = dataset_info.Latents(32, 4, "float16", "sd-mse", "0", "0", 0.18215, images=True)
+GAT_WORK = {None: 1.8, "S": 148, "B": 550, "L": 1900, "XL": 2800}  # G multiply-adds of a step
+GAT_BYTES = {None: 1e9, "S": 40e9, "B": 100e9, "L": 240e9, "XL": 340e9}  # of a whole batch
+
+
+def suggested_gat(a_set, machine, hours, per_second, count=1_281_167, **changes):
+    """What is suggested for latents of 256 px: (found, dict of the flags, sizes measured)."""
+    measured = []
+
+    class GatWork:
+        def __init__(self, words):
+            given = dict(word.removeprefix("--").split("=") for word in words)
+            assert given["system"] == "gat" and given["latent_size"] == str(changed.size)
+            self.size = given.get("size")
+            self.multiply_adds = GAT_WORK[self.size]
+            self.memory = {2**n: GAT_BYTES[self.size] / 2**n for n in range(10)}
+
+        def images_per_s(self, parts):
+            measured.append(self.size)
+            return per_second / self.multiply_adds
+
+    changed = dataclasses.replace(LATENTS, **changes)
+    info = dataclasses.replace(a_set(count, 256, tuple("abc")), latents=changed)
+    found, lines = suggestion.suggest(suggestion_gat, info, machine, hours, GatWork)
+    return found, {line.flag: line.value for line in lines}, measured
+
+
+def test_latents_and_a_cpu_suggest_the_tiny_gat(a_set):
+    found, values, measured = suggested_gat(a_set, CPU, 3, per_second=100)
+    assert values["g_shape"] == "128,8,4" and values["batch_size"] == "16"
+    assert (values["patch"], values["num_classes"], values["teacher"]) == ("2", "3", "none")
+    assert values["metric"] == "fcd" and not {"policy", "flip", "bcr", "remat"} & values.keys()
+    assert measured == [None]
+    assert found[0] == "1,281,167 latents of 256 x 256 pixels, 3 classes"
+    assert any("Not the paper's network S: by its multiply-adds 6.57 thousand" in s for s in found)
+
+
+@pytest.mark.parametrize(
+    ("hours", "size", "kimg", "parts"),
+    [(30, "S", 25_600, 1), (60, "B", 17_000, 2), (150, "L", 12_000, 4), (1000, "XL", 57_000, 8)],
+)
+def test_more_hours_of_an_h100_suggest_larger_gats(a_set, hours, size, kimg, parts):
+    machine = dataclasses.replace(H100, memory=80 * 10**9)
+    _, values, _ = suggested_gat(a_set, machine, hours, per_second=50_000)
+    assert values["size"] == size and values["batch_size"] == "512" and values["remat"] == "true"
+    assert float(values["total_kimg"]) == kimg
+    assert int(values.get("micro_batches", "1")) == parts
+
+
+def test_what_a_set_of_latents_lacks_is_not_suggested(a_set):
+    few, values, measured = suggested_gat(a_set, H100, 400, 50_000, count=3_000, size=7)
+    assert values["patch"] == "1" and measured == [None]
+    assert any("Not the paper's network S: it is suggested from 50,000" in line for line in few)
+    assert any(line.startswith("Few images: no run here had fewer than 3,781") for line in few)
+    _, values, _ = suggested_gat(a_set, CPU, 1, 100, images=False, teacher={"features": 768})
+    assert values["metric"] == "none" and values["teacher"] == "stored"
+    assert "features" not in values
+
+
+@pytest.fixture(scope="module")
+def latent_set(shapes):
+    """Latents of `shapes`, 4 x 4, of no autoencoder: all of mean 0 and deviation 1."""
+    latent = dataclasses.replace(LATENTS, size=4)
+    moments = np.zeros((16, 4, 4, 4)), np.ones((16, 4, 4, 4))
+    encoding = latents.Encoding(lambda images: moments, latent)
+    latents.prepare_set(shapes, shapes.parent / "latents", encoding)
+    return shapes.parent / "latents"
+
+
+def test_what_is_written_of_latents_is_a_flagfile_of_train(latent_set, tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest, "images_per_second", lambda *_: 0.1)
+    monkeypatch.setattr(suggest, "device_memory", lambda: 700_000)  # less than a batch takes
+    small = ["--g_shape=16,2,2", "--d_shape=16,1,2", "--class_dim=8", "--projector_dim=8"]
+    small += ["--levels=2", "--precision=float32"]
+    with command(suggest, suggest_flags.define) as main:
+        main(f"--dataset={latent_set}", "--hours=0.1", f"--out={tmp_path / 'a.cfg'}", *small)
+    with command(train, train_flags.define) as call:
+        call(f"--flagfile={tmp_path / 'a.cfg'}", f"--run_dir={tmp_path / 'run'}", "--dry_run")
+        values = flags.FLAGS.flag_values_dict()
+    assert (values["system"], values["latent_size"], values["num_classes"]) == ("gat", 4, 30)
+    assert values["g_shape"] == ["16", "2", "2"] and values["micro_batches"] > 1
 
 
 def test_what_is_given_is_kept_also_in_the_trial(a_set):
@@ -138,7 +251,7 @@ def test_what_is_given_is_kept_also_in_the_trial(a_set):
         seen.append(words)
         return Work(words, 50, [])
 
-    _, lines = suggestion.suggest(a_set(5000, 32), CPU, 1, trial, given)
+    _, lines = suggestion.suggest(suggestion_lada, a_set(5000, 32), CPU, 1, trial, given)
     for words in (*seen, list(map(str, lines))):
         assert "--batch_size=8" in words and "--seed=3" in words
         assert len({word.partition("=")[0] for word in words}) == len(words)
@@ -234,9 +347,11 @@ def main():
         (["--dataset=shapes"], "resolution is required with dataset=shapes"),
         (["--dataset=SET", "--hours=0"], "--hours=0: "),
         (["--dataset=SET", "--dry_run"], "--dry_run: it is for train, behind the --flagfile"),
-        (["--dataset=SET", "--system=gat"], "--system=gat: too little was trained here"),
+        (["--dataset=SET", "--system=cat"], "--system=cat: too little was trained here"),
+        (["--dataset=SET", "--system=gat"], "--system=gat: --dataset=SET holds images; encode it"),
         (["--dataset=SET", "--out=SET"], "it exists already"),
-        (["--dataset=LATENTS"], "it holds latents, for a GAT"),
+        (["--dataset=SET", "--out=/proc/a.cfg"], "out=/proc/a.cfg: it cannot be written"),
+        (["--dataset=LATENTS", "--system=lada"], "--dataset=LATENTS holds latents, for a GAT"),
         (["--dataset=SIDE"], "its images have 96 x 96 pixels, and LadaGAN makes 32, 64, 128, 256"),
         (["--dataset=SET", "--g_widths=16,x"], "--g_widths=16,x: give integers"),
     ],
@@ -256,4 +371,4 @@ def test_what_cannot_be_suggested_is_one_line(
             (tmp_path / name / shard.name).symlink_to(shard)
         (tmp_path / name / "dataset.json").write_text(json.dumps(content | change))
     words = [word.replace("SET", str(shapes)) for word in arguments]
-    assert message in error_line(main, words, capsys)
+    assert message.replace("SET", str(shapes)) in error_line(main, words, capsys)

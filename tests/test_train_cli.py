@@ -22,9 +22,9 @@ from train_processes import (
     wait_for_checkpoint,
 )
 
-from ladagan_tf import train
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
+from ladagan_tf.flags import model
 from ladagan_tf.locks import locked
 from ladagan_tf.runs import snapshots
 from ladagan_tf.runs.checkpoints import best_checkpoint, read_state
@@ -308,11 +308,11 @@ def test_parts_of_several_devices_leave_no_image_out(batch, parts, replicas):
     strategy = types.SimpleNamespace(num_replicas_in_sync=replicas)
     flags = types.SimpleNamespace(batch_size=batch, micro_batches=parts)
     with (
-        unittest.mock.patch.object(train, "penalty_every", lambda: 1),
-        unittest.mock.patch.object(train, "FLAGS", flags),
+        unittest.mock.patch.object(model, "penalty_every", lambda: 1),
+        unittest.mock.patch.object(model, "FLAGS", flags),
         pytest.raises(InputError, match=f"--batch_size={batch}: it must be a multiple of "),
     ):
-        train.check_split(strategy)
+        model.check_split(strategy)
 
 
 def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dataset, tmp_path):

@@ -76,9 +76,8 @@ def check_metrics(names, extractor, real_has_images=True):
         InputError: naming the metric and what is accepted.
     """
     names = tuple(names) or (DEFAULTS[extractor] if real_has_images else DEFAULTS[extractor][:1])
+    check_names(names)
     for name in names:
-        if name not in METRICS:
-            raise InputError(f"metrics={name}: give {', '.join(METRICS)}")
         if name not in ALLOWED[extractor]:
             raise InputError(
                 f"metrics={name} is not defined with features={extractor or 'none'}: that has "
@@ -91,6 +90,13 @@ def check_metrics(names, extractor, real_has_images=True):
                 "ppl, with mu_s and sigma_s sfid"
             )
     return names
+
+
+def check_names(names):
+    """Raises InputError for a name that is no metric's."""
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"metrics={name}: give {', '.join(METRICS)}")
 
 
 def check_counts(names, generated, real):

@@ -13,6 +13,9 @@ from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
+MAY_BE_EMPTY = {
+    "policy"
+}  # texts that are something else by default, and whose lack means something
 
 
 def define_learned_set(what):
@@ -196,18 +199,35 @@ def read_flags(argv):
         hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
     except flags.Error as error:
-        raise InputError(reason(error).removeprefix("flag ")) from None
+        raise InputError(_in_words(reason(error).removeprefix("flag "))) from None
+
+
+def _in_words(said):
+    """What absl says of a flag, where it says it in words for programmers: text."""
+    name = re.match(r"--(\w+)=", said)
+    if name and said.endswith("must have a value other than None."):
+        return f"--{name[1]} is required: {_sentence(flags.FLAGS[name[1]].help)}"
+    said = re.sub(r"(?<=: )invalid literal for int\(\).*", "give a whole number, as 16", said)
+    return re.sub(r"(?<=: )could not convert string to float.*", "give a number, as 0.5", said)
+
+
+def _sentence(text):
+    return re.match(r".+?[.:;](?= |$)|.*", text, re.DOTALL)[0].rstrip(".:;")
 
 
 def _check_values():
     """What passes for text in a flagfile, and for a number within any bounds, but is none."""
     for name in flags.FLAGS:
         values = flags.FLAGS[name].value
+        if values == "" != flags.FLAGS[name].default and name not in MAY_BE_EMPTY:
+            raise InputError(f"--{name}=: it is empty; give a value, or leave the flag out")
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, str) and "\0" in value:
                 raise InputError(f"--{name}={one_line(value)}: it holds a NUL character")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
+            if isinstance(value, int) and abs(value) > MOST_SEED:
+                raise InputError(f"--{name}={value}: it must be below 2^63")
 
 
 def _expand_homes():

@@ -80,9 +80,10 @@ def _define_kinds():
     )
     flags.DEFINE_enum(
         "interpolation",
-        "spherical",
+        None,
         ["spherical", "linear"],
-        "Path between latents; spherical keeps their length as drawn.",
+        "Path between latents: spherical, which keeps their length as drawn, or linear, by default "
+        "only for w of --latents.",
     )
     flags.DEFINE_integer(
         "frames",

@@ -38,6 +38,13 @@ def _define_picture():
 
 @group("Search")
 def _define_search():
+    flags.DEFINE_enum(
+        "space",
+        "z",
+        ["z", "w"],
+        "What to look for: z, which every generator takes; or w, of a GAT: the style, which need "
+        "not be one that its mapping makes of any z.",
+    )
     flags.DEFINE_integer("steps", 500, "Steps of Adam.", lower_bound=1)
     flags.DEFINE_integer(
         "starts",

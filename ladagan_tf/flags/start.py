@@ -104,6 +104,7 @@ def _check_ranges():
         (NOT_NEGATIVE, lambda value: 0 <= value < math.inf, "a finite number from 0 on"),
         (FRACTIONS, lambda value: 0 <= value < 1, "from 0 to below 1"),
         (SHARES, lambda value: 0 <= value <= 1, "from 0 to 1"),
+        (("subset",), lambda value: 0 < value <= 1, "above 0, at most 1"),
     ):
         for name in names:
             if FLAGS[name].value is not None and not inside(FLAGS[name].value):

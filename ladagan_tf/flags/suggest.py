@@ -31,15 +31,15 @@ def given():
     """The flags of `train` that are given: dict from name to text.
 
     Raises:
-        InputError: for flags of a start, without --dataset, and for another system.
+        InputError: for flags of a start, without --dataset, and for CAT.
     """
     for name in ("dry_run", "force"):
         if FLAGS[name].present:
             raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
-    if FLAGS.system != "lada":
+    if FLAGS.system == "cat":
         raise InputError(
-            f"--system={FLAGS.system}: too little was trained here to suggest anything for it; "
-            "begin with configs/gat_tiny_emoji.cfg"
+            "--system=cat: too little was trained here to suggest anything for it; begin with "
+            "configs/cat_tiny_emoji.cfg"
         )
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")

@@ -342,6 +342,6 @@ def shown(words):
     """
     chosen = re.findall(r"^--?system[=\n](\w+)", "\n".join(words), re.M)
     system = chosen[-1] if chosen and chosen[-1] in SYSTEMS else FLAGS["system"].default
-    others = ", ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
-    note = f"below: the networks of --system={system}; {others} has the others"
+    others = " and ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
+    note = f"below: the networks of --system={system}; {others} have others"
     return of_others(system), SYSTEMS[system].DEFAULTS, SYSTEMS[system].UNCONFIRMED, note

@@ -227,12 +227,23 @@ def write_gif(path: str | os.PathLike, pages: Iterator[Image.Image], fps: float)
     )
 
 
-def _write_mp4(path, frames, fps):
+def check_animation(path: str | os.PathLike) -> None:
+    """Raises InputError if an animation's ending asks for a package that is not installed."""
+    if pathlib.Path(path).suffix == ".mp4":
+        _imageio()
+
+
+def _imageio():
     try:
         import imageio.v2 as imageio
         import imageio_ffmpeg  # noqa: F401 - imageio's writer of .mp4
     except ImportError:
         raise extras.missing("out=NAME.mp4 (a .gif needs nothing)", "video") from None
+    return imageio
+
+
+def _write_mp4(path, frames, fps):
+    imageio = _imageio()
     with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
         for frame in frames:
             writer.append_data(frame)

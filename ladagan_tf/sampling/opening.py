@@ -418,20 +418,21 @@ def open_model(
             raise _has_none_to_take(vae, path)
         check_no_sampler(sampler, sampler_steps, "a SavedModel samples as it was exported")
         return load_saved_model(path, psi, guidance)
-    raise InputError(_no_generator(str(model)))
+    raise InputError(_no_generator(str(model), place))
 
 
-def _no_generator(model):
-    """What is said of a `--model` that holds none."""
+def _no_generator(model, place):
+    """What is said of a `--model` that holds none, or is not at its place."""
     if model.startswith(hub.HUB):
         return (
             f"model={model}: there is none of {', '.join(EXPORTED)} in it, which ladagan_tf.export "
             f"--push writes; of the authors' checkpoints ladagan_tf.convert --official={model} "
             "makes a .keras file"
         )
+    there = "it is no model" if place.exists() else "there is no such file or folder"
     return (
-        f"model={model}: give a .keras file, a SavedModel folder, a folder of ladagan_tf.export, "
-        f"hf:USER/REPO, or {zoo.known()}"
+        f"model={model}: {there}; give a .keras file, a SavedModel folder, a folder of "
+        f"ladagan_tf.export, hf:USER/REPO, or {zoo.known()}"
     )
 
 

@@ -1,7 +1,7 @@
 """The latent of a given picture, by gradient descent through the generator.
 
 It follows the projector of StyleGAN2 (Karras et al. 2020, arXiv 1912.04958, App. D): Adam and its
-rate. But it looks for z, which every generator here is given, where StyleGAN2 looks for w; and many
+rate. StyleGAN2 looks for w, which of a GAT is possible here, too; every generator is given z. Many
 starts take the place of noise on the latent, which left pictures farther off.
 """
 
@@ -31,15 +31,15 @@ class Projection:
     """What was found for a picture.
 
     Attributes:
-        z: float32 array (Z,).
-        path: float32 array (F, Z), F <= `MOST_FRAMES`, from the start to `z`; closer together
-            at the beginning, where most happens.
+        latent: float32 array (Z,); in w (C,).
+        path: float32 array (F, Z) or (F, C), F <= `MOST_FRAMES`, from the start to `latent`; closer
+            together at the beginning, where most happens.
         distances: dict of floats, of images as they are written: "pixels", root mean square in grey
             levels of 255; with features also "features", the length of the difference as a share of
             the target's. "start" is "pixels" of the random picture that it began from.
     """
 
-    z: np.ndarray
+    latent: np.ndarray
     path: np.ndarray
     distances: dict
 
@@ -55,6 +55,7 @@ def project(
     learning_rate: float = 0.1,
     feature_weight: float = 0.1,
     seed: int = 0,
+    space: str = "z",
 ) -> Projection:
     """Finds the latent whose image is nearest to a picture.
 
@@ -65,6 +66,9 @@ def project(
     normal, near sqrt(Z - 1/2) with the variance 1/2 (Fisher 1922), and what is more than `SHELL`
     deviations off is brought back there. PULSE (Menon et al. 2020, arXiv 2003.03808, Sec. 3.2)
     keeps z on the sphere itself, where the latent of a generator's own picture need not be.
+
+    In w a style moves instead, from those of the nearest latents. It may go anywhere, as
+    StyleGAN2's, in units of the standard deviation of the styles of all that were drawn.
 
     Args:
         sampler: Sampler of a Keras network.
@@ -77,42 +81,51 @@ def project(
         learning_rate: float > 0, the highest; see `rate`.
         feature_weight: float >= 0.
         seed: int in [0, 2^63), of the starts.
+        space: "z" or "w", see `Sampler.styled`.
 
     Returns:
         Projection.
 
     Raises:
-        InputError: if the sampler is a SavedModel, through which no gradients are known to pass, or
-            makes images that are not finite.
+        InputError: if the sampler is a SavedModel, through which no gradients are known to pass,
+            has no space w, or makes images that are not finite.
     """
     if sampler.network is None:
         raise InputError(
             f"model={sampler.about.get('model')}: pictures cannot be projected into a SavedModel; "
             "give a run or a .keras file"
         )
+    source = sampler.styled() if space == "w" else sampler
     losses = _losses(sampler, target, features, label, feature_weight)
-    z = tf.Variable(_nearest(losses, sampler, starts, seed))
+    drawn = seeds.more_latents(seed, starts * DRAWN_PER_START, sampler.noise_dim)
+    nearest = drawn[np.argsort(_of_batches(losses, drawn, sampler))[:starts]]
+    place = _within_shell
+    if space == "w":
+        losses = _losses(source, target, features, label, feature_weight)
+        moved, place = _moved_styles(sampler.network, drawn, nearest, label)
+        nearest = np.zeros_like(moved)
+    free = tf.Variable(nearest)
     adam = keras.optimizers.Adam(learning_rate)
-    adam.build([z])
+    adam.build([free])
 
     @tf.function(autograph=False)
     def step():
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(z)
+            tape.watch(free)
             # Within: brought back afterwards, Adam would not end where the loss is smallest.
-            each = losses(_within_shell(z))
-        adam.apply([tape.gradient(each, z)], [z])  # of the sum: starts do not know each other
+            each = losses(place(free))
+        adam.apply([tape.gradient(each, free)], [free])  # of the sum: starts do not know each other
 
     shown = set(np.rint(steps * np.linspace(0.0, 1.0, MOST_FRAMES) ** 2).astype(int))
-    path = [_within_shell(z)]
+    path = [place(free)]
     for number in tqdm.trange(1, steps + 1, unit="step"):
         adam.learning_rate = learning_rate * rate((number - 0.5) / steps)
         step()
         if number in shown:
-            path.append(_within_shell(z))
+            path.append(place(free))
     path = np.stack(path)  # (F, starts, Z)
     path = path[:, np.argmin(losses(path[-1]))]  # (F, Z)
-    return Projection(path[-1], path, _distances(sampler, target, features, label, path))
+    return Projection(path[-1], path, _distances(source, target, features, label, path))
 
 
 def rate(done: float) -> float:
@@ -152,13 +165,23 @@ def _relative(seen, wanted):
     return tf.reduce_sum(tf.square(seen - wanted), axis=1) / length
 
 
-def _nearest(losses, sampler, starts, seed):
-    """The `starts` best ones of many normal latents: float32 array (starts, Z)."""
-    drawn = seeds.more_latents(seed, starts * DRAWN_PER_START, sampler.noise_dim)
+def _of_batches(losses, latents, sampler):
+    """Losses (N,) of many latents."""
     size = sampler.affordable(DRAWN_PER_START)
-    batches = (drawn[i : i + size] for i in range(0, len(drawn), size))
-    found = np.concatenate([losses(tf.constant(batch)) for batch in batches])
-    return drawn[np.argsort(found)[:starts]]
+    batches = (latents[i : i + size] for i in range(0, len(latents), size))
+    return np.concatenate([losses(tf.constant(batch)) for batch in batches])
+
+
+def _moved_styles(network, drawn, nearest, label):
+    """Styles (B, C) of the `nearest` latents, and the function that moves them.
+
+    It takes how far, (B, C), in standard deviations of the styles of `drawn`, over all channels.
+    """
+    labels = np.full(len(drawn), label, np.int32)
+    styles = np.asarray(network.generator.style(drawn, labels), np.float64)
+    deviation = max(float(np.sqrt(np.mean(np.var(styles, axis=0)))), SMALLEST)
+    begun = np.asarray(network.generator.style(nearest, labels[: len(nearest)]), np.float32)
+    return begun, lambda moved: begun + deviation * moved
 
 
 def _within_shell(z):

@@ -79,6 +79,47 @@ class Sampler:
             about={**self.about, "psi": psi},
         )
 
+    def styled(self) -> "Sampler":
+        """This generator from styles, which its mapping makes of z and the class, in place of z.
+
+        Its latents are (B, `noise_dim`), the width of a style; psi, if not 1, draws them towards
+        the class's mean style.
+
+        Raises:
+            InputError: if it has no styles that are all an image is made of, as a GAT has them; or
+                if it is guided.
+        """
+        network = self.network
+        if not hasattr(network, "of_style"):
+            raise InputError(
+                f"model={self.about.get('model')}: only a GAT of --run_dir or a .keras file makes "
+                "its images of styles alone; others have z"
+            )
+        if self.about.get("guidance", 1.0) != 1.0:
+            raise InputError(
+                f"guidance={self.about['guidance']:g}: it is for what styles are made of; of "
+                "given styles only guidance=1"
+            )
+        stage = self.about.get("stage")
+
+        @tf.function(autograph=False)
+        def generate(w, labels):
+            return network.of_style(w, stage)
+
+        @tf.function(autograph=False)
+        def compiled(psi, w, labels):
+            mean = tf.gather(network.mean_style, labels)  # (B, C)
+            return network.of_style(mean + psi * (w - mean), stage)
+
+        def truncated(psi, w, labels):
+            return compiled(tf.convert_to_tensor(psi, tf.float32), w, labels)
+
+        source = dataclasses.replace(
+            self, generate=generate, noise_dim=network.generator.width, truncated=truncated
+        )
+        psi = self.about.get("psi", 1.0)
+        return source if psi == 1.0 else source.at(psi)
+
     def affordable(self, most: int) -> int:
         """Images to compute at once: `most`, or fewer of large ones; the default batch size."""
         return max(1, min(most, PIXELS // self.resolution**2))

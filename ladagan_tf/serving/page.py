@@ -12,6 +12,7 @@ import tempfile
 from ladagan_tf import extras, pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.serving.page_pictures import (
+    FARTHEST,
     IN_TURN,
     STEPS,
     View,
@@ -30,6 +31,7 @@ except ImportError:
     raise extras.missing("demo", "demo") from None
 
 COUNTS = (1, 4, 9, 25, 64)
+WIDEST = 4.0  # end of the slider of --truncation_z, where there is none
 KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
 SHOWN_S = 24 * 3600  # what is on a page can be clicked so long after it was made
 VISITORS = 128  # whose images are remembered, at once
@@ -96,7 +98,9 @@ def build(sampler, folder):
                     closer = _closer_part(view)
                 with gr.Tab("Between two seeds"):
                     between = _between_part()
-        _connect(view, blocks, folder, samples, closer, between)
+                with gr.Tab("Directions", visible=len(view.directions) > 0):
+                    directions = _directions_part(view)
+        _connect(view, blocks, folder, samples, closer, between, directions)
     blocks.state_session_capacity = VISITORS  # Gradio's own is 10,000, of up to 64 images each
     return blocks
 
@@ -130,7 +134,7 @@ def _samples_part(view):
         )
         count = gr.Radio(COUNTS, value=25, label="Images", elem_id="count", scale=3, min_width=350)
     message = _message()
-    with gr.Row(visible=bool(view.classes or view.truncates)):
+    with gr.Row():
         chosen_class = gr.Dropdown(
             [(IN_TURN, IN_TURN), *view.choices] if view.classes else [],
             value=IN_TURN if view.classes else None,
@@ -138,6 +142,16 @@ def _samples_part(view):
             visible=bool(view.classes),
         )
         psi = gr.Slider(0.0, 1.0, 1.0, label="Truncation psi", visible=view.truncates, buttons=[])
+        truncation_z = gr.Slider(
+            0.25,
+            WIDEST,
+            WIDEST,
+            step=0.25,
+            label=f"Truncation of z ({WIDEST:g}: none)",
+            elem_id="truncation_z",
+            visible=not view.truncates,
+            buttons=[],
+        )
     with gr.Row():
         generate = gr.Button("Generate", variant="primary", elem_id="generate")
         anywhere = gr.Button("Random seed", elem_id="random")
@@ -151,6 +165,7 @@ def _samples_part(view):
         "count": count,
         "class": chosen_class,
         "psi": psi,
+        "truncation_z": truncation_z,
         "generate": generate,
         "random": anywhere,
         "download": download,
@@ -205,16 +220,41 @@ def _between_part():
     }
 
 
-def _connect(view, blocks, folder, samples, closer, between):
-    """What each control does."""
-    chosen = [samples["class"], samples["psi"]]
+def _directions_part(view):
+    seed = gr.Textbox("0", label="Seed to move", max_lines=1, elem_id="origin")
+    gr.Markdown("The strongest first, in standard deviations of what it changes in the tokens.")
+    steps = [
+        gr.Slider(
+            -FARTHEST,
+            FARTHEST,
+            0.0,
+            step=0.25,
+            label=f"Direction {number}",
+            elem_id=f"direction_{number}",
+            buttons=[],
+        )
+        for number in range(1, len(view.directions) + 1)
+    ]
+    back = gr.Button("Back to the seed", elem_id="back")
+    message, picture = _message(), _picture("moved")
+    return {"seed": seed, "steps": steps, "back": back, "message": message, "picture": picture}
 
-    def show_samples(seed, count, chosen_class, psi):
+
+def _connect(view, blocks, folder, samples, closer, between, directions):
+    """What each control does."""
+    chosen, within = [samples["class"], samples["psi"]], samples["truncation_z"]
+
+    def limit(truncation_z):
+        """What a slider of truncation means."""
+        return None if view.truncates or truncation_z == WIDEST else truncation_z
+
+    def show_samples(seed, count, chosen_class, psi, truncation_z):
         if count not in COUNTS:
             raise InputError(f"The number of images {count!r} is not one of {COUNTS}.")
-        images, first = view.samples(seed, count, chosen_class, psi)
+        images, first = view.samples(seed, count, chosen_class, psi, limit(truncation_z))
         kind = f"_class_{chosen_class}" if chosen_class is not None else ""
         kind += f"_psi_{psi:g}" if view.truncates else ""
+        kind += f"_truncation_{truncation_z:g}" if limit(truncation_z) else ""
         path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
         pictures.save_png(path, pictures.grid(images, columns_of(count)))
         picture = framed(images, first, 0, chosen_class)
@@ -237,34 +277,47 @@ def _connect(view, blocks, folder, samples, closer, between):
         index = int(number) - 1
         return framed(images, first, index, chosen_class), str(first + index)
 
-    def look_closer(seed, chosen_class, psi, side, head):
+    def look_closer(seed, chosen_class, psi, side, head, truncation_z):
         words = view.words(seed, 1, None, chosen_class)
         words += f", and where head {head} looks at {side} x {side}" if view.heads else ""
-        return _shown(view.look(seed, chosen_class, psi, side, head), words)
+        pixels = view.look(seed, chosen_class, psi, side, head, limit(truncation_z))
+        return _shown(pixels, words)
 
-    def go_between(start, end, position, chosen_class, psi):
-        pixels = view.between(start, end, position, chosen_class, psi)
+    def move(seed, chosen_class, psi, truncation_z, *steps):
+        pixels = view.moved(seed, steps, chosen_class, psi, limit(truncation_z))
+        far = [f"{step:g} along direction {k}" for k, step in enumerate(steps, 1) if step]
+        return _shown(pixels, ", ".join([view.words(seed, 1, None, chosen_class), *far]))
+
+    def go_between(start, end, position, chosen_class, psi, truncation_z):
+        pixels = view.between(start, end, position, chosen_class, psi, limit(truncation_z))
         kind = view.class_words(start, chosen_class)
         return _shown(pixels, f"{position:g} % of the way from seed {start} to seed {end}{kind}")
 
     look = _answer(
         look_closer,
-        [closer["seed"], *chosen, closer["side"], closer["head"]],
+        [closer["seed"], *chosen, closer["side"], closer["head"], within],
         closer,
         [closer["picture"]],
         "look",
     )
     walk = _answer(
         go_between,
-        [between["start"], between["end"], between["position"], *chosen],
+        [between["start"], between["end"], between["position"], *chosen, within],
         between,
         [between["picture"]],
         "between",
     )
+    go = _answer(
+        move,
+        [directions["seed"], *chosen, within, *directions["steps"]],
+        directions,
+        [directions["picture"]],
+        "moved",
+    )
     outputs = [samples[k] for k in ("picture", "images", "first", "download", "pick")]
     show = _answer(
         show_samples,
-        [samples["seed"], samples["count"], *chosen],
+        [samples["seed"], samples["count"], *chosen, within],
         samples,
         [*outputs, closer["seed"]],
         "samples",
@@ -275,8 +328,13 @@ def _connect(view, blocks, folder, samples, closer, between):
         samples["count"].change,
         samples["class"].change,
         samples["psi"].release,
+        samples["truncation_z"].release,
     ]
-    gr.on([blocks.load, *again], **show).then(**look).then(**walk)
+    first = gr.on([blocks.load, *again], **show).then(**look).then(**walk)
+    if len(view.directions):
+        first.then(**go)
+        gr.on([directions["seed"].submit, *(s.change for s in directions["steps"])], **go)
+        directions["back"].click(lambda: [0.0] * len(view.directions), None, directions["steps"])
     roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
     roll.then(**show).then(**look)
     grid = [samples["images"], samples["first"], samples["class"]]

@@ -7,11 +7,13 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling.directions import principal_directions
 
 WIDE, NARROW = 680, 420  # pixels that pictures are enlarged to at most, by whole factors
 BATCH_SIZE = 32
 STEPS = 100  # positions between two seeds
 IN_TURN = "in turn"
+DIRECTIONS, FARTHEST = 8, 3.0  # how many are offered; standard deviations to either side
 CHOSEN = (79, 70, 229)  # the frame of the chosen image
 
 
@@ -20,7 +22,8 @@ class View:
 
     Seeds are texts, as typed. `chosen_class` is a class number, `IN_TURN` (a seed's class is the
     seed modulo their number), or None for an unconditional generator. `psi` truncates those that
-    have a mean style, see `Sampler.at`.
+    have a mean style, see `Sampler.at`; `truncation_z` the latents, see `Sampler.within`, and None
+    does not. `directions` are float64 (K, Z), the strongest of a LadaGAN first; none of others.
     """
 
     def __init__(self, sampler):
@@ -29,26 +32,30 @@ class View:
         self.classes = list(range(sampler.num_classes))
         names = sampler.class_names or [str(number) for number in self.classes]
         self.choices = [*zip(names, self.classes, strict=True)]  # as people see them, and numbers
+        self.directions = np.zeros((0, sampler.noise_dim))
+        if hasattr(sampler.network, "latent_to_tokens"):
+            count = min(DIRECTIONS, sampler.noise_dim)
+            self.directions, _ = principal_directions(sampler.network, count)
         self.heads = {}  # by side of the token grid
         if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
             self.heads = {_side(weights): len(weights) for weights in maps}
 
-    def samples(self, seed, count, chosen_class, psi):
+    def samples(self, seed, count, chosen_class, psi, truncation_z=None):
         """Images of `count` seeds in a row, uint8 (count, S, S, 3), and the first of them.
 
         Args:
             seed: text or int, the first seed.
             count: int.
             chosen_class: int, `IN_TURN` or None.
-            psi: float.
+            psi, truncation_z: floats; the latter or None.
         """
         first = parse_seed(seed, count)
         numbers = range(first, first + count)
-        z = self.sampler.latents(numbers)
+        z = self._latents(numbers, truncation_z)
         return self._images(z, self._labels(numbers, chosen_class), psi), first
 
-    def look(self, seed, chosen_class, psi, side, head):
+    def look(self, seed, chosen_class, psi, side, head, truncation_z=None):
         """The image of a seed and, where the generator shows it, what a head attends to.
 
         Args:
@@ -63,23 +70,23 @@ class View:
         """
         number = parse_seed(seed)
         if not self.heads:
-            images, _ = self.samples(seed, 1, chosen_class, psi)
+            images, _ = self.samples(seed, 1, chosen_class, psi, truncation_z)
             return enlarged(images[0], NARROW)
         if head not in range(1, self.heads.get(side, 0) + 1):
             raise InputError(f"There is no head {head!r} at resolution {side!r}.")
-        image, maps = self._attend(number, chosen_class, psi)
+        image, maps = self._attend(number, chosen_class, psi, truncation_z)
         (weights,) = [m for m in maps if _side(m) == side]
         big = enlarged(pictures.to_uint8(image), NARROW // 2)
         sheet = pictures.attention_sheet(big[None], [weights[None, head - 1 : head]])
         return sheet[pictures.HEADER :]
 
-    def between(self, start, end, position, chosen_class, psi):
+    def between(self, start, end, position, chosen_class, psi, truncation_z=None):
         """The image at a `position` from 0 to `STEPS` on the great circle from `start` to `end`.
 
         Args:
             start, end: texts or ints, seeds.
             position: float; the nearest whole one is shown.
-            chosen_class, psi: see `samples`.
+            chosen_class, psi, truncation_z: see `samples`.
 
         Raises:
             InputError: if the position is not on the way, or a seed is none.
@@ -88,9 +95,28 @@ class View:
             raise InputError(f"The position {position!r} is not a number from 0 to {STEPS}.")
         position = round(position)
         ends = [parse_seed(start), parse_seed(end)]
-        path = walks.walk(self.sampler.latents(ends), STEPS)
+        path = walks.walk(self._latents(ends, truncation_z), STEPS)
         z = path[position : position + 1]
         return enlarged(self._images(z, self._labels(ends[:1], chosen_class), psi)[0], NARROW)
+
+    def moved(self, seed, steps, chosen_class, psi, truncation_z=None):
+        """The image of a seed, moved along the principal directions.
+
+        Args:
+            seed: text or int.
+            steps: sequence of K floats, standard deviations along each of `directions`.
+            chosen_class, psi, truncation_z: see `samples`.
+
+        Raises:
+            InputError: if the seed is none, or a step is beyond `FARTHEST`.
+        """
+        number = parse_seed(seed)
+        for step in steps:
+            if not isinstance(step, int | float) or not abs(step) <= FARTHEST:
+                raise InputError(f"The step {step!r} is not from -{FARTHEST:g} to {FARTHEST:g}.")
+        z = self._latents([number], truncation_z) + np.float64(steps) @ self.directions
+        labels = self._labels([number], chosen_class)
+        return enlarged(self._images(z.astype(np.float32), labels, psi)[0], NARROW)
 
     def words(self, seed, count, chosen, chosen_class):
         """What a picture shows, for those who do not see it.
@@ -122,15 +148,19 @@ class View:
         classes = self.classes if chosen_class == IN_TURN else [chosen_class]
         return walks.labels_in_turn(numbers, classes)
 
+    def _latents(self, numbers, truncation_z):
+        source = self.sampler if truncation_z is None else self.sampler.within(truncation_z)
+        return source.latents(numbers)
+
     def _images(self, z, labels, psi):
         source = self.sampler.at(psi) if self.truncates else self.sampler
         return np.concatenate(
             list(walks.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
         )
 
-    def _attend(self, number, chosen_class, psi=1.0):
+    def _attend(self, number, chosen_class, psi=1.0, truncation_z=None):
         """Float image (S, S, 3) and attention (H, N) at each resolution, of a seed."""
-        z = self.sampler.latents([number])
+        z = self._latents([number], truncation_z)
         labels = self._labels([number], chosen_class)
         images, maps = self.sampler.network.attention_maps(
             *([z] if labels is None else [z, labels]), psi=psi if self.truncates else 1.0

@@ -91,6 +91,8 @@ def make_study(
     )
     if not systems:
         raise InputError("--system is required: NAME: --flag=value ..., once for every row")
+    if not seeds:
+        raise InputError("--seeds=: give one or more, as 0,1,2")
     if any(scale <= 0 for scale in lr_scales):
         raise InputError(f"--lr_scales={_listed(lr_scales)}: they must be greater than 0")
     measured = _split(evaluate, f"--evaluate={evaluate}", GIVEN_TO_EVALUATE)

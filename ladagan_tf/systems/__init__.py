@@ -14,6 +14,8 @@ A system's module has
     trainer()        (the `training.model.TrainedModel` that trains them, dict of what flags say to
                      its `compile` alone)
     learning_rate(base, network)     a network's rate, from what its flag says
+    step_cost(**networks, **step)    multiply-adds of a training step per image, and estimated bytes
+                     of one per device: ints
     cost_report(**networks, **step)  what a step costs, as text
     autoencoder(folder, own)         what decodes G's output; None for images
 

@@ -107,4 +107,5 @@ trainer = gat.trainer
 check_set = gat.check_set
 autoencoder = gat.autoencoder
 learning_rate = gat.learning_rate
+step_cost = gat.step_cost
 cost_report = gat.cost_report

@@ -305,6 +305,15 @@ def learning_rate(base, network):
     return width_aware_rate(base, network.width) if FLAGS.width_aware_lr else base
 
 
+def step_cost(generator, discriminator, **step):
+    """(Multiply-adds per image, bytes per device) of a training step, see `cost.gat`."""
+    from ladagan_tf.cost import gat
+
+    share = 1 / penalty_every()
+    memory = gat.memory_estimate(generator, discriminator, share=share, **step)
+    return gat.training_multiply_adds(generator, discriminator, share), memory["total"]
+
+
 def cost_report(generator, discriminator, **step):
     """What a step costs, see `cost.gat.report`, as text."""
     from ladagan_tf.cost import gat

@@ -272,12 +272,25 @@ def learning_rate(base, network):
     return base
 
 
+def step_cost(generator, discriminator, **step):
+    """(Multiply-adds per image, bytes per device) of a training step, see `cost.lada`."""
+    from ladagan_tf.cost import lada
+
+    memory = lada.memory_estimate(generator, discriminator, **_passes(), **step)
+    return lada.training_multiply_adds(generator, discriminator), memory["total"]
+
+
 def cost_report(generator, discriminator, **step):
     """What a step costs, see `cost.lada.report`, as text."""
     from ladagan_tf.cost import lada
 
-    penalties = {"r1": FLAGS.r1_weight > 0, "r2": FLAGS.r2_weight > 0, "share": 1 / penalty_every()}
-    return lada.report(generator, discriminator, **penalties, bcr=FLAGS.bcr, **step)
+    return lada.report(generator, discriminator, **_passes(), **step)
+
+
+def _passes():
+    """What `cost.lada.memory_estimate` is told of the objective."""
+    taken = {"r1": FLAGS.r1_weight > 0, "r2": FLAGS.r2_weight > 0, "bcr": FLAGS.bcr}
+    return {**taken, "share": 1 / penalty_every()}
 
 
 def autoencoder(folder, own=None):

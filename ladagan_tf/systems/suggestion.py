@@ -1,7 +1,17 @@
-"""What a set, a machine and some hours suggest for a LadaGAN: flags of `train` and why.
+"""What a set, a machine and some hours suggest: flags of `train` and why.
 
-Every number comes from a run that is documented here (docs/lada.md, docs/studies, docs/speed.md) or
-from the paper's configurations; where nothing was tried, the reason says so.
+Every number comes from a run that is documented here (docs/lada.md, docs/gat.md, docs/studies,
+docs/speed.md) or from the papers' configurations; where nothing was tried, the reason says so.
+
+`suggestion_lada` and `suggestion_gat` say what this needs to know of a system:
+
+    NEEDS                   str, of what sets it is
+    TRIED                   `Tried`, the runs that the numbers come from
+    networks(info, machine) list of `Network`, from the smallest on; InputError if it cannot learn
+                            the set
+    of_the_set(info, given) list of `Line`, what follows from the set
+    against_repeats(passes) list of `Line` of a small network, given how often it sees the set
+    BFLOAT16_ON_A_CPU       str, the reason for it
 """
 
 import dataclasses
@@ -9,18 +19,11 @@ import math
 import textwrap
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.lada.sizes import PRESETS, RESOLUTIONS
 
 WIDTH = 100
 BUSY = 0.9  # share of the time for steps; grids, measurements and reports take the rest
-FEW_IMAGES = 2_000  # up to which bCR was better in all seeds (docs/studies, "Little data")
-FEWEST_IMAGES = 1_000  # of any run here
-MOST_PASSES = 375  # of any run of a small network here
+USABLE = 0.8  # share of the memory for what `cost` estimates
 FEWEST_OF_A_CLASS = 100  # on average, to learn classes
-MANY_PASSES = 50  # from which on D is given cutout; 8 passes were without, 375 with it
-SHORT_KIMG = 30.0  # the shortest runs that show figures: the quickstart, the emoji run
-PAPER_IMAGES = 50_000  # of the smallest set of the paper, CIFAR-10
-PAPER = {32: "cifar10_32", 64: "celeba_64", 128: "ffhq_128", 256: "ffhq_256"}  # presets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +34,13 @@ class Machine:
         words: str, as `devices.in_words` has it.
         gpus: int, how many are seen.
         bfloat16: bool, whether it multiplies bfloat16 numbers fast.
+        memory: int, bytes of each device; None if not known.
     """
 
     words: str
     gpus: int
     bfloat16: bool
+    memory: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,116 +76,48 @@ class Network:
     small: bool = True
 
 
-def networks(resolution, gpus=0):
-    """The sizes to choose from at a resolution.
+@dataclasses.dataclass(frozen=True)
+class Tried:
+    """What the runs had that a system's numbers come from.
+
+    Attributes:
+        fewest_images: int, of any of ours.
+        most_passes: float, of its set by any small network.
+        short_kimg: float, the shortest ones that show figures.
+        paper_images: int, from which on the paper's networks are suggested.
+        paper_sets: str, why.
+    """
+
+    fewest_images: int
+    most_passes: float
+    short_kimg: float
+    paper_images: int
+    paper_sets: str
+
+
+def as_in(source, **values):
+    """`Line`s of flags, each with the reason that `source` has them so.
 
     Args:
-        resolution: int, side of the images in pixels.
-        gpus: int, how many there are.
-
-    Returns:
-        List of three `Network`s: the quickstart's, the emoji run's, the paper's.
-
-    Raises:
-        InputError: if LadaGAN does not exist at this resolution.
+        source: str, a sentence's end.
+        **values: str, by flag.
     """
-    if resolution not in RESOLUTIONS:
-        raise InputError(
-            f"--dataset: its images have {resolution} x {resolution} pixels, and LadaGAN makes "
-            f"{', '.join(map(str, RESOLUTIONS))}; prepare them again with one of these as "
-            "--resolution, or train a GAT on their latents (docs/gat.md)"
-        )
-    batch = 64 if gpus else 16
-    return [
-        Network("the quickstart's small network", _quickstart(resolution), 0.0, math.inf, batch),
-        Network("the emoji run's narrow network", _emoji(resolution), SHORT_KIMG, math.inf, batch),
-        _paper(resolution),
-    ]
+    return [Line(flag, value, f"As {source}") for flag, value in values.items()]
 
 
-def _quickstart(resolution):
-    source = "configs/quickstart.cfg" + _tried(32, resolution)
-    return [
-        Line("noise_dim", "64", f"Small networks for little time: {source}"),
-        Line("g_widths", "128,64,32", f"As {source}"),
-        Line("g_mlp_widths", "128,128,64", f"As {source}"),
-        *_shrunk(resolution, decoder=16, discriminator=8),
-        Line("d_out_widths", "64,64", f"As {source}"),
-        Line("d_mlp_width", "128", f"As {source}"),
-        Line("g_lr", "8e-4", f"As {source} It was chosen among single runs there."),
-        Line("d_lr", "2e-3", f"As {source}"),
-        Line("r1_weight", "3e-3", f"As {source}"),
-        _SCALE_CUE,
-    ]
-
-
-def _emoji(resolution):
-    source = "configs/emoji64.cfg" + _tried(64, resolution)
-    return [
-        Line("g_widths", "256,128,64", f"A fifth of the paper's work per image: {source}"),
-        Line("g_mlp_widths", "256,256,256", f"As {source}"),
-        *_shrunk(resolution, decoder=4, discriminator=2),
-        Line("d_out_widths", "128,256", f"As {source}"),
-        Line("d_mlp_width", "256", f"As {source}"),
-        Line("g_lr", "5e-4", f"As {source}"),
-        Line("d_lr", "5e-4", f"As {source}"),
-        Line("r1_weight", "1e-3", f"As {source}"),
-        _SCALE_CUE,
-    ]
-
-
-_SCALE_CUE = Line(
-    "d_scale_cue", "true", "In small runs colours drift out of range without it (docs/lada.md)."
-)
-
-
-def _tried(at, resolution):
-    return "." if at == resolution else f", which is for {at} px; untried at {resolution}."
-
-
-def _shrunk(resolution, decoder, discriminator):
-    """What depends on the resolution: the paper's widths, divided."""
-    preset, lines = PRESETS[PAPER[resolution]], []
-    for flag, widths, by in (
-        ("g_decoder_widths", preset.decoder_widths, decoder),
-        ("d_widths", preset.discriminator_widths, discriminator),
-    ):
-        if widths:
-            value = ",".join(str(width // by) for width in widths)
-            lines.append(Line(flag, value, f"The paper's at {resolution} px, divided by {by}."))
-    return lines
-
-
-def _paper(resolution):
-    """The paper's network, with its recipe at 128 px for what is as large or larger."""
-    large = resolution >= 128
-    config = {32: "cifar10", 64: "celeba64"}.get(resolution, "ffhq128")
-    as_there = f"The paper's, as in configs/{config}.cfg."
-    lines = [
-        Line("g_lr", "2e-4", as_there),
-        Line("d_lr", "2e-4", as_there),
-        Line("r1_weight", "1e-4", as_there),
-        Line("policy", "color,translation" + ",cutout" * large, as_there),
-        Line("ema_decay", "0.999", as_there),
-    ]
-    if large:
-        lines.append(Line("bcr", "true", as_there))
-    longest = {32: 68_096.0, 64: 72_192.0}.get(resolution, 24_064.0)
-    batch = 64 if large else 128
-    return Network("the paper's network", lines, 10_000.0, longest, batch, small=False)
-
-
-def suggest(info, machine, hours, trial, given=()):
+def suggest(system, info, machine, hours, trial, given=()):
     """Flags of `train` for a set, a machine and a time.
 
     Networks are tried from the smallest on, until one could not see enough images in the time.
 
     Args:
-        info: data.dataset_info.DatasetInfo, of images.
+        system: module, see above.
+        info: data.dataset_info.DatasetInfo.
         machine: Machine.
         hours: float.
         trial: function from a list of str, as "--flag=value", to an object with `multiply_adds`, of
-            a training step per image, and `images_per_s()`, which measures; 0 where memory does not
+            a training step per image, `memory`, estimated bytes per device by parts of a batch: a
+            dict from int to int, and `images_per_s(parts)`, which measures; 0 where memory does not
             suffice.
         given: `Line`s that replace what is suggested.
 
@@ -188,52 +125,69 @@ def suggest(info, machine, hours, trial, given=()):
         (list of str, what was found; list of `Line`).
 
     Raises:
-        InputError: if LadaGAN cannot learn the set.
+        InputError: if the system cannot learn the set, or memory does not suffice.
     """
-    if info.latents:
-        raise InputError(
-            f"--dataset={info.folder}: it holds latents, for a GAT, of which too little was "
-            "trained here to suggest anything; give a set of images, or begin with "
-            "configs/gat_tiny_emoji.cfg"
-        )
     found = [
-        f"{info.count:,} images of {info.resolution} x {info.resolution} pixels, "
+        f"{info.count:,} {system.NEEDS} of {info.resolution} x {info.resolution} pixels, "
         + (f"{len(info.classes)} classes" if info.classes else "no classes"),
         machine.words,
     ]
     chosen = None
-    for network in networks(info.resolution, machine.gpus):
-        if not network.small and info.count < PAPER_IMAGES:
-            found.append(f"Not {network.words}: the paper's sets have {PAPER_IMAGES:,} or more.")
+    for network in system.networks(info, machine):
+        if not network.small and info.count < system.TRIED.paper_images:
+            found.append(f"Not {network.words}: {system.TRIED.paper_sets}")
             break
-        lines = _before_speed(info, machine, network, given)
+        lines = _before_speed(system, info, machine, network, given)
         tried = trial([str(line) for line in lines])
         least = f"thousand images in the time, and it is suggested from {network.least_kimg:,g} on."
         if chosen:
-            _, _, speed, multiply_adds = chosen
-            expected = _kimg(speed * multiply_adds / tried.multiply_adds, hours)
+            _, _, speed, before, _ = chosen
+            expected = _kimg(speed * before.multiply_adds / tried.multiply_adds, hours)
             if 2 * expected < network.least_kimg:  # larger networks are somewhat better than that
                 found.append(f"Not {network.words}: by its multiply-adds {expected:,.3g} {least}")
                 break
-        speed = tried.images_per_s()
+        parts = _parts(tried.memory, machine.memory)
+        speed = parts and tried.images_per_s(parts)
         if not speed:
             found.append(f"Not {network.words}: it does not fit into memory.")
             break
         if chosen and _kimg(speed, hours) < network.least_kimg:
             found.append(f"Not {network.words}: measured {_kimg(speed, hours):,.3g} {least}")
             break
-        chosen = network, lines, speed, tried.multiply_adds
+        chosen = network, lines, speed, tried, parts
     if not chosen:
         raise InputError("--batch_size: not even the smallest network fits into memory; lower it")
-    network, lines, speed, _ = chosen
-    found.append(f"Chosen, {network.words}: {speed:.4g} images/s in a trial here.")
-    found += _warnings(info, network, _kimg(speed, hours))
-    return found, _replaced(lines + _behind_speed(info, network, speed, hours), given)
+    network, lines, speed, tried, parts = chosen
+    found.append(
+        f"Chosen, {network.words}: {speed:.4g} images/s in a trial here, and roughly "
+        f"{tried.memory[parts] / 1e9:.2g} GB per device."
+    )
+    found += _warnings(system.TRIED, info, network, _kimg(speed, hours))
+    lines = lines + _in_parts(parts, tried.memory, machine)
+    return found, _replaced(lines + _behind_speed(system, info, network, speed, hours), given)
 
 
 def _kimg(speed, hours):
     """Thousands of images in so many hours."""
     return BUSY * speed * hours * 3.6
+
+
+def _parts(memory, available):
+    """Into how few parts a batch has to be divided; 0 if that does not help."""
+    if available is None:
+        return min(memory)
+    return next((n for n in sorted(memory) if memory[n] <= USABLE * available), 0)
+
+
+def _in_parts(parts, memory, machine):
+    whole = min(memory)
+    if parts == whole:
+        return []
+    reason = (
+        f"Roughly {memory[parts] / 1e9:.2g} GB instead of {memory[whole] / 1e9:.2g}, of the "
+        f"{machine.memory / 1e9:.3g} GB of a device."
+    )
+    return [Line("micro_batches", str(parts), reason)]
 
 
 def _replaced(lines, given):
@@ -244,14 +198,9 @@ def _replaced(lines, given):
     ]
 
 
-def _before_speed(info, machine, network, given):
+def _before_speed(system, info, machine, network, given):
     """What a trial needs to know: all but lengths, and what follows from them."""
-    preset = PAPER[info.resolution]
-    lines = [
-        Line("dataset", str(info.folder), "The set."),
-        Line("preset", preset, f"The paper's sizes at {info.resolution} px, where not replaced."),
-        *network.lines,
-    ]
+    lines = [Line("dataset", str(info.folder), "The set."), *network.lines]
     batch, reason = network.batch_size, "The paper's."
     if network.small:
         reason = "As in four minutes of an H100 (docs/lada.md)."
@@ -265,25 +214,9 @@ def _before_speed(info, machine, network, given):
         batch -= batch % machine.gpus
         lines.append(Line("strategy", "mirrored", f"{machine.gpus} GPUs share each batch."))
     lines.append(Line("batch_size", str(batch), reason))
-    if info.count <= FEW_IMAGES and all(line.flag != "bcr" for line in lines):
-        reason = "With 1,000 and 2,000 images it lowered the distance in all seeds (docs/studies)."
-        lines.append(Line("bcr", "true", reason))
-    asked = {line.flag: line.value == "True" for line in given}
-    if asked.get("conditional", _learns_classes(info)):
-        reason = "With this and the next line the networks learn the classes, without them none. "
-        lines += [
-            Line("conditional", "true", reason + "On emoji they helped (docs/lada.md)."),
-            Line("num_classes", str(len(info.classes)), "As the set has."),
-        ]
-    lines.append(
-        Line(
-            "flip",
-            "false",
-            "true mirrors images at random: for pictures without a left and a right.",
-        )
-    )
+    lines += system.of_the_set(info, {line.flag: line.value for line in given})
     if machine.bfloat16:
-        reason = "Half as fast again on a CPU with such instructions (docs/speed.md)."
+        reason = system.BFLOAT16_ON_A_CPU
         if machine.gpus:
             reason = "As in every GPU measurement here (docs/speed.md)."
         lines.append(Line("precision", "mixed_bfloat16", reason))
@@ -292,11 +225,12 @@ def _before_speed(info, machine, network, given):
     return _replaced(lines, given)
 
 
-def _learns_classes(info):
+def learns_classes(info):
+    """Whether a set has enough images of each class, on average, to learn classes."""
     return len(info.classes) > 1 and info.count >= FEWEST_OF_A_CLASS * len(info.classes)
 
 
-def _behind_speed(info, network, speed, hours):
+def _behind_speed(system, info, network, speed, hours):
     """The length, and what follows from it."""
     kimg = min(_rounded(_kimg(speed, hours)), network.most_kimg)
     passes = 1000 * kimg / info.count
@@ -305,20 +239,9 @@ def _behind_speed(info, network, speed, hours):
         length = f"The paper's length, {kimg * 1000 / speed / 3600:.3g} hours at this speed."
     lines = []
     if network.small:
-        steady = _rounded(min(max(kimg / 70, 2.0), 20.0))
-        reason = "Without color, which would hide the scale that D is shown."
-        policy = "translation"
-        if passes >= MANY_PASSES:
-            policy = "translation,cutout"
-            reason = "Many passes: D would learn the images by heart (configs/emoji64_gpu.cfg)."
-        lines = [
-            Line("policy", policy, reason),
-            Line(
-                "ema_halflife_kimg",
-                f"{steady:g}",
-                "As 2 in runs of 30 thousand images here, and 20 in one of 1,400.",
-            ),
-        ]
+        steady = f"{_rounded(min(max(kimg / 70, 2.0), 20.0)):g}"
+        reason = "As 2 in runs of 30 thousand images here, and 20 in one of 1,400."
+        lines = [*system.against_repeats(passes), Line("ema_halflife_kimg", steady, reason)]
     lines.append(Line("total_kimg", f"{kimg:g}", length))
     for flag, parts, reason in (
         ("log_kimg", 100, "A hundred points of each curve."),
@@ -326,16 +249,24 @@ def _behind_speed(info, network, speed, hours):
         ("checkpoint_kimg", 10, "Ten moments to return to."),
     ):
         lines.append(Line(flag, f"{_rounded(kimg / parts):g}", reason))
-    metric, reason = "swd", "It needs neither classes nor a download. It chooses the checkpoint."
+    return lines + _metric(info, kimg)
+
+
+def _metric(info, kimg):
+    """What chooses the checkpoint."""
+    if info.latents and not info.latents.images:
+        return [Line("metric", "none", "The set has no images to measure against.")]
+    metric, features = "swd", []
+    reason = "It needs neither classes nor a download. It chooses the checkpoint."
     if len(info.classes) > 1 and info.count >= 100:
         metric, reason = "fcd", "By a classifier of the set's own; it chooses the checkpoint."
-        lines.append(Line("features", "classifier", "Trained once, by the first start."))
-    lines += [
+        features = [Line("features", "classifier", "Trained once, by the first start.")]
+    return [
+        *features,
         Line("metric", metric, reason),
         Line("metric_images", str(min(1000, info.count)), "Quick; never a number to publish."),
         Line("metric_kimg", f"{_rounded(max(kimg / 5, 5.0)):g}", "Five measurements, or fewer."),
     ]
-    return lines
 
 
 def _rounded(value):
@@ -344,29 +275,29 @@ def _rounded(value):
     return float(f"{math.floor(value / step + 1e-9) * step:.2g}")
 
 
-def _warnings(info, network, kimg):
+def _warnings(tried, info, network, kimg):
     """What the numbers do not promise, in words."""
     said, passes = [], 1000 * kimg / info.count
-    if network.small and passes > MOST_PASSES:
+    if network.small and passes > tried.most_passes:
         said.append(
             f"Long: {passes:,.3g} passes of the set, where no small network here had more than "
-            f"{MOST_PASSES}. The best checkpoint is kept; stop when its metric no longer falls."
+            f"{tried.most_passes:g}. The best checkpoint is kept; stop when its metric no longer "
+            "falls."
         )
-    if info.count < FEWEST_IMAGES:
+    if info.count < tried.fewest_images:
         said.append(
-            f"Few images: no run here had fewer than {FEWEST_IMAGES:,}. Samples may repeat them: "
-            "examples/nearest.py shows."
+            f"Few images: no run here had fewer than {tried.fewest_images:,}. Samples may repeat "
+            "them: examples/nearest.py shows."
         )
-    if kimg < SHORT_KIMG:
+    if kimg < tried.short_kimg:
         said.append(
             f"Short: {kimg:.3g} thousand images, where the shortest runs that show figures had "
-            f"{SHORT_KIMG:g}. More hours, a GPU or a lower --resolution would help."
+            f"{tried.short_kimg:g}. More hours, a GPU or a lower --resolution would help."
         )
-    if len(info.classes) > 1 and not _learns_classes(info):
-        said.append(
-            f"Without classes: fewer than {FEWEST_OF_A_CLASS} images each on average. "
-            "--conditional learns them."
-        )
+    if len(info.classes) > 1 and not learns_classes(info):
+        without = "Few images of a class" if info.latents else "Without classes"
+        then = "" if info.latents else " --conditional learns them."
+        said.append(f"{without}: fewer than {FEWEST_OF_A_CLASS} images each on average.{then}")
     return said
 
 

@@ -1,6 +1,7 @@
 """`ladagan_tf.project`: a film, a latent that `generate` draws, and one line for the rest."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -110,13 +111,66 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
         (["--features=classifier:{}/of16.keras"], "the network takes images of 16 px, the model"),
         (["--features=classifier"], "there is no prepared set; give classifier:FILE"),
         (["--noema"], "--model has one network"),
+        (["--out=a.mp4"], "it needs packages that are not here: pip install 'imageio"),
+        (
+            ["--space=w"],
+            "only a GAT of --run_dir or a .keras file makes its images of styles alone",
+        ),
     ],
 )
 def test_what_cannot_be_projected_is_one_line(
     folder, model, conditional, projecting, capsys, monkeypatch, tmp_path, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "imageio", None)
     given = [f"--model={model}", "--image={}/cat.png", "--out=a.gif", *arguments]
     given = [word.format(folder).replace("=coloured", f"={conditional}") for word in given]
     assert message in error_line(projecting, given, capsys)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def style_found(tiny_gat, tiny_gat_run, tmp_path_factory, eagerly):
+    """The folder with a picture, and the style that was found for it, of class 2."""
+    folder, side = tmp_path_factory.mktemp("style"), tiny_gat.resolution
+    Image.fromarray(np.full((side, side, 3), (250, 200, 40), np.uint8)).save(folder / "cat.png")
+    with command(project, project_flags.define) as call:
+        call(
+            f"--run_dir={tiny_gat_run}",
+            f"--image={folder / 'cat.png'}",
+            f"--out={folder / 'found.png'}",
+            *FEW,
+            "--classes=2",
+            "--space=w",
+        )
+    return folder
+
+
+def test_the_style_of_a_gat_is_found_and_drawn_truncated_and_walked_to(
+    tiny_gat, tiny_gat_run, style_found, main, failing, tmp_path, eagerly
+):
+    side, source = tiny_gat.resolution, f"--run_dir={tiny_gat_run}"
+    saved = np.load(style_found / "found.latents.npz")
+    style, label = saved["w"], saved["labels"]
+    assert style.shape == (1, tiny_gat.generator.width) and label.tolist() == [2]
+    latents = (source, f"--latents={style_found / 'found.latents.npz'}")
+    drawn = pictures.to_uint8(tiny_gat.of_style(style))[0]
+    scale = pictures.factor_within(2 * side, project.WIDTH)
+    shown = read(style_found / "found.png")[::scale, scale * side + pictures.MARGIN :: scale]
+    for arguments, expected in (
+        ((), drawn),
+        (("--psi=0",), pictures.to_uint8(tiny_gat.of_style(tiny_gat.mean_style[2:]))[0]),
+    ):
+        main(*latents, *arguments, f"--out={tmp_path / 'again.png'}")
+        assert_same(read(tmp_path / "again.png"), expected)
+    assert_same(shown, drawn)
+    np.savez(tmp_path / "mean.npz", w=np.asarray(tiny_gat.mean_style[2:]), labels=label)
+    both = f"{latents[1]},{tmp_path / 'mean.npz'}"
+    main(source, both, "--interpolate", "--frames=2", f"--out={tmp_path / 'walk.png'}")
+    halfway = (style + np.asarray(tiny_gat.mean_style[2:])) / 2
+    image = pictures.to_uint8(tiny_gat.of_style(halfway))[0]
+    assert_same(read(tmp_path / "walk.png")[:side, side + pictures.MARGIN :][:, :side], image)
+    for flag, kind in (("--attention", "attention"), ("--directions=1", "directions")):
+        line = failing(*latents, flag, f"--out={tmp_path / 'a.png'}")
+        assert f"they are styles, w; --{kind} needs z" in line
+    assert "of given styles only guidance=1" in failing(*latents, "--guidance=2")

@@ -46,6 +46,24 @@ def test_other_files_are_refused(tmp_path, arrays, message):
     assert str(error.value).startswith(f"latents={path}: ") and message in str(error.value)
 
 
+def test_styles_are_told_from_latents_and_not_mixed_with_them(tmp_path):
+    of_z, of_w, both = (tmp_path / name for name in ("z.npz", "w.npz", "both.npz"))
+    latents = np.ones((2, 4), np.float32)
+    latent_files.write(of_z, latents)
+    latent_files.write(of_w, 2 * latents, np.int32([0, 1]), "w")
+    np.savez(both, z=latents, w=latents)
+    assert [latent_files.space_of([path]) for path in (of_z, of_w)] == ["z", "w"]
+    found, labels = latent_files.read([of_w], 4, 3, "w")
+    np.testing.assert_array_equal(found, 2 * latents)
+    assert labels == [0, 1]
+    with pytest.raises(InputError, match="they are z, w; give files of one"):
+        latent_files.space_of([of_z, of_w])
+    with pytest.raises(InputError, match="it has 2 of z and w; it must have one"):
+        latent_files.space_of([both])
+    with pytest.raises(InputError, match=r"its w is float32 of shape \(2, 4\); this model takes"):
+        latent_files.read([of_w], 5, 3, "w")
+
+
 def test_what_is_no_archive_is_refused(tmp_path):
     path = tmp_path / "a.npz"
     path.write_text("x")

@@ -1,6 +1,7 @@
 """Projection into a generator whose nearest picture is known: a linear one."""
 
 import math
+import types
 
 import keras
 import numpy as np
@@ -33,6 +34,24 @@ class Linear(keras.Model):
         return ops.reshape(pixels, (-1, SIDE, SIDE, 3))
 
 
+class OfStyles(Linear):
+    """Images w A, of styles w that a mapping makes of z, all of them within (-1, 1)."""
+
+    def __init__(self):
+        super().__init__(num_classes=2)
+        self.generator = types.SimpleNamespace(style=self.style, width=NOISE_DIM)
+        self.mean_style = np.float32([[0.1] * NOISE_DIM, [-0.1] * NOISE_DIM])
+
+    def style(self, z, labels):
+        return ops.tanh(0.5 * ops.convert_to_tensor(z)) + ops.take(self.mean_style, labels, axis=0)
+
+    def of_style(self, style, stage=None):
+        return ops.reshape(ops.matmul(style, self.matrix), (-1, SIDE, SIDE, 3))
+
+    def call(self, z, labels, training=False):
+        return self.of_style(self.style(z, labels))
+
+
 def grey(pixels):
     return np.rint((np.clip(pixels, -1, 1) + 1) * 127.5).astype(np.uint8).reshape(SIDE, SIDE, 3)
 
@@ -62,7 +81,7 @@ def found_for(sampler, target, *rest, **others):
 def test_it_finds_the_latent_of_least_squares(linear):
     target = picture(linear.network.matrix)
     found = found_for(linear, target)
-    np.testing.assert_allclose(found.z, nearest(linear.network.matrix, target), atol=5e-3)
+    np.testing.assert_allclose(found.latent, nearest(linear.network.matrix, target), atol=5e-3)
 
 
 def test_a_picture_of_the_generator_is_found_again(linear):
@@ -76,7 +95,7 @@ def test_a_conditional_generator_is_looked_into_at_the_class():
     target = picture(sampler.network.matrix, offset=0.3)
     found = found_for(sampler, target, label=1)
     expected = nearest(sampler.network.matrix, target, offset=0.3)
-    np.testing.assert_allclose(found.z, expected, atol=5e-3)
+    np.testing.assert_allclose(found.latent, expected, atol=5e-3)
 
 
 def test_latents_keep_a_length_that_normal_ones_have(linear):
@@ -89,8 +108,42 @@ def test_latents_keep_a_length_that_normal_ones_have(linear):
         of_network(linear.network), grey(z / np.linalg.norm(z) * bound * 8 @ matrix / 50)
     )
     linear.network.matrix = matrix
-    assert np.linalg.norm(found.z) == pytest.approx(bound, rel=1e-5)
-    assert found.z @ z / np.linalg.norm(z) == pytest.approx(bound, rel=0.02)
+    assert np.linalg.norm(found.latent) == pytest.approx(bound, rel=1e-5)
+    assert found.latent @ z / np.linalg.norm(z) == pytest.approx(bound, rel=0.02)
+
+
+def test_in_w_it_finds_the_style_of_least_squares_which_no_z_has():
+    sampler = of_network(OfStyles())
+    matrix, style = sampler.network.matrix, np.linspace(-2.0, 2.0, NOISE_DIM)  # tanh ends at 1
+    noise = np.random.default_rng(1).normal(0, 0.1, matrix.shape[1])
+    target = grey(style @ matrix / 2.0 + noise)
+    in_z, in_w = (found_for(sampler, target, label=1, space=space) for space in "zw")
+    expected = nearest(matrix, target)
+    assert (
+        np.abs(expected).max() > 0.95 > np.abs(sampler.network.style(in_z.latent[None], [1])).max()
+    )
+    np.testing.assert_allclose(in_w.latent, expected, atol=5e-3)
+    assert in_w.distances["pixels"] < in_z.distances["pixels"]
+    assert in_w.distances["start"] == in_z.distances["start"]  # of the same random latent
+    np.testing.assert_array_equal(in_w.path[-1], in_w.latent)
+
+
+def test_images_of_styles_are_those_of_their_latents_also_truncated(tiny_gat):
+    z, labels = seeds.latents([0, 1], 8), np.int32([2, 1])
+    source = of_network(tiny_gat)
+    styles = tiny_gat.generator.style(z, labels)
+    styled = source.at(0.5).styled()
+    assert styled.noise_dim == tiny_gat.generator.width
+    images = styled.generate(styles, labels)
+    np.testing.assert_allclose(images, tiny_gat(z, labels, psi=0.5), atol=2e-6)
+    guided = of_network(tiny_gat, guidance=2.0)
+    with pytest.raises(InputError, match=r"guidance=2: .* of given styles only guidance=1"):
+        guided.styled()
+
+
+def test_only_a_gat_has_styles_that_are_all_its_images_are_made_of(linear):
+    with pytest.raises(InputError, match=r"only a GAT .* makes its images of styles alone"):
+        found_for(linear, picture(linear.network.matrix), space="w")
 
 
 def test_features_count_by_their_weight_and_are_measured(linear):
@@ -103,7 +156,7 @@ def test_features_count_by_their_weight_and_are_measured(linear):
     blind, seeing = (found_for(linear, target, features, feature_weight=w) for w in (0.0, 300.0))
     assert seeing.distances["features"] < 0.2 * blind.distances["features"]
     assert seeing.distances["pixels"] >= blind.distances["pixels"]
-    image = grey(blind.z.astype(np.float64) @ linear.network.matrix)
+    image = grey(blind.latent.astype(np.float64) @ linear.network.matrix)
     seen, wanted = (x.astype(np.float64).mean(axis=(0, 1)) - 100.0 for x in (image, target))
     share = np.linalg.norm(seen - wanted) / np.linalg.norm(wanted)
     assert blind.distances["features"] == pytest.approx(share, rel=1e-3, abs=1e-6)
@@ -115,7 +168,7 @@ def test_a_seed_gives_one_path_and_it_leads_to_what_was_found(linear):
         projection.project(linear, target, steps=90, starts=2, seed=seed) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first.path, again.path)
-    np.testing.assert_array_equal(first.path[-1], first.z)
+    np.testing.assert_array_equal(first.path[-1], first.latent)
     assert not np.array_equal(first.path, other.path)
     assert len(first.path) <= projection.MOST_FRAMES
 

@@ -46,16 +46,19 @@ def labels_shown(page, source, folder):
 def test_only_controls_that_the_model_has_are_shown(page, small, conditional, tiny_gat, tmp_path):
     always = {"First seed", "Images", "Seed", "From seed", "To seed", "Position (%)"}
     endpoints.write_saved_model(small.network, tmp_path / "saved_model")
+    of_z = {"Truncation of z (4: none)"}
+    moves = {"Directions", *(f"Direction {number}" for number in range(1, 9))}
     for source, more in (
-        (small, {"Attention", "Resolution", "Head"}),
-        (conditional, {"Attention", "Resolution", "Head", "Class"}),
+        (small, {"Attention", "Resolution", "Head", *of_z, *moves}),
+        (conditional, {"Attention", "Resolution", "Head", "Class", *of_z, *moves}),
         (of_network(Truncating()), {"Closer", "Truncation psi"}),
         (of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
-        (opening.open_model(tmp_path / "saved_model"), {"Closer"}),
+        (opening.open_model(tmp_path / "saved_model"), {"Closer", *of_z}),
     ):
         shown = labels_shown(page, source, tmp_path)
         assert always <= shown
         known = {"Attention", "Closer", "Resolution", "Head", "Class", "Truncation psi"}
+        known |= of_z | moves
         assert shown & known == more
 
 
@@ -73,7 +76,10 @@ def test_wrong_flags_are_one_line(page, tmp_path, capsys):
     with command(demo, demo_flags.define) as call:
         for arguments, message in (
             (["--model=a", "--run_dir=b"], "error: give either --run_dir or --model"),
-            ([f"--model={tmp_path}"], f"{tmp_path}: give a .keras file, a SavedModel folder"),
+            (
+                [f"--model={tmp_path}"],
+                f"{tmp_path}: it is no model; give a .keras file, a SavedModel",
+            ),
         ):
             assert message in error_line(call, arguments, capsys)
 
@@ -308,12 +314,12 @@ def test_nothing_on_the_page_hinders_anybody_and_a_tab_moves_nothing(tab, scheme
     tab.wait_for_function("dark => document.body.classList.contains('dark') === dark", arg=dark)
     tab.wait_for_function("document.getAnimations().every(one => one.playState !== 'running')")
     places = []
-    for name in ("Attention", "Between two seeds"):
+    for name in ("Attention", "Between two seeds", "Directions"):
         tab.get_by_role("tab", name=name).click()
-        tab.locator("#closer, #between").locator("visible=true").first.wait_for()
+        tab.locator("#closer img, #between img, #moved img").locator("visible=true").wait_for()
         assert findings(tab) == []
         places.append(tab.locator("#samples").bounding_box())
-    assert places[0] == places[1]
+    assert places[0] == places[1] == places[2]
 
 
 @pytest.mark.slow
@@ -323,6 +329,18 @@ def test_the_slider_walks_between_two_seeds(tab, small):
     for position in (50, 100):
         tab.locator("#position input[type=range]").fill(str(position))
         becomes(tab, "between", view.between("0", "1", position, None, 1.0).astype(int))
+
+
+@pytest.mark.slow
+def test_a_slider_moves_a_seed_along_a_direction_and_a_button_back(tab, small):
+    tab.get_by_role("tab", name="Directions").click()
+    view, steps = View(small), np.zeros(8)
+    tab.locator("#direction_2 input[type=range]").fill("1.5")
+    steps[1] = 1.5
+    becomes(tab, "moved", view.moved("0", steps, None, 1.0).astype(int))
+    alternative(tab, "moved", "Seed 0, 1.5 along direction 2")
+    tab.locator("#back").click()
+    becomes(tab, "moved", view.moved("0", np.zeros(8), None, 1.0).astype(int))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from small_generators import SIZES, perturbed
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.generator import Generator
-from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.sampling import directions, seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
 from ladagan_tf.serving.page_pictures import IN_TURN, View
@@ -124,6 +124,36 @@ def test_the_way_between_two_seeds_starts_and_ends_at_them(small):
     middle = view.between("5", "2", page_pictures.STEPS // 2, None, 1.0)[::13, ::13]
     z = walks.walk(seeds.latents([5, 2], 8), 2)[1:2]
     np.testing.assert_allclose(middle, pictures.to_uint8(small.generate(z))[0].astype(int), atol=1)
+
+
+def test_latents_are_truncated_for_every_picture(small):
+    view, narrow = View(small), small.within(0.5)
+    images, _ = view.samples("7", 4, None, 1.0, 0.5)
+    z = seeds.latents(range(7, 11), 8, 0.5)
+    assert np.abs(z).max() <= 0.5 < np.abs(seeds.latents(range(7, 11), 8)).max()
+    right = pictures.to_uint8(small.generate(z)).astype(int)
+    np.testing.assert_allclose(images, right, atol=1)
+    looked = view.look("7", None, 1.0, 8, 1, 0.5)
+    factor = looked.shape[0] // 32
+    np.testing.assert_allclose(looked[::factor, : 32 * factor : factor], right[0], atol=1)
+    for position, index in ((0, 0), (page_pictures.STEPS, 1)):
+        between = view.between("7", "8", position, None, 1.0, 0.5)
+        np.testing.assert_allclose(between[::13, ::13], right[index], atol=1)
+    moved = View(narrow).moved("7", [0.0] * 8, None, 1.0)
+    np.testing.assert_allclose(moved[::13, ::13], right[0], atol=1)
+
+
+def test_a_seed_moves_along_the_principal_directions(small, tiny_gat):
+    view = View(small)
+    found, _ = directions.principal_directions(small.network, 8)
+    steps = np.float64([0, -1.5, 0, 0, 3, 0, 0, 0])
+    z = seeds.latents([3], 8) + (-1.5 * found[1] + 3 * found[4])
+    right = pictures.to_uint8(small.generate(z.astype(np.float32)))[0].astype(int)
+    np.testing.assert_allclose(view.moved("3", steps, None, 1.0)[::13, ::13], right, atol=1)
+    for wrong in (3.25, float("nan"), None, "1"):
+        with pytest.raises(InputError, match=r"is not from -3 to 3\.$"):
+            view.moved("3", [wrong, *steps[1:]], None, 1.0)
+    assert not len(View(of_network(tiny_gat)).directions)
 
 
 def test_a_position_off_the_way_and_a_head_that_is_not_there_are_one_line(small):

@@ -335,7 +335,10 @@ def test_a_port_in_use_and_a_missing_model_are_one_line(address, saved, tmp_path
                 [f"--model={saved / 'saved_model'}", f"--port={port}"],
                 f"port={port}: 127.0.0.1 cannot be",
             ),
-            ([f"--model={tmp_path}"], f"model={tmp_path}: give a .keras file, a SavedModel folder"),
+            (
+                [f"--model={tmp_path}"],
+                f"model={tmp_path}: it is no model; give a .keras file, a SavedModel",
+            ),
         ):
             assert message in error_line(call, arguments, capsys)
 

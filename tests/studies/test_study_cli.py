@@ -81,6 +81,7 @@ def test_a_study_file_that_is_not_there_is_one_line(call):
 def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):
     for flag, message in {
         "--seeds=0,x": "--seeds=0,x: give integers",
+        "--seeds=": "--seeds=: give one or more, as 0,1,2",
         "--lr_scales=1,x": "--lr_scales=1,x: give numbers",
         "--system=A: --seed=1": "--seed is what the study decides",
         "rest": "unexpected argument 'rest'",

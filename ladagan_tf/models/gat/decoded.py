@@ -69,12 +69,13 @@ class DecodedGenerator(FromPreset, keras.Model):
         return self.generator.paper
 
     def call(self, z, labels=None, psi=1.0, guidance=1.0, stage=None):
-        inputs = (z,) if labels is None else (z, labels)
-        strength = {"psi": psi, "guidance": guidance} if self.truncates else {}
-        if stage is None:
-            return self.decode(self.generator(*inputs, **strength))
-        levels = self.generator(*inputs, **strength, return_levels=True)
-        return self.decode(levels[stage - 1])
+        if self.truncates:
+            return self.of_style(self.generator.style(z, labels, psi, guidance), stage)
+        return self.decode(self.generator(*((z,) if labels is None else (z, labels))))
+
+    def of_style(self, style, stage=None):
+        """Images (B, S, S, 3) of styles (B, C) as `GatGenerator.style` makes them, at a stage."""
+        return self.decode(self.generator.synthesize(style)[-1 if stage is None else stage - 1])
 
     def decode(self, latents):
         """Images (B, S, S, 3) of generated latents (B, s, s, C)."""
