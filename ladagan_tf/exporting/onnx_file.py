@@ -46,7 +46,33 @@ def write_everything(network, path, weights=None):
     inputs = signature(network)
     if getattr(network, "truncates", False):
         inputs.append(tf.TensorSpec((), tf.float32, name="psi"))
+    import onnx
+
     _export(_Everything(network), path, inputs, network, weights)
+    model = onnx.load(path)
+    tell_sizes_of_splits(model)
+    onnx.save(model, path)
+
+
+def tell_sizes_of_splits(model):
+    """Gives every Split of equal parts their sizes, which onnxruntime-web's WebGPU takes as 0 else.
+
+    Where other axes have any size, that is: github.com/microsoft/onnxruntime/pull/27043.
+
+    Args:
+        model: onnx.ModelProto; it is changed.
+    """
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {value.name: value.type.tensor_type.shape for value in graph.value_info}
+    for node in model.graph.node:
+        if node.op_type == "Split" and len(node.input) == 1:
+            (axis,) = (attribute.i for attribute in node.attribute if attribute.name == "axis")
+            size = shapes[node.input[0]].dim[axis].dim_value // len(node.output)
+            sizes = np.full(len(node.output), size, np.int64)
+            node.input.append(f"{node.output[0]}_sizes")
+            model.graph.initializer.append(onnx.numpy_helper.from_array(sizes, node.input[1]))
 
 
 class _Everything(keras.Model):

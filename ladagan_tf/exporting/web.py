@@ -4,10 +4,10 @@ index.html, page.css, page.js    the page
 worker.js, latents.js            the model's run in a thread of its own; latents of seeds
 service_worker.js                keeps all of it for the next visit, also offline
 model.onnx.gz, model.json        the generator with psi and attention, and what the page knows of it
-ort/                             onnxruntime-web with its licence: WebAssembly, and WebGPU's beside
-                                 it, which only a visitor with a GPU downloads
+ort/                             onnxruntime-web and its licence; WebGPU's only who has one downloads
 """
 
+import functools
 import gzip
 import hashlib
 import html
@@ -181,5 +181,6 @@ def describe(sampler, title, weights):
     }
 
 
+@functools.cache  # the runtime is the same for every page
 def _packed(content):
     return gzip.compress(content, 9, mtime=0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from rounded_weights import assert_rounded, weights  # noqa: F401
+from rounded_weights import assert_rounded
 
 from ladagan_tf.exporting import litert_file
 

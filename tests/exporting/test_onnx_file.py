@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rounded_weights import assert_rounded, weights  # noqa: F401
+from rounded_weights import assert_rounded
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting import onnx_file

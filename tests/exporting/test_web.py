@@ -27,6 +27,7 @@ from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 
 BAD_SEEDS = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
+WASM = "ort-wasm-simd-threaded.wasm"
 READY = "#grid[aria-busy=false]"
 
 
@@ -53,9 +54,11 @@ def site(conditional, runtime, tmp_path_factory):
     """A page of a LadaGAN with three classes and psi, which says where it looks; float16."""
     pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
     out = tmp_path_factory.mktemp("web") / "site"
-    formats.export(
-        conditional, out, ["web"], weights="float16", runtime=runtime, say=lambda line: None
-    )
+    how = {"weights": "float16", "runtime": runtime, "say": lambda line: None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "BATCHES", (2,))
+        patch.setattr(formats, "COLUMNS", 2)
+        formats.export(conditional, out, ["web"], **how)
     return out
 
 
@@ -67,8 +70,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 class Host(http.server.ThreadingHTTPServer):
     """A static host of a folder, as `python -m http.server`, that can be gone."""
 
-    def __init__(self, folder):
-        super().__init__(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    def __init__(self, folder, port=0):
+        super().__init__(("127.0.0.1", port), functools.partial(Quiet, directory=folder))
         self.address = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,24 +79,52 @@ class Host(http.server.ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def holds(self, folder):
+        """Serves another folder, under the same address."""
+        self.leave()
+        return Host(folder, self.server_port)
+
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium() as browser:
+    """Chromium with a GPU that is computed on the CPU, and says so."""
+    with chromium("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader") as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def tab(browser, site):
-    """A tab with the page of 360 px width, after its first images."""
+    """A tab with the page of 360 px width, after its first images, on a machine of four cores."""
     host = Host(site)
     tab = browser.new_page(viewport={"width": 360, "height": 800}, accept_downloads=True)
+    tab.add_init_script(has("hardwareConcurrency", "4"))
     tab.host, tab.asked, tab.failures = host, [], []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.on("pageerror", lambda error: tab.failures.append(str(error)))
     tab.goto(host.address)
     tab.wait_for_selector(READY)
     yield tab
+
+
+def has(name, value):
+    """JavaScript that gives a page's `navigator` something."""
+    return f"Object.defineProperty(navigator, '{name}', {{ value: {value} }})"
+
+
+def without_service_worker(tab, name, answer):
+    """A page as over HTTP without a secure connection, with another answer for one of its files."""
+    tab.add_init_script(has("serviceWorker", "undefined"))
+    tab.route(f"**/{name}", lambda route: route.fulfill(**answer))
+
+
+def prefixed(site, code):
+    """The worker's script behind some code, as an answer."""
+    body = code + (site / "worker.js").read_text()
+    return {"body": body, "content_type": "text/javascript"}
+
+
+def status(tab):
+    return tab.locator("#status").inner_text()
 
 
 def pixels(tab, canvas):
@@ -171,6 +202,32 @@ def test_the_page_shows_the_images_of_generate(tab, conditional, site):
     assert not elsewhere and not tab.failures
     assert tab.title() == "LadaGAN 32 x 32 - ladagan_tf"
     assert tab.get_by_label("Truncation psi").is_visible()
+
+
+@pytest.mark.slow
+def test_without_a_gpu_two_of_four_cores_compute_and_its_files_stay_where_they_are(tab):
+    """This host sends no header that allows threads."""
+    assert status(tab) == "The model is ready, in 2 threads."
+    assert not [url for url in tab.asked if "gpu" in url or "jsep" in url]
+
+
+@pytest.mark.slow
+def test_a_gpu_makes_the_same_images(browser, site, conditional):
+    host, tab = Host(site), browser.new_page()
+    tab.goto(f"{host.address}README.md")
+    if not tab.evaluate("navigator.gpu?.requestAdapter().then(Boolean)"):
+        pytest.skip("no Chromium with WebGPU in software")
+    hardware = (
+        "Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', {value: false})"
+    )
+    tab.add_init_script(hardware)
+    tab.add_init_script("addEventListener('DOMContentLoaded', () => count.value = '1')")
+    tab.goto(host.address)
+    tab.wait_for_selector(READY, timeout=100_000)
+    assert status(tab) == "The model is ready, on the GPU."
+    assert_same(pixels(tab, "#closer"), generated(conditional, [0])[0])
+    tab.close()
+    host.leave()
 
 
 @pytest.mark.slow
@@ -256,27 +313,26 @@ def test_it_opens_again_without_its_host(tab, conditional):
     assert_same(pixels(tab, "#closer"), generated(conditional, [0])[0])
 
 
-def answering(answer):
-    return lambda route: route.fulfill(**answer)
-
-
 @pytest.mark.slow
 def test_what_is_missing_is_told(browser, site):
     host = Host(site)
-    no_simd = "WebAssembly.validate = () => false;\n" + (site / "worker.js").read_text()
+    no_memory = "Response.prototype.arrayBuffer = () => { throw new RangeError('failed'); };"
     for name, answer, line in (
-        (web.MODEL, {"status": 404}, "model.onnx.gz is missing on this host (status 404)."),
+        (f"{web.MODEL}*", {"status": 404}, "model.onnx.gz is missing on this host (status 404)."),
         (web.ABOUT, {"status": 404}, "model.json is missing on this host."),
         (
             "worker.js",
-            {"body": no_simd, "content_type": "text/javascript"},
+            prefixed(site, "WebAssembly.validate = () => false;\n"),
             "This browser has no WebAssembly with SIMD",
+        ),
+        (
+            "worker.js",
+            prefixed(site, no_memory),
+            "There is not enough memory for this model (failed).",
         ),
     ):
         tab = browser.new_page()
-        # As over HTTP without a secure connection: then nothing is kept.
-        tab.add_init_script("Object.defineProperty(navigator, 'serviceWorker', {value: undefined})")
-        tab.route(f"**/{name}", answering(answer))
+        without_service_worker(tab, name, answer)
         tab.goto(host.address)
         tab.wait_for_selector("#message:visible")
         assert tab.get_by_role("alert").inner_text().startswith(line)
@@ -309,23 +365,38 @@ def test_the_model_of_a_gat_takes_psi_and_knows_its_classes(gat, gat_model):
 
 
 @pytest.mark.slow
-def test_the_page_of_a_gat_truncates_a_class_by_name(browser, gat, gat_model, runtime):
+def test_a_new_export_is_seen_at_once_and_one_of_a_gat_truncates_a_class_by_name(
+    tab, gat, gat_model, runtime
+):
+    """Under the address of another model, whose page was kept, and on a GPU."""
     web.write_page(gat_model, gat, runtime, "float32")
-    host, tab = Host(gat_model), browser.new_page()
-    tab.goto(host.address)
-    tab.wait_for_selector(READY)
+    tab.host = tab.host.holds(gat_model)
+    on_gpu(tab, tab.host)
     assert_same(pixels(tab, "#closer"), generated(gat, [0])[0])
     assert not tab.get_by_label("Attention").is_visible()
     tab.get_by_label("Class").select_option("crane, machine")
     tab.get_by_label("Truncation psi").fill("0.5")
     tab.wait_for_selector("#psi-value:text('0.5')")
     tab.wait_for_timeout(200)
-    tab.wait_for_selector(READY)
+    tab.wait_for_selector(READY, timeout=100_000)
     right = generated(gat.at(0.5), [0], [2])[0]
     assert_same(pixels(tab, "#closer"), right)
     assert np.abs(right.astype(int) - generated(gat, [0], [2])[0]).mean() > 2
-    tab.close()
-    host.leave()
+    kept = "caches.open('ladagan_tf ' + location.href).then((cache) => cache.keys())"
+    urls = tab.evaluate(f"{kept}.then((requests) => requests.map(({{ url }}) => url))")
+    assert len([url for url in urls if web.MODEL in url]) == 1
+    assert not tab.failures
+
+
+@pytest.mark.slow
+def test_another_page_under_its_address_is_left_alone(tab, tmp_path):
+    (tmp_path / "index.html").write_text("<p>Mine</p>")
+    tab.host = tab.host.holds(tmp_path)
+    tab.goto(tab.host.address)
+    tab.wait_for_function("navigator.serviceWorker.getRegistrations().then((all) => !all.length)")
+    tab.reload()
+    assert tab.locator("p").inner_text() == "Mine"
+    assert not tab.evaluate("crossOriginIsolated")
 
 
 def test_only_the_runtime_that_was_tried_is_taken(runtime, tmp_path):
@@ -333,10 +404,10 @@ def test_only_the_runtime_that_was_tried_is_taken(runtime, tmp_path):
     for name, content in runtime.items():
         (tmp_path / "dist" / name).write_bytes(content)
     assert web.find_runtime(tmp_path) == web.find_runtime(tmp_path / "dist") == runtime
-    (tmp_path / "dist" / web.WASM).write_bytes(b"other")
+    (tmp_path / "dist" / WASM).write_bytes(b"other")
     with pytest.raises(InputError, match=r"ort_web=.*: its .*wasm is not that of 1.20.1; give"):
         web.find_runtime(tmp_path)
-    (tmp_path / "dist" / web.WASM).unlink()
+    (tmp_path / "dist" / WASM).unlink()
     with pytest.raises(InputError, match=r"ort_web=.*cannot be read .*ort-wasm"):
         web.find_runtime(tmp_path)
 

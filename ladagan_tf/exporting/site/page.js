@@ -4,7 +4,8 @@ import { parseSeed, MAX_SEED } from "./latents.js";
 
 const at = (id) => document.getElementById(id);
 const LATE_MS = 3000; // how long is waited for what the page can do without
-const THREADED = 3; // cores, of which the runtime takes half
+// Half of the cores, as onnxruntime-web takes: the others draw, and serve the visitor.
+const THREADS = Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2));
 const STEP = 2; // per cent of a walk that plays
 const GAP = 2; // pixels between the images of a saved grid
 
@@ -35,36 +36,48 @@ async function hasGpu() {
   return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
 }
 
-// Waits until the service worker keeps what is fetched from now on, if there is one, and begins anew
-// under it once if threads are to run: it sends the headers that they need.
-async function keep(threads) {
+// Waits until the service worker keeps what is fetched from now on; whether it does.
+async function keep() {
   const container = navigator.serviceWorker;
-  if (!container) return;
+  if (!container) return false;
   const controlled = new Promise((done) => container.addEventListener("controllerchange", done));
   try {
     await container.register("service_worker.js");
     if (!container.controller) await Promise.race([controlled, late()]);
-    const again = threads && !crossOriginIsolated && container.controller;
-    if (!again || sessionStorage.getItem(location.pathname)) return;
+  } catch {
+    // A private window, or a host without HTTPS: the page works, online only.
+  }
+  return Boolean(container.controller);
+}
+
+// Loads the page anew, once: then it has the service worker's headers, which threads need.
+function begunAnew() {
+  try {
+    if (sessionStorage.getItem(location.pathname)) return false;
     sessionStorage.setItem(location.pathname, "begun anew");
   } catch {
-    return; // A private window, or a host without HTTPS: the page works, online only.
+    return false;
   }
   location.reload();
-  await new Promise(() => {});
+  return true;
 }
 
 async function begin() {
-  const response = await fetch("model.json").catch(() => null);
+  const [response, gpu, kept] = await Promise.all([
+    fetch("model.json").catch(() => null),
+    hasGpu(),
+    keep(),
+  ]);
   if (!response?.ok) throw new Error("model.json is missing on this host.");
   about = await response.json();
-  const gpu = await hasGpu();
-  await keep(!gpu && navigator.hardwareConcurrency >= THREADED);
-  at("status").textContent = "The model is loading.";
+  const isolates = !gpu && THREADS > 1 && kept && !crossOriginIsolated;
+  if (isolates && begunAnew()) await new Promise(() => {});
   worker = new Worker("worker.js", { type: "module" });
   const ready = new Promise((done, failed) => {
     worker.onmessage = ({ data }) => {
-      if (data.loaded !== undefined) at("loading").value = data.loaded;
+      if (data.megabytes)
+        at("status").textContent = `The model is loading: ${data.megabytes.toFixed(1)} MB.`;
+      else if (data.loaded !== undefined) at("loading").value = data.loaded;
       else if (data.moved) at("moved").textContent = `The GPU could not run it (${data.moved}).`;
       else if (data.ready) done(data);
       else if (data.id === undefined) failed(new Error(data.error));
@@ -76,7 +89,7 @@ async function begin() {
     };
     worker.onerror = (event) => failed(new Error(event.message || "worker.js cannot be loaded."));
   });
-  worker.postMessage({ about, gpu });
+  worker.postMessage({ about, gpu, threads: crossOriginIsolated ? THREADS : 1 });
   return ready;
 }
 

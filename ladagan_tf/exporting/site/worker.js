@@ -1,5 +1,5 @@
 // The model in a thread of its own: loads it, telling how far it is, then answers one request at a
-// time. {about, gpu} begins; {id, ...request} asks for an image; answers are {id, pixels, maps}.
+// time. {about, gpu, threads} begins; {id, ...request} asks for an image; answers are {id, pixels, maps}.
 
 import { between, latent } from "./latents.js";
 
@@ -41,13 +41,14 @@ async function fetched(name, more) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function load(gpu) {
+async function load(gpu, threads) {
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(SIMD))
     throw new Error("This browser has no WebAssembly with SIMD, which the model runs in.");
   place = gpu ? "webgpu" : "wasm";
   const [script, binary] = RUNTIMES[place];
   const names = ["model.onnx.gz", `ort/${binary}.wasm.gz`];
   const total = names.reduce((sum, name) => sum + about.loaded[name].bytes, 0);
+  postMessage({ megabytes: total / 1e6 });
   let loaded = 0;
   const more = (bytes) => postMessage({ loaded: Math.min(1, (loaded += bytes) / total) });
   let wasm;
@@ -55,6 +56,7 @@ async function load(gpu) {
     import(`./ort/${script}`),
     ...names.map((name) => fetched(name, more)),
   ]);
+  ort.env.wasm.numThreads = threads;
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.wasmPaths = { mjs: new URL(`./ort/${binary}.mjs`, import.meta.url).href };
   // A first image compiles what a GPU computes with, and tells whether it can.
@@ -110,8 +112,7 @@ onmessage = ({ data }) => {
     try {
       if (data.about) {
         about = data.about;
-        await load(data.gpu);
-        // Half of the cores, of an isolated page: threads share memory.
+        await load(data.gpu, data.threads);
         postMessage({ ready: true, gpu: place === "webgpu", threads: ort.env.wasm.numThreads });
       } else {
         const { pixels, maps } = await image(data);
