@@ -19,8 +19,8 @@ html_copy_source = False
 
 # Sphinx renders only what lies below its own folder; the copy is not committed.
 shutil.copytree(ROOT / "notebooks", ROOT / "docs" / "notebooks", dirs_exist_ok=True)
-# The page that index.md says how to make, if that was done: it takes TensorFlow, which is not needed
-# here. What is in docs/site is copied beside Sphinx's own files.
+# The page that index.md says how to make, if that was done: it takes TensorFlow, and this does not.
+# What is in docs/site is copied beside Sphinx's own files.
 LIVE = "emoji64/index.html"
 html_extra_path = ["site"] if (ROOT / "docs" / "site" / LIVE).is_file() else []
 nb_execution_mode = "off"  # a test executes them

@@ -65,7 +65,8 @@ def tell_sizes_of_splits(model):
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {value.name: value.type.tensor_type.shape for value in graph.value_info}
+    values = [*graph.input, *graph.value_info]
+    shapes = {value.name: value.type.tensor_type.shape for value in values}
     for node in model.graph.node:
         if node.op_type == "Split" and len(node.input) == 1:
             (axis,) = (attribute.i for attribute in node.attribute if attribute.name == "axis")

@@ -77,12 +77,11 @@ def find_reference(sampler, run=None):
     """
     if run is None:
         place, about = opening.locate(str(sampler.about.get("model", "")))
-        if about is None:  # a file of an entry's folder, too
-            place = place.parent
-            about = zoo.read_about(place, str(place))
-        if about is None:
+        place = place if about else place.parent  # it may be a file of an entry
+        real, classifier = place / zoo.REFERENCE, place / zoo.CLASSIFIER
+        if not (real.is_file() and classifier.is_file()):
             return None, "a file alone has no classifier beside it"
-        return (str(place / zoo.REFERENCE), f"classifier:{place / zoo.CLASSIFIER}"), ""
+        return (str(real), f"classifier:{classifier}"), ""
     info = card.find_set(run)
     if info is None:
         return None, "the prepared set of the run was not found from here"

@@ -4,7 +4,7 @@ index.html, page.css, page.js    the page
 worker.js, latents.js            the model's run in a thread of its own; latents of seeds
 service_worker.js                keeps all of it for the next visit, also offline
 model.onnx.gz, model.json        the generator with psi and attention, and what the page knows of it
-ort/                             onnxruntime-web and its licence; WebGPU's only who has one downloads
+ort/                             onnxruntime-web and its licence; who has no GPU downloads half
 """
 
 import functools

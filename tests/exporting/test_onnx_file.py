@@ -61,3 +61,23 @@ def test_weights_too_large_for_float16_are_refused(weights):
     kernel, bias = weights
     with pytest.raises(InputError, match=r"weights=float16: 1e\+05 is .* 65504"):
         made((np.full_like(kernel, 1e5), bias), "float16")
+
+
+def test_splits_tell_their_sizes():
+    """onnxruntime-web's WebGPU takes those of a model with any batch size for 0 else."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Split", ["z"], ["a", "b"], axis=-1),
+        helper.make_node("Sub", ["a", "b"], ["images"]),
+    ]
+    inputs = [helper.make_tensor_value_info("z", kind, (None, 6))]
+    outputs = [helper.make_tensor_value_info("images", kind, (None, 3))]
+    graph = helper.make_graph(nodes, "halves", inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 15)], ir_version=8)
+    onnx_file.tell_sizes_of_splits(model)
+    (sizes,) = model.graph.initializer
+    assert onnx.numpy_helper.to_array(sizes).tolist() == [3, 3]
+    onnx.checker.check_model(model, full_check=True)
+    z = np.arange(12, dtype=np.float32).reshape(2, 6)
+    made = onnx_file.load(model.SerializeToString())(z)
+    np.testing.assert_array_equal(made, z[:, :3] - z[:, 3:])
