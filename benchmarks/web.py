@@ -1,11 +1,13 @@
 """What the exported page costs a visitor: bytes, seconds to the first image, images/s, memory.
 
-Run `python benchmarks/web.py --site=site`, a folder that `ladagan_tf.export --format=web` made; it
-is served from here, opened in headless Chromium, and JSON is printed. With --model the pictures of
-seeds 0 to 8 are compared with the live model's. The second visit has what the service worker kept.
+Run `python benchmarks/web.py --out=benchmarks/results/web.json`: it exports a model as a page, an
+ONNX and a LiteRT file, opens the page in headless Chromium twice (the second visit has what the
+service worker kept), compares its first pictures with the live model's, and times the same images
+one after the other in onnxruntime and LiteRT from Python. Under three minutes on two idle cores.
 """
 
 import argparse
+import base64
 import contextlib
 import datetime
 import functools
@@ -16,6 +18,7 @@ import os
 import pathlib
 import statistics
 import sys
+import tempfile
 import threading
 import time
 
@@ -24,6 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 SEEN = "#grid canvas:not(.waiting)"
 READY = "#grid[aria-busy=false]"
 TIMEOUT_MS = 300_000
+WARM = 5  # images in Python that are not counted
+PARTS = 5  # of the images of a visit: memory is read after each
 # Images one after the other, as the walk draws them: milliseconds of each.
 DRAWN = """async (count) => {
   const position = document.getElementById("position"), canvas = document.getElementById("between");
@@ -97,7 +102,7 @@ def descends(process):
     return False
 
 
-def visit(tab, images, parts):
+def visit(tab, images):
     """Seconds and memory of one visit, whose page is loading: dict of plain values."""
     start = time.perf_counter()
     tab.wait_for_selector(SEEN, timeout=TIMEOUT_MS)
@@ -105,8 +110,8 @@ def visit(tab, images, parts):
     tab.wait_for_selector(READY, timeout=TIMEOUT_MS)
     tab.evaluate(DRAWN, 10)
     memory, times = {0: resident_mib()}, []
-    for _ in range(parts):
-        times += tab.evaluate(DRAWN, images // parts)
+    for _ in range(PARTS):
+        times += tab.evaluate(DRAWN, images // PARTS)
         memory[len(times)] = resident_mib()
     return {
         "seconds_to_first_image": round(first, 2),
@@ -118,17 +123,14 @@ def visit(tab, images, parts):
     }
 
 
-def difference(tab, model):
+def difference(tab, sampler):
     """Mean and largest difference of the first grid's pictures from a live model's, in levels."""
-    import base64
-
     import numpy as np
     from PIL import Image
 
-    from ladagan_tf.sampling import opening, seeds, walks
+    from ladagan_tf.sampling import seeds, walks
 
-    sampler, levels = opening.open_model(model), []
-    canvases = tab.locator("#grid canvas").all()
+    levels, canvases = [], tab.locator("#grid canvas").all()
     numbers = range(len(canvases))
     labels = walks.labels_in_turn(numbers, range(sampler.num_classes or 1))
     given = labels if sampler.num_classes else None
@@ -140,34 +142,65 @@ def difference(tab, model):
     return {"mean": round(float(np.mean(levels)), 4), "largest": int(np.max(levels))}
 
 
-def measure(site, images, model, screenshot):
-    """Two visits of a site.
+def visited(site, images, sampler, screenshot):
+    """Two visits of a site: dict of plain values.
 
     Args:
         site: path of a folder.
         images: int, drawn after the warm-up in each visit.
-        model: what `--model` takes; None compares nothing.
+        sampler: Sampler, the live model.
         screenshot: path of a PNG file of the first visit; None for none.
-
-    Returns:
-        Dict of plain values.
     """
     from browser import chromium
 
-    about = json.loads((pathlib.Path(site) / "model.json").read_text())
-    result = {name: about[name] for name in ("model", "weights", "resolution")}
+    before = Counting.sent
     with served(site) as address, chromium() as browser:
         tab = browser.new_page(viewport={"width": 800, "height": 1200})
         tab.goto(address, wait_until="commit")
-        result["first_visit"] = visit(tab, images, 5)
-        result["downloaded_mb"] = round(Counting.sent / 1e6, 2)
-        if model:
-            result["levels_from_live_model"] = difference(tab, model)
+        result = {"first_visit": visit(tab, images)}
+        first = Counting.sent
+        result["downloaded_mb"] = round((first - before) / 1e6, 2)
+        result["levels_from_live_model"] = difference(tab, sampler)
         if screenshot:
             tab.screenshot(path=screenshot, full_page=True)
         tab.reload(wait_until="commit")
-        result["second_visit"] = visit(tab, images, 5)
-        result["downloaded_again_mb"] = round(Counting.sent / 1e6, 2) - result["downloaded_mb"]
+        result["second_visit"] = visit(tab, images)
+        result["downloaded_again_mb"] = round((Counting.sent - first) / 1e6, 2)
+    return result
+
+
+def in_python(exported, sampler, images):
+    """Median milliseconds, and images/s, of an exported model's images one after the other."""
+    from ladagan_tf.exporting import rounding
+
+    times = []
+    for seed in range(images + WARM):
+        inputs = rounding.sample_inputs(sampler, [seed])
+        start = time.perf_counter()
+        exported(*inputs)
+        times.append(time.perf_counter() - start)
+    times = times[WARM:]
+    per_second = round(len(times) / sum(times), 1)
+    return {"p50_ms": round(1000 * statistics.median(times), 1), "images_per_second": per_second}
+
+
+def measure(sampler, weights, images, screenshot):
+    """The page, and the same model in Python, with weights stored in one way."""
+    from ladagan_tf.exporting import formats, web
+
+    kept = {"onnx": "onnxruntime", "litert": "litert"}
+    with tempfile.TemporaryDirectory() as folder:
+        site = pathlib.Path(folder, "site")
+        said = []
+        how = {"weights": weights, "runtime": web.find_runtime(), "say": said.append}
+        formats.export(sampler, site, ["web", *kept], **how)
+        result = {"model": sampler.about["model"], "weights": weights, "exported": said}
+        result |= {"resolution": sampler.resolution, **visited(site, images, sampler, screenshot)}
+        for name, runtime in kept.items():
+            form = formats.FORMATS[name]
+            exported = form.load(site / form.file)
+            result[runtime] = in_python(exported, sampler, images)
+            result[runtime]["file_mb"] = round((site / form.file).stat().st_size / 1e6, 2)
     return result
 
 
@@ -175,21 +208,30 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--site", required=True, help="folder with the page")
+    parser.add_argument("--model", default="zoo:emoji64", help="default zoo:emoji64")
+    parser.add_argument("--weights", default="float16,int8", help="default float16,int8")
     parser.add_argument("--images", type=int, default=500, help="in each visit; default 500")
-    parser.add_argument("--model", help="compare pictures with this one's, e.g. zoo:emoji64")
-    parser.add_argument("--screenshot", help="PNG file to write")
+    parser.add_argument("--screenshot", help="PNG file to write, of the last page")
     parser.add_argument("--remark", help="of the conditions, kept beside the numbers")
+    parser.add_argument("--out", help="JSON file to write as well")
     given = parser.parse_args()
-    if given.images < 5:
-        parser.error("--images must be 5 or more")
+    if given.images < PARTS:
+        parser.error(f"--images must be {PARTS} or more")
     from ladagan_tf.hardware import hardware  # late: a mistaken flag is told at once
+    from ladagan_tf.sampling import opening
 
-    result = measure(given.site, given.images, given.model, given.screenshot)
+    sampler = opening.open_model(given.model)
     about = {**hardware(), "date": datetime.date.today().isoformat()}
     if given.remark:
         about["remark"] = given.remark
-    print(json.dumps({**result, **about}, indent=1))
+    results = [
+        {**measure(sampler, weights, given.images, given.screenshot), **about}
+        for weights in given.weights.split(",")
+    ]
+    text = json.dumps(results, indent=1)
+    print(text)
+    if given.out:
+        pathlib.Path(given.out).write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

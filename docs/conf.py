@@ -19,6 +19,10 @@ html_copy_source = False
 
 # Sphinx renders only what lies below its own folder; the copy is not committed.
 shutil.copytree(ROOT / "notebooks", ROOT / "docs" / "notebooks", dirs_exist_ok=True)
+# The page that index.md says how to make, if that was done: it takes TensorFlow, and this does not.
+# What is in docs/site is copied beside Sphinx's own files.
+LIVE = "emoji64/index.html"
+html_extra_path = ["site"] if (ROOT / "docs" / "site" / LIVE).is_file() else []
 nb_execution_mode = "off"  # a test executes them
 myst_heading_anchors = 3
 
@@ -36,8 +40,15 @@ suppress_warnings = ["autoapi.python_import_resolution"]
 
 
 def setup(app):
+    app.connect("source-read", with_live_page)
     app.connect("autoapi-skip-member", keep_rooms)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon
+
+
+def with_live_page(app, docname, source):
+    """What leads to the page, where a document has its place marked and it is there."""
+    link = f'<a href="{LIVE}">Try it here: images are made in this browser.</a>'
+    source[0] = source[0].replace("<!-- live page -->", link if html_extra_path else "")
 
 
 def keep_rooms(app, what, name, obj, skip, options):

@@ -14,15 +14,20 @@ BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-c
 
 
 @contextlib.contextmanager
-def chromium():
-    """Yields a browser of Playwright; skips the test where there is none."""
+def chromium(*options):
+    """Yields a browser of Playwright; skips the test where there is none.
+
+    Args:
+        options: further arguments of Chromium.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
     found = [path for path in map(shutil.which, BROWSERS) if path]
     with api.sync_playwright() as playwright:
         executable = found[0] if found else playwright.chromium.executable_path
         if not pathlib.Path(executable).exists():
             pytest.skip("no Chromium: apt-get install chromium-headless-shell")
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        arguments = ["--no-sandbox", *options]
+        browser = playwright.chromium.launch(executable_path=executable, args=arguments)
         yield browser
         browser.close()
 

@@ -30,7 +30,9 @@ COMMANDS = ROOT / "docs" / "commands"
 INDEX = ROOT / "docs" / "commands.md"
 HELP_PICTURE = ROOT / "docs" / "help.png"
 # Not what the site's build copies or writes there.
-DOCS = sorted(p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api"}.isdisjoint(p.parts))
+DOCS = sorted(
+    p for p in ROOT.glob("docs/**/*.md") if {"notebooks", "api", "site"}.isdisjoint(p.parts)
+)
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS]
 TAKES_WORDS = {"compare"}  # runs, without a flag
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")

@@ -202,7 +202,7 @@ Its flags:
 def _data(flags, run):
     if not flags.get("dataset"):
         return "Data: not recorded.\n"
-    info = _description(pipeline.prepared_folder(flags["dataset"], flags.get("resolution")), run)
+    info = find_set(run)
     if info is None:
         return f"Data: `{flags['dataset']}`; its description was not found from here.\n"
     classes = f" in {len(info.classes)} classes ({', '.join(info.classes)})" if info.classes else ""
@@ -222,8 +222,16 @@ def _begun(flags):
     return f"\nIt began with the weights of `{shown}`: what those were trained on counts, too.\n"
 
 
-def _description(folder, run):
-    """The description of a prepared set, looked for from here and from around the run, or None."""
+def find_set(run):
+    """`DatasetInfo` of the prepared set of a run, looked for from here and around the run, or None.
+
+    Args:
+        run: `runs.directory.RunDirectory`.
+    """
+    flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    if not flags.get("dataset"):
+        return None
+    folder = pipeline.prepared_folder(flags["dataset"], flags.get("resolution"))
     for base in (pathlib.Path(), *run.path.resolve().parents):
         try:
             return dataset_info.load_info(base / folder)

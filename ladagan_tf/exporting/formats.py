@@ -3,27 +3,23 @@
 import collections.abc
 import dataclasses
 import importlib.util
-import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import extras, pictures
-from ladagan_tf.errors import InputError, held_stderr, one_line, reason
-from ladagan_tf.exporting import card, endpoints, onnx_file, web
+from ladagan_tf.errors import InputError, reason
+from ladagan_tf.exporting import card, endpoints, litert_file, onnx_file, rounding, web
 from ladagan_tf.files import new_folder
-from ladagan_tf.sampling import seeds
 from ladagan_tf.weights.keras_file import in_precision, save_deflated
 
 LIMIT = 1e-5
 ROUNDINGS = 10  # a sharper network may differ by so many times what rounding its weights does
 FLOAT16_LIMIT = 0.1  # of single values, which layer norms of small variance may move; few do
 FLOAT32 = "float32"  # weights as they are; the others round them
-ROUNDED = (onnx_file.FLOAT16, onnx_file.INT8)
 MIN_PSNR = 30.0  # dB, of pictures of rounded weights
 BATCHES = (1, 7, 64)
-LABELS = "labels.txt"  # in a LiteRT file, which is a zip archive too, as its metadata tools make it
 COLUMNS = 8  # of the sample grid, which is square
 
 
@@ -38,8 +34,8 @@ class Format:
             the format's own runtime.
         modules: tuple of the modules of the export extra that it needs.
         limit: float, the largest error that is accepted, see `difference`.
-        rounded: tuple of what weights can be stored as, besides as they are; then `write` takes it
-            as its third argument.
+        rounds: bool, whether `write` takes how to store weights, float16 or int8, as a third
+            argument.
     """
 
     file: str
@@ -47,14 +43,14 @@ class Format:
     load: collections.abc.Callable
     modules: tuple = ()
     limit: float = LIMIT
-    rounded: tuple = ()
+    rounds: bool = False
 
 
-def export(sampler, out, formats, run=None, licence=None, say=print, **rounding):
+def export(sampler, out, formats, run=None, licence=None, say=print, **how):
     """Writes a generator in some formats, with a model card and samples, all or nothing.
 
     Args:
-        sampler, formats, run, licence, say, rounding: see `fill`.
+        sampler, formats, run, licence, say, how: see `fill`.
         out: path of the folder to make; it must not exist yet.
 
     Returns:
@@ -64,7 +60,7 @@ def export(sampler, out, formats, run=None, licence=None, say=print, **rounding)
         InputError: see `fill`; or if `out` cannot be written. Nothing is left.
     """
     with new_folder(out) as folder:
-        return fill(folder, sampler, formats, run, licence, say, **rounding)
+        return fill(folder, sampler, formats, run, licence, say, **how)
 
 
 def fill(
@@ -97,7 +93,7 @@ def fill(
     Raises:
         InputError: if a format is unknown, needs packages that are not here, cannot hold such
             weights, cannot be written or loaded, or differs by more than its limit and `ROUNDINGS`
-            times `rounding`, or than `min_psnr`; or if the generator is truncated or guided.
+            times `nudge`, or than `min_psnr`; or if the generator is truncated or guided.
     """
     check_formats(formats, weights)
     network = sampler.network
@@ -110,10 +106,20 @@ def fill(
         raise InputError(
             f"{sampler.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
+    compare = None if weights == FLOAT32 else rounding.Comparison(sampler, run)
     errors, notes = {}, []
     for name in formats:
         file = FORMATS[name].file
-        errors[name], verdict = _write_and_compare(name, sampler, folder, weights, min_psnr)
+        exported, errors[name] = _write(name, sampler, folder, weights)
+        if compare:
+            psnr, verdict = compare(exported)
+            if not psnr >= min_psnr:
+                raise InputError(
+                    f"weights={weights}: as {name}, {verdict}; below min_psnr={min_psnr:g}, "
+                    "nothing was written"
+                )
+        else:
+            verdict = _exact(name, sampler, errors[name])
         say(f"{name}: {file}, largest error {errors[name]:.1e}, {verdict}")
         if weights != FLOAT32:
             notes.append(f"`{file}` stores {weights}: {verdict}.")
@@ -139,68 +145,41 @@ def check_formats(formats, weights=FLOAT32):
             raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
         if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
             raise extras.missing(f"format={name}", "export")
-        if weights not in (FLOAT32, *FORMATS[name].rounded):
-            able = ", ".join(n for n, form in FORMATS.items() if weights in form.rounded)
+        if weights != FLOAT32 and not FORMATS[name].rounds:
+            able = ", ".join(n for n, form in FORMATS.items() if form.rounds)
             raise InputError(f"weights={weights}: format {name} cannot hold them, only {able} can")
 
 
-def _write_and_compare(name, sampler, folder, weights, min_psnr):
-    """Writes a format: (its largest error, in words how near that is); InputError if too far."""
+def _write(name, sampler, folder, weights):
+    """Writes a format: (what it computes as a function of arrays, its largest error)."""
     form = FORMATS[name]
     path = folder / form.file
     try:
         form.write(sampler.network, path, *(() if weights == FLOAT32 else (weights,)))
         exported = form.load(path)
-        error = difference(sampler, exported)
+        return exported, difference(sampler, exported)
     except (OSError, InputError):
         raise  # a full disk, not a format's fault; or told already
     except Exception as failure:  # each converter and runtime has exceptions of its own
         raise InputError(
             f"format={name}: it cannot be written or loaded ({reason(failure)})"
         ) from failure
-    if weights != FLOAT32:
-        psnr, verdict = compared(sampler, exported)
-        if not psnr >= min_psnr:
-            raise InputError(
-                f"weights={weights}: as {name}, {verdict}; below min_psnr={min_psnr:g}, nothing "
-                "was written"
-            )
-        return error, verdict
-    limit = form.limit
+
+
+def _exact(name, sampler, error):
+    """The limit that the error of a format is within, in words; InputError if it is not."""
+    limit = FORMATS[name].limit
     if error > limit:
-        limit = max(limit, ROUNDINGS * rounding(sampler))
+        limit = max(limit, ROUNDINGS * nudge(sampler))
     if not error <= limit:  # also when it is not a number
         raise InputError(
             f"format={name}: its images differ from the live model's by {error:.1e}, more than "
             f"{limit:.2g}; nothing was written"
         )
-    return error, f"limit {limit:.2g}"
+    return f"limit {limit:.2g}"
 
 
-def compared(sampler, exported):
-    """How far pictures of an exported generator are from the live one's.
-
-    Args:
-        sampler: Sampler.
-        exported: function from arrays (z, *labels) to images.
-
-    Returns:
-        (float, str): the peak signal-to-noise ratio in dB over the largest of `batches`, infinite
-        where all is the same; and that in words, with the mean and largest difference.
-    """
-    inputs = sample_inputs(sampler, range(max(batches(sampler))))
-    live, ours = (pictures.to_uint8(f(*inputs)) for f in (sampler.generate, exported))
-    levels = np.abs(live.astype(np.float64) - ours)
-    with np.errstate(divide="ignore"):
-        psnr = float(10 * np.log10(255**2 / np.mean(levels**2)))
-    words = f"PSNR {psnr:.1f} dB" if levels.any() else "the same pictures"
-    return psnr, (
-        f"{words}, mean difference {levels.mean():.2f} and largest {levels.max():.0f} of 255 grey "
-        "levels from the live model"
-    )
-
-
-def rounding(sampler):
+def nudge(sampler):
     """How far images move where each weight moves by at most half of float32's last place.
 
     Runtimes add the same numbers in another order, which moves images about as far: a little, or
@@ -212,7 +191,7 @@ def rounding(sampler):
     Returns:
         float, as `difference`.
     """
-    network, inputs = sampler.network, sample_inputs(sampler, range(max(batches(sampler))))
+    network, inputs = sampler.network, rounding.sample_inputs(sampler, range(max(batches(sampler))))
     weights, random = network.get_weights(), np.random.default_rng(0)
     live = np.asarray(sampler.generate(*inputs))
     network.set_weights([_nudged(weight, random) for weight in weights])
@@ -243,7 +222,7 @@ def difference(sampler, exported):
     """
     errors = []
     for batch in batches(sampler):
-        inputs = sample_inputs(sampler, range(batch))
+        inputs = rounding.sample_inputs(sampler, range(batch))
         live, ours = np.asarray(sampler.generate(*inputs)), np.asarray(exported(*inputs))
         if live.shape != ours.shape:
             raise ValueError(f"images {ours.shape} instead of {live.shape}")
@@ -256,19 +235,13 @@ def batches(sampler):
     return sorted({sampler.affordable(batch) for batch in BATCHES})
 
 
-def sample_inputs(sampler, chosen):
-    """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
-    inputs = [sampler.latents(chosen)]
-    if sampler.num_classes:
-        inputs.append(seeds.labels(chosen, sampler.num_classes, "balanced"))
-    return inputs
-
-
 def sample_grid(sampler):
     """Images of seeds 0 to 63 as one uint8 picture; few at a time, to bound memory."""
     few = sampler.affordable(COLUMNS)
     parts = [range(first, min(first + few, COLUMNS**2)) for first in range(0, COLUMNS**2, few)]
-    images = [np.asarray(sampler.generate(*sample_inputs(sampler, part))) for part in parts]
+    images = [
+        np.asarray(sampler.generate(*rounding.sample_inputs(sampler, part))) for part in parts
+    ]
     return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
 
 
@@ -276,44 +249,6 @@ def load_saved_model(path):
     """The SavedModel at a path as a function of arrays."""
     loaded = tf.saved_model.load(str(path))
     return lambda *inputs: loaded.serve(*(tf.convert_to_tensor(array) for array in inputs))
-
-
-def write_litert(network, path, weights=None):
-    """Writes a generator for LiteRT, with its built-in operators only.
-
-    Args:
-        network: keras.Model, see `onnx_file.write`.
-        path: pathlib.Path.
-        weights: "float16", or None for float32. Its int8 rounds activations, too, see
-            `onnx_file.round_weights`.
-    """
-    stored = {"supported_types": [tf.float16]} if weights else {}
-    smaller = {"optimizations": [tf.lite.Optimize.DEFAULT]} if weights else {}
-    network.export(
-        str(path),
-        format="litert",
-        input_signature=onnx_file.signature(network),
-        verbose=False,
-        # Without Keras's SELECT_TF_OPS: what would need Flex fails here, not on the phone.
-        target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS], **stored},
-        **smaller,
-    )
-    if names := getattr(network, "class_names", ()):
-        with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
-            archive.writestr(LABELS, "".join(f"{one_line(name)}\n" for name in names))
-
-
-def load_litert(path):
-    """The LiteRT file at a path as a function of arrays."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    with held_stderr():  # it tells of its delegate
-        interpreter = Interpreter(model_path=str(path))
-        interpreter.allocate_tensors()
-    # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
-    runner = interpreter.get_signature_runner()
-    names = ["z", "labels"]
-    return lambda *inputs: next(iter(runner(**dict(zip(names, inputs, strict=False))).values()))
 
 
 def load_keras(path):
@@ -337,15 +272,11 @@ WEB = "web"
 _ONNX = ("onnx", "tf2onnx", "onnxruntime")
 FORMATS = {
     "saved_model": Format("saved_model", endpoints.write_saved_model, load_saved_model),
-    "onnx": Format("generator.onnx", onnx_file.write, onnx_file.load, _ONNX, rounded=ROUNDED),
+    "onnx": Format("generator.onnx", onnx_file.write, onnx_file.load, _ONNX, rounds=True),
     "litert": Format(
-        "generator.tflite",
-        write_litert,
-        load_litert,
-        ("ai_edge_litert",),
-        rounded=(onnx_file.FLOAT16,),
+        "generator.tflite", litert_file.write, litert_file.load, ("ai_edge_litert",), rounds=True
     ),
     "keras": Format("generator.keras", lambda network, path: network.save(path), load_keras),
     "float16": Format("generator.float16.keras", write_float16, load_float16, limit=FLOAT16_LIMIT),
-    WEB: Format(web.MODEL, web.write_model, web.load_model, _ONNX, rounded=ROUNDED),
+    WEB: Format(web.MODEL, web.write_model, web.load_model, _ONNX, rounds=True),
 }

@@ -4,13 +4,13 @@ index.html, page.css, page.js    the page
 worker.js, latents.js            the model's run in a thread of its own; latents of seeds
 service_worker.js                keeps all of it for the next visit, also offline
 model.onnx.gz, model.json        the generator with psi and attention, and what the page knows of it
-ort/                             onnxruntime-web, WebAssembly only, with its licence
+ort/                             onnxruntime-web and its licence; who has no GPU downloads half
 """
 
+import functools
 import gzip
 import hashlib
 import html
-import json
 import pathlib
 import tarfile
 
@@ -24,7 +24,7 @@ from ladagan_tf.weights.download import PublishedFile, find_published
 
 MODEL, ABOUT = "model.onnx.gz", "model.json"
 FLAG = "--ort_web"
-# The last digits of its versions grow WebAssembly; this one's packs to 3.0 MB.
+# Its WebAssembly grows from version to version; this one's packs to 3.0 MB, 5.2 with WebGPU.
 VERSION = "1.20.1"
 PUBLISHED = PublishedFile(
     "the files of onnxruntime-web",
@@ -33,17 +33,26 @@ PUBLISHED = PublishedFile(
     "0a38facf0672dfaaeaf352e8a9f44533732b60b4af93b9dd507fe7c2d2be437b",
     FLAG,
 )
-WASM, GLUE = "ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.mjs"
 RUNTIME = {
     "ort.wasm.min.mjs": "f53ed4792e758e7232f779d479eb8931b97ff3ab2e3b9a33ee00d1251ffdaad6",
-    GLUE: "745eb7c0ce6f18a6aa521971b2877babc7ffb27eecb58ab3bc6e5ef4692672e8",
-    WASM: "207d02be4591c156b0a98f024f3d58005b5b04c92274d759fb390338c63559ea",
+    "ort.webgpu.min.mjs": "e1a0817ac08d5a6ade7f229754c2aecd444bff0bd22c259ca148a04b9f9e9f65",
+    "ort-wasm-simd-threaded.mjs": (
+        "745eb7c0ce6f18a6aa521971b2877babc7ffb27eecb58ab3bc6e5ef4692672e8"
+    ),
+    "ort-wasm-simd-threaded.jsep.mjs": (
+        "2fb14505d39926e4c544de8c57fe59a2f2bc74caba6f71890be9afecc5046758"
+    ),
+    "ort-wasm-simd-threaded.wasm": (
+        "207d02be4591c156b0a98f024f3d58005b5b04c92274d759fb390338c63559ea"
+    ),
+    "ort-wasm-simd-threaded.jsep.wasm": (
+        "185b0861a6cd6cbdfb057289338090436483cc59e10a7bc83bd167b15531a51b"
+    ),
 }
 MOST = 30_000_000  # bytes of one of them
 PARTS = pathlib.Path(__file__).parent / "site"
 PAGE = "index.html"
-WORKER = "service_worker.js"
-STATIC = ("page.css", "page.js", "worker.js", "latents.js")
+STATIC = ("page.css", "page.js", "worker.js", "latents.js", "service_worker.js")
 LICENCE = "licence.txt"  # the package on npm names its licence and does not hold the text
 
 
@@ -125,23 +134,21 @@ def write_page(folder, sampler, runtime, weights):
         (folder / name).write_bytes((PARTS / name).read_bytes())
     text = (PARTS / PAGE).read_text(encoding="utf-8").replace("TITLE", html.escape(title))
     (folder / PAGE).write_text(text, encoding="utf-8")
+    loaded = {MODEL: (folder / MODEL).read_bytes()}
     (folder / "ort").mkdir()
     for name, content in runtime.items():
-        packed = name == WASM
-        place = folder / "ort" / (f"{name}.gz" if packed else name)
-        place.write_bytes(_packed(content) if packed else content)
+        if name.endswith(".wasm"):
+            loaded[f"ort/{name}.gz"] = _packed(content)
+        else:
+            (folder / "ort" / name).write_bytes(content)
     (folder / "ort" / LICENCE).write_bytes((PARTS / LICENCE).read_bytes())
     about = describe(sampler, title, weights)
-    about["loaded"] = {name: (folder / name).stat().st_size for name in (MODEL, f"ort/{WASM}.gz")}
+    about["loaded"] = {}
+    for name, content in loaded.items():
+        (folder / name).write_bytes(content)
+        found = hashlib.sha256(content).hexdigest()[:16]
+        about["loaded"][name] = {"bytes": len(content), "hash": found}
     (folder / ABOUT).write_text(json_line(about), encoding="utf-8")
-    files = [PAGE, *STATIC, ABOUT, MODEL, *_relative(folder, "ort/*")]
-    digest = hashlib.sha256()
-    for name in files:
-        digest.update(hashlib.sha256((folder / name).read_bytes()).digest())
-    shell = [name for name in files if name not in about["loaded"] and not name.endswith(".txt")]
-    text = (PARTS / WORKER).read_text(encoding="utf-8")
-    text = text.replace("VERSION", digest.hexdigest()[:16]).replace("SHELL", json.dumps(shell))
-    (folder / WORKER).write_text(text, encoding="utf-8")
 
 
 def describe(sampler, title, weights):
@@ -174,9 +181,6 @@ def describe(sampler, title, weights):
     }
 
 
+@functools.cache  # the runtime is the same for every page
 def _packed(content):
     return gzip.compress(content, 9, mtime=0)
-
-
-def _relative(folder, pattern):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.glob(pattern))

@@ -34,8 +34,8 @@ def define():
         "weights",
         "float32",
         ["float32", "float16", "int8"],
-        "How onnx and web store weights, and litert float16; computation is in float32. int8 has a "
-        "scale for each output channel.",
+        "How onnx, web and litert store weights; computation is in float32. int8 has a scale for "
+        "each output channel.",
     )
     flags.DEFINE_float(
         "min_psnr",

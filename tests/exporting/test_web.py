@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import threading
 
+import keras
 import numpy as np
 import pytest
 from browser import chromium, findings
@@ -27,6 +28,7 @@ from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 
 BAD_SEEDS = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
+WASM = "ort-wasm-simd-threaded.wasm"
 READY = "#grid[aria-busy=false]"
 
 
@@ -53,9 +55,11 @@ def site(conditional, runtime, tmp_path_factory):
     """A page of a LadaGAN with three classes and psi, which says where it looks; float16."""
     pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
     out = tmp_path_factory.mktemp("web") / "site"
-    formats.export(
-        conditional, out, ["web"], weights="float16", runtime=runtime, say=lambda line: None
-    )
+    how = {"weights": "float16", "runtime": runtime, "say": lambda line: None}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(formats, "BATCHES", (2,))
+        patch.setattr(formats, "COLUMNS", 2)
+        formats.export(conditional, out, ["web"], **how)
     return out
 
 
@@ -67,8 +71,8 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 class Host(http.server.ThreadingHTTPServer):
     """A static host of a folder, as `python -m http.server`, that can be gone."""
 
-    def __init__(self, folder):
-        super().__init__(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    def __init__(self, folder, port=0):
+        super().__init__(("127.0.0.1", port), functools.partial(Quiet, directory=folder))
         self.address = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -76,24 +80,52 @@ class Host(http.server.ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def holds(self, folder):
+        """Serves another folder, under the same address."""
+        self.leave()
+        return Host(folder, self.server_port)
+
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium() as browser:
+    """Chromium with a GPU that is computed on the CPU, and says so."""
+    with chromium("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader") as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
 def tab(browser, site):
-    """A tab with the page of 360 px width, after its first images."""
+    """A tab with the page of 360 px width, after its first images, on a machine of four cores."""
     host = Host(site)
     tab = browser.new_page(viewport={"width": 360, "height": 800}, accept_downloads=True)
+    tab.add_init_script(has("hardwareConcurrency", "4"))
     tab.host, tab.asked, tab.failures = host, [], []
     tab.on("request", lambda request: tab.asked.append(request.url))
     tab.on("pageerror", lambda error: tab.failures.append(str(error)))
     tab.goto(host.address)
     tab.wait_for_selector(READY)
     yield tab
+
+
+def has(name, value):
+    """JavaScript that gives a page's `navigator` something."""
+    return f"Object.defineProperty(navigator, '{name}', {{ value: {value} }})"
+
+
+def without_service_worker(tab, name, answer):
+    """A page as over HTTP without a secure connection, with another answer for one of its files."""
+    tab.add_init_script(has("serviceWorker", "undefined"))
+    tab.route(f"**/{name}", lambda route: route.fulfill(**answer))
+
+
+def prefixed(code):
+    """The worker's script behind some code, as an answer."""
+    body = code + (web.PARTS / "worker.js").read_text()
+    return {"body": body, "content_type": "text/javascript"}
+
+
+def status(tab):
+    return tab.locator("#status").inner_text()
 
 
 def pixels(tab, canvas):
@@ -105,9 +137,10 @@ def pixels(tab, canvas):
 def generated(sampler, numbers, labels=None):
     """What `generate --seeds` makes, by default with the classes in turn."""
     z = seeds.latents(numbers, sampler.noise_dim)
-    if labels is None:
+    if labels is None and sampler.num_classes:
         labels = walks.labels_in_turn(numbers, range(sampler.num_classes))
-    return np.concatenate(list(walks.image_batches(sampler, z, np.int32(labels))))
+    labels = labels if labels is None else np.int32(labels)
+    return np.concatenate(list(walks.image_batches(sampler, z, labels)))
 
 
 def assert_same(seen, right):
@@ -171,6 +204,72 @@ def test_the_page_shows_the_images_of_generate(tab, conditional, site):
     assert not elsewhere and not tab.failures
     assert tab.title() == "LadaGAN 32 x 32 - ladagan_tf"
     assert tab.get_by_label("Truncation psi").is_visible()
+
+
+@pytest.mark.slow
+def test_without_a_gpu_two_of_four_cores_compute_and_its_files_stay_where_they_are(tab):
+    """This host sends no header that allows threads."""
+    assert status(tab) == "The model is ready, in 2 threads."
+    assert not [url for url in tab.asked if "gpu" in url or "jsep" in url]
+
+
+class Gated(keras.Model):
+    """Images of 8 px: a product, split in two."""
+
+    noise_dim, resolution = 4, 8
+
+    def __init__(self):
+        super().__init__()
+        self.both = keras.layers.Dense(2 * 8 * 8 * 3, kernel_initializer="random_normal")
+        self.built = True
+        self.both.build((None, 4))
+
+    def call(self, z, training=None):
+        value, gate = keras.ops.split(self.both(z) * 20.0, 2, axis=-1)
+        return keras.ops.reshape(keras.ops.tanh(value) * keras.ops.sigmoid(gate), (-1, 8, 8, 3))
+
+
+@pytest.fixture(scope="module")
+def gated(runtime, tmp_path_factory):
+    """(Host, Sampler) of a page with so small a model that a GPU in software draws it soon."""
+    pytest.importorskip("tf2onnx", reason="tf2onnx is optional: the page is not tested")
+    sampler, folder = of_network(Gated()), tmp_path_factory.mktemp("gated")
+    web.write_model(sampler.network, folder / web.MODEL)
+    web.write_page(folder, sampler, runtime, "float32")
+    host = Host(folder)
+    yield host, sampler
+    host.leave()
+
+
+@pytest.mark.slow
+def test_a_gpu_makes_the_same_images(browser, gated):
+    host, sampler = gated
+    tab = browser.new_page()
+    hardware = "{ get: () => false }"  # says the software that is to be taken for it
+    tab.add_init_script(
+        f"Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', {hardware})"
+    )
+    tab.goto(host.address)
+    if not tab.evaluate("navigator.gpu?.requestAdapter().then(Boolean)"):
+        pytest.skip("no Chromium with WebGPU in software")
+    tab.wait_for_selector(READY)
+    assert status(tab) == "The model is ready, on the GPU."
+    assert_same(pixels(tab, "#closer"), generated(sampler, [0])[0])
+    tab.close()
+
+
+@pytest.mark.slow
+def test_from_a_gpu_that_fails_the_model_moves_to_webassembly(browser, gated):
+    host, sampler = gated
+    tab = browser.new_page()
+    tab.add_init_script(has("gpu", "{ requestAdapter: async () => ({ info: {} }) }"))
+    without_service_worker(tab, "worker.js", prefixed(f"{has('gpu', 'undefined')};"))
+    tab.goto(host.address)
+    tab.wait_for_selector(READY)
+    assert tab.locator("#moved").inner_text().startswith("The GPU could not run it (")
+    assert status(tab) == "The model is ready."
+    assert_same(pixels(tab, "#closer"), generated(sampler, [0])[0])
+    tab.close()
 
 
 @pytest.mark.slow
@@ -256,27 +355,26 @@ def test_it_opens_again_without_its_host(tab, conditional):
     assert_same(pixels(tab, "#closer"), generated(conditional, [0])[0])
 
 
-def answering(answer):
-    return lambda route: route.fulfill(**answer)
-
-
 @pytest.mark.slow
 def test_what_is_missing_is_told(browser, site):
     host = Host(site)
-    no_simd = "WebAssembly.validate = () => false;\n" + (site / "worker.js").read_text()
+    no_memory = "Response.prototype.arrayBuffer = () => { throw new RangeError('failed'); };"
     for name, answer, line in (
-        (web.MODEL, {"status": 404}, "model.onnx.gz is missing on this host (status 404)."),
+        (f"{web.MODEL}*", {"status": 404}, "model.onnx.gz is missing on this host (status 404)."),
         (web.ABOUT, {"status": 404}, "model.json is missing on this host."),
         (
             "worker.js",
-            {"body": no_simd, "content_type": "text/javascript"},
+            prefixed("WebAssembly.validate = () => false;\n"),
             "This browser has no WebAssembly with SIMD",
+        ),
+        (
+            "worker.js",
+            prefixed(no_memory),
+            "There is not enough memory for this model (failed).",
         ),
     ):
         tab = browser.new_page()
-        # As over HTTP without a secure connection: then nothing is kept.
-        tab.add_init_script("Object.defineProperty(navigator, 'serviceWorker', {value: undefined})")
-        tab.route(f"**/{name}", answering(answer))
+        without_service_worker(tab, name, answer)
         tab.goto(host.address)
         tab.wait_for_selector("#message:visible")
         assert tab.get_by_role("alert").inner_text().startswith(line)
@@ -309,10 +407,13 @@ def test_the_model_of_a_gat_takes_psi_and_knows_its_classes(gat, gat_model):
 
 
 @pytest.mark.slow
-def test_the_page_of_a_gat_truncates_a_class_by_name(browser, gat, gat_model, runtime):
+def test_a_new_export_is_seen_at_once_and_one_of_a_gat_truncates_a_class_by_name(
+    tab, gat, gat_model, runtime
+):
+    """Under the address of another model, whose page was kept."""
     web.write_page(gat_model, gat, runtime, "float32")
-    host, tab = Host(gat_model), browser.new_page()
-    tab.goto(host.address)
+    tab.host = tab.host.holds(gat_model)
+    tab.goto(tab.host.address)
     tab.wait_for_selector(READY)
     assert_same(pixels(tab, "#closer"), generated(gat, [0])[0])
     assert not tab.get_by_label("Attention").is_visible()
@@ -324,8 +425,21 @@ def test_the_page_of_a_gat_truncates_a_class_by_name(browser, gat, gat_model, ru
     right = generated(gat.at(0.5), [0], [2])[0]
     assert_same(pixels(tab, "#closer"), right)
     assert np.abs(right.astype(int) - generated(gat, [0], [2])[0]).mean() > 2
-    tab.close()
-    host.leave()
+    kept = "caches.open('ladagan_tf ' + location.href).then((cache) => cache.keys())"
+    urls = tab.evaluate(f"{kept}.then((requests) => requests.map(({{ url }}) => url))")
+    assert len([url for url in urls if web.MODEL in url]) == 1
+    assert not tab.failures
+
+
+@pytest.mark.slow
+def test_another_page_under_its_address_is_left_alone(tab, tmp_path):
+    (tmp_path / "index.html").write_text("<p>Mine</p>")
+    tab.host = tab.host.holds(tmp_path)
+    tab.goto(tab.host.address)
+    tab.wait_for_function("navigator.serviceWorker.getRegistrations().then((all) => !all.length)")
+    tab.reload()
+    assert tab.locator("p").inner_text() == "Mine"
+    assert not tab.evaluate("crossOriginIsolated")
 
 
 def test_only_the_runtime_that_was_tried_is_taken(runtime, tmp_path):
@@ -333,10 +447,10 @@ def test_only_the_runtime_that_was_tried_is_taken(runtime, tmp_path):
     for name, content in runtime.items():
         (tmp_path / "dist" / name).write_bytes(content)
     assert web.find_runtime(tmp_path) == web.find_runtime(tmp_path / "dist") == runtime
-    (tmp_path / "dist" / web.WASM).write_bytes(b"other")
+    (tmp_path / "dist" / WASM).write_bytes(b"other")
     with pytest.raises(InputError, match=r"ort_web=.*: its .*wasm is not that of 1.20.1; give"):
         web.find_runtime(tmp_path)
-    (tmp_path / "dist" / web.WASM).unlink()
+    (tmp_path / "dist" / WASM).unlink()
     with pytest.raises(InputError, match=r"ort_web=.*cannot be read .*ort-wasm"):
         web.find_runtime(tmp_path)
 
@@ -354,4 +468,6 @@ def test_a_wrong_runtime_is_one_line(tmp_path, capsys):
         line = error_line(main, ["--model=zoo:shapes", "--ort_web=x", "--out=o"], capsys)
         assert "ort_web=x: it is for --format=web" in line
         line = error_line(main, ["--model=zoo:shapes", "--weights=int8", "--out=o"], capsys)
-        assert "weights=int8: format saved_model cannot hold them, only onnx, web can" in line
+        assert (
+            "weights=int8: format saved_model cannot hold them, only onnx, litert, web can" in line
+        )

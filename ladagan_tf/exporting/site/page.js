@@ -3,7 +3,9 @@
 import { parseSeed, MAX_SEED } from "./latents.js";
 
 const at = (id) => document.getElementById(id);
-const CONTROL_MS = 3000; // how long the first visit waits to be kept for later ones
+const LATE_MS = 3000; // how long is waited for what the page can do without
+// Half of the cores, as onnxruntime-web takes: the others draw, and serve the visitor.
+const THREADS = Math.min(4, Math.ceil((navigator.hardwareConcurrency || 1) / 2));
 const STEP = 2; // per cent of a walk that plays
 const GAP = 2; // pixels between the images of a saved grid
 
@@ -22,30 +24,61 @@ function fail(error) {
   say(error.message);
 }
 
-// Waits until the service worker keeps what is fetched from now on, if there is one.
+function late() {
+  return new Promise((done) => setTimeout(done, LATE_MS));
+}
+
+// Whether there is a GPU to compute on; ?wasm in the address asks for none.
+async function hasGpu() {
+  if (!navigator.gpu || new URLSearchParams(location.search).has("wasm")) return false;
+  const asked = navigator.gpu.requestAdapter().catch(() => null);
+  const adapter = await Promise.race([asked, late()]);
+  return Boolean(adapter) && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter);
+}
+
+// Waits until the service worker keeps what is fetched from now on; whether it does.
 async function keep() {
   const container = navigator.serviceWorker;
-  if (!container || container.controller) return;
+  if (!container) return false;
   const controlled = new Promise((done) => container.addEventListener("controllerchange", done));
-  const late = new Promise((done) => setTimeout(done, CONTROL_MS));
   try {
     await container.register("service_worker.js");
-    await Promise.race([controlled, late]);
+    if (!container.controller) await Promise.race([controlled, late()]);
   } catch {
     // A private window, or a host without HTTPS: the page works, online only.
   }
+  return Boolean(container.controller);
+}
+
+// Loads the page anew, once: then it has the service worker's headers, which threads need.
+function begunAnew() {
+  try {
+    if (sessionStorage.getItem(location.pathname)) return false;
+    sessionStorage.setItem(location.pathname, "begun anew");
+  } catch {
+    return false;
+  }
+  location.reload();
+  return true;
 }
 
 async function begin() {
-  const response = await fetch("model.json").catch(() => null);
+  const [response, gpu, kept] = await Promise.all([
+    fetch("model.json").catch(() => null),
+    hasGpu(),
+    keep(),
+  ]);
   if (!response?.ok) throw new Error("model.json is missing on this host.");
   about = await response.json();
-  await keep();
-  at("status").textContent = "The model is loading.";
+  const isolates = !gpu && THREADS > 1 && kept && !crossOriginIsolated;
+  if (isolates && begunAnew()) await new Promise(() => {});
   worker = new Worker("worker.js", { type: "module" });
   const ready = new Promise((done, failed) => {
     worker.onmessage = ({ data }) => {
-      if (data.loaded !== undefined) at("loading").value = data.loaded;
+      if (data.megabytes)
+        at("status").textContent = `The model is loading: ${data.megabytes.toFixed(1)} MB.`;
+      else if (data.loaded !== undefined) at("loading").value = data.loaded;
+      else if (data.moved) at("moved").textContent = `The GPU could not run it (${data.moved}).`;
       else if (data.ready) done(data);
       else if (data.id === undefined) failed(new Error(data.error));
       else {
@@ -56,7 +89,7 @@ async function begin() {
     };
     worker.onerror = (event) => failed(new Error(event.message || "worker.js cannot be loaded."));
   });
-  worker.postMessage({ about });
+  worker.postMessage({ about, gpu, threads: crossOriginIsolated ? THREADS : 1 });
   return ready;
 }
 
@@ -269,7 +302,7 @@ async function drawAll() {
 }
 
 try {
-  const { threads } = await begin();
+  const { gpu, threads } = await begin();
   show();
   at("seeds").onsubmit = act(drawGrid);
   at("count").onchange = act(drawGrid);
@@ -286,8 +319,8 @@ try {
   );
   for (const id of ["class", "psi"]) at(id).onchange = act(drawAll);
   at("psi").oninput = () => (at("psi-value").textContent = at("psi").value);
-  at("status").textContent =
-    threads > 1 ? `The model is ready, in ${threads} threads.` : "The model is ready.";
+  const where = gpu ? ", on the GPU" : threads > 1 ? `, in ${threads} threads` : "";
+  at("status").textContent = `The model is ready${where}.`;
   await drawAll();
 } catch (error) {
   fail(error);

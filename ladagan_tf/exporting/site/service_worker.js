@@ -1,36 +1,62 @@
-// Keeps the site for visits without a network. Its folder is written anew with each export, and
-// VERSION with it; pages that are open keep the files they began with.
+// Keeps the page for visits without a network, and isolates it, which browsers ask of a page whose
+// WebAssembly is to run in threads. A file with its hash in its address is kept for good; all others
+// are asked of the host first, so that a new export is seen at once.
 
-const OURS = `ladagan_tf ${registration.scope} `; // its end tells /site/ from /site/other/
-const CACHE = `${OURS}VERSION`;
-const FILES = SHELL;
+const CACHE = `ladagan_tf ${registration.scope}`; // other exports of this host have caches of their own
+const FIRST = ["./", "page.css", "page.js", "worker.js", "latents.js", "model.json"];
+const OURS = /^(|page\.css|page\.js|worker\.js|latents\.js|model\.json|model\.onnx\.gz|ort\/[^/]+)$/;
+const HASH = /^\?[0-9a-f]{16}$/;
+const MARK = '<meta name="generator" content="ladagan_tf">';
 
 addEventListener("install", (event) => {
-  const requests = ["./", ...FILES].map((name) => new Request(name, { cache: "reload" }));
+  skipWaiting();
+  const requests = FIRST.map((name) => new Request(name, { cache: "no-cache" }));
   event.waitUntil(caches.open(CACHE).then((cache) => cache.addAll(requests)));
 });
 
-async function tidy() {
-  const old = (await caches.keys()).filter((key) => key.startsWith(OURS) && key !== CACHE);
-  await Promise.all(old.map((key) => caches.delete(key)));
-  await clients.claim();
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+
+function isolated(response) {
+  const headers = new Headers(response.headers);
+  headers.set("Cross-Origin-Opener-Policy", "same-origin");
+  headers.set("Cross-Origin-Embedder-Policy", "require-corp");
+  return new Response(response.body, { status: response.status, headers });
 }
 
-addEventListener("activate", (event) => event.waitUntil(tidy()));
+// Where there is no room for it the page works, online only.
+async function keep(cache, address, response) {
+  await cache.put(address, response).catch(() => {});
+  const { pathname, href } = new URL(address);
+  for (const { url } of await cache.keys())
+    if (new URL(url).pathname === pathname && url !== href) await cache.delete(url);
+}
 
-async function answer(event) {
+async function answer(event, name, hash) {
   const cache = await caches.open(CACHE);
-  const kept = await cache.match(event.request, { ignoreSearch: true });
-  if (kept) return kept;
-  const response = await fetch(event.request);
-  if (response.status === 200) {
-    // Where there is no room for it the page works, online only.
-    event.waitUntil(cache.put(event.request, response.clone()).catch(() => {}));
+  const address = new URL(name + hash, registration.scope).href;
+  const kept = await cache.match(address);
+  if (hash && kept) return isolated(kept);
+  let response;
+  try {
+    response = await fetch(address, { cache: hash ? "default" : "no-cache" });
+  } catch (error) {
+    if (kept) return isolated(kept);
+    throw error;
   }
-  return response;
+  if (response.status !== 200) return response;
+  if (!name && !(await response.clone().text()).includes(MARK)) {
+    await registration.unregister(); // another page is here now
+    return response;
+  }
+  event.waitUntil(keep(cache, address, response.clone()));
+  return isolated(response);
 }
 
 addEventListener("fetch", (event) => {
-  const { method, url } = event.request;
-  if (method === "GET" && url.startsWith(registration.scope)) event.respondWith(answer(event));
+  const { origin, pathname, search } = new URL(event.request.url);
+  const scope = new URL(registration.scope);
+  if (event.request.method !== "GET" || origin !== scope.origin) return;
+  if (!pathname.startsWith(scope.pathname)) return;
+  const name = pathname.slice(scope.pathname.length).replace(/^index\.html$/, "");
+  if (OURS.test(name)) event.respondWith(answer(event, name, HASH.test(search) ? search : ""));
 });

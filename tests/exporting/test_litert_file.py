@@ -1,0 +1,32 @@
+"""Rounded weights of a LiteRT file: what they are, and that activations are not."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from rounded_weights import assert_rounded
+
+from ladagan_tf.exporting import litert_file
+
+pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is optional: its files are not tested")
+
+
+def test_int8_is_within_half_a_step_of_each_channel(weights, tmp_path):
+    kernel, bias = (part[..., 4:12] for part in weights)  # what float16 holds
+    layer = tf.function(
+        lambda z: {"images": z @ kernel + bias}, input_signature=[tf.TensorSpec((None, 32))]
+    )
+    module = tf.Module()
+    module.serve = layer
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": layer})
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(tmp_path))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    path = tmp_path / "layer.tflite"
+    path.write_bytes(litert_file.quantized(converter.convert()))
+    run = litert_file.load(path)
+    zero = run(np.zeros((1, 32), np.float32))
+    np.testing.assert_allclose(zero[0], bias, rtol=1e-3)
+    stored = run(np.eye(32, dtype=np.float32)) - zero
+    assert_rounded(stored, kernel)
+    z = np.random.default_rng(1).normal(0, 1, (64, 32)).astype(np.float32)
+    assert (np.abs(run(z) - zero - z @ stored) <= 1e-5 * (np.abs(z) @ np.abs(kernel)) + 1e-5).all()
