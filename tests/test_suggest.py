@@ -348,6 +348,7 @@ def main():
         (["--dataset=SET", "--hours=0"], "--hours=0: "),
         (["--dataset=SET", "--dry_run"], "--dry_run: it is for train, behind the --flagfile"),
         (["--dataset=SET", "--system=cat"], "--system=cat: too little was trained here"),
+        (["--dataset=SET", "--system=flow"], "--system=flow: too little was trained here"),
         (["--dataset=SET", "--system=gat"], "--system=gat: --dataset=SET holds images; encode it"),
         (["--dataset=SET", "--out=SET"], "it exists already"),
         (["--dataset=SET", "--out=/proc/a.cfg"], "out=/proc/a.cfg: it cannot be written"),

@@ -7,6 +7,7 @@ from ladagan_tf.flags import start, train
 
 FLAGS = flags.FLAGS
 OF_A_START = ("config", "dry_run", "force")  # no part of what is suggested
+KNOWN = ("lada", "gat")  # systems that there are suggestions for
 
 
 def define():
@@ -31,15 +32,15 @@ def given():
     """The flags of `train` that are given: dict from name to text.
 
     Raises:
-        InputError: for flags of a start, without --dataset, and for CAT.
+        InputError: for flags of a start, without --dataset, and for systems other than `KNOWN`.
     """
     for name in ("dry_run", "force"):
         if FLAGS[name].present:
             raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
-    if FLAGS.system == "cat":
+    if FLAGS.system not in KNOWN:
         raise InputError(
-            "--system=cat: too little was trained here to suggest anything for it; begin with "
-            "configs/cat_tiny_emoji.cfg"
+            f"--system={FLAGS.system}: too little was trained here to suggest anything for it; "
+            f"begin with configs/{FLAGS.system}_tiny_emoji.cfg"
         )
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")

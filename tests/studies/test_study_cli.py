@@ -115,7 +115,10 @@ def test_a_study_trains_measures_and_reports(call, file, capsys):
     assert (row["status"], row["kimg"], row["seed"]) == ("finished", 0.024, 3)
     assert row["metrics"]["swd"] > 0 and row["lower_is_better"] == {"swd": True}
     assert row["protocol"]["generated"]["count"] == 16
-    assert len(row["traces"]["g_grad_norm"]) == len(row["traces"]["clipped"]) == 3 and row["seconds_per_step"] > 0
+    assert (
+        len(row["traces"]["g_grad_norm"]) == len(row["traces"]["clipped"]) == 3
+        and row["seconds_per_step"] > 0
+    )
     assert row["generator"]["multiply_adds"] > row["generator"]["parameters"] > 0
     assert "# A small study" in (runs / "table.md").read_text()
     assert (runs / "metrics.png").is_file() and (runs / "gradients.png").is_file()
