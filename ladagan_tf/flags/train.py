@@ -342,6 +342,6 @@ def shown(words):
     """
     chosen = re.findall(r"^--?system[=\n](\w+)", "\n".join(words), re.M)
     system = chosen[-1] if chosen and chosen[-1] in SYSTEMS else FLAGS["system"].default
-    others = " and ".join(f"--system={name} --help" for name in SYSTEMS if name != system)
-    note = f"below: the networks of --system={system}; {others} have others"
+    others = ", ".join(name for name in SYSTEMS if name != system)
+    note = f"below: the networks of --system={system}; with {others} --help shows others"
     return of_others(system), SYSTEMS[system].DEFAULTS, SYSTEMS[system].UNCONFIRMED, note
