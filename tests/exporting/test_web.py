@@ -21,7 +21,7 @@ from small_generators import SIZES
 
 from ladagan_tf import export, pictures
 from ladagan_tf.errors import InputError
-from ladagan_tf.exporting import formats, web
+from ladagan_tf.exporting import formats, rounding, web
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import seeds, walks
@@ -30,6 +30,7 @@ from ladagan_tf.sampling.sampler import of_network
 BAD_SEEDS = ["-1", "one", "", "1.5", "0-3", str(2**63), "9" * 40]
 WASM = "ort-wasm-simd-threaded.wasm"
 READY = "#grid[aria-busy=false]"
+pytestmark = pytest.mark.usefixtures("eagerly")  # images of many batch sizes, few of each
 
 
 @pytest.fixture(scope="session")
@@ -57,8 +58,12 @@ def site(conditional, runtime, tmp_path_factory):
     out = tmp_path_factory.mktemp("web") / "site"
     how = {"weights": "float16", "runtime": runtime, "say": lambda line: None}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(formats, "BATCHES", (2,))
-        patch.setattr(formats, "COLUMNS", 2)
+        for module, name, few in (  # of one size: compiled once
+            (formats, "BATCHES", (2,)),
+            (formats, "COLUMNS", 2),
+            (rounding, "COMPARED", 2),
+        ):
+            patch.setattr(module, name, few)
         formats.export(conditional, out, ["web"], **how)
     return out
 
