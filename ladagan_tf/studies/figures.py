@@ -272,9 +272,9 @@ def clipped(rows):
     figure, panels = small_multiples(groups, 1.2)
     for axes, part in zip(panels, groups.values(), strict=False):
         _draw_over_seeds(axes, part, "clipped", COLOURS[0])
-        axes.set_ylim(bottom=0.0)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         plain(axes)
+    panels[0].set_ylim(bottom=0.0)  # of all, once all are drawn
     figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
     figure.supylabel("clipped values", fontsize=8)
     return figure
