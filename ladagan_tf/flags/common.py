@@ -105,6 +105,14 @@ def define_generator(what):
     define_vae()
 
 
+def define_address(port):
+    """Of commands that serve: where; `port` is the default."""
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+    flags.DEFINE_integer(
+        "port", port, "TCP port; 0: a free one, printed.", lower_bound=0, upper_bound=65535
+    )
+
+
 def define_average():
     """Of commands that open a generator of a run."""
     flags.DEFINE_string(
