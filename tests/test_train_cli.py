@@ -79,6 +79,8 @@ REFUSALS = {
     "--ema_halflives_kimg=x": "--ema_halflives_kimg=x: give numbers greater than 0",
     "--posthoc_sigma_rel=0.4": "--posthoc_sigma_rel=0.4: give numbers from 0.001 to below 0.2887",
     "--noposthoc_ema --posthoc_sigma_rel=0.1": "--posthoc_sigma_rel=0.1: it needs --posthoc_ema",
+    "--freeze_d=2": "--freeze_d=2: it needs --init_from, whose weights stay",
+    "--subset=2": "--subset=2.0: it must be above 0, at most 1",
     "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
     "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",
     "--augment_kimg=9": "--augment_kimg=9.0: it needs --augment_target",

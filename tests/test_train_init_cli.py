@@ -54,7 +54,7 @@ NO_SOURCE = {
 }
 REFUSALS = {
     "--init_from=zoo:nobody": "--init_from=zoo:nobody: .*the zoo has no such model",
-    "--init_from=": "--freeze_d=2: it needs --init_from, whose weights stay",
+    "--init_from=": "--init_from=: it is empty; give a value, or leave the flag out",
 }
 pytestmark = pytest.mark.slow
 

@@ -13,9 +13,7 @@ from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
-MAY_BE_EMPTY = {
-    "policy"
-}  # texts that are something else by default, and whose lack means something
+MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 
 
 def define_learned_set(what):
@@ -104,6 +102,14 @@ def define_generator(what):
     flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     define_average()
     define_vae()
+
+
+def define_address(port):
+    """Of commands that serve: where; `port` is the default."""
+    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
+    flags.DEFINE_integer(
+        "port", port, "TCP port; 0: a free one, printed.", lower_bound=0, upper_bound=65535
+    )
 
 
 def define_average():

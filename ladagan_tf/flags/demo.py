@@ -10,12 +10,5 @@ def define():
     flags.DEFINE_string("run_dir", None, "Run to show: its best averaged weights. This or --model.")
     common.define_model("Generator to show.")
     common.define_vae()
+    common.define_address(7860)
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
-    flags.DEFINE_integer(
-        "port",
-        7860,
-        "TCP port; 0: a free one, printed.",
-        lower_bound=0,
-        upper_bound=65535,
-    )

@@ -10,17 +10,7 @@ ZOO = "zoo"
 
 def define():
     """Defines them."""
-    flags.DEFINE_string("run_dir", None, "Run to export. Give this or --model.")
-    common.define_model("Generator to export; a SavedModel is one already. Give this or --run_dir.")
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Checkpoint of --run_dir: best (the latest if none was scored), latest, or its "
-        "thousands of images (kimg).",
-    )
-    flags.DEFINE_boolean("ema", True, "Export the averaged weights of --run_dir, or those trained.")
-    common.define_average()
-    common.define_vae()
+    common.define_generator("export")
     common.define_sampler()
     flags.adopt_module_key_flags(common)
     flags.DEFINE_list(

@@ -9,15 +9,8 @@ def define():
     """Defines them."""
     common.define_model("Generator to serve. Required.")
     flags.mark_flag_as_required("model")
+    common.define_address(8000)
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
-    flags.DEFINE_integer(
-        "port",
-        8000,
-        "TCP port; 0: a free one, printed.",
-        lower_bound=0,
-        upper_bound=65535,
-    )
     flags.DEFINE_integer(
         "max_batch",
         None,
