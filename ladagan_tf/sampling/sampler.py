@@ -90,7 +90,7 @@ class Sampler:
                 if it is guided.
         """
         network = self.network
-        if not hasattr(network, "of_style"):
+        if not hasattr(network, "of_style") or flow_of(network):
             raise InputError(
                 f"model={self.about.get('model')}: only a GAT of --run_dir or a .keras file makes "
                 "its images of styles alone; others have z"
