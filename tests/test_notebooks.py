@@ -62,6 +62,7 @@ def execute(path, monkeypatch, folder):
     from IPython.utils.capture import capture_output
 
     monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])  # the shell replaces it
     cells = code_cells(path)
     shell = interactiveshell.InteractiveShell.instance()
     try:

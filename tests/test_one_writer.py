@@ -88,7 +88,7 @@ def test_the_second_of_two_commands_gets_a_line(name, tmp_path, capsys, monkeypa
 def test_of_several_workers_of_a_run_only_the_first_writes_and_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(train.devices, "worker", lambda strategy: (1, 2))
     monkeypatch.setattr(train, "open_dataset", lambda recorded: tmp_path)
-    monkeypatch.setattr(train.model, "build", lambda strategy, folder: None)
+    monkeypatch.setattr(train.model_flags, "build", lambda strategy, folder: None)
     trained = []
     monkeypatch.setattr(train, "train", lambda gan, recorded, folder: trained.append(folder))
     run_dir = tmp_path / "run"

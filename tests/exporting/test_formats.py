@@ -216,7 +216,10 @@ def test_the_command_exports_a_run(run, tmp_path, capsys):
     "arguments, message",
     [
         (["--out=o"], "give either --run_dir or --model"),
-        (["--model=none.keras", "--out=o"], "model=none.keras: give a .keras file"),
+        (
+            ["--model=none.keras", "--out=o"],
+            "model=none.keras: there is no such file or folder; give",
+        ),
         (["--model=none.keras", "--out=o", "--push=me"], "push=me: write hf:USER/REPO"),
         (["--model=none.keras", "--out=o", "here"], "unexpected argument 'here'"),
     ],
