@@ -77,11 +77,16 @@ def quantized(content):
 
 
 def load(path):
-    """The LiteRT file at a path as a function of arrays."""
-    from ai_edge_litert.interpreter import Interpreter
+    """The LiteRT file at a path as a function of arrays.
 
-    with held_stderr():  # it tells of its delegate
-        interpreter = Interpreter(model_path=str(path))
+    Without XNNPACK, LiteRT's own choice on CPUs: version 2.3 with it draws other pictures from the
+    second call on, of one batch size and of float32 weights too (docs/log.md).
+    """
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with held_stderr():  # it tells what it uses
+        interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
         interpreter.allocate_tensors()
     # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
     runner = interpreter.get_signature_runner()
