@@ -12,6 +12,7 @@ from ladagan_tf.systems import (
     class_names,
     group,
     integers,
+    named_as_flags,
     penalty_every,
 )
 
@@ -34,6 +35,7 @@ DEFAULTS = {
 }
 WITHOUT = UNCONFIRMED = frozenset()
 DINO_FEATURES = 768
+SHAPE = ("width", "depth", "num_heads")
 
 
 def define():
@@ -195,7 +197,7 @@ def build(folder):
             there is no teacher either, only the head that would learn from it.
 
     Raises:
-        ValueError: for what does not fit, naming the field and the value.
+        InputError: for what does not fit, naming the flag and the value.
     """
     from ladagan_tf.models.gat.networks import GatDiscriminator
     from ladagan_tf.training.gat import GatObjective
@@ -256,32 +258,35 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
         "class_names": class_names(folder),
         "official_guidance": official_quirks,
     }
-    judge = discriminator(
-        **sizes,
-        **shape("d_shape"),
-        class_dim=FLAGS.class_dim,
-        projector_dim=FLAGS.projector_dim,
-        teacher_dim=features,
-    )
-    minimised = objective(
-        noise_dim=FLAGS.noise_dim,
-        latent_size=FLAGS.latent_size,
-        levels=FLAGS.levels,
-        scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
-        r1_weight=FLAGS.r1_weight,
-        r2_weight=FLAGS.r2_weight,
-        penalty_every=penalty_every(),
-        precise_penalties=FLAGS.precise_penalties,
-        teacher=teacher,
-        alignment_weight=FLAGS.alignment_weight,
-        augment=FLAGS.latent_augment,
-        augment_sometimes=augments_sometimes(),
-        augment_pairs=FLAGS.augment_pairs,
-        centring_weight=FLAGS.centring_weight,
-        **own,
-    )
-    averaged = GatGenerator(**of_generator, name="averaged_generator")
-    networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
+    with named_as_flags(dict.fromkeys(SHAPE, "d_shape")):
+        judge = discriminator(
+            **sizes,
+            **shape("d_shape"),
+            class_dim=FLAGS.class_dim,
+            projector_dim=FLAGS.projector_dim,
+            teacher_dim=features,
+        )
+    with named_as_flags({"augment": "latent_augment", "kernel": "pyramid"}):
+        minimised = objective(
+            noise_dim=FLAGS.noise_dim,
+            latent_size=FLAGS.latent_size,
+            levels=FLAGS.levels,
+            scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
+            r1_weight=FLAGS.r1_weight,
+            r2_weight=FLAGS.r2_weight,
+            penalty_every=penalty_every(),
+            precise_penalties=FLAGS.precise_penalties,
+            teacher=teacher,
+            alignment_weight=FLAGS.alignment_weight,
+            augment=FLAGS.latent_augment,
+            augment_sometimes=augments_sometimes(),
+            augment_pairs=FLAGS.augment_pairs,
+            centring_weight=FLAGS.centring_weight,
+            **own,
+        )
+    with named_as_flags(dict.fromkeys(SHAPE, "g_shape")):
+        averaged = GatGenerator(**of_generator, name="averaged_generator")
+        networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
     return networks, averaged, minimised
 
 
@@ -292,7 +297,7 @@ def shape(name):
         raise InputError(
             f"--{name}={','.join(map(str, numbers))}: give width, depth and heads, as 384,12,6"
         )
-    return dict(zip(("width", "depth", "num_heads"), numbers, strict=True))
+    return dict(zip(SHAPE, numbers, strict=True))
 
 
 trainer = adversarial
