@@ -15,6 +15,7 @@ from ladagan_tf.systems import (
     named_as_flags,
     penalty_every,
 )
+from ladagan_tf.training import NOISE_SCHEDULES, NOISE_SIDES
 
 FLAGS = flags.FLAGS
 # What flags that several systems have mean here, unless they are given.
@@ -103,6 +104,26 @@ def _define_objective_flags():
     flags.DEFINE_boolean(
         "noise_guidance", True, "Noise G's outputs before D, the earlier the more (MNG)."
     )
+    flags.DEFINE_enum(
+        "noise_schedule",
+        "exponential",
+        list(NOISE_SCHEDULES),
+        "How that noise falls from G's first output to its last: exponential (official code), "
+        "linear or cosine. Not with --nonoise_guidance.",
+    )
+    flags.DEFINE_float(
+        "min_information",
+        0.125,
+        "What it leaves of the first output, from 0.01, nothing, to 1, hardly noised; 0.125 in the "
+        "official code. Not with --nonoise_guidance.",
+    )
+    flags.DEFINE_enum(
+        "noise_side",
+        "both",
+        list(NOISE_SIDES),
+        "Whether it noises reals and fakes (both), or one of them alone. Not with "
+        "--nonoise_guidance.",
+    )
     flags.DEFINE_boolean("latent_augment", True, "DiffAugment in latent space.")
     flags.DEFINE_string(
         "teacher",
@@ -138,7 +159,14 @@ def _define_objective_flags():
 
 
 def implied():
-    """Dict from flag to what others say of it."""
+    """Dict from flag to what others say of it.
+
+    Raises:
+        InputError: for a flag of the noise without noise.
+    """
+    for name in ("noise_schedule", "min_information", "noise_side"):
+        if not FLAGS.noise_guidance and FLAGS[name].value != FLAGS[name].default:
+            raise InputError(f"--{name}={FLAGS[name].value}: it needs --noise_guidance")
     shape = shape_of(SIZES[FLAGS.size])
     return {"g_shape": shape, "d_shape": shape}
 
@@ -209,6 +237,9 @@ def build(folder):
         FLAGS.official_quirks,
         exact_penalties=FLAGS.exact_penalties,
         noise_guidance=FLAGS.noise_guidance,
+        noise_schedule=FLAGS.noise_schedule,
+        min_information=FLAGS.min_information,
+        noise_side=FLAGS.noise_side,
         reuse_z=FLAGS.official_quirks,
     )
 
