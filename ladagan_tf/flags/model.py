@@ -74,10 +74,10 @@ def _build(folder):
     return model
 
 
-def step_of(model):
+def step_of(strategy):
     """What a system's `step_cost` and `cost_report` are told of a step: dict."""
     return {
-        "batch_size": FLAGS.batch_size // model.distribute_strategy.num_replicas_in_sync,
+        "batch_size": FLAGS.batch_size // strategy.num_replicas_in_sync,
         "micro_batches": FLAGS.micro_batches,
         "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
     }

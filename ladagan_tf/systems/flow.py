@@ -165,6 +165,13 @@ def learning_rate(base, network):
     return base
 
 
+def step_cost(generator, **step):
+    """(Multiply-adds per image, bytes per device) of a training step, see `cost.flow`."""
+    from ladagan_tf.cost import flow
+
+    return flow.training_multiply_adds(generator), flow.memory_estimate(generator, **step)["total"]
+
+
 def cost_report(generator, **step):
     """What a step and a sample cost, see `cost.flow.report`, as text."""
     from ladagan_tf.cost import flow
