@@ -297,5 +297,5 @@ def test_dinov2_s_tokens_stay_float32_where_its_branches_compute_in_half(tmp_pat
         block.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
     in_half = np.asarray(ops.cast(mixed.encode(images)[1], "float32"))
     whole, rounded, in_half = (x - x.mean(axis=0) for x in (whole, rounded, in_half))
-    # By how much depends on how the machine sums bfloat16: 0.31 with its instructions, 0.59 without.
+    # How much less depends on how a machine sums bfloat16: 0.31 of it with instructions, else 0.59.
     assert 0 < np.linalg.norm(rounded - whole) < 0.75 * np.linalg.norm(in_half - whole)
