@@ -67,8 +67,8 @@ def define():
         "cost",
         False,
         "Instead of a study: measure what a training step of each config costs on this machine, "
-        "and keep the rows in hardware.md of --out, docs/studies by default. A config that memory "
-        "does not suffice for is estimated.",
+        "and keep the rows in hardware.md of --out, without it of docs/studies. A config that "
+        "memory does not suffice for is estimated.",
     )
     flags.DEFINE_list(
         "configs",
