@@ -98,7 +98,7 @@ def build(sampler, folder):
                     closer = _closer_part(view)
                 with gr.Tab("Between two seeds"):
                     between = _between_part()
-                with gr.Tab("Directions", visible=len(view.directions) > 0):
+                with gr.Tab("Directions", visible=view.directions > 0):
                     directions = _directions_part(view)
         _connect(view, blocks, folder, samples, closer, between, directions)
     blocks.state_session_capacity = VISITORS  # Gradio's own is 10,000, of up to 64 images each
@@ -222,7 +222,9 @@ def _between_part():
 
 def _directions_part(view):
     seed = gr.Textbox("0", label="Seed to move", max_lines=1, elem_id="origin")
-    gr.Markdown("The strongest first, in standard deviations of what it changes in the tokens.")
+    gr.Markdown(
+        "The strongest first, in standard deviations of what it changes in tokens or styles."
+    )
     steps = [
         gr.Slider(
             -FARTHEST,
@@ -233,7 +235,7 @@ def _directions_part(view):
             elem_id=f"direction_{number}",
             buttons=[],
         )
-        for number in range(1, len(view.directions) + 1)
+        for number in range(1, view.directions + 1)
     ]
     back = gr.Button("Back to the seed", elem_id="back")
     message, picture = _message(), _picture("moved")
@@ -331,10 +333,10 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         samples["truncation_z"].release,
     ]
     first = gr.on([blocks.load, *again], **show).then(**look).then(**walk)
-    if len(view.directions):
+    if view.directions:
         first.then(**go)
         gr.on([directions["seed"].submit, *(s.change for s in directions["steps"])], **go)
-        directions["back"].click(lambda: [0.0] * len(view.directions), None, directions["steps"])
+        directions["back"].click(lambda: [0.0] * view.directions, None, directions["steps"])
     roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
     roll.then(**show).then(**look)
     grid = [samples["images"], samples["first"], samples["class"]]
