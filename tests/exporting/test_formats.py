@@ -134,7 +134,7 @@ def test_rounding_is_what_half_of_the_last_place_of_a_weight_does():
         generate=lambda z: 1000.0 * (layer.kernel - 1.0),
         latents=lambda chosen: np.zeros((len(chosen), 1), np.float32),
     )  # fmt: skip
-    assert formats.nudge(sharp) == 1000 * 2.0**-24
+    assert formats.Live(sharp).nudge == 1000 * 2.0**-24
     np.testing.assert_array_equal(layer.kernel, np.ones((1, 100)))
 
 
@@ -142,7 +142,7 @@ def test_a_sharper_network_may_differ_by_ten_times_its_rounding(small, tmp_path,
     right = formats.FORMATS["keras"]
     wrong = dataclasses.replace(right, load=lambda path: lambda z: right.load(path)(z) + 1e-4)
     monkeypatch.setitem(formats.FORMATS, "keras", wrong)
-    monkeypatch.setattr(formats, "nudge", lambda sampler: 2e-5)
+    monkeypatch.setattr(formats.Live, "nudge", 2e-5)
     said = []
     formats.export(small, tmp_path / "out", ["keras"], say=said.append)
     assert said[0].endswith("limit 0.0002")
