@@ -14,6 +14,7 @@ from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split
 
 CASES = [("tiny", "sq"), ("tiny", "odd"), ("tiny", "flat"), ("sd1", "sq"), ("sd1", "rect")]
 MOMENTS_ATOL, DECODE_ATOL = 3e-5, 6e-5
+STAGE_ATOL = 1e-4  # of values up to 8, which processors sum in another order
 
 cases = pytest.mark.parametrize(("config", "case"), CASES)
 
@@ -132,9 +133,9 @@ def test_stages_are_the_oracles(computed, stored, config, case):
     for name in names:
         x = found[name][0]
         assert x.shape == tuple(stored[f"{key}shape_{name}"])
-        close(x.mean((0, 1)), stored[f"{key}mean_{name}"], DECODE_ATOL)
+        close(x.mean((0, 1)), stored[f"{key}mean_{name}"], STAGE_ATOL)
         sample = x.ravel()[np.linspace(0, x.size - 1, 256).astype("int64")]
-        close(sample, stored[f"{key}sample_{name}"], DECODE_ATOL)
+        close(sample, stored[f"{key}sample_{name}"], STAGE_ATOL)
 
 
 def test_compiled_by_xla_agrees(networks, stored):

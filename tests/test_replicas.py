@@ -166,6 +166,6 @@ def test_two_replicas_train_as_one(place, system):
     one, two = (dict(np.load(place / f"{system}_{count}.npz")) for count in (1, 2))
     assert int(one["step"]) == 3
     for key, value in one.items():
-        np.testing.assert_allclose(two[key], value, atol=1e-5, err_msg=key)
+        np.testing.assert_allclose(two[key], value, rtol=1e-5, atol=1e-5, err_msg=key)
     means = [json.loads((place / f"{system}_{count}.json").read_text()) for count in (1, 2)]
     assert means[1] == pytest.approx(means[0], rel=1e-3, abs=1e-5)

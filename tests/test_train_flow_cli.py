@@ -130,7 +130,7 @@ def test_seed_i_is_one_noise_that_any_number_of_steps_begins_at(outputs, folder,
     expected = z + np.asarray(
         source.network.velocity(z.reshape(1, 16, 16, 3), np.zeros(1, "f"))
     ).reshape(1, -1)
-    np.testing.assert_allclose(np.ravel(source.generate(z)), expected[0], atol=1e-5)
+    np.testing.assert_allclose(np.ravel(source.generate(z)), expected[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_sweep_over_steps_says_how_each_point_was_sampled(outputs, folder, capsys):

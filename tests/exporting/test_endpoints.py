@@ -76,7 +76,9 @@ def test_a_ladagan_with_a_mapping_is_truncated_by_what_is_exported(tmp_path):
     live, loaded = of_network(network), opening.open_model(tmp_path / "saved")
     z = seeds.latents(range(3), 8)
     for psi in (0.5, 1.0):
-        np.testing.assert_allclose(loaded.at(psi).generate(z), live.at(psi).generate(z), atol=1e-5)
+        np.testing.assert_allclose(
+            loaded.at(psi).generate(z), live.at(psi).generate(z), rtol=1e-5, atol=1e-5
+        )
     assert loaded.at(0.5).about["psi"] == 0.5 and "guidance" not in loaded.about
     assert np.abs(live.at(0.5).generate(z) - live.generate(z)).max() > 1e-4
 
@@ -97,9 +99,9 @@ def test_labels_are_served_and_checked(conditional, tmp_path):
     opened = opening.open_model(tmp_path / "saved")
     assert opened.num_classes == 3
     live = conditional.generate(z, labels)
-    np.testing.assert_allclose(opened.generate(z, labels), live, atol=1e-5)
+    np.testing.assert_allclose(opened.generate(z, labels), live, rtol=1e-5, atol=1e-5)
     seen = loaded.signatures["attend"](z=z, labels=labels)
-    np.testing.assert_allclose(seen["images"], live, atol=1e-5)
+    np.testing.assert_allclose(seen["images"], live, rtol=1e-5, atol=1e-5)
     assert seen["attention_8"].shape == (2, 2, 64)
 
 
@@ -109,10 +111,10 @@ def test_psi_is_served_and_checked(gat, saved_gat):
     labels = tf.constant([2, 0])
     for psi in (0.0, 0.5, 1.0):
         live = np.asarray(gat.at(psi).generate(z, labels))
-        np.testing.assert_allclose(loaded.truncate(z, labels, psi=psi), live, atol=1e-5)
+        np.testing.assert_allclose(loaded.truncate(z, labels, psi=psi), live, rtol=1e-5, atol=1e-5)
         images = loaded.generate(num=2, seed=3, labels=labels, psi=psi)  # as the card says
         assert np.abs(images.numpy().astype(int) - pictures.to_uint8(live)).max() <= 1
-    np.testing.assert_allclose(loaded.serve(z, labels), live, atol=1e-5)
+    np.testing.assert_allclose(loaded.serve(z, labels), live, rtol=1e-5, atol=1e-5)
     for wrong in (-0.1, 1.1, np.nan):
         with pytest.raises(tf.errors.InvalidArgumentError, match="psi must be from 0 to 1; given"):
             loaded.truncate(z, labels, psi=wrong)

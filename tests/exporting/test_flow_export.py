@@ -37,7 +37,7 @@ def test_every_file_samples_in_the_steps_that_were_asked_for(tmp_path, capsys):
     for file in ("saved_model", "generator.keras"):
         opened = opening.open_model(out / file)
         assert (opened.noise_dim, opened.num_classes) == (192, 3)
-        np.testing.assert_allclose(opened.generate(z, labels), expected, atol=1e-5)
+        np.testing.assert_allclose(opened.generate(z, labels), expected, rtol=1e-5, atol=1e-5)
     assert (opened.about["sampler"], opened.about["sampler_steps"]) == ("euler", 3)
     other = of_network(network, sampler_steps=5)
     assert not np.allclose(other.generate(z, labels), expected, atol=1e-3)

@@ -78,7 +78,7 @@ def test_an_exported_gat_opens_truncated(gat, saved_gat):
     assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
     assert opened.class_names == gat.class_names == ("flags", "food-drink", "crane, machine")
     np.testing.assert_allclose(
-        opened.generate(z, labels), gat.at(0.5).generate(z, labels), atol=1e-5
+        opened.generate(z, labels), gat.at(0.5).generate(z, labels), rtol=1e-5, atol=1e-5
     )
     with pytest.raises(InputError, match="guidance=2: a SavedModel has only guidance=1"):
         opening.open_model(saved_gat, guidance=2.0)
@@ -101,7 +101,7 @@ def test_an_export_opens_as_a_trained_generator(small, saved):
     opened = opening.open_model(saved / "saved_model")
     assert (opened.noise_dim, opened.resolution, opened.num_classes) == (8, 32, 0)
     z = seeds.latents(range(3), 8)
-    np.testing.assert_allclose(opened.generate(z), small.generate(z), atol=1e-5)
+    np.testing.assert_allclose(opened.generate(z), small.generate(z), rtol=1e-5, atol=1e-5)
 
 
 # A CAT's generator is a GAT's with more in it; the GAT's SavedModel is compared in a test above.
@@ -125,7 +125,7 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
         assert (opened.num_classes, opened.class_names) == (3, generator.class_names)
         z, labels = seeds.latents(range(3), 8), np.int32([1, 0, 1])
         right = generator.generate(z, labels)
-        np.testing.assert_allclose(opened.generate(z, labels), right, atol=1e-5)
+        np.testing.assert_allclose(opened.generate(z, labels), right, rtol=1e-5, atol=1e-5)
     if generator.class_names and "onnx" in names:
         import onnxruntime
 

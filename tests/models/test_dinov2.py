@@ -49,7 +49,7 @@ def test_antialiased_positions_are_pillows(backbone):
     for channel in range(2):
         image = Image.fromarray(learned[:, :, channel])
         expected = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
-        np.testing.assert_allclose(resized[:, :, channel], expected, atol=1e-5)
+        np.testing.assert_allclose(resized[:, :, channel], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_other_positions_have_the_published_offset(backbone):
@@ -66,7 +66,7 @@ def test_other_positions_have_the_published_offset(backbone):
         return np.where(x < 1, np.polyval(near, x), np.where(x < 2, np.polyval(far, x), 0.0))
 
     expected = np.outer(kernel(abs(centres - 16)), kernel(abs(centres - 20)))
-    np.testing.assert_allclose(positions(network)[1][:, :, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(positions(network)[1][:, :, 0], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_positions_of_the_right_number_stay(backbone):
@@ -86,7 +86,7 @@ def test_images_are_in_units_of_imagenets_deviation():
     expected = (np.array([0, 127, 255]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     x = prepared(colour)
     assert x.shape == (1, 224, 224, 3)
-    np.testing.assert_allclose(x, np.broadcast_to(expected, x.shape), atol=1e-5)
+    np.testing.assert_allclose(x, np.broadcast_to(expected, x.shape), rtol=1e-5, atol=1e-5)
 
 
 def test_a_network_for_other_images_is_refused(backbone):

@@ -114,5 +114,5 @@ def test_one_trace_serves_every_batch_size(tf, generator, discriminator, rng):
         z = rng.standard_normal((count, Z)).astype("float32")
         latents, logits = both(z, LABELS[:count])
         outputs = generator(z, LABELS[:count], return_levels=True)
-        np.testing.assert_allclose(latents, outputs[-1], atol=1e-5)
+        np.testing.assert_allclose(latents, outputs[-1], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(logits, discriminator(outputs, LABELS[:count]), atol=1e-4)

@@ -50,13 +50,13 @@ def test_attention_maps_sum_to_one_over_the_tokens_of_each_grid(rng):
 def test_an_image_does_not_depend_on_the_rest_of_its_batch(rng, head):
     generator, z = tiny_generator(*head), latents(rng, 3)
     alone = np.concatenate([number(generator(z[i : i + 1])) for i in range(3)])
-    np.testing.assert_allclose(number(generator(z)), alone, atol=1e-5)
+    np.testing.assert_allclose(number(generator(z)), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_a_logit_does_not_depend_on_the_rest_of_its_batch(rng):
     discriminator, images = tiny_discriminator(), pictures(rng, 32, 3)
     alone = np.concatenate([number(discriminator(images[i : i + 1])) for i in range(3)])
-    np.testing.assert_allclose(number(discriminator(images)), alone, atol=1e-5)
+    np.testing.assert_allclose(number(discriminator(images)), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_inference_leaves_all_weights_as_they_are(rng):
@@ -83,7 +83,9 @@ def test_kernels_and_position_tables_start_orthogonal(score):
     for weight in [w for network in networks for w in kernels(network)]:
         matrix = number(weight).astype("float64").reshape(-1, weight.shape[-1])
         gram = matrix @ matrix.T if matrix.shape[0] < matrix.shape[1] else matrix.T @ matrix
-        np.testing.assert_allclose(gram, np.eye(len(gram)), atol=1e-5, err_msg=weight.path)
+        np.testing.assert_allclose(
+            gram, np.eye(len(gram)), rtol=1e-5, atol=1e-5, err_msg=weight.path
+        )
 
 
 def test_everything_else_starts_at_zero_or_one():

@@ -149,7 +149,7 @@ def test_position_table_is_orthogonal_at_first(shape):
     layer.build((None, *shape))
     table = number(layer.table)
     gram = table.T @ table if shape[0] > shape[1] else table @ table.T
-    np.testing.assert_allclose(gram, np.eye(8), atol=1e-5)
+    np.testing.assert_allclose(gram, np.eye(8), rtol=1e-5, atol=1e-5)
 
 
 def test_depth_to_space_puts_channel_group_ab_at_row_a_column_b(rng):

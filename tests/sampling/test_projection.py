@@ -124,7 +124,8 @@ def test_in_w_it_finds_the_style_of_least_squares_which_no_z_has():
     )
     np.testing.assert_allclose(in_w.latent, expected, atol=5e-3)
     assert in_w.distances["pixels"] < in_z.distances["pixels"]
-    assert in_w.distances["start"] == in_z.distances["start"]  # of the same random latent
+    # Of the same random latent, in two programs.
+    assert in_w.distances["start"] == pytest.approx(in_z.distances["start"], rel=1e-3)
     np.testing.assert_array_equal(in_w.path[-1], in_w.latent)
 
 
@@ -135,7 +136,7 @@ def test_images_of_styles_are_those_of_their_latents_also_truncated(tiny_gat):
     styled = source.at(0.5).styled()
     assert styled.noise_dim == tiny_gat.generator.width
     images = styled.generate(styles, labels)
-    np.testing.assert_allclose(images, tiny_gat(z, labels, psi=0.5), atol=2e-6)
+    np.testing.assert_allclose(images, tiny_gat(z, labels, psi=0.5), rtol=1e-5, atol=2e-6)
     guided = of_network(tiny_gat, guidance=2.0)
     with pytest.raises(InputError, match=r"guidance=2: .* of given styles only guidance=1"):
         guided.styled()

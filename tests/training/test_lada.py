@@ -167,7 +167,7 @@ def test_discriminator_sees_fakes_first_and_reals_last(batch, plain_draws):
     objective().discriminator_loss(discriminator, batch, batch["real"] + 5.0, plain_draws)
     moving_mean = ops.convert_to_numpy(discriminator.layers[0].moving_mean)  # momentum 0
     expected = numbers([batch["real"]])[0].mean(axis=(0, 1, 2))
-    np.testing.assert_allclose(moving_mean, expected, atol=1e-5)
+    np.testing.assert_allclose(moving_mean, expected, rtol=1e-5, atol=1e-5)
 
 
 # ------------------------------------------------------------------------- what it asks for

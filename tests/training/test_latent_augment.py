@@ -51,7 +51,7 @@ def test_colour_turns_about_means_of_the_original(stages):
     mean = last.mean((1, 2, 3))[:, None, None, None, None]
     x = (x + 0.4 - grey) * 0.4 + grey
     x = (x - mean) * 1.3 + mean
-    np.testing.assert_allclose(uncut(augmented(stages, draws)), uncut(x), atol=1e-5)
+    np.testing.assert_allclose(uncut(augmented(stages, draws)), uncut(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("draw, happens", [(0.49, True), (0.51, False)])

@@ -24,7 +24,7 @@ def test_any_number_of_levels_ends_at_the_cleanest(count):
 def test_without_noise_each_stage_is_scaled_down(rng, noise):
     stages = rng.normal(size=noise.shape).astype(np.float32)
     expected = (1 - noise_levels(4))[:, None] * stages
-    np.testing.assert_allclose(add_noise(stages, 0 * noise), expected, atol=1e-6)
+    np.testing.assert_allclose(add_noise(stages, 0 * noise), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_each_level_of_a_real_latent_is_a_further_noised_copy_of_the_next(rng, noise):
@@ -35,7 +35,7 @@ def test_each_level_of_a_real_latent_is_a_further_noised_copy_of_the_next(rng, n
         kept = (1 - t[k]) / (1 - t[k + 1])
         fresh = np.sqrt(t[k] ** 2 - t[k + 1] ** 2 * kept**2)
         expected = kept * noised[:, :, :, k + 1] + fresh * noise[:, :, :, k]
-        np.testing.assert_allclose(noised[:, :, :, k], expected, atol=1e-6)
+        np.testing.assert_allclose(noised[:, :, :, k], expected, rtol=1e-5, atol=1e-6)
 
 
 def test_noise_has_its_level_and_neighbours_are_correlated(rng):

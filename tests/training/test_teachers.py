@@ -94,8 +94,8 @@ def test_without_draws_it_sees_the_images(images):
     teacher = ImageTeacher(Patches())
     expected = images.reshape(B, 16, 14, 16, 14, 3).mean((2, 4)).reshape(B, 256, 3) / 255.0
     for cls, patches in (teacher({"raw": images}, {}, LATENT), teacher.encode(images)):
-        np.testing.assert_allclose(patches, expected, atol=1e-6)
-        np.testing.assert_allclose(cls, expected.mean(1), atol=1e-6)
+        np.testing.assert_allclose(patches, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(cls, expected.mean(1), rtol=1e-5, atol=1e-6)
 
 
 def test_patches_come_on_the_discriminators_grid(images):
@@ -112,7 +112,7 @@ def test_xla_compiles_it(tf, images, quirks):
     compiled = tf.function(lambda raw, d: teacher({"raw": raw}, d, LATENT), jit_compile=True)
     eager = teacher({"raw": images}, given, LATENT)
     for ours, expected in zip(compiled(images, given), eager, strict=True):
-        np.testing.assert_allclose(ours, expected, atol=1e-5)
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 # ---------------------------------------------------------------------------- our classifier
@@ -144,7 +144,7 @@ def test_its_patches_move_with_the_latent(classifier, rng):
     still = np.asarray(teacher.encode(images)[1]).reshape(B, 4, 4, -1)
     moved = teacher({"raw": images}, draws(rows=1), 4)[1]
     moved = np.asarray(moved).reshape(B, 4, 4, -1)
-    np.testing.assert_allclose(moved[:, :3], still[:, 1:], atol=1e-5)
+    np.testing.assert_allclose(moved[:, :3], still[:, 1:], rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(moved[:, 3], 0.0)
 
 
@@ -165,7 +165,7 @@ def test_stored_patches_move_with_the_latent(stored):
     cls, patches = StoredTeacher(5, 8)(stored, draws(rows=4, columns=-4), LATENT)
     expected = np.zeros_like(grid)
     expected[:, :-1, 1:] = grid[:, 1:, :-1]  # 4 of 32 is 1 of 8
-    np.testing.assert_allclose(patches, expected.reshape(B, 64, 5), atol=1e-6)
+    np.testing.assert_allclose(patches, expected.reshape(B, 64, 5), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(cls, stored["teacher_cls"])
 
 
@@ -173,7 +173,7 @@ def test_half_a_patch_is_the_mean_of_two(stored):
     grid = stored["teacher_patches"].reshape(B, 8, 8, 5)
     patches = np.asarray(StoredTeacher(5, 8)(stored, draws(rows=2), LATENT)[1])
     expected = (grid + np.pad(grid[:, 1:], ((0, 0), (0, 1), (0, 0), (0, 0)))) / 2
-    np.testing.assert_allclose(patches, expected.reshape(B, 64, 5), atol=1e-6)
+    np.testing.assert_allclose(patches, expected.reshape(B, 64, 5), rtol=1e-5, atol=1e-6)
 
 
 def test_stored_patches_are_mirrored_and_resized(stored):
@@ -182,7 +182,7 @@ def test_stored_patches_are_mirrored_and_resized(stored):
     mirrored = {**stored, "teacher_patches": grid[:, :, ::-1].reshape(B, 64, 5)}
     patches = teacher(stored, draws(flipped=0.0), LATENT)[1]
     assert patches.shape == (B, 16, 5) and not teacher.needs_images
-    np.testing.assert_allclose(patches, teacher(mirrored, {}, LATENT)[1], atol=1e-6)
+    np.testing.assert_allclose(patches, teacher(mirrored, {}, LATENT)[1], rtol=1e-5, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------- alignment
@@ -221,7 +221,7 @@ def alignment(stored):
 @pytest.mark.parametrize("scale, expected", [(1.0, 0.0), (7.0, 0.0), (-1.0, 4.0), (-0.01, 4.0)])
 def test_it_is_0_for_the_teachers_features_and_4_for_the_opposite(alignment, scale, expected):
     """The image and the mean over its patches give at most 2 each; only directions count."""
-    np.testing.assert_allclose(alignment(lambda x: scale * x), expected, atol=1e-5)
+    np.testing.assert_allclose(alignment(lambda x: scale * x), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_no_gradient_reaches_a_teacher(tf, stored, images):
@@ -293,5 +293,9 @@ def test_dinov2_s_tokens_stay_float32_where_its_branches_compute_in_half(tmp_pat
     for block in mixed.network.backbone.encoder.layers:
         assert (block.compute_dtype, block.attention.compute_dtype) == ("float32", "bfloat16")
     whole, rounded = (np.asarray(network.encode(images)[1]) for network in (exact, mixed))
-    whole, rounded = (x - x.mean(axis=0) for x in (whole, rounded))
-    assert 0 < np.linalg.norm(rounded - whole) < 0.03 * np.linalg.norm(whole)
+    for block in mixed.network.backbone.encoder.layers:
+        block.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
+    in_half = np.asarray(ops.cast(mixed.encode(images)[1], "float32"))
+    whole, rounded, in_half = (x - x.mean(axis=0) for x in (whole, rounded, in_half))
+    # How much less depends on how a machine sums bfloat16: 0.31 of it with instructions, else 0.59.
+    assert 0 < np.linalg.norm(rounded - whole) < 0.75 * np.linalg.norm(in_half - whole)
