@@ -52,7 +52,7 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
         (small, {"Attention", "Resolution", "Head", *of_z, *moves}),
         (conditional, {"Attention", "Resolution", "Head", "Class", *of_z, *moves}),
         (of_network(Truncating()), {"Closer", "Truncation psi"}),
-        (of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
+        (of_network(tiny_gat), {"Closer", "Class", "Truncation psi", *moves}),
         (opening.open_model(tmp_path / "saved_model"), {"Closer", *of_z}),
     ):
         shown = labels_shown(page, source, tmp_path)
