@@ -38,7 +38,7 @@ def check_depths(**fields):
 
 
 def repeated(name, depth):
-    """Names of the `depth` blocks at one resolution: `name`, `name`_2, ... ."""
+    """Names of the `depth` blocks at one resolution: "block_8", "block_8_2", "block_8_3" ..."""
     return [name, *(f"{name}_{i}" for i in range(2, depth + 1))]
 
 
