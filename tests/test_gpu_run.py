@@ -164,7 +164,6 @@ def run(code, *arguments):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-
 def test_a_convolution_as_a_product_of_matrices_is_the_convolution(classes):
     with np.load(classes.parent / "convolutions.npz") as found:
         products = [name for name in found if name.endswith("product")]

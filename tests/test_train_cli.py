@@ -327,6 +327,7 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     (output,) = run_each(
         [given(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.032")],
         eagerly=True,
+        reports=False,
     )
     assert output.endswith("code 0\n"), output
 

@@ -94,8 +94,8 @@ def trace_of_root(covariance_1: np.ndarray, covariance_2: np.ndarray) -> float:
 def _factor_of_less_rank(covariance):
     """A with A A^T = `covariance` (D, D), of as many columns as it has rank R: (D, R).
 
-    Cholesky's decomposition with pivoting, which ends where what is left is rounding (Higham, 1990):
-    of few images a fraction of the D^3 of the eigenvectors.
+    Cholesky's decomposition with pivoting, which ends where what is left is rounding (Higham,
+    1990): of few images a fraction of the D^3 of the eigenvectors.
     """
     left = covariance.diagonal().copy()
     rounding = len(left) * _EPS * left.max()
