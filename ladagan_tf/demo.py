@@ -17,10 +17,10 @@ FLAGS = flags.FLAGS
 
 def main():
     """Serves the page of the generator that the flags name."""
-    from ladagan_tf.serving import page  # its package is optional
+    from ladagan_tf.serving import page_server  # its package is optional
 
     source = opening.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)
-    page.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
+    page_server.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
 
 
 if __name__ == "__main__":

@@ -57,9 +57,9 @@ def write(kind, out):
     """Writes a `kind` of picture to the path `out`."""
     source = open_source()
     if space() == "w":
-        if kind in ("attention", "directions"):
+        if kind == "attention":
             raise InputError(
-                f"latents={','.join(FLAGS.latents)}: they are styles, w; --{kind} needs z"
+                f"latents={','.join(FLAGS.latents)}: they are styles, w; --attention needs z"
             )
         source = source.styled()
     classes = walks.parse_classes(FLAGS.classes, source.num_classes, source.class_names)
@@ -286,8 +286,17 @@ def write_directions(source, numbers, classes, out):
     """One image moved along each principal direction; see `write_images`."""
     if len(numbers) != 1:
         raise InputError(f"directions={FLAGS.directions}: give one image, as --seeds=0")
-    found, _ = directions.principal_directions(source.network, FLAGS.directions)
-    z = directions.along(latents_of(source, numbers)[0], found, np.asarray(DEVIATIONS))
+    latents = latents_of(source, numbers)
+    if source.has_styles:  # a GAT: along principal components of its styles
+        gat, label = source.network.generator, classes[0]
+        if space() == "z":
+            latents = np.asarray(gat.style(latents, np.full(1, label, np.int32)))
+            source = source.styled()
+        found, deviations = directions.style_directions(gat, label, FLAGS.directions)
+        found = found * deviations[:, None]
+    else:
+        found, _ = directions.principal_directions(source.network, FLAGS.directions)
+    z = directions.along(latents[0], found, np.asarray(DEVIATIONS))
     labels = np.full(len(z), classes[0], np.int32) if classes else None
     images = np.concatenate([*walks.image_batches(source, z, labels, batch_size(source))])
     save(out, pictures.enlarged_grid(images, len(DEVIATIONS), FLAGS.scale))

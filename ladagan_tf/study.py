@@ -2,6 +2,8 @@
 
 Trains and measures every system with several seeds, each run in a directory of its own, and writes
 results.jsonl, table.md and figures. The same command again continues where it stopped.
+
+`ladagan study --cost` measures what training costs on this machine instead.
 """
 
 from absl import flags
@@ -15,19 +17,27 @@ if __name__ == "__main__":
 import contextlib
 import pathlib
 import sys
+import time
 
 import tensorflow as tf
 
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError, StoppedError
+from ladagan_tf.hardware import hardware
 from ladagan_tf.locks import locked
-from ladagan_tf.studies import plan, report, running
+from ladagan_tf.stopping import StopRequest
+from ladagan_tf.studies import cost, plan, report, running
 from ladagan_tf.systems import integers
 
 FLAGS = flags.FLAGS
 
 
 def main():
-    """Runs, measures and reports the study of the flags, or says how far it is."""
+    """Runs, measures and reports the study of the flags, or says how far it is, or what costs."""
+    study_flags.check_asked()
+    if FLAGS.cost:
+        measure_costs()
+        return
     study = make_study()
     folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
     if FLAGS.dry_run:
@@ -48,6 +58,28 @@ def main():
         raise StoppedError(
             f"stopped by {ending.stopped_by}; run the same command to continue {folder}"
         )
+
+
+def measure_costs():
+    """Measures the configs of the flags on this machine and keeps their rows."""
+    path = pathlib.Path(FLAGS.out or "docs/studies") / "hardware.md"
+    about = hardware()
+    machine = ", ".join(about["gpus"]) or f"{about['cpu']}, {about['cores']} cores"
+    title = f"{machine}, {time.strftime('%Y-%m-%d')}"
+    names = FLAGS.configs or cost.experiments()
+    for name in names:
+        flagfiles.find(name, "configs")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.parent, "out", inside=True), StopRequest() as request:
+        train = running.Programs().train
+        failures = cost.measure_all(
+            names, path, title, train, FLAGS.cost_seconds, say, lambda: request.received
+        )
+    if request.received:
+        raise StoppedError(f"stopped by {request.received}; the rows that are done are in {path}")
+    if failures:
+        raise InputError("; ".join(failures))
+    say(f"written: {path}")
 
 
 def make_study():

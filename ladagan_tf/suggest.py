@@ -62,7 +62,7 @@ class Trial:
         self.strategy = devices.make_strategy(FLAGS.strategy)
         model.check_split(self.strategy)
         self.gan = model.build(self.strategy, self.folder)
-        step, self.memory = model.step_of(self.gan), {}
+        step, self.memory = model.step_of(self.strategy), {}
         for parts in divisions(step["batch_size"]):
             self.multiply_adds, self.memory[parts] = system.step_cost(
                 **self.gan.networks, **{**step, "micro_batches": parts}

@@ -14,19 +14,25 @@ from ladagan_tf.flags import train as train_flags
 if __name__ == "__main__":
     command.parse(train_flags)  # before TensorFlow is imported
 
+import json
 from contextlib import nullcontext
+
+import keras
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.evaluation import quick
 from ladagan_tf.flags import model as model_flags
+from ladagan_tf.hardware import device_memory, peak_memory
 from ladagan_tf.locks import locked
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.systems import named_as_flags
 from ladagan_tf.training import initial
 from ladagan_tf.training.contents import contents
 from ladagan_tf.training.loop import continue_run
+from ladagan_tf.training.speed import seconds_on_random_data
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
 FLAGS = flags.FLAGS
@@ -41,6 +47,9 @@ def main():
         cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     model_flags.check_split(strategy)
+    if FLAGS.measure:
+        measure(strategy, FLAGS.measure)
+        return
     if FLAGS.dry_run:
         model = model_flags.build(strategy)
         describe(model, recorded)
@@ -76,10 +85,39 @@ def describe(model, recorded):
     rates = [f"{name[0].upper()} {model.rates[name]:g}" for name in model.networks]
     print(f"learning rates: {', '.join(rates)}")
     system = train_flags.SYSTEMS[FLAGS.system]
-    print(system.cost_report(**model.networks, **model_flags.step_of(model)))
+    print(system.cost_report(**model.networks, **model_flags.step_of(model.distribute_strategy)))
     if model.further_averages:
         more = 4 * len(model.further_averages) * model.generator.count_params()
         print(f"{len(model.further_averages)} averages beside the first: {more / 1e9:.2g} GB more")
+
+
+def measure(strategy, seconds):
+    """Prints what a step costs as lines of JSON: estimated, then, where memory suffices, measured.
+
+    Estimated from networks without values, so that those of any size can be.
+
+    Args:
+        strategy: tf.distribute.Strategy.
+        seconds: float, for how long to time steps.
+    """
+    system = train_flags.SYSTEMS[FLAGS.system]
+    with keras.StatelessScope(initialize_variables=False), named_as_flags():
+        networks, _, _ = system.build(None)
+    multiply_adds, needed = system.step_cost(**networks, **model_flags.step_of(strategy))
+    free = device_memory()
+    about = {
+        "batch_size": FLAGS.batch_size,
+        "precision": FLAGS.precision,
+        "multiply_adds_per_image": multiply_adds,
+        "estimated_gb": round(needed / 1e9, 3),
+        "free_gb": None if free is None else round(free / 1e9, 3),
+    }
+    print(json.dumps(about), flush=True)
+    if free is not None and needed > free:
+        return
+    model = model_flags.build(strategy)
+    spent = seconds_on_random_data(model, FLAGS.batch_size, seconds)
+    print(json.dumps({**about, "seconds_per_step": round(spent, 6), **peak_memory()}))
 
 
 def train(model, recorded, folder):

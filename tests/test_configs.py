@@ -24,7 +24,7 @@ from ladagan_tf.cost import lada as cost  # noqa: E402
 from ladagan_tf.flags import start as start_flags  # noqa: E402
 from ladagan_tf.flags import train as train_flags  # noqa: E402
 from ladagan_tf.flags.common import read_flags  # noqa: E402
-from ladagan_tf.systems import integers, suggestion, suggestion_lada  # noqa: E402
+from ladagan_tf.systems import arguments, lada, suggestion, suggestion_lada  # noqa: E402
 
 PAGE = ROOT / "docs" / "configs.md"
 SPEEDS = ROOT / "benchmarks" / "results" / "gpu_h100_2026-11.jsonl"
@@ -141,20 +141,9 @@ def _hours(seconds):
 
 def training_multiply_adds(values):
     """Of a LadaGAN's step per image, from its flags; bCR's two further passes of D with it."""
-    g = types.SimpleNamespace(
-        noise_dim=values.noise_dim, widths=integers("g_widths"), modulation=values.g_modulation,
-        class_tokens=values.class_tokens, attention=values.attention, conv=values.g_conv,
-        num_heads=integers("g_heads"), score=values.score, rank=0, window=0,
-        mlp_widths=integers("g_mlp_widths"), decoder_widths=integers("g_decoder_widths"),
-        resolution=values.resolution, num_classes=values.num_classes or 0,
-    )  # fmt: skip
-    d = types.SimpleNamespace(
-        resolution=values.resolution, scale_cue=values.d_scale_cue, widths=integers("d_widths"),
-        ladaformer=values.d_ladaformer, num_heads=values.d_heads, mlp_width=values.d_mlp_width,
-        out_widths=integers("d_out_widths"), score=values.score,
-        num_classes=values.num_classes or 0, pure=False, class_head=values.class_head,
-        class_dim=64,
-    )  # fmt: skip
+    classes = {"num_classes": values.num_classes or 0, "pure": False, "class_dim": 64}
+    g = types.SimpleNamespace(**arguments(lada.GENERATOR), **classes)
+    d = types.SimpleNamespace(**arguments(lada.DISCRIMINATOR), **classes)
     return cost.training_multiply_adds(g, d) + 6 * values.bcr * cost.discriminator_multiply_adds(d)
 
 

@@ -7,12 +7,14 @@ reads every DIR/ckpt_*/, each with config.json, best-training-checkpoints/ and e
 
 import json
 import pathlib
+import re
 import shutil
 
 import golden_sets
 import numpy as np
 import pytest
 import tensorflow as tf
+from paper_sizes import zero_weights
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
 from ladagan_tf.errors import InputError
@@ -264,4 +266,24 @@ def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
     (run / "models.json").write_text(json.dumps(models))
     with pytest.raises(InputError, match="attention_residual is not True; the official format"):
         lada_runs.write_official(run, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ((Generator, {"depths": (1, 2, 1)}), "depths is not (1, 1, 1)"),
+        ((Discriminator, {"depth": 2}), "depth is not 1"),
+        ((Generator, {"conv_kernel": 1}), "conv_kernel is not 3"),
+    ],
+)
+def test_networks_that_the_format_cannot_hold_are_refused(changed, said, monkeypatch, tmp_path):
+    kind, sizes = changed
+    with zero_weights():
+        network = kind(**sizes)
+    monkeypatch.setattr(lada_runs, "find_checkpoint", lambda *_: (tmp_path, {}))
+    monkeypatch.setattr(lada_runs, "open_part", lambda run, found, part, precision: network)
+    monkeypatch.setattr(lada_runs, "Generator", kind)
+    with pytest.raises(InputError, match=re.escape(f"{said}; the official format holds LadaGAN")):
+        lada_runs.write_official(tmp_path / "run", tmp_path / "back")
     assert not (tmp_path / "back").exists()

@@ -27,7 +27,8 @@ import keras, numpy, ladagan_tf
 loaded = keras.saving.load_model(work / "generator.keras")  # nothing else is imported yet
 numpy.save(work / "images.npy", loaded(numpy.load(work / "z.npy")))
 for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
-    if path.name not in ("page.py", "service.py", "listening.py"):  # of the demo and serve extras
+    # But for those of the demo and serve extras.
+    if path.name not in ("page.py", "page_server.py", "service.py", "listening.py"):
         importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
 
 import tfds_sets.handmade

@@ -59,8 +59,8 @@ TINY = [
 REFUSALS = {
     "--batch_size=64": "fewer than one batch; batch_size=64",
     "--g_widths=32,16,x": "--g_widths=32,16,x: give integers",
-    "--g_heads=2,3,2": "num_heads=[2, 3, 2]: 3 does not divide the width 16",
-    "--policy=colour": "policy='colour': 'colour' is not one of color",
+    "--g_heads=2,3,2": "--g_heads=2,3,2: 3 does not divide 16 of --g_widths=32,16,16",
+    "--policy=colour": "--policy=colour: 'colour' is not one of color",
     "--resolution=64": "prepared with resolution=32",
     "--g_lr=0": "--g_lr=0.0: it must be a finite number greater than 0",
     "--micro_batches=3": "--micro_batches=3 does not divide",

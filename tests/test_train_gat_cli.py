@@ -50,7 +50,8 @@ ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
     "--precision=mixed_bfloat16 --nofused",
     "--levels=1 --teacher=classifier:FOLDER/classifier.keras --official_quirks --r2_weight=0 "
-    "--attention=additive --patch=1",
+    "--attention=additive --patch=1 --noise_schedule=linear --min_information=0.5 "
+    "--noise_side=real",
 )
 REFUSALS = {
     "--latent_size=16": "--latent_size=16: --dataset=.* has latent_size=8",
@@ -60,16 +61,19 @@ REFUSALS = {
     "--flip": "--flip: latents cannot be mirrored",
     "--vae=FOLDER/other.keras": "--vae=.*: its encoder is not the one that --dataset=",
     "--g_shape=16,4": "--g_shape=16,4: give width, depth and heads, as 384,12,6",
-    "--levels=3": "depth=2 is not a multiple of levels=3",
+    "--levels=3": "depth=2 is not a multiple of --levels=3",
     "--teacher=stored": "teacher=stored: this prepared set holds no features",
     "--patch=3": "patch=3 does not divide the latent_size 8",
-    "--attention=linformer": "attention='linformer' is not one of dot_product, additive",
+    "--attention=linformer": "--attention=linformer is not one of dot_product, additive",
+    "--min_information=0": "--min_information=0: give a number from 0.01 to 1",
+    "--noise_schedule=learned": "--noise_schedule=learned: value should be one of",
+    "--nonoise_guidance --noise_side=fake": "--noise_side=fake: it needs --noise_guidance",
     "--stop_anchor": "--stop_anchor: there is no such flag with --system=gat",
     "--system=cat --noise_guidance": "--noise_guidance: there is no such flag with --system=cat",
-    "--system=cat --consistency_weights=1,2": "consistency_weights: 2 given; levels=2 has 1 stages",
+    "--system=cat --consistency_weights=1,2": "--consistency_weights=1.0,2.0: 2 given; --levels=2",
     "--system=cat --consistency_weights=1,x": "--consistency_weights=1,x: give finite numbers",
     "--system=cat --consistency_weight=-1": "--consistency_weight=-1.0: it must be a finite number",
-    "--system=cat --patch=8": r"levels=2: the latent_size 8 is no multiple of patch=8 times 2\^1",
+    "--system=cat --patch=8": r"--levels=2: the latent_size 8 is no multiple of --patch=8 ",
     "--system=cat --batch_size=6": "--batch_size=6: it must be a multiple of 4, 1 replicas x",
 }
 # Two steps, each with a checkpoint.

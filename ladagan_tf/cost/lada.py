@@ -59,7 +59,7 @@ def generator_multiply_adds(generator):
         total += g.noise_dim * GRID[0] ** 2 * g.widths[0]
     for i, side in enumerate(GRID):
         width = g.widths[i]
-        total += attention_multiply_adds(
+        block = attention_multiply_adds(
             g.attention,
             side**2,
             width,
@@ -68,10 +68,11 @@ def generator_multiply_adds(generator):
             rank=g.rank,
             window=g.window,
         )
-        total += mlp_multiply_adds(side**2, width, g.mlp_widths[i])
-        total += 2 * norm_multiply_adds(g.modulation, g.noise_dim, width, g.num_classes > 0)
+        block += mlp_multiply_adds(side**2, width, g.mlp_widths[i])
+        block += 2 * norm_multiply_adds(g.modulation, g.noise_dim, width, g.num_classes > 0)
+        total += g.depths[i] * block
         if g.conv and i + 1 < len(GRID):
-            total += conv_multiply_adds(2 * side, 3, width // 4, g.widths[i + 1])
+            total += conv_multiply_adds(2 * side, g.conv_kernel, width // 4, g.widths[i + 1])
     side, channels = GRID[-1], g.widths[-1]
     for width in g.decoder_widths:
         side *= 2
@@ -95,14 +96,14 @@ def discriminator_multiply_adds(discriminator):
     total = conv_multiply_adds(side, 3, 4 if d.scale_cue else 3, d.widths[0])
     for inputs, outputs in zip(d.widths, d.widths[1:], strict=False):
         side //= 2
-        for size, channels in ((3, inputs), (3, outputs), (1, inputs)):
+        for size, channels in ((d.conv_kernel, inputs), (d.conv_kernel, outputs), (1, inputs)):
             total += conv_multiply_adds(side, size, channels, outputs)
     width, tokens = d.widths[-1], DISCRIMINATOR_GRID**2
     if d.ladaformer:
-        total += attention_multiply_adds(
+        block = attention_multiply_adds(
             "additive", tokens, width, d.num_heads, score=d.score, rank=0, window=0
         )
-        total += mlp_multiply_adds(tokens, width, d.mlp_width)
+        total += d.depth * (block + mlp_multiply_adds(tokens, width, d.mlp_width))
     side = DISCRIMINATOR_GRID // 2
     total += conv_multiply_adds(side, 3, 4 * width, d.out_widths[0])
     total += conv_multiply_adds(side, 1, *d.out_widths)
@@ -136,10 +137,11 @@ def generator_activations(generator):
     total = 0
     for i, side in enumerate(GRID):
         tokens = side**2
-        total += tokens * (5 * g.widths[i] + 2 * g.mlp_widths[i])
-        total += attention_activations(
+        block = tokens * (5 * g.widths[i] + 2 * g.mlp_widths[i])
+        block += attention_activations(
             g.attention, tokens, g.widths[i], g.num_heads[i], rank=g.rank, window=g.window
         )
+        total += g.depths[i] * block
         if g.conv and i + 1 < len(GRID):
             total += tokens * g.widths[i] + 4 * tokens * g.widths[i + 1]
     side, channels = GRID[-1], g.widths[-1]
@@ -171,7 +173,7 @@ def discriminator_activations(discriminator):
         total += side**2 * (inputs + kept * outputs)  # and the pooled input
     tokens = DISCRIMINATOR_GRID**2
     if d.ladaformer:
-        total += tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
+        total += d.depth * tokens * (9 * d.widths[-1] + 2 * d.num_heads + 2 * d.mlp_width)
     side = DISCRIMINATOR_GRID // 2
     return total + side**2 * (4 * d.widths[-1] + d.out_widths[0] + 2 * d.out_widths[1])
 

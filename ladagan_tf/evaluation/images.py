@@ -198,7 +198,7 @@ def generated(
         count: int.
         seed: int >= 0, which set of `count` images.
         labels: see `seeds.labels`; None: "balanced" for a conditional generator, none for an
-            unconditional one.
+            unconditional one, which may be asked for "proportional" with others.
         strategy, jit: see `devices.replicated`.
         class_counts: see `seeds.labels`.
 
@@ -207,6 +207,8 @@ def generated(
     """
     if sampler.num_classes and labels is None:
         labels = "balanced"
+    if labels == "proportional" and not sampler.num_classes:
+        labels = None  # the proportions are its own matter
     if labels and not sampler.num_classes:
         raise InputError(
             f"labels={labels}: {sampler.about.get('model', 'the generator')} is unconditional, it "

@@ -51,13 +51,10 @@ A page that makes images in a browser, for any static host:
     python -m http.server --directory FOLDER
 """,
     "generator.tflite": """\
-LiteRT, any batch size, built-in operators only, and without XNNPACK, which in LiteRT 2.3 draws
-other pictures from the second call on:
+LiteRT, any batch size, built-in operators only:
 
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter("generator.tflite", experimental_op_resolver_type=plain)
-    generate = interpreter.get_signature_runner()
+    from ai_edge_litert.interpreter import Interpreter
+    generate = Interpreter("generator.tflite").get_signature_runner()
     (images,) = generate({named}).values()
 """,
 }

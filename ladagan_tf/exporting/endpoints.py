@@ -40,15 +40,24 @@ def write_saved_model(network, path):
         *strength,
     ]
 
+    # Each in a graph of its own that every endpoint calls, instead of tracing it anew.
+    @tf.function(input_signature=latents, autograph=False)
+    def images(z, *labels):
+        return network(z, *labels, training=False)
+
+    @tf.function(input_signature=[*latents, *strength], autograph=False)
+    def truncated(z, *rest):
+        *labels, psi = rest
+        return network(z, *labels, psi=psi, training=False)
+
     def serve(z, *labels):
-        return network(z, *_checked(labels, tf.shape(z)[0], classes), training=False)
+        return images(z, *_checked(labels, tf.shape(z)[0], classes))
 
     def truncate(z, *rest):
         *labels, psi = rest
         inside = (psi >= 0.0) & (psi <= 1.0)
         psi = _require(psi, inside, "psi must be from 0 to 1; given")
-        labels = _checked(labels, tf.shape(z)[0], classes)
-        return network(z, *labels, psi=psi, training=False)
+        return truncated(z, *_checked(labels, tf.shape(z)[0], classes), psi)
 
     def generate(num, seed, *labels):
         num = _require(

@@ -2,6 +2,7 @@
 
 import collections.abc
 import dataclasses
+import functools
 import importlib.util
 
 import keras
@@ -33,7 +34,7 @@ class Format:
         load: function from a path to a function from arrays (z, *labels) to images, computed by
             the format's own runtime.
         modules: tuple of the modules of the export extra that it needs.
-        limit: float, the largest error that is accepted, see `difference`.
+        limit: float, the largest error that is accepted, see `Live.difference`.
         rounds: bool, whether `write` takes how to store weights, float16 or int8, as a third
             argument.
     """
@@ -88,12 +89,12 @@ def fill(
         runtime: dict, see `web.find_runtime`; for the format web.
 
     Returns:
-        Dict from format to its largest error, see `difference`.
+        Dict from format to its largest error, see `Live.difference`.
 
     Raises:
         InputError: if a format is unknown, needs packages that are not here, cannot hold such
             weights, cannot be written or loaded, or differs by more than its limit and `ROUNDINGS`
-            times `nudge`, or than `min_psnr`; or if the generator is truncated or guided.
+            times `Live.nudge`, or than `min_psnr`; or if the generator is truncated or guided.
     """
     check_formats(formats, weights)
     network = sampler.network
@@ -107,10 +108,10 @@ def fill(
             f"{sampler.about.get('model')}: export needs a run or a .keras file, opened in float32"
         )
     compare = None if weights == FLOAT32 else rounding.Comparison(sampler, run)
-    errors, notes = {}, []
+    live, errors, notes = Live(sampler), {}, []
     for name in formats:
         file = FORMATS[name].file
-        exported, errors[name] = _write(name, sampler, folder, weights)
+        exported, errors[name] = _write(name, network, live, folder, weights)
         if compare:
             psnr, verdict = compare(exported)
             if not psnr >= min_psnr:
@@ -119,7 +120,7 @@ def fill(
                     "nothing was written"
                 )
         else:
-            verdict = _exact(name, sampler, errors[name])
+            verdict = _exact(name, live, errors[name])
         say(f"{name}: {file}, largest error {errors[name]:.1e}, {verdict}")
         if weights != FLOAT32:
             notes.append(f"`{file}` stores {weights}: {verdict}.")
@@ -150,14 +151,14 @@ def check_formats(formats, weights=FLOAT32):
             raise InputError(f"weights={weights}: format {name} cannot hold them, only {able} can")
 
 
-def _write(name, sampler, folder, weights):
+def _write(name, network, live, folder, weights):
     """Writes a format: (what it computes as a function of arrays, its largest error)."""
     form = FORMATS[name]
     path = folder / form.file
     try:
-        form.write(sampler.network, path, *(() if weights == FLOAT32 else (weights,)))
+        form.write(network, path, *(() if weights == FLOAT32 else (weights,)))
         exported = form.load(path)
-        return exported, difference(sampler, exported)
+        return exported, live.difference(exported)
     except (OSError, InputError):
         raise  # a full disk, not a format's fault; or told already
     except Exception as failure:  # each converter and runtime has exceptions of its own
@@ -166,11 +167,11 @@ def _write(name, sampler, folder, weights):
         ) from failure
 
 
-def _exact(name, sampler, error):
+def _exact(name, live, error):
     """The limit that the error of a format is within, in words; InputError if it is not."""
     limit = FORMATS[name].limit
     if error > limit:
-        limit = max(limit, ROUNDINGS * nudge(sampler))
+        limit = max(limit, ROUNDINGS * live.nudge)
     if not error <= limit:  # also when it is not a number
         raise InputError(
             f"format={name}: its images differ from the live model's by {error:.1e}, more than "
@@ -179,57 +180,63 @@ def _exact(name, sampler, error):
     return f"limit {limit:.2g}"
 
 
-def nudge(sampler):
-    """How far images move where each weight moves by at most half of float32's last place.
-
-    Runtimes add the same numbers in another order, which moves images about as far: a little, or
-    much where a layer norm divides by a small variance.
+class Live:
+    """A live generator's images over some `batches`, made once, for exported ones to be compared.
 
     Args:
-        sampler: Sampler with a network, whose weights are the same afterwards.
-
-    Returns:
-        float, as `difference`.
+        sampler: Sampler with a network.
     """
-    network, inputs = sampler.network, rounding.sample_inputs(sampler, range(max(batches(sampler))))
-    weights, random = network.get_weights(), np.random.default_rng(0)
-    live = np.asarray(sampler.generate(*inputs))
-    network.set_weights([_nudged(weight, random) for weight in weights])
-    try:
-        moved = np.asarray(sampler.generate(*inputs))
-    finally:
-        network.set_weights(weights)
-    return float(np.abs(live - moved).max() / max(1.0, np.abs(live).max()))
+
+    def __init__(self, sampler):
+        self._sampler = sampler
+        inputs = [rounding.sample_inputs(sampler, range(batch)) for batch in batches(sampler)]
+        self._made = [(given, np.asarray(sampler.generate(*given))) for given in inputs]
+
+    def difference(self, exported):
+        """How far an exported generator is from the live one, each batch made twice.
+
+        Args:
+            exported: function from arrays (z, *labels) to images.
+
+        Returns:
+            float: the largest absolute difference, divided by the largest absolute value of the
+            live images where that is above 1. Images are not clipped, and those of a young
+            generator leave [-1, 1] by far: float32 is only as fine as its largest values.
+        """
+        errors = []
+        for inputs, live in self._made:
+            for _ in range(2):  # a runtime may be right at its first call alone
+                errors.append(_error(live, np.asarray(exported(*inputs))))
+        return float(np.max(errors))  # NaN if any is
+
+    @functools.cached_property
+    def nudge(self):
+        """How far images move where each weight moves by at most half of float32's last place.
+
+        Runtimes add the same numbers in another order, which moves images about as far: a little,
+        or much where a layer norm divides by a small variance. As `difference`, a float; weights
+        are the same afterwards.
+        """
+        network, (inputs, live) = self._sampler.network, self._made[-1]
+        weights, random = network.get_weights(), np.random.default_rng(0)
+        network.set_weights([_nudged(weight, random) for weight in weights])
+        try:
+            moved = np.asarray(self._sampler.generate(*inputs))
+        finally:
+            network.set_weights(weights)
+        return float(_error(live, moved))
+
+
+def _error(live, ours):
+    if live.shape != ours.shape:
+        raise ValueError(f"images {ours.shape} instead of {live.shape}")
+    return np.abs(live - ours).max() / max(1.0, np.abs(live).max())
 
 
 def _nudged(weight, random):
     if weight.dtype != np.float32:
         return weight
     return weight * (1 + random.uniform(-1, 1, weight.shape) * 2.0**-24)
-
-
-def difference(sampler, exported):
-    """How far an exported generator is from the live one, over some `batches`, each made twice.
-
-    Args:
-        sampler: Sampler.
-        exported: function from arrays (z, *labels) to images.
-
-    Returns:
-        float: the largest absolute difference, divided by the largest absolute value of the live
-        images where that is above 1. Images are not clipped, and those of a young generator leave
-        [-1, 1] by far: float32 is only as fine as its largest values.
-    """
-    errors = []
-    for batch in batches(sampler):
-        inputs = rounding.sample_inputs(sampler, range(batch))
-        live = np.asarray(sampler.generate(*inputs))
-        for _ in range(2):  # a runtime may be right at its first call alone
-            ours = np.asarray(exported(*inputs))
-            if live.shape != ours.shape:
-                raise ValueError(f"images {ours.shape} instead of {live.shape}")
-            errors.append(np.abs(live - ours).max() / max(1.0, np.abs(live).max()))
-    return float(np.max(errors))  # NaN if any is
 
 
 def batches(sampler):

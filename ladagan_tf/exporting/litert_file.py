@@ -31,11 +31,75 @@ def write(network, path, weights=None):
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS], **stored},
         **smaller,
     )
-    if weights == onnx_file.INT8:
-        path.write_bytes(quantized(path.read_bytes()))
+    content = with_known_shapes(path.read_bytes())
+    path.write_bytes(quantized(content) if weights == onnx_file.INT8 else content)
     if names := getattr(network, "class_names", ()):
         with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
             archive.writestr(LABELS, "".join(f"{one_line(name)}\n" for name in names))
+
+
+def with_known_shapes(content):
+    """A LiteRT file whose reshapes have constant shapes, but for the batch size.
+
+    The converter computes shapes it knows, when the model runs, which splits the graph in parts
+    whose memory moves during the first call. XNNPACK 2.3 then may take a copy whose two ends are at
+    one address for one that is never needed again, and later calls read what lies there
+    (docs/log.md). A graph that is one part does not move, and is faster.
+
+    Args:
+        content: bytes.
+
+    Returns:
+        bytes.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model, names = _opened(content)
+    for graph in model.subgraphs:
+        _fix_shapes(model, graph, names)
+        kept, needed = [], set(graph.outputs)
+        for operator in reversed(graph.operators):  # what computed the shapes is not needed
+            if needed & set(operator.outputs):
+                kept.insert(0, operator)
+                needed.update(operator.inputs)
+        graph.operators = kept
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _fix_shapes(model, graph, names):
+    from ai_edge_litert import schema_py_generated as schema
+
+    widths = {  # tensor -> size of its last axis, of those that products read
+        operator.inputs[0]: graph.tensors[operator.inputs[1]].shape[-1]
+        for operator in graph.operators
+        if names[operator.opcodeIndex] == "FULLY_CONNECTED"
+    }
+    for operator in graph.operators:
+        if names[operator.opcodeIndex] not in ("RESHAPE", "EXPAND_DIMS"):
+            continue
+        made = graph.tensors[operator.outputs[0]]
+        sizes = np.int32(made.shape if made.shapeSignature is None else made.shapeSignature)
+        if operator.outputs[0] in widths:
+            sizes[-1] = widths[operator.outputs[0]]
+        if (sizes < 0).sum() > 1 or "RESHAPE" not in names:
+            continue
+        made.shape, made.shapeSignature = np.abs(sizes), sizes  # 1 is any batch size, to begin with
+        shape = schema.TensorT(name=b"shape", type=schema.TensorType.INT32, shape=[sizes.size])
+        shape.buffer = len(model.buffers)
+        model.buffers.append(schema.BufferT(data=sizes.view(np.uint8)))
+        operator.inputs = [operator.inputs[0], len(graph.tensors)]
+        graph.tensors.append(shape)
+        operator.opcodeIndex = names.index("RESHAPE")
+        operator.builtinOptions, operator.builtinOptionsType = None, 0  # those of EXPAND_DIMS
+
+
+def _opened(content):
+    """The model in a LiteRT file, and the name of each of its operator codes."""
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    codes = range(len(model.operatorCodes))
+    return model, [flatbuffer_utils.opcode_to_name(model, code) for code in codes]
 
 
 def quantized(content):
@@ -50,12 +114,17 @@ def quantized(content):
     Returns:
         bytes.
     """
-    from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
 
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    (graph,) = model.subgraphs
-    names = [flatbuffer_utils.opcode_to_name(model, i) for i in range(len(model.operatorCodes))]
+    model, names = _opened(content)
+    for graph in model.subgraphs:
+        _quantize(model, graph, names)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _quantize(model, graph, names):
+    from ai_edge_litert import schema_py_generated as schema
+
     uses = {}  # tensor -> (operator, which of its inputs) that read it
     for operator in graph.operators:
         for place, tensor in enumerate(operator.inputs):
@@ -73,20 +142,14 @@ def quantized(content):
         tensor.quantization = schema.QuantizationParametersT(
             scale=scale.reshape(-1), zeroPoint=np.zeros(scale.size, np.int64)
         )
-    return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
 def load(path):
-    """The LiteRT file at a path as a function of arrays.
+    """The LiteRT file at a path as a function of arrays."""
+    from ai_edge_litert.interpreter import Interpreter
 
-    Without XNNPACK, LiteRT's own choice on CPUs: version 2.3 with it draws other pictures from the
-    second call on, of one batch size and of float32 weights too (docs/log.md).
-    """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with held_stderr():  # it tells what it uses
-        interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
+        interpreter = Interpreter(model_path=str(path))
         interpreter.allocate_tensors()
     # The runner resizes its inputs, so the file's batch size of 1 is only a beginning.
     runner = interpreter.get_signature_runner()

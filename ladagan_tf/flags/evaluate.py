@@ -74,7 +74,8 @@ def _define_generated():
         None,
         list(seeds.LABELS),
         "Of a conditional generator: classes in turn (balanced, as it does without), at random, "
-        "or in the proportions of the real images (proportional).",
+        "or in the proportions of the real images (proportional, which changes nothing for a "
+        "generator without classes).",
     )
     flags.DEFINE_string(
         "save_samples",

@@ -106,7 +106,8 @@ def _define_kinds():
     flags.DEFINE_integer(
         "directions",
         None,
-        "LadaGAN: a .png with a row for each of so many principal directions of its first tokens, "
-        "the strongest first: one image, of seed 0 by default, moved from -2 to 2 deviations.",
+        "A .png with a row for each of so many principal directions, of a LadaGAN's first tokens "
+        "or of a GAT's styles of the class, the strongest first: one image, of seed 0 by default, "
+        "moved from -2 to 2 deviations.",
         lower_bound=1,
     )

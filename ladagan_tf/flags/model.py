@@ -7,7 +7,7 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import start, train
-from ladagan_tf.systems import penalty_every
+from ladagan_tf.systems import named_as_flags, penalty_every
 
 FLAGS = flags.FLAGS
 
@@ -43,12 +43,10 @@ def _build(folder):
     from ladagan_tf.models.transfer import freeze
 
     system = train.SYSTEMS[FLAGS.system]
-    try:
+    with named_as_flags():
         networks, averaged, objective = system.build(folder)
         if "discriminator" in networks:
             freeze(networks["discriminator"], FLAGS.freeze_d)
-    except ValueError as error:  # sizes that do not fit: the message names field and value
-        raise InputError(str(error)) from None
     trained_by, own = system.trainer()
     model = trained_by(
         **networks,
@@ -76,10 +74,10 @@ def _build(folder):
     return model
 
 
-def step_of(model):
+def step_of(strategy):
     """What a system's `step_cost` and `cost_report` are told of a step: dict."""
     return {
-        "batch_size": FLAGS.batch_size // model.distribute_strategy.num_replicas_in_sync,
+        "batch_size": FLAGS.batch_size // strategy.num_replicas_in_sync,
         "micro_batches": FLAGS.micro_batches,
         "bytes_per_activation": 4 if FLAGS.precision == "float32" else 2,
     }

@@ -13,15 +13,13 @@ def define():
         "study",
         None,
         "A study that ships, as studies/attention, or any file of the flags below; flags given "
-        "beside it count more. Required.",
-        required=True,
+        "beside it count more. Required, but with --cost.",
     )
     flags.DEFINE_string("title", "", "Heading of the table; the file's name by default.")
     flags.DEFINE_string(
         "base",
         None,
-        "Config of train.py, or any flagfile, that all runs share. Required.",
-        required=True,
+        "Config of train.py, or any flagfile, that all runs share. Required, but with --cost.",
     )
     flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of every system.")
     flags.DEFINE_multi_string(
@@ -65,6 +63,25 @@ def define():
         lower_bound=1,
     )
     flags.DEFINE_boolean("dry_run", False, "Print every run and how far it is, then exit.")
+    flags.DEFINE_boolean(
+        "cost",
+        False,
+        "Instead of a study: measure what a training step of each config costs on this machine, "
+        "and keep the rows in hardware.md of --out, without it of docs/studies. A config that "
+        "memory does not suffice for is estimated.",
+    )
+    flags.DEFINE_list(
+        "configs",
+        [],
+        "With --cost: which, as quickstart,cifar10, or flagfiles; by default all that ship and are "
+        "no base of others.",
+    )
+    flags.DEFINE_float(
+        "cost_seconds",
+        120.0,
+        "With --cost: so long a config may take, starting included; above 0. What takes longer is "
+        "estimated.",
+    )
 
 
 def parse(argv):
@@ -79,6 +96,26 @@ def parse(argv):
     given = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
     files = [f"--flagfile={flagfiles.find(name, 'study')}" for name in given]
     return common.read_flags([argv[0], *files, *argv[1:]])
+
+
+def check_asked():
+    """Raises InputError for a flag that is missing, or that has no effect with what was asked."""
+    values = flags.FLAGS
+    if not values.cost:
+        for name in ("study", "base"):
+            if values[name].value is None:
+                words = values[name].help.partition(".")[0]
+                raise InputError(f"--{name} is required: {words}")
+    of_cost = {"configs", "cost_seconds"}
+    others = {"study", "base", "system", "axis", "seeds", "runs_dir", "jobs", "dry_run"}
+    for name in sorted(others if values.cost else of_cost):
+        if values[name].value != values[name].default:
+            why = "not with --cost" if values.cost else "it needs --cost"
+            text = values[name].value
+            text = ",".join(text) if isinstance(text, list) else text
+            raise InputError(f"--{name}={text}: {why}")
+    if not values.cost_seconds > 0:
+        raise InputError(f"--cost_seconds={values.cost_seconds:g}: it must be greater than 0")
 
 
 def scales():

@@ -252,6 +252,14 @@ def _define_run_flags():
         "WANDB_MODE=offline in the environment it stays on this machine.",
     )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
+    flags.DEFINE_float(
+        "measure",
+        0.0,
+        "Time training steps on random data for so many seconds, three steps at least, and print "
+        "what they cost as JSON, then exit; without a set, a teacher or a run. Networks that "
+        "memory does not suffice for are only estimated. 0: train.",
+        lower_bound=0.0,
+    )
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."
     )

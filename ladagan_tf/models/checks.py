@@ -17,6 +17,12 @@ def check_widths(field, widths, count, why):
     )
 
 
+def check_positive(**fields):
+    """Raises ValueError, naming the field, unless each value is a positive integer."""
+    for name, value in fields.items():
+        check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a positive integer")
+
+
 def tensor_problems(given, shapes, unknown=True):
     """How tensors differ from those that a network needs.
 

@@ -46,6 +46,9 @@ OFFICIAL_SWITCHES = {
     "scale_cue": False,
     "norm": "batch",
     "num_classes": 0,
+    "depths": (1, 1, 1),
+    "depth": 1,
+    "conv_kernel": 3,
 }
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 

@@ -125,14 +125,17 @@ class Checkpoints:
     def restore(self, path):
         """Restores one checkpoint folder; raises InputError if it does not fit the model.
 
-        What is observed of a run begins anew where the checkpoint is older than that.
+        What is observed of a run begins anew where the checkpoint observed something else.
         """
-        checkpoint = self.checkpoint
+        of_observed = {n: v for n, v in self.state.items() if n.startswith(f"{OBSERVED}/")}
         try:
-            if not read_part(path, OBSERVED):
-                known = {n: v for n, v in self.state.items() if not n.startswith(f"{OBSERVED}/")}
-                checkpoint = tf.train.Checkpoint(state=known)
-            checkpoint.read(str(path / "ckpt")).assert_consumed()
+            there = [tuple(value.shape) for value in read_part(path, OBSERVED)]
+            if there == [tuple(variable.shape) for variable in of_observed.values()]:
+                self.checkpoint.read(str(path / "ckpt")).assert_consumed()
+                return
+            known = {n: v for n, v in self.state.items() if n not in of_observed}
+            read = tf.train.Checkpoint(state=known).read(str(path / "ckpt"))
+            read.assert_existing_objects_matched() if there else read.assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"{path} does not fit this model: {reason(error)}") from None
 

@@ -38,7 +38,7 @@ PANELS = (
     ("gradient norm", {"d_grad_norm": "D", "g_grad_norm": "G"}),
     ("penalty times its weight", {"r1": "R1", "bcr": "bCR", "r2": "R2", "centring": "centring"}),
     ("alignment with the teacher", {"alignment": "loss of"}),
-    # CAT's, see `training.cat.diagnostics`.
+    # CAT's, see `training.latent_objective.diagnostics`.
     ("of the stages, unweighted", {"consistency": "consistency"}),
     ("distance from the last stage", {f"stage_distance_{k}": f"stage {k}" for k in (1, 2, 3)}),
     ("rewritten by the next stage", {f"stage_rewrite_{k}": f"stage {k}" for k in (1, 2, 3)}),

@@ -79,6 +79,11 @@ class Sampler:
             about={**self.about, "psi": psi},
         )
 
+    @property
+    def has_styles(self) -> bool:
+        """Whether images are made of styles alone, as a GAT's are; then `styled` takes those."""
+        return hasattr(self.network, "of_style") and not flow_of(self.network)
+
     def styled(self) -> "Sampler":
         """This generator from styles, which its mapping makes of z and the class, in place of z.
 
@@ -90,7 +95,7 @@ class Sampler:
                 if it is guided.
         """
         network = self.network
-        if not hasattr(network, "of_style") or flow_of(network):
+        if not self.has_styles:
             raise InputError(
                 f"model={self.about.get('model')}: only a GAT of --run_dir or a .keras file makes "
                 "its images of styles alone; others have z"

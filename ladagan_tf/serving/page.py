@@ -7,7 +7,6 @@ import html
 import os
 import pathlib
 import random
-import tempfile
 
 from ladagan_tf import extras, pictures
 from ladagan_tf.errors import InputError
@@ -23,10 +22,7 @@ from ladagan_tf.serving.page_pictures import (
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
 try:
-    import fastapi
     import gradio as gr
-
-    from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
     raise extras.missing("demo", "demo") from None
 
@@ -35,36 +31,6 @@ WIDEST = 4.0  # end of the slider of --truncation_z, where there is none
 KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
 SHOWN_S = 24 * 3600  # what is on a page can be clicked so long after it was made
 VISITORS = 128  # whose images are remembered, at once
-WAITING = 64  # clicks
-LONGEST = 65536  # bytes of what a browser sends
-# What the page asks of Gradio, which answers much else: uploads, requests to other hosts, edits.
-ASKED = {
-    "GET": ("app_id", "file=", "heartbeat/", "info", "queue/data", "startup-events", "theme.css"),
-    "POST": ("cancel", "queue/join", "reset"),
-}
-API = "/gradio_api/"
-CSS = """
-.gradio-container { width: 100% !important; max-width: 1240px !important;
-  margin: 0 auto !important }
-.picture, .picture * { border-radius: 0 !important; justify-content: flex-start !important }
-.picture img { image-rendering: pixelated; width: auto !important; height: auto !important;
-  max-width: 100% }
-.picture .icon-button-wrapper { display: none }
-#samples img { cursor: pointer }
-.message:has([role="alert"]:empty) { position: absolute }  /* without a gap for it */
-.message p { margin: 0; color: #b91c1c; font-weight: 600 }
-.dark .message p { color: #fca5a5 }
-/* Gradio's own are a faint glow, or none. */
-:focus-visible, label:has(> input:focus-visible) {
-  outline: 3px solid #4338ca !important; outline-offset: 2px !important
-}
-.dark :focus-visible, .dark label:has(> input:focus-visible) { outline-color: #a5b4fc !important }
-.min_value, .max_value { color: var(--body-text-color) !important }
-.dark { --color-accent: #a5b4fc !important }
-/* What a tab shows is as high as what any other does, and nothing moves sideways. */
-html { scrollbar-gutter: stable }
-.tabs { min-height: 640px }
-"""
 MESSAGE = '<div role="alert">${value}</div>'  # which screen readers say when it changes
 
 
@@ -98,7 +64,7 @@ def build(sampler, folder):
                     closer = _closer_part(view)
                 with gr.Tab("Between two seeds"):
                     between = _between_part()
-                with gr.Tab("Directions", visible=len(view.directions) > 0):
+                with gr.Tab("Directions", visible=view.directions > 0):
                     directions = _directions_part(view)
         _connect(view, blocks, folder, samples, closer, between, directions)
     blocks.state_session_capacity = VISITORS  # Gradio's own is 10,000, of up to 64 images each
@@ -222,7 +188,9 @@ def _between_part():
 
 def _directions_part(view):
     seed = gr.Textbox("0", label="Seed to move", max_lines=1, elem_id="origin")
-    gr.Markdown("The strongest first, in standard deviations of what it changes in the tokens.")
+    gr.Markdown(
+        "The strongest first, in standard deviations of what it changes in tokens or styles."
+    )
     steps = [
         gr.Slider(
             -FARTHEST,
@@ -233,7 +201,7 @@ def _directions_part(view):
             elem_id=f"direction_{number}",
             buttons=[],
         )
-        for number in range(1, len(view.directions) + 1)
+        for number in range(1, view.directions + 1)
     ]
     back = gr.Button("Back to the seed", elem_id="back")
     message, picture = _message(), _picture("moved")
@@ -331,10 +299,10 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         samples["truncation_z"].release,
     ]
     first = gr.on([blocks.load, *again], **show).then(**look).then(**walk)
-    if len(view.directions):
+    if view.directions:
         first.then(**go)
         gr.on([directions["seed"].submit, *(s.change for s in directions["steps"])], **go)
-        directions["back"].click(lambda: [0.0] * len(view.directions), None, directions["steps"])
+        directions["back"].click(lambda: [0.0] * view.directions, None, directions["steps"])
     roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
     roll.then(**show).then(**look)
     grid = [samples["images"], samples["first"], samples["class"]]
@@ -377,82 +345,3 @@ def _answer(handler, inputs, part, outputs, name):
         "show_progress": "hidden",
         "trigger_mode": "always_last",
     }
-
-
-class OnlyThePage:
-    """ASGI middleware that answers 404 to whatever the page itself does not ask."""
-
-    def __init__(self, application):
-        self.application = application
-
-    async def __call__(self, scope, receive, send):
-        application = self.application
-        if scope["type"] == "http" and not _is_asked(scope["method"], scope["path"]):
-            application = fastapi.responses.JSONResponse({"detail": "not of this page"}, 404)
-        await application(scope, receive, send)
-
-
-def _is_asked(method, path):
-    method = "GET" if method == "HEAD" else method
-    if method == "GET" and not path.startswith(API):
-        return True  # the page and its parts
-    return path.startswith(API) and path.removeprefix(API).startswith(ASKED.get(method, ()))
-
-
-def make_app(sampler, folder):
-    """The web application of the page.
-
-    Args:
-        sampler: Sampler.
-        folder: pathlib.Path of a folder for pictures; they are deleted after `KEPT_S` seconds.
-
-    Returns:
-        fastapi.FastAPI.
-    """
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    application = fastapi.FastAPI(openapi_url=None, max_body_size=LONGEST)
-    application.add_middleware(OnlyThePage)
-    # The browser's own fonts: nothing to load.
-    theme = gr.themes.Default(
-        primary_hue="indigo",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["monospace"],
-    ).set(  # contrast of 4.5 and more, on white and on dark
-        color_accent="*primary_600",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-    )
-    return gr.mount_gradio_app(
-        application,
-        build(sampler, folder).queue(max_size=WAITING),
-        path="/",
-        footer_links=[],
-        css=CSS,
-        theme=theme,
-        ssr_mode=False,
-        run_history=False,
-        enable_monitoring=False,
-    )
-
-
-def serve(sampler, host, port, say=print):
-    """Serves the page until SIGTERM or Ctrl-C.
-
-    Args:
-        sampler: Sampler.
-        host: str, address to listen on.
-        port: int, 0 for a free one.
-        say: function that prints a line once the page can be opened.
-
-    Raises:
-        InputError: if the port cannot be listened on.
-    """
-    listener = listen(host, port)
-    with tempfile.TemporaryDirectory(prefix="ladagan_tf_demo_") as folder:
-        application = make_app(sampler, pathlib.Path(folder))
-        say(f"page on {address(listener)}")
-        # A page that is open keeps a connection open: it is not waited for.
-        serve_until_stopped(
-            application, listener, log_level="critical", timeout_graceful_shutdown=1
-        )

@@ -1,5 +1,6 @@
 """What the demo page shows, as functions of what is typed and chosen on it; no web in here."""
 
+import functools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds, walks
-from ladagan_tf.sampling.directions import principal_directions
+from ladagan_tf.sampling.directions import principal_directions, style_directions
 
 WIDE, NARROW = 680, 420  # pixels that pictures are enlarged to at most, by whole factors
 BATCH_SIZE = 32
@@ -23,7 +24,8 @@ class View:
     Seeds are texts, as typed. `chosen_class` is a class number, `IN_TURN` (a seed's class is the
     seed modulo their number), or None for an unconditional generator. `psi` truncates those that
     have a mean style, see `Sampler.at`; `truncation_z` the latents, see `Sampler.within`, and None
-    does not. `directions` are float64 (K, Z), the strongest of a LadaGAN first; none of others.
+    does not. `directions` is how many principal directions it can be moved along, of a LadaGAN's
+    tokens or of a GAT's styles; 0 of others.
     """
 
     def __init__(self, sampler):
@@ -32,10 +34,12 @@ class View:
         self.classes = list(range(sampler.num_classes))
         names = sampler.class_names or [str(number) for number in self.classes]
         self.choices = [*zip(names, self.classes, strict=True)]  # as people see them, and numbers
-        self.directions = np.zeros((0, sampler.noise_dim))
-        if hasattr(sampler.network, "latent_to_tokens"):
-            count = min(DIRECTIONS, sampler.noise_dim)
-            self.directions, _ = principal_directions(sampler.network, count)
+        self.styled = None  # the generator from styles, of which `moved` makes its images
+        if sampler.has_styles and sampler.about.get("guidance", 1.0) == 1.0:
+            self.styled = sampler.styled()
+        moves = self.styled or (hasattr(sampler.network, "latent_to_tokens") and sampler)
+        self.directions = min(DIRECTIONS, moves.noise_dim) if moves else 0
+        self._deviations = functools.cache(self._deviations)
         self.heads = {}  # by side of the token grid
         if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
@@ -104,7 +108,7 @@ class View:
 
         Args:
             seed: text or int.
-            steps: sequence of K floats, standard deviations along each of `directions`.
+            steps: sequence of `directions` floats, standard deviations along each.
             chosen_class, psi, truncation_z: see `samples`.
 
         Raises:
@@ -114,9 +118,22 @@ class View:
         for step in steps:
             if not isinstance(step, int | float) or not abs(step) <= FARTHEST:
                 raise InputError(f"The step {step!r} is not from -{FARTHEST:g} to {FARTHEST:g}.")
-        z = self._latents([number], truncation_z) + np.float64(steps) @ self.directions
+        z = self._latents([number], truncation_z)
         labels = self._labels([number], chosen_class)
-        return enlarged(self._images(z.astype(np.float32), labels, psi)[0], NARROW)
+        source, label = self.sampler, None
+        if self.styled:
+            source, label = self.styled, labels[0].item()
+            z = np.asarray(self.sampler.network.generator.style(z, labels))
+        z = (z + np.float64(steps) @ self._deviations(label)).astype(np.float32)
+        return enlarged(self._images(z, labels, psi, source)[0], NARROW)
+
+    def _deviations(self, label):
+        """One standard deviation along each direction: float64 (K, Z), of styles (K, C)."""
+        if label is None:
+            return principal_directions(self.sampler.network, self.directions)[0]
+        gat = self.sampler.network.generator
+        found, deviations = style_directions(gat, label, self.directions)
+        return found * deviations[:, None]
 
     def words(self, seed, count, chosen, chosen_class):
         """What a picture shows, for those who do not see it.
@@ -152,8 +169,9 @@ class View:
         source = self.sampler if truncation_z is None else self.sampler.within(truncation_z)
         return source.latents(numbers)
 
-    def _images(self, z, labels, psi):
-        source = self.sampler.at(psi) if self.truncates else self.sampler
+    def _images(self, z, labels, psi, source=None):
+        source = source or self.sampler
+        source = source.at(psi) if self.truncates else source
         return np.concatenate(
             list(walks.image_batches(source, z, labels, source.affordable(BATCH_SIZE)))
         )

@@ -23,6 +23,7 @@ A system's module has
 """
 
 import contextlib
+import re
 
 from absl import flags
 
@@ -57,6 +58,55 @@ def integers(name):
         return tuple(int(value) for value in FLAGS[name].value)
     except ValueError:
         raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
+
+
+def arguments(names):
+    """What flags say, by another name: a dict.
+
+    Args:
+        names: dict from the argument of a network to its flag; those of lists are lists of ints.
+    """
+    return {
+        argument: integers(flag)
+        if isinstance(FLAGS[flag].value, list | tuple)
+        else FLAGS[flag].value
+        for argument, flag in names.items()
+    }
+
+
+@contextlib.contextmanager
+def named_as_flags(names=()):
+    """Has a ValueError of the block name flags, as --flag=value, where it names arguments.
+
+    Args:
+        names: dict from an argument to its flag, where the two differ. A flag that several
+            arguments are of is said before the message instead.
+
+    Raises:
+        InputError: instead of that ValueError.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(_with_flags(str(error), dict(names))) from None
+
+
+def _with_flags(message, names):
+    of_several = {flag for flag in names.values() if list(names.values()).count(flag) > 1}
+    whole = {}
+
+    def as_flag(match):
+        name = names.get(match[1], match[1])
+        if name in of_several:
+            whole[f"--{name}={','.join(map(str, FLAGS[name].value))}: "] = True
+        if name in of_several or name not in FLAGS:
+            return match[0]
+        return f"--{name}=" + re.sub(r"[][' ]", "", match[2])
+
+    message = re.sub(r"(?<![\w-])(\w+)=(\[[^]]*\]|'[^']*'|)", as_flag, message)
+    return "".join(whole) + message
 
 
 def penalty_every():

@@ -16,6 +16,7 @@ from ladagan_tf.systems import (
     class_names,
     gat,
     group,
+    named_as_flags,
     num_classes,
 )
 
@@ -105,7 +106,7 @@ def build(folder):
         folder: a prepared set that `check_set` has passed; None to describe a run without it.
 
     Raises:
-        ValueError: for what does not fit, naming the field and the value.
+        InputError: for what does not fit, naming the flag and the value.
     """
     # Here, because flags are parsed before Keras is imported.
     from ladagan_tf.models.flow.networks import FlowGenerator, LatentFlowGenerator
@@ -147,7 +148,9 @@ def build(folder):
         time_std=FLAGS.time_std,
         conditional=FLAGS.conditional,
     )
-    return {"generator": kind(**sizes)}, kind(**sizes, name="averaged_generator"), objective
+    with named_as_flags(dict.fromkeys(gat.SHAPE, "g_shape")):
+        generator, averaged = kind(**sizes), kind(**sizes, name="averaged_generator")
+    return {"generator": generator}, averaged, objective
 
 
 def trainer():
@@ -160,6 +163,13 @@ def trainer():
 def learning_rate(base, network):
     """The rate of a network: what its flag says."""
     return base
+
+
+def step_cost(generator, **step):
+    """(Multiply-adds per image, bytes per device) of a training step, see `cost.flow`."""
+    from ladagan_tf.cost import flow
+
+    return flow.training_multiply_adds(generator), flow.memory_estimate(generator, **step)["total"]
 
 
 def cost_report(generator, **step):

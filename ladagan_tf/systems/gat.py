@@ -12,8 +12,10 @@ from ladagan_tf.systems import (
     class_names,
     group,
     integers,
+    named_as_flags,
     penalty_every,
 )
+from ladagan_tf.training import NOISE_SCHEDULES, NOISE_SIDES
 
 FLAGS = flags.FLAGS
 # What flags that several systems have mean here, unless they are given.
@@ -34,6 +36,7 @@ DEFAULTS = {
 }
 WITHOUT = UNCONFIRMED = frozenset()
 DINO_FEATURES = 768
+SHAPE = ("width", "depth", "num_heads")
 
 
 def define():
@@ -101,6 +104,26 @@ def _define_objective_flags():
     flags.DEFINE_boolean(
         "noise_guidance", True, "Noise G's outputs before D, the earlier the more (MNG)."
     )
+    flags.DEFINE_enum(
+        "noise_schedule",
+        "exponential",
+        list(NOISE_SCHEDULES),
+        "How that noise falls from G's first output to its last: exponential (official code), "
+        "linear or cosine. Not with --nonoise_guidance.",
+    )
+    flags.DEFINE_float(
+        "min_information",
+        0.125,
+        "What it leaves of the first output, from 0.01, nothing, to 1, hardly noised; 0.125 in the "
+        "official code. Not with --nonoise_guidance.",
+    )
+    flags.DEFINE_enum(
+        "noise_side",
+        "both",
+        list(NOISE_SIDES),
+        "Whether it noises reals and fakes (both), or one of them alone. Not with "
+        "--nonoise_guidance.",
+    )
     flags.DEFINE_boolean("latent_augment", True, "DiffAugment in latent space.")
     flags.DEFINE_string(
         "teacher",
@@ -136,7 +159,14 @@ def _define_objective_flags():
 
 
 def implied():
-    """Dict from flag to what others say of it."""
+    """Dict from flag to what others say of it.
+
+    Raises:
+        InputError: for a flag of the noise without noise.
+    """
+    for name in ("noise_schedule", "min_information", "noise_side"):
+        if not FLAGS.noise_guidance and FLAGS[name].value != FLAGS[name].default:
+            raise InputError(f"--{name}={FLAGS[name].value}: it needs --noise_guidance")
     shape = shape_of(SIZES[FLAGS.size])
     return {"g_shape": shape, "d_shape": shape}
 
@@ -195,7 +225,7 @@ def build(folder):
             there is no teacher either, only the head that would learn from it.
 
     Raises:
-        ValueError: for what does not fit, naming the field and the value.
+        InputError: for what does not fit, naming the flag and the value.
     """
     from ladagan_tf.models.gat.networks import GatDiscriminator
     from ladagan_tf.training.gat import GatObjective
@@ -207,6 +237,9 @@ def build(folder):
         FLAGS.official_quirks,
         exact_penalties=FLAGS.exact_penalties,
         noise_guidance=FLAGS.noise_guidance,
+        noise_schedule=FLAGS.noise_schedule,
+        min_information=FLAGS.min_information,
+        noise_side=FLAGS.noise_side,
         reuse_z=FLAGS.official_quirks,
     )
 
@@ -256,32 +289,35 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
         "class_names": class_names(folder),
         "official_guidance": official_quirks,
     }
-    judge = discriminator(
-        **sizes,
-        **shape("d_shape"),
-        class_dim=FLAGS.class_dim,
-        projector_dim=FLAGS.projector_dim,
-        teacher_dim=features,
-    )
-    minimised = objective(
-        noise_dim=FLAGS.noise_dim,
-        latent_size=FLAGS.latent_size,
-        levels=FLAGS.levels,
-        scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
-        r1_weight=FLAGS.r1_weight,
-        r2_weight=FLAGS.r2_weight,
-        penalty_every=penalty_every(),
-        precise_penalties=FLAGS.precise_penalties,
-        teacher=teacher,
-        alignment_weight=FLAGS.alignment_weight,
-        augment=FLAGS.latent_augment,
-        augment_sometimes=augments_sometimes(),
-        augment_pairs=FLAGS.augment_pairs,
-        centring_weight=FLAGS.centring_weight,
-        **own,
-    )
-    averaged = GatGenerator(**of_generator, name="averaged_generator")
-    networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
+    with named_as_flags(dict.fromkeys(SHAPE, "d_shape")):
+        judge = discriminator(
+            **sizes,
+            **shape("d_shape"),
+            class_dim=FLAGS.class_dim,
+            projector_dim=FLAGS.projector_dim,
+            teacher_dim=features,
+        )
+    with named_as_flags({"augment": "latent_augment", "kernel": "pyramid"}):
+        minimised = objective(
+            noise_dim=FLAGS.noise_dim,
+            latent_size=FLAGS.latent_size,
+            levels=FLAGS.levels,
+            scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
+            r1_weight=FLAGS.r1_weight,
+            r2_weight=FLAGS.r2_weight,
+            penalty_every=penalty_every(),
+            precise_penalties=FLAGS.precise_penalties,
+            teacher=teacher,
+            alignment_weight=FLAGS.alignment_weight,
+            augment=FLAGS.latent_augment,
+            augment_sometimes=augments_sometimes(),
+            augment_pairs=FLAGS.augment_pairs,
+            centring_weight=FLAGS.centring_weight,
+            **own,
+        )
+    with named_as_flags(dict.fromkeys(SHAPE, "g_shape")):
+        averaged = GatGenerator(**of_generator, name="averaged_generator")
+        networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
     return networks, averaged, minimised
 
 
@@ -292,7 +328,7 @@ def shape(name):
         raise InputError(
             f"--{name}={','.join(map(str, numbers))}: give width, depth and heads, as 384,12,6"
         )
-    return dict(zip(("width", "depth", "num_heads"), numbers, strict=True))
+    return dict(zip(SHAPE, numbers, strict=True))
 
 
 trainer = adversarial

@@ -7,11 +7,12 @@ from ladagan_tf.models.attention import SCORES
 from ladagan_tf.models.lada.sizes import CLASS_HEADS, MODULATIONS, NORMS, OUTPUTS, PRESETS
 from ladagan_tf.systems import (
     adversarial,
+    arguments,
     augments_sometimes,
     check_classes,
     class_names,
     group,
-    integers,
+    named_as_flags,
     num_classes,
     penalty_every,
 )
@@ -32,6 +33,22 @@ DEFAULTS = {
     "total_kimg": 68_096.0,
 }
 WITHOUT = UNCONFIRMED = frozenset()
+# Arguments of the networks, and their flags.
+GENERATOR = {
+    "resolution": "resolution", "noise_dim": "noise_dim", "widths": "g_widths",
+    "num_heads": "g_heads", "mlp_widths": "g_mlp_widths", "depths": "g_depths",
+    "decoder_widths": "g_decoder_widths", "score": "score", "attention": "attention",
+    "rank": "linformer_rank", "window": "swin_window",
+    "attention_residual": "g_attention_residual", "mlp_residual": "g_mlp_residual",
+    "modulation": "g_modulation", "conv": "g_conv", "conv_kernel": "g_conv_kernel",
+    "output_range": "g_output", "class_tokens": "class_tokens", "dtype": "precision",
+}  # fmt: skip
+DISCRIMINATOR = {
+    "resolution": "resolution", "widths": "d_widths", "out_widths": "d_out_widths",
+    "num_heads": "d_heads", "mlp_width": "d_mlp_width", "depth": "d_depth", "score": "score",
+    "ladaformer": "d_ladaformer", "scale_cue": "d_scale_cue", "norm": "d_norm",
+    "conv_kernel": "d_conv_kernel", "class_head": "class_head", "dtype": "precision",
+}  # fmt: skip
 
 
 def define():
@@ -55,8 +72,19 @@ def _define_size_flags():
         None,
         "Generator: token widths at 8x8, 16x16 and 32x32; the preset's by default.",
     )
-    flags.DEFINE_list("g_heads", "4,4,4", "Generator: attention heads per block.")
-    flags.DEFINE_list("g_mlp_widths", "512,512,512", "Generator: MLP units per block.")
+    flags.DEFINE_list(
+        "g_heads", "4,4,4", "Generator: attention heads at 8x8, 16x16 and 32x32; each divides its "
+        "width."
+    )  # fmt: skip
+    flags.DEFINE_list(
+        "g_mlp_widths", "512,512,512", "Generator: MLP units at 8x8, 16x16 and 32x32."
+    )
+    flags.DEFINE_list(
+        "g_depths",
+        "1,1,1",
+        "Generator: Ladaformers after each other at 8x8, 16x16 and 32x32, 1 to 100 each; one "
+        "each in the paper.",
+    )
     flags.DEFINE_list(
         "g_decoder_widths",
         None,
@@ -72,6 +100,12 @@ def _define_size_flags():
     flags.DEFINE_list("d_out_widths", "512,1024", "Discriminator: channels of the head.")
     flags.DEFINE_integer("d_heads", 4, "Discriminator: attention heads.")
     flags.DEFINE_integer("d_mlp_width", 512, "Discriminator: MLP units.")
+    flags.DEFINE_integer(
+        "d_depth",
+        1,
+        "Discriminator: Ladaformers after each other, 1 to 100; one in the paper, and none with "
+        "--nod_ladaformer.",
+    )
     flags.DEFINE_enum(
         "score",
         "full",
@@ -97,7 +131,16 @@ def _define_switches():
         "Generator: where the blocks' norms get the latent from: sln, through an MLP of each; "
         "vitgan_sln, through one mapping network; layer_norm, nowhere.",
     )
-    flags.DEFINE_boolean("g_conv", True, "Generator: 3x3 convolutions between its blocks.")
+    flags.DEFINE_boolean("g_conv", True, "Generator: convolutions between its resolutions.")
+    flags.DEFINE_integer(
+        "g_conv_kernel", 3, "Generator: side of those convolutions, odd, 1 to 31; 3 in the paper."
+    )
+    flags.DEFINE_integer(
+        "d_conv_kernel",
+        3,
+        "Discriminator: side of the larger convolutions of its down blocks, odd, 1 to 31; 3 in the "
+        "paper.",
+    )
     flags.DEFINE_enum(
         "g_output",
         "linear",
@@ -121,7 +164,7 @@ def _define_switches():
     flags.DEFINE_boolean(
         "d_ladaformer",
         True,
-        "Discriminator: its Ladaformer block, or convolutions only.",
+        "Discriminator: its Ladaformers, or convolutions only.",
     )
 
 
@@ -201,7 +244,7 @@ def build(folder):
             None to describe a run without it.
 
     Raises:
-        ValueError: for what does not fit, naming the field and the value.
+        InputError: for what does not fit, naming the flag and the value.
     """
     # Here, because flags are parsed before Keras is imported.
     from ladagan_tf.models.lada.discriminator import Discriminator
@@ -210,41 +253,14 @@ def build(folder):
 
     classes = num_classes(folder)
     sizes = {
-        "resolution": FLAGS.resolution,
-        "noise_dim": FLAGS.noise_dim,
-        "widths": integers("g_widths"),
-        "num_heads": integers("g_heads"),
-        "mlp_widths": integers("g_mlp_widths"),
-        "decoder_widths": integers("g_decoder_widths"),
-        "score": FLAGS.score,
-        "attention": FLAGS.attention,
-        "rank": FLAGS.linformer_rank,
-        "window": FLAGS.swin_window,
-        "attention_residual": FLAGS.g_attention_residual,
-        "mlp_residual": FLAGS.g_mlp_residual,
-        "modulation": FLAGS.g_modulation,
-        "conv": FLAGS.g_conv,
-        "output_range": FLAGS.g_output,
+        **arguments(GENERATOR),
         "num_classes": classes,
-        "class_tokens": FLAGS.class_tokens,
-        "dtype": FLAGS.precision,
+        "class_names": class_names(folder) if classes else (),
     }
-    sizes["class_names"] = class_names(folder) if classes else ()
-    generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
-    discriminator = Discriminator(
-        resolution=FLAGS.resolution,
-        widths=integers("d_widths"),
-        out_widths=integers("d_out_widths"),
-        num_heads=FLAGS.d_heads,
-        mlp_width=FLAGS.d_mlp_width,
-        score=FLAGS.score,
-        ladaformer=FLAGS.d_ladaformer,
-        scale_cue=FLAGS.d_scale_cue,
-        norm=FLAGS.d_norm,
-        num_classes=classes,
-        class_head=FLAGS.class_head,
-        dtype=FLAGS.precision,
-    )
+    with named_as_flags(GENERATOR):
+        generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
+    with named_as_flags(DISCRIMINATOR):
+        discriminator = Discriminator(**arguments(DISCRIMINATOR), num_classes=classes)
     objective = LadaObjective(
         noise_dim=FLAGS.noise_dim,
         resolution=FLAGS.resolution,

@@ -16,11 +16,9 @@ from keras import ops
 
 from ladagan_tf.training import PYRAMIDS
 from ladagan_tf.training.draws import Draw
-from ladagan_tf.training.latent_objective import SIGMA, LatentObjective
+from ladagan_tf.training.latent_objective import SIGMA, LatentObjective, diagnostics
 from ladagan_tf.training.latent_views import color_means, pyramid
 from ladagan_tf.training.schedules import AS_CONFIGURED
-
-TINY = 1e-8  # latents' units, below which a stage's update has no direction
 
 
 def consistency(stages, weights=None, stop_anchor=True):
@@ -43,36 +41,6 @@ def consistency(stages, weights=None, stop_anchor=True):
     weights = weights or [1.0 / (count - k) for k in range(1, count)]
     squares = ops.mean(ops.square(stages[:, :, :, :-1] - anchor), axis=(0, 1, 2, 4))  # (K - 1,)
     return ops.mean(ops.convert_to_tensor(weights, squares.dtype) * squares)
-
-
-def diagnostics(stages):
-    """How the stages approach the last (the authors' page, Fig. 4 and 6).
-
-    Args:
-        stages: float tensor (B, S, S, K, C).
-
-    Returns:
-        Dict of scalars, means over the batch, for k from 1: "stage_distance_k", root mean square of
-        x_k - x_K; "stage_rewrite_k", that of x_(k+1) - x_k; "stage_cosine_k", the cosine between
-        x_(k+1) - x_k and x_K - x_k, for k < K - 1: the last is 1.
-    """
-    count = stages.shape[3]
-    remaining = stages[:, :, :, -1:] - stages[:, :, :, :-1]  # (B, S, S, K - 1, C)
-    updates = stages[:, :, :, 1:] - stages[:, :, :, :-1]
-
-    def product(a, b):
-        return ops.mean(a * b, axis=(1, 2, 4))  # (B, K - 1)
-
-    distances = ops.sqrt(product(remaining, remaining))
-    rewrites = ops.sqrt(product(updates, updates))
-    cosines = product(updates, remaining) / ops.maximum(distances * rewrites, TINY)
-    found = {
-        f"stage_{name}_{k + 1}": ops.mean(values[:, k])
-        for name, values in (("distance", distances), ("rewrite", rewrites), ("cosine", cosines))
-        for k in range(count - 1)
-    }
-    found.pop(f"stage_cosine_{count - 1}", None)
-    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,24 +70,14 @@ class CatObjective(LatentObjective):
         given = len(self.consistency_weights)
         if given not in (0, self.levels - 1):
             raise ValueError(
-                f"consistency_weights: {given} given; levels={self.levels} has {self.levels - 1} "
-                "stages before the last"
+                f"consistency_weights={list(self.consistency_weights)}: {given} given; "
+                f"levels={self.levels} has {self.levels - 1} stages before the last"
             )
 
     @property
     def metrics(self):
         """Names of the scalars the two losses report."""
         return (*super().metrics, "consistency", "g_total")
-
-    @property
-    def observed(self):
-        """Names of those that are no part of a loss."""
-        stages = range(1, self.levels)
-        return (
-            "real_sign",
-            *(f"stage_{name}_{k}" for name in ("distance", "rewrite") for k in stages),
-            *(f"stage_cosine_{k}" for k in stages[:-1]),
-        )
 
     def _perturbations(self):
         sides = [self.latent_size // 2**halvings for halvings in reversed(range(self.levels))]

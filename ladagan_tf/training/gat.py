@@ -7,11 +7,11 @@ import dataclasses
 
 from keras import ops
 
-from ladagan_tf.training import losses
+from ladagan_tf.training import NOISE_SIDES, losses
 from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_objective import SIGMA, LatentObjective
-from ladagan_tf.training.latent_views import add_noise, color_means
+from ladagan_tf.training.latent_views import add_noise, color_means, noise_levels
 
 BASE_WIDTH = 768  # at which learning rates are given
 
@@ -33,13 +33,31 @@ class GatObjective(LatentObjective):
         exact_penalties: bool, squared norms of input gradients, which need second derivatives,
             instead of one random finite difference.
         noise_guidance: bool, noise the levels; else D sees the stages as they are.
+        noise_schedule, min_information: see `latent_views.noise_levels`.
+        noise_side: "both"; or "fake" or "real", for D to see only those under noise, the others as
+            they are.
         reuse_z: bool, take D's z in the G phase too, as the official code does.
         others: see `LatentObjective`.
     """
 
     exact_penalties: bool = False
     noise_guidance: bool = True
+    noise_schedule: str = "exponential"
+    min_information: float = 0.125
+    noise_side: str = "both"
     reuse_z: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.noise_side not in NOISE_SIDES:
+            raise ValueError(
+                f"noise_side={self.noise_side!r} is not one of {', '.join(NOISE_SIDES)}"
+            )
+        noise_levels(self.levels, self.noise_schedule, self.min_information)  # checks them
+
+    @property
+    def _levels(self):
+        return noise_levels(self.levels, self.noise_schedule, self.min_information)
 
     def batch_draws(self):
         """Draws that both phases share: which latents stand for the images, and a z both have."""
@@ -58,6 +76,12 @@ class GatObjective(LatentObjective):
     def _view_draws(self):
         shape = (self.latent_size, self.latent_size, self.levels, self.channels)
         return {"noise": Draw.normal(*shape)} if self.noise_guidance else {}
+
+    def _views(self, side, draws):
+        views = super()._views(side, draws)
+        if self.noise_side in ("both", side):
+            return views
+        return {name: draw for name, draw in views.items() if name != "noise"}
 
     def _perturbations(self):
         if self.exact_penalties:
@@ -78,8 +102,8 @@ class GatObjective(LatentObjective):
         if stages.shape[3] < self.levels:
             stages = ops.repeat(stages, self.levels, axis=3)
         stages = self._augmented(stages, draws, means, strengths)
-        if self.noise_guidance:
-            stages = add_noise(stages, draws["noise"])
+        if "noise" in draws:
+            stages = add_noise(stages, draws["noise"], self._levels)
         return ops.reshape(stages, (-1, *stages.shape[1:3], self.levels * self.channels))
 
     def _penalty(self, judge, discriminator, stages, given, logits, noise):

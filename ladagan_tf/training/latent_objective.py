@@ -21,6 +21,7 @@ from ladagan_tf.training.latent_views import (
 from ladagan_tf.training.schedules import AS_CONFIGURED
 
 SIGMA = 0.01  # of the perturbation that R1 and R2 are approximated with
+TINY = 1e-8  # latents' units, below which a stage's update has no direction
 
 
 def sample_posterior(moments, noise, scaling_factor):
@@ -36,6 +37,36 @@ def sample_posterior(moments, noise, scaling_factor):
     """
     mean, std = ops.split(ops.cast(moments, "float32"), 2, axis=-1)
     return (mean + std * noise) * scaling_factor
+
+
+def diagnostics(stages):
+    """How the stages approach the last (the page of CAT's authors, Fig. 4, 6).
+
+    Args:
+        stages: float tensor (B, S, S, K, C).
+
+    Returns:
+        Dict of scalars, means over the batch, for k from 1: "stage_distance_k", root mean square of
+        x_k - x_K; "stage_rewrite_k", that of x_(k+1) - x_k; "stage_cosine_k", the cosine between
+        x_(k+1) - x_k and x_K - x_k, for k < K - 1: the last is 1.
+    """
+    count = stages.shape[3]
+    remaining = stages[:, :, :, -1:] - stages[:, :, :, :-1]  # (B, S, S, K - 1, C)
+    updates = stages[:, :, :, 1:] - stages[:, :, :, :-1]
+
+    def product(a, b):
+        return ops.mean(a * b, axis=(1, 2, 4))  # (B, K - 1)
+
+    distances = ops.sqrt(product(remaining, remaining))
+    rewrites = ops.sqrt(product(updates, updates))
+    cosines = product(updates, remaining) / ops.maximum(distances * rewrites, TINY)
+    found = {
+        f"stage_{name}_{k + 1}": ops.mean(values[:, k])
+        for name, values in (("distance", distances), ("rewrite", rewrites), ("cosine", cosines))
+        for k in range(count - 1)
+    }
+    found.pop(f"stage_cosine_{count - 1}", None)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +124,19 @@ class LatentObjective:
 
     # The EMA generator takes over what is not trained, the mean styles, as it is.
     averages_statistics = False
-    # Not the share of clipped values: pixels are decoded for samples only, never in a step.
-    observed = ("real_sign",)
+
+    @property
+    def observed(self):
+        """Names of the scalars that are no part of a loss.
+
+        Not the share of clipped values: pixels are decoded for samples only, never in a step.
+        """
+        stages = range(1, self.levels)
+        return (
+            "real_sign",
+            *(f"stage_{name}_{k}" for name in ("distance", "rewrite") for k in stages),
+            *(f"stage_cosine_{k}" for k in stages[:-1]),
+        )
 
     @property
     def needs(self):
@@ -142,6 +184,10 @@ class LatentObjective:
     def _view_draws(self):
         """Draws of what one set of stages goes through before D sees it, beside `_augmentation`."""
         return {}
+
+    def _views(self, side, draws):
+        """What the stages of a side, "fake" or "real", go through: the latter's own draws first."""
+        return draws["fake"] if side == "fake" else {**draws["fake"], **draws["real"]}
 
     def _augmentation(self):
         """Draws of the augmentation of one set of stages."""
@@ -211,12 +257,9 @@ class LatentObjective:
         precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
         with computing_in(discriminator, "float32" if precise else None):
             real = ops.expand_dims(batch["real"], 3)  # (B, S, S, 1, C)
-            real_views = {
-                **draws["fake"],
-                **draws["real"],
-            }  # the latter, where reals have their own
+            real_views = self._views("real", draws)
             of_real = batch["labels"], real_views, self._means(real)
-            of_fake = batch["labels"], draws["fake"], self._means(fake)
+            of_fake = batch["labels"], self._views("fake", draws), self._means(fake)
 
             def judge(stages, given, noise=None, **asked):
                 labels, views, means = given
@@ -278,7 +321,7 @@ class LatentObjective:
         """
         fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
         loss = self._against_real(discriminator, batch, fake, draws, strengths)
-        return loss, {"g_loss": loss}
+        return loss, {"g_loss": loss} | diagnostics(ops.stop_gradient(fake))
 
     def _against_real(self, discriminator, batch, fake, draws, strengths):
         """What G minimises of D's logits, for stages `fake` (B, S, S, K, C)."""
@@ -287,7 +330,6 @@ class LatentObjective:
             seen = self._seen(stages, views, self._means(stages), strengths)
             return discriminator(seen, batch["labels"])  # (B, L)
 
-        fake_logits = judge(fake, draws["fake"])
-        real_views = {**draws["fake"], **draws["real"]}
-        real_logits = judge(ops.expand_dims(batch["real"], 3), real_views)
+        fake_logits = judge(fake, self._views("fake", draws))
+        real_logits = judge(ops.expand_dims(batch["real"], 3), self._views("real", draws))
         return losses.relativistic(fake_logits, real_logits)

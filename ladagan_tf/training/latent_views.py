@@ -11,27 +11,50 @@ import math
 import numpy as np
 from keras import ops
 
+from ladagan_tf.training import NOISE_SCHEDULES
 from ladagan_tf.training.augment import augmentation_draws, cutout, translation
 from ladagan_tf.training.draws import Draw
 
 CLEANEST = 0.01  # noise of the last level
-MOST = 0.875  # what the first level has more
 
 
-def noise_levels(count):
-    """t_k = 1 - 0.125^(1 - k / (K - 1)) + 0.01: standard deviations, 0.885 to 0.01 for any K.
+def noise_levels(count, schedule="exponential", min_information=0.125):
+    """t_k = 1 - a_k + 0.01: standard deviations of the noise, for any K ending at 0.01.
+
+    a_k is the information that a level keeps, from m at the first to 1 at the last, with
+    p = k / (K - 1):
+
+        exponential   m^(1 - p)                        official code, with m = 0.125: .885 to .01
+        linear        m + (1 - m) p                    the paper's ablation (second-hand)
+        cosine        m + (1 - m) sin^2(pi p / 2)      after Nichol and Dhariwal (arXiv 2102.09672)
 
     Args:
         count: int, K >= 1; with one level it is the cleanest.
+        schedule: one of `training.NOISE_SCHEDULES`.
+        min_information: float, m, from 0.01, at which nothing of the latent is left, to 1, at
+            which all levels are the cleanest.
 
     Returns:
         float64 array (K,).
+
+    Raises:
+        ValueError: if there is no such schedule, or m is out of range.
     """
-    place = np.arange(count) / (count - 1) if count > 1 else np.ones(1)
-    return 1.0 - (1.0 - MOST) ** (1.0 - place) + CLEANEST
+    if schedule not in NOISE_SCHEDULES:
+        raise ValueError(f"noise_schedule={schedule!r} is not one of {', '.join(NOISE_SCHEDULES)}")
+    m = min_information
+    if not CLEANEST <= m <= 1:
+        raise ValueError(f"min_information={m:g}: give a number from {CLEANEST} to 1")
+    p = np.arange(count) / (count - 1) if count > 1 else np.ones(1)
+    information = {
+        "exponential": m ** (1.0 - p),
+        "linear": m + (1.0 - m) * p,
+        "cosine": m + (1.0 - m) * np.sin(np.pi * p / 2) ** 2,
+    }[schedule]
+    return 1.0 - information + CLEANEST
 
 
-def add_noise(stages, noise):
+def add_noise(stages, noise, levels=None):
     """x_k' = (1 - t_k) x_k + n_k, with the n_k of all levels from one Markov chain.
 
     From the cleanest level up, n_k = d n_{k+1} + sqrt(t_k^2 - t_{k+1}^2 d^2) e_k with
@@ -40,16 +63,17 @@ def add_noise(stages, noise):
 
     Args:
         stages, noise: float tensors (B, S, S, K, C); noise is standard normal, e_k at place k.
+        levels: K falling floats t_k; the official code's by default.
 
     Returns:
         Float tensor (B, S, S, K, C).
     """
-    levels = noise_levels(stages.shape[3])
+    levels = noise_levels(stages.shape[3]) if levels is None else levels
     chain, next_level, noised = 0.0, 0.0, []
     for k in reversed(range(len(levels))):
         t = float(levels[k])
         kept = (1.0 - t) / (1.0 - next_level)
-        fresh = math.sqrt(t**2 - next_level**2 * kept**2)
+        fresh = math.sqrt(max(t**2 - next_level**2 * kept**2, 0.0))
         chain = kept * chain + fresh * noise[:, :, :, k]  # (B, S, S, C)
         noised.append((1.0 - t) * stages[:, :, :, k] + chain)
         next_level = t

@@ -5,6 +5,8 @@ import statistics
 import time
 
 import keras
+import numpy as np
+import tensorflow as tf
 
 from ladagan_tf.data import pipeline
 from ladagan_tf.training.loop import run_steps
@@ -64,8 +66,36 @@ def images_per_second(model, folder, batch_size, seconds, flip=False):
             **model.objective.needs,
         )
     )
-    watch = Stopwatch(seconds)
-    most = WARM_UP + max(FEWEST, math.ceil(1000 * seconds))
     with pipeline.damage_as_input_error(folder):
-        run_steps(model, stream, most, [watch])
-    return batch_size / statistics.median(watch.times)
+        return batch_size / _seconds_per_step(model, stream, seconds)
+
+
+def seconds_on_random_data(model, batch_size, seconds):
+    """As `images_per_second`, without a set: the same random batch at every step.
+
+    Args:
+        model: TrainedModel, compiled in its strategy's scope, without a teacher.
+        batch_size, seconds: see `images_per_second`.
+
+    Returns:
+        float, seconds of a step.
+    """
+    strategy, random = model.distribute_strategy, np.random.default_rng(0)
+    replica = batch_size // strategy.num_replicas_in_sync
+    classes = max(1, getattr(model.generator, "num_classes", 0))
+    *side, channels = model.generator.compute_output_shape((replica, model.generator.noise_dim))
+    if getattr(model.objective, "scaling_factor", None) is None:
+        x = random.integers(0, 256, (*side, channels), np.uint8)
+    else:  # of latents
+        x = {"moments": random.random((*side, 2 * channels), np.float32)}
+    batch = x, random.integers(0, classes, replica, np.int32)
+    stream = strategy.distribute_datasets_from_function(
+        lambda _: tf.data.Dataset.from_tensors(batch).repeat()
+    )
+    return _seconds_per_step(model, stream, seconds)
+
+
+def _seconds_per_step(model, stream, seconds):
+    watch = Stopwatch(seconds)
+    run_steps(model, stream, WARM_UP + max(FEWEST, math.ceil(1000 * seconds)), [watch])
+    return statistics.median(watch.times)

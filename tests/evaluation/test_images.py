@@ -162,6 +162,10 @@ def test_pixels_are_rounded_and_clipped_not_truncated(noise):
 def test_labels_suit_the_generator_or_are_refused(noise):
     with pytest.raises(InputError, match="labels=balanced: noise is unconditional"):
         images.generated(noise, 4, labels="balanced")
+    # One command measures generators with and without classes, of a study.
+    alone, among = (images.generated(noise, 4, labels=labels) for labels in (None, "proportional"))
+    np.testing.assert_array_equal(everything(among), everything(alone))
+    assert among.about == alone.about
     given = []
 
     def generate(z, labels):

@@ -55,7 +55,7 @@ def test_what_cannot_be_made_is_one_line(failing, model, monkeypatch, tmp_path, 
         (["--classes=3"], "classes=3: give numbers from 0 to 2"),
         (["--classes=x"], "classes=x: give numbers from 0 to 2"),
         (["--interpolate", "--out=a.gif"], "give one class, as --classes=0"),
-        (["--directions=1"], "directions: only a LadaGAN of --run_dir or a .keras file"),
+        (["--directions=1"], "directions: only a LadaGAN or a GAT of --run_dir or a .keras file"),
         (["--attention"], "attention: a LadaGAN of --run_dir or a .keras file shows it"),
     ],
 )

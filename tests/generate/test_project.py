@@ -13,6 +13,7 @@ from tiny_models import SIDE, assert_same, read
 from ladagan_tf import pictures, project
 from ladagan_tf.flags import project as project_flags
 from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.sampling import directions
 
 FEW = ("--steps=3", "--starts=1")
 
@@ -170,7 +171,11 @@ def test_the_style_of_a_gat_is_found_and_drawn_truncated_and_walked_to(
     halfway = (style + np.asarray(tiny_gat.mean_style[2:])) / 2
     image = pictures.to_uint8(tiny_gat.of_style(halfway))[0]
     assert_same(read(tmp_path / "walk.png")[:side, side + pictures.MARGIN :][:, :side], image)
-    for flag, kind in (("--attention", "attention"), ("--directions=1", "directions")):
-        line = failing(*latents, flag, f"--out={tmp_path / 'a.png'}")
-        assert f"they are styles, w; --{kind} needs z" in line
+    line = failing(*latents, "--attention", f"--out={tmp_path / 'a.png'}")
+    assert "they are styles, w; --attention needs z" in line
+    found, deviations = directions.style_directions(tiny_gat.generator, 2, 2)
+    main(*latents, "--directions=2", f"--out={tmp_path / 'moved.png'}")
+    moved = read(tmp_path / "moved.png")[-side:, -side:]  # along the second, two deviations
+    image = pictures.to_uint8(tiny_gat.of_style(style + 2 * deviations[1] * found[1]))[0]
+    assert_same(moved, image)
     assert "of given styles only guidance=1" in failing(*latents, "--guidance=2")

@@ -52,7 +52,7 @@ def test_the_newest_checkpoint_is_restored(tmp_path, state):
     np.testing.assert_array_equal(state["network/000/kernel"], [1.0, 2.0])
 
 
-def test_a_checkpoint_from_before_anything_was_observed_fits(tmp_path, state):
+def test_a_checkpoint_that_observed_nothing_or_something_else_fits(tmp_path, state):
     save(Checkpoints(tmp_path, state), state, 1)
     observed = {"observed/000/sums": tf.Variable([0.0])}
     state["network/000/kernel"].assign([0.0, 0.0])
@@ -63,6 +63,9 @@ def test_a_checkpoint_from_before_anything_was_observed_fits(tmp_path, state):
     observed["observed/000/sums"].assign([0.0])
     Checkpoints(tmp_path, {**state, **observed}).restore_latest()
     np.testing.assert_array_equal(observed["observed/000/sums"], [4.0])
+    more = {"observed/000/sums": tf.Variable([7.0, 7.0])}  # of a version that observes more
+    Checkpoints(tmp_path, {**state, **more}).restore_latest()
+    np.testing.assert_array_equal(more["observed/000/sums"], [7.0, 7.0])
     other = {"spikes/000/totals": tf.Variable([0.0])}
     with pytest.raises(InputError, match="does not fit this model"):
         Checkpoints(tmp_path, {**state, **observed, **other}).restore_latest()

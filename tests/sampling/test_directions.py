@@ -35,6 +35,26 @@ def test_they_are_what_ganspace_finds_in_5000_latents(network):
     np.testing.assert_allclose(np.linalg.norm(moved, axis=1), deviations)
 
 
+def test_those_of_styles_are_a_class_s_own():
+    """Styles that are linear in z have the components of the matrix of their class."""
+    rng = np.random.default_rng(1)
+    spread = 2.0 ** -np.arange(4.0)
+    ways = np.linalg.qr(rng.normal(size=(2, 6, 4)))[0]  # of both classes
+
+    def style(z, labels):
+        return 5.0 + labels[:, None] + np.einsum("bk,k,bck->bc", z, spread, ways[labels])
+
+    network = types.SimpleNamespace(noise_dim=4, style=style)
+    for label in (0, 1):
+        found, deviations = directions.style_directions(network, label, 3)
+        np.testing.assert_allclose(deviations, spread[:3], rtol=0.05)
+        assert np.abs(np.sum(found * ways[label].T[:3], axis=1)) == pytest.approx(1.0, abs=0.01)
+        np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-12)
+        assert (found.max(axis=1) == np.abs(found).max(axis=1)).all()
+    with pytest.raises(InputError, match="directions=7: this model has 6"):
+        directions.style_directions(network, 0, 7)
+
+
 def test_they_are_orthonormal_and_their_sign_is_fixed(network):
     found, _ = directions.principal_directions(network, NOISE_DIM)
     np.testing.assert_allclose(found @ found.T, np.eye(NOISE_DIM), atol=1e-12)
@@ -49,5 +69,5 @@ def test_latents_lie_on_lines_through_one():
 def test_what_has_none_is_refused(network):
     with pytest.raises(InputError, match="directions=9: this model has 8"):
         directions.principal_directions(network, 9)
-    with pytest.raises(InputError, match="directions: only a LadaGAN"):
+    with pytest.raises(InputError, match="directions: only a LadaGAN or a GAT"):
         directions.principal_directions(None, 1)

@@ -52,7 +52,7 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
         (small, {"Attention", "Resolution", "Head", *of_z, *moves}),
         (conditional, {"Attention", "Resolution", "Head", "Class", *of_z, *moves}),
         (of_network(Truncating()), {"Closer", "Truncation psi"}),
-        (of_network(tiny_gat), {"Closer", "Class", "Truncation psi"}),
+        (of_network(tiny_gat), {"Closer", "Class", "Truncation psi", *moves}),
         (opening.open_model(tmp_path / "saved_model"), {"Closer", *of_z}),
     ):
         shown = labels_shown(page, source, tmp_path)
@@ -64,8 +64,9 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
 
 def test_a_missing_package_is_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "ladagan_tf.serving.page", raising=False)
-    monkeypatch.delattr("ladagan_tf.serving.page", raising=False)
+    for name in ("ladagan_tf.serving.page", "ladagan_tf.serving.page_server"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        monkeypatch.delattr(name, raising=False)
     with command(demo, demo_flags.define) as call:
         line = error_line(call, ["--model=x.keras"], capsys)
     hint = "pip install 'gradio>=6.31,<7'"
@@ -129,7 +130,7 @@ def test_the_functions_of_a_running_page(address, small, tmp_path):
 @pytest.fixture(scope="module")
 def hasty(page, small, tmp_path_factory):
     """(address, folder) of a page in this process that keeps pictures for a second."""
-    from ladagan_tf.serving import listening
+    from ladagan_tf.serving import listening, page_server
 
     folder = tmp_path_factory.mktemp("pictures")
     with pytest.MonkeyPatch.context() as patch:
@@ -138,7 +139,7 @@ def hasty(page, small, tmp_path_factory):
         patch.delenv("GRADIO_TEMP_DIR", raising=False)
         listener = listening.listen("127.0.0.1", 0)
         server = listening.Server(
-            page.make_app(small, folder), listener, timeout_graceful_shutdown=1
+            page_server.make_app(small, folder), listener, timeout_graceful_shutdown=1
         )
         thread = threading.Thread(target=server.run)
         thread.start()

@@ -153,7 +153,20 @@ def test_a_seed_moves_along_the_principal_directions(small, tiny_gat):
     for wrong in (3.25, float("nan"), None, "1"):
         with pytest.raises(InputError, match=r"is not from -3 to 3\.$"):
             view.moved("3", [wrong, *steps[1:]], None, 1.0)
-    assert not len(View(of_network(tiny_gat)).directions)
+
+
+def test_a_gat_moves_along_its_styles_of_a_class(tiny_gat):
+    view = View(of_network(tiny_gat))
+    found, deviations = directions.style_directions(tiny_gat.generator, 1, view.directions)
+    steps = np.zeros(view.directions)
+    steps[1] = -1.5
+    style = tiny_gat.generator.style(seeds.latents([3], 8), np.int32([1]))
+    for psi in (1.0, 0.5):
+        moved, mean = style - 1.5 * deviations[1] * found[1], tiny_gat.mean_style[1]
+        right = pictures.to_uint8(tiny_gat.of_style(mean + psi * (moved - mean)))[0].astype(int)
+        shown = view.moved("3", steps, 1, psi)
+        np.testing.assert_allclose(shown[:: len(shown) // 16, :: len(shown) // 16], right, atol=1)
+    assert not View(of_network(tiny_gat, guidance=2.0)).directions
 
 
 def test_a_position_off_the_way_and_a_head_that_is_not_there_are_one_line(small):

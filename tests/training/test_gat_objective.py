@@ -10,7 +10,7 @@ from keras import ops
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.models.precision import computing_in
-from ladagan_tf.training import gat, losses
+from ladagan_tf.training import NOISE_SIDES, gat, losses
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.latent_views import latent_augmentation_draws, left_alone
@@ -139,6 +139,45 @@ def test_the_samples_of_a_pair_are_augmented_alike_and_noised_each_for_itself(ba
         objective_of(augment=False, augment_pairs=True)
 
 
+@pytest.mark.parametrize("side", NOISE_SIDES)
+def test_d_sees_the_noise_of_the_sides_that_have_it_and_the_others_as_they_are(
+    batch, fake, draw, side
+):
+    class Seeing:
+        def __call__(self, seen, labels):
+            self.all.append(np.asarray(seen, np.float64))
+            return ops.zeros((B, 1))
+
+    objective = objective_of(
+        noise_side=side, noise_schedule="linear", min_information=0.4, augment=False,
+        r1_weight=0.0, r2_weight=0.0,
+    )  # fmt: skip
+    discriminator, draws = Seeing(), draw(objective.discriminator_draws(), B)
+    discriminator.all = []
+    objective.discriminator_loss(discriminator, batch, fake, draws)
+    objective._against_real(discriminator, batch, fake, draws, Schedules().at(0))
+    t = 1.01 - np.linspace(0.4, 1.0, LEVELS)
+    real = np.repeat(np.asarray(batch["real"], np.float64)[:, :, :, None], LEVELS, axis=3)
+    seen = [views.reshape(B, SIZE, SIZE, LEVELS, 4) for views in discriminator.all]
+    for name, stages, found in (
+        ("real", real, (seen[0], seen[3])), ("fake", np.asarray(fake, np.float64), seen[1:3]),
+    ):  # fmt: skip
+        noise = np.asarray(draws[name]["noise"], np.float64)
+        chain, expected = 0.0, stages.copy()
+        if side in ("both", name):
+            for k in reversed(range(LEVELS)):
+                kept, before = ((1 - t[k]) / (1 - t[k + 1]), t[k + 1]) if k + 1 < LEVELS else (1, 0)
+                chain = kept * chain + np.sqrt(t[k] ** 2 - (kept * before) ** 2) * noise[:, :, :, k]
+                expected[:, :, :, k] = (1 - t[k]) * stages[:, :, :, k] + chain
+        for views in found:
+            np.testing.assert_allclose(views, expected, atol=1e-5)
+
+
+def test_an_unknown_side_of_the_noise_is_refused():
+    with pytest.raises(ValueError, match="noise_side='reals' is not one of both, fake, real"):
+        objective_of(noise_side="reals")
+
+
 def test_centring_is_a_term_of_d_alone(batch, fake, draw):
     objective = objective_of(centring_weight=0.5, r1_weight=0.0, r2_weight=0.0)
     draws = draw(objective.discriminator_draws(), B)
@@ -234,7 +273,9 @@ def test_fakes_and_g_have_no_alignment(networks, batch, fake, draw):
     loss, parts = objective.generator_loss(
         generator, discriminator, batch, draw(objective.generator_draws(), B)
     )
-    assert set(parts) == {"g_loss"} and float(parts["g_loss"]) == float(loss)
+    assert set(parts) == {"g_loss", *objective.observed} - {"real_sign"} and float(
+        parts["g_loss"]
+    ) == float(loss)
 
 
 def test_micro_batches_give_the_gradients_of_the_whole_batch(networks, batch, draw):

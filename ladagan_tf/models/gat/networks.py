@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from ladagan_tf.models.checks import check
+from ladagan_tf.models.checks import check, check_positive
 from ladagan_tf.models.classes import ClassTable, checked_names
 from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear, normal
 from ladagan_tf.models.gat.layers import EqualLinear, RMSNorm
 from ladagan_tf.models.gat.mapping import Mapping
-from ladagan_tf.models.gat.sizes import check_positive, check_taps, evenly_spaced_taps
+from ladagan_tf.models.gat.sizes import check_taps, evenly_spaced_taps
 from ladagan_tf.models.gat.transformer import GatTransformer
 from ladagan_tf.models.presets import FromPreset
 

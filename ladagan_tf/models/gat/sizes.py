@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 
-from ladagan_tf.models.checks import check
+from ladagan_tf.models.checks import check, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +37,6 @@ def check_modulation(modulation):
     )
 
 
-def check_positive(**fields):
-    """Raises ValueError, naming the field, unless each value is a positive integer."""
-    for name, value in fields.items():
-        check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a positive integer")
-
-
 def check_tokens(latent_size, patch, width, num_heads):
     """Raises ValueError unless tokens of this kind exist.
 
@@ -73,7 +67,7 @@ def evenly_spaced_taps(depth, levels):
     check_positive(depth=depth, levels=levels)
     check(
         depth % levels == 0,
-        f"depth={depth} is not a multiple of levels={levels}: change one of them, or give taps",
+        f"depth={depth} is not a multiple of levels={levels}: change one of them",
     )
     return tuple((i + 1) * (depth // levels) - 1 for i in range(levels))
 

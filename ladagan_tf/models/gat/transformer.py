@@ -5,10 +5,10 @@ import contextlib
 import keras
 from keras import ops
 
-from ladagan_tf.models.checks import check
+from ladagan_tf.models.checks import check, check_positive
 from ladagan_tf.models.classes import at_least_float32
 from ladagan_tf.models.gat.attention import sincos_table
-from ladagan_tf.models.gat.sizes import check_positive, check_tokens
+from ladagan_tf.models.gat.sizes import check_tokens
 from ladagan_tf.models.precision import computing_in
 
 MOST_BLOCKS = 1_000  # 28 in the paper's largest

@@ -5,16 +5,19 @@ import math
 import keras
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_widths
+from ladagan_tf.models.checks import check, check_positive, check_widths
 from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, he_normal, leaky_relu
 from ladagan_tf.models.lada.sizes import (
     CLASS_HEADS,
     NORMS,
+    check_depths,
+    check_kernel,
     check_labels,
     check_num_classes,
     check_resolution,
+    repeated,
 )
 from ladagan_tf.models.orthogonal import dense, square_conv
 
@@ -28,7 +31,7 @@ EMBEDDING = 128  # numbers of a class's vector in the head "pure"
 class Discriminator(keras.Model):
     """LadaGAN discriminator: images to 25 patch logits (Sec. III-C).
 
-    A convolution, residual down blocks to 16x16, one Ladaformer block, pixel unshuffle to 8x8 and a
+    A convolution, residual down blocks to 16x16, a Ladaformer block, pixel unshuffle to 8x8 and a
     convolutional head that ends in a 5x5 grid of logits.
 
     Args:
@@ -40,6 +43,9 @@ class Discriminator(keras.Model):
         mlp_width: int, hidden units of the block's MLP.
         score: "full" or "per_head", see `AdditiveAttention`.
         ladaformer: bool, the block with its positions; without it D is convolutional only.
+        depth: int, such blocks after each other, 1 in the paper, at most 100.
+        conv_kernel: int, side of the down blocks' larger convolutions, 3 in the paper; odd, at most
+            31.
         scale_cue: bool, a fourth input channel of ones. Without it everything before the first
             batch norm is homogeneous: D cannot see how large the values of a whole batch are.
         norm: "batch", "none" or "group", of the down blocks; see `DownBlock`.
@@ -82,6 +88,8 @@ class Discriminator(keras.Model):
         num_classes=0,
         class_head="projection",
         class_dim=64,
+        depth=1,
+        conv_kernel=3,
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
@@ -98,13 +106,15 @@ class Discriminator(keras.Model):
         self.num_classes = num_classes
         self.class_head = class_head
         self.class_dim = class_dim
+        self.depth = depth
+        self.conv_kernel = conv_kernel
         check_resolution(resolution)
         check_num_classes(num_classes)
         check(
             class_head in CLASS_HEADS,
             f"class_head={class_head!r} is not one of {', '.join(CLASS_HEADS)}",
         )
-        check_widths("class_dim", (class_dim,), 1, "(of a class's vector)")
+        check_positive(class_dim=class_dim)
         check_widths(
             "widths",
             self.widths,
@@ -117,21 +127,25 @@ class Discriminator(keras.Model):
             num_heads > 0 and self.widths[-1] % num_heads == 0,
             f"num_heads={num_heads} does not divide the last of widths={list(self.widths)}",
         )
-
+        check_positive(mlp_width=mlp_width, depth=depth)
+        check(ladaformer or depth == 1, f"depth={depth} with ladaformer=False: there are no blocks")
+        check_depths(depth=depth)
+        check_kernel(conv_kernel)
         check(norm in NORMS, f"norm={norm!r} is not one of {', '.join(NORMS)}")
 
         policy = self.dtype_policy
         start = {"kernel": he_normal()} if norm == "none" else {}
         self.from_rgb = square_conv(self.widths[0], 3, policy, "from_rgb", **start)
         self.down_blocks = [
-            DownBlock(width, norm, dtype=policy, name=f"down_{resolution >> (i + 1)}")
+            DownBlock(width, norm, conv_kernel, dtype=policy, name=f"down_{resolution >> (i + 1)}")
             for i, width in enumerate(self.widths[1:])
         ]
         if ladaformer:
             self.positions = PositionEmbedding(dtype=policy, name="positions_16")
-            self.block = Ladaformer(
-                mlp_width, num_heads, score=score, dtype=policy, name="block_16"
-            )
+            sizes = {"num_heads": num_heads, "score": score, "dtype": policy}
+            blocks = [Ladaformer(mlp_width, **sizes, name=n) for n in repeated("block_16", depth)]
+            # Not one list: .keras files of the paper's network name this attribute.
+            self.block, self.further_blocks = blocks[0], blocks[1:]
         self.head_conv_1 = square_conv(self.out_widths[0], 3, policy, "head_conv_1", use_bias=True)
         self.head_conv_2 = square_conv(self.out_widths[1], 1, policy, "head_conv_2")
         last = {"size": HEAD_KERNEL, "dtype": "float32", "padding": "valid"}
@@ -151,12 +165,18 @@ class Discriminator(keras.Model):
         return self.num_classes > 0 and self.class_head == "pure"
 
     @property
+    def blocks(self):
+        """The Ladaformers in their order: a list, empty without them."""
+        return [self.block, *self.further_blocks] if self.ladaformer else []
+
+    @property
     def stages(self):
         """What comes before the head, from the image on: dict, name of a block -> its weights."""
-        parts = [(layer, layer.weights) for layer in (self.from_rgb, *self.down_blocks)]
+        layers = (self.from_rgb, *self.down_blocks, *self.blocks)
+        parts = {layer.name: layer.weights for layer in layers}
         if self.ladaformer:
-            parts.append((self.block, [*self.positions.weights, *self.block.weights]))
-        return {layer.name: weights for layer, weights in parts}
+            parts[self.block.name] = [*self.positions.weights, *self.block.weights]
+        return parts
 
     def build(self, input_shape, labels_shape=None):
         if self.built:
@@ -170,7 +190,8 @@ class Discriminator(keras.Model):
         tokens = (None, DISCRIMINATOR_GRID**2, self.widths[-1])
         if self.ladaformer:
             self.positions.build(tokens)
-            self.block.build(tokens)
+        for block in self.blocks:
+            block.build(tokens)
         side //= 2
         self.head_conv_1.build((None, side, side, 4 * self.widths[-1]))
         self.head_conv_2.build((None, side, side, self.out_widths[0]))
@@ -193,7 +214,9 @@ class Discriminator(keras.Model):
         if self.ladaformer:
             side, width = DISCRIMINATOR_GRID, self.widths[-1]
             x = ops.reshape(x, (-1, side**2, width))  # (B, 256, e)
-            x, _ = self.block(self.positions(x))  # (B, 256, e)
+            x = self.positions(x)  # (B, 256, e)
+            for block in self.blocks:
+                x, _ = block(x)  # (B, 256, e)
             x = ops.reshape(x, (-1, side, side, width))  # (B, 16, 16, e)
         x = ops.space_to_depth(x, 2)  # (B, 8, 8, 4e)
         x = leaky_relu(self.head_conv_2(self.head_conv_1(x)))  # (B, 8, 8, o1)
@@ -229,4 +252,6 @@ class Discriminator(keras.Model):
             "num_classes": self.num_classes,
             "class_head": self.class_head,
             "class_dim": self.class_dim,
+            "depth": self.depth,
+            "conv_kernel": self.conv_kernel,
         }

@@ -6,16 +6,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_widths, is_one
+from ladagan_tf.models.checks import check, check_positive, check_widths, is_one
 from ladagan_tf.models.classes import ClassTable, checked_names, rms_normalize
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
 from ladagan_tf.models.lada.norms import relu_of_sum
 from ladagan_tf.models.lada.sizes import (
     OUTPUTS,
+    check_depths,
+    check_kernel,
     check_labels,
     check_num_classes,
     check_resolution,
+    repeated,
 )
 from ladagan_tf.models.orthogonal import dense, square_conv, zero_dense
 from ladagan_tf.models.presets import FromPreset
@@ -37,17 +40,20 @@ def soft_clip(x):
 class Generator(FromPreset, keras.Model):
     """LadaGAN generator: latents to images in one pass (Sec. III-B).
 
-    Three modulated Ladaformer blocks on 8x8, 16x16 and 32x32 tokens, joined by pixel shuffle and a
-    3x3 convolution; then a head: for `decoder_widths=()` pixel shuffle straight to the resolution
-    (patch head), else one up-sampling convolution stage per entry (convolutional decoder).
+    Modulated Ladaformer blocks on 8x8, 16x16 and 32x32 tokens, one on each in the paper, joined by
+    pixel shuffle and a 3x3 convolution; then a head: for `decoder_widths=()` pixel shuffle straight
+    to the resolution (patch head), else one up-sampling convolution stage per entry (convolutional
+    decoder).
 
     Args:
         resolution: int, side of the images: 32, 64, 128 or 256.
         noise_dim: int, size Z of the latent.
-        widths: 3 ints, token widths D of the three blocks. The first two must be multiples of 4,
+        widths: 3 ints, token widths D on the three grids. The first two must be multiples of 4,
             and the last of (resolution / 32)^2 under a patch head.
         num_heads: 3 ints, each dividing its width.
         mlp_widths: 3 ints, hidden units of the blocks' MLPs.
+        depths: 3 ints, blocks after each other on each grid, 1 in the paper, at most 100. All of a
+            grid have its width, heads and MLP; positions are added before the first.
         decoder_widths: channels of the decoder stages, log2(resolution / 32) of them, or empty.
         score: "full" or "per_head", see `AdditiveAttention`.
         attention: the blocks' attention, one of `models.attention.ATTENTIONS`.
@@ -58,8 +64,9 @@ class Generator(FromPreset, keras.Model):
             own; "vitgan_sln", all a latent that one mapping network of two dense layers made
             (ViTGAN, arXiv 2107.04589, Eq. 20); "layer_norm", nothing. The latent always becomes the
             first tokens too.
-        conv: bool, the 3x3 convolutions between the blocks. Without them a width must be a quarter
-            of the one before, which is what the pixel shuffle leaves.
+        conv: bool, the convolutions between the grids. Without them a width must be a quarter of
+            the one before, which is what the pixel shuffle leaves.
+        conv_kernel: int, their side, 3 in the paper; odd, at most 31.
         output_range: what pixels go through: "linear", nothing (paper); "tanh"; or "softclip", see
             `soft_clip`. Linear ones are kept in [-1, 1] by nothing but D, whose batch norms hide
             the common scale of a batch.
@@ -111,6 +118,8 @@ class Generator(FromPreset, keras.Model):
         num_classes: int = 0,
         class_tokens: bool = False,
         class_names: Sequence[str] = (),
+        depths: Sequence[int] = (1, 1, 1),
+        conv_kernel: int = 3,
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -132,6 +141,8 @@ class Generator(FromPreset, keras.Model):
         self.output_range = output_range
         self.num_classes = num_classes
         self.class_tokens = class_tokens
+        self.depths = tuple(depths)
+        self.conv_kernel = conv_kernel
         self._check_sizes()
         self._check_classes()
         self.class_names = checked_names(class_names, num_classes)
@@ -158,11 +169,11 @@ class Generator(FromPreset, keras.Model):
         for i, side in enumerate(GRID):
             mlp_width, heads = self.mlp_widths[i], self.num_heads[i]
             self.positions.append(PositionEmbedding(dtype=policy, name=f"positions_{side}"))
-            self.blocks.append(Ladaformer(mlp_width, heads, **switches, name=f"block_{side}"))
+            for name in repeated(f"block_{side}", self.depths[i]):
+                self.blocks.append(Ladaformer(mlp_width, heads, **switches, name=name))
             if conv and i + 1 < len(GRID):
-                self.convs.append(
-                    square_conv(self.widths[i + 1], 3, policy, f"conv_{2 * side}", use_bias=True)
-                )
+                width, name = self.widths[i + 1], f"conv_{2 * side}"
+                self.convs.append(square_conv(width, conv_kernel, policy, name, use_bias=True))
         self.decoder = [
             UpBlock(width, dtype=policy, name=f"decoder_{2 * GRID[-1] * 2**i}")
             for i, width in enumerate(self.decoder_widths)
@@ -184,12 +195,16 @@ class Generator(FromPreset, keras.Model):
             self.output_range in OUTPUTS,
             f"output_range={self.output_range!r} is not one of {', '.join(OUTPUTS)}",
         )
-        for field in ("widths", "num_heads", "mlp_widths"):
-            check_widths(field, getattr(self, field), 3, "(one per block)")
+        for field in ("widths", "num_heads", "mlp_widths", "depths"):
+            check_widths(field, getattr(self, field), 3, "(for 8x8, 16x16 and 32x32 tokens)")
+        check_positive(noise_dim=self.noise_dim)
+        check_depths(depths=self.depths)
+        check_kernel(self.conv_kernel)
         for width, heads in zip(self.widths, self.num_heads, strict=True):
             check(
                 width % heads == 0,
-                f"num_heads={list(self.num_heads)}: {heads} does not divide the width {width}",
+                f"num_heads={list(self.num_heads)}: {heads} does not divide {width} of "
+                f"widths={list(self.widths)}",
             )
         for width in self.widths[:2]:
             check(width % 4 == 0, f"widths={list(self.widths)}: {width} is not a multiple of 4")
@@ -234,7 +249,8 @@ class Generator(FromPreset, keras.Model):
         for i, side in enumerate(GRID):
             tokens = (None, side**2, self.widths[i])
             self.positions[i].build(tokens)
-            self.blocks[i].build(tokens, input_shape)
+            for block in self.blocks_of_grid(i):
+                block.build(tokens, input_shape)
             if i < len(self.convs):
                 self.convs[i].build((None, 2 * side, 2 * side, self.widths[i] // 4))
         side, channels = GRID[-1], self.widths[-1]
@@ -250,6 +266,11 @@ class Generator(FromPreset, keras.Model):
         if self.num_classes and self.mapping:
             self.class_mapping.build(input_shape)
         self.built = True
+
+    def blocks_of_grid(self, i):
+        """The Ladaformers on the tokens of `GRID[i]`, in their order: a list."""
+        start = sum(self.depths[:i])
+        return self.blocks[start : start + self.depths[i]]
 
     def call(self, z, labels=None, training=False, psi=1.0):
         return self._forward(z, labels, training, psi)[0]
@@ -274,8 +295,8 @@ class Generator(FromPreset, keras.Model):
 
         Returns:
             Images (B, resolution, resolution, 3) and a list of three attention maps (B, H, N) for
-            the 8x8, 16x16 and 32x32 tokens, row by row; each map sums to 1 over N. Linformer has
-            none, see `has_attention_maps`: the list holds None.
+            the 8x8, 16x16 and 32x32 tokens, row by row, of the last block on each; each map sums to
+            1 over N. Linformer has none, see `has_attention_maps`: the list holds None.
         """
         return self._forward(ops.cast(z, self.compute_dtype), labels, False, psi)
 
@@ -313,7 +334,9 @@ class Generator(FromPreset, keras.Model):
         x = ops.reshape(x, (-1, GRID[0] ** 2, self.widths[0]))  # (B, 64, D0)
         z = self._style(z, r, psi)  # (B, Z)
         for i, side in enumerate(GRID):
-            x, weights = self.blocks[i](self.positions[i](x), z, r)  # (B, N, D), (B, H, N)
+            x = self.positions[i](x)  # (B, N, D)
+            for block in self.blocks_of_grid(i):
+                x, weights = block(x, z, r)  # (B, N, D), (B, H, N)
             maps.append(weights)
             x = ops.reshape(x, (-1, side, side, self.widths[i]))
             if i + 1 < len(GRID):
@@ -352,4 +375,6 @@ class Generator(FromPreset, keras.Model):
             "num_classes": self.num_classes,
             "class_tokens": self.class_tokens,
             "class_names": self.class_names,
+            "depths": self.depths,
+            "conv_kernel": self.conv_kernel,
         }

@@ -86,7 +86,7 @@ class UpBlock(keras.layers.Layer):
 class DownBlock(keras.layers.Layer):
     """Residual down-sampling by 2: the mean of a convolutional and a pooled path.
 
-    main:   3x3 stride 2, BN, leaky ReLU, 3x3, BN, leaky ReLU
+    main:   k x k stride 2, BN, leaky ReLU, k x k, BN, leaky ReLU
     direct: 2x2 average pool, 1x1, BN, leaky ReLU            (LadaGAN, Sec. III-C)
 
     Without norms the kernels have to hold the size of what passes through, and biases take the
@@ -99,6 +99,7 @@ class DownBlock(keras.layers.Layer):
     Args:
         filters: int, output channels of both paths.
         norm: "batch"; "group", see `GroupNormalization`; or "none".
+        kernel: int, k, odd; 3 in the paper.
 
     Call arguments:
         x: float tensor (B, H, W, C), H and W even.
@@ -108,10 +109,11 @@ class DownBlock(keras.layers.Layer):
         Float tensor (B, H/2, W/2, filters).
     """
 
-    def __init__(self, filters, norm="batch", **kwargs):
+    def __init__(self, filters, norm="batch", kernel=3, **kwargs):
         super().__init__(**kwargs)
         self.filters = filters
         self.norm = norm
+        self.kernel = kernel
 
     def build(self, x_shape):
         batch, height, width, _ = x_shape
@@ -122,8 +124,9 @@ class DownBlock(keras.layers.Layer):
         if bare:  # only then: an initializer takes a number of Keras's seed when it is made
             kernels = he_normal(), "zeros", he_normal(4.0)
             first, last, direct = ({"use_bias": True, "kernel": kernel} for kernel in kernels)
-        self.main_conv_1 = square_conv(self.filters, 3, policy, "main_conv_1", strides=2, **first)
-        self.main_conv_2 = square_conv(self.filters, 3, policy, "main_conv_2", **last)
+        size = self.filters, self.kernel, policy
+        self.main_conv_1 = square_conv(*size, "main_conv_1", strides=2, **first)
+        self.main_conv_2 = square_conv(*size, "main_conv_2", **last)
         self.direct_conv = square_conv(self.filters, 1, policy, "direct_conv", **direct)
         self.main_conv_1.build(x_shape)
         self.main_conv_2.build(inner)
@@ -150,4 +153,5 @@ class DownBlock(keras.layers.Layer):
         return batch, height // 2, width // 2, self.filters
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters, "norm": self.norm}
+        own = {"filters": self.filters, "norm": self.norm, "kernel": self.kernel}
+        return {**super().get_config(), **own}

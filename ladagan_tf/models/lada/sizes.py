@@ -8,6 +8,8 @@ RESOLUTIONS = (32, 64, 128, 256)
 MODULATIONS = ("sln", "vitgan_sln", "layer_norm")
 OUTPUTS = ("linear", "tanh", "softclip")
 NORMS = ("batch", "none", "group")  # of the discriminator's down blocks
+MOST_BLOCKS = 100  # after each other; 1 in the paper
+LARGEST_KERNEL = 31  # reaches everywhere from everywhere on a 16x16 grid
 CLASS_HEADS = ("projection", "pure", "pooled")  # how a conditional discriminator sees its class
 
 
@@ -17,6 +19,27 @@ def check_resolution(resolution):
         resolution in RESOLUTIONS,
         f"resolution={resolution} is not one of {', '.join(map(str, RESOLUTIONS))}",
     )
+
+
+def check_kernel(conv_kernel):
+    """Raises ValueError unless it is a side that convolutions here can have."""
+    check(
+        isinstance(conv_kernel, int) and conv_kernel % 2 and 1 <= conv_kernel <= LARGEST_KERNEL,
+        f"conv_kernel={conv_kernel!r}: give an odd integer from 1 to {LARGEST_KERNEL}",
+    )
+
+
+def check_depths(**fields):
+    """Raises ValueError, naming the field, if there are more blocks than a graph should have."""
+    for name, depths in fields.items():
+        most = max(depths) if isinstance(depths, tuple) else depths
+        shown = list(depths) if isinstance(depths, tuple) else depths
+        check(most <= MOST_BLOCKS, f"{name}={shown}: give at most {MOST_BLOCKS}")
+
+
+def repeated(name, depth):
+    """Names of the `depth` blocks at one resolution: `name`, `name`_2, ... ."""
+    return [name, *(f"{name}_{i}" for i in range(2, depth + 1))]
 
 
 def check_num_classes(num_classes):

@@ -160,12 +160,13 @@ class SpatialAttention(keras.layers.Layer):
 
     def call(self, x):
         shape = ops.shape(x)
-        tokens = ops.reshape(self.group_norm(x), (shape[0], -1, x.shape[-1]))  # (B, N, C)
+        # -1 is the batch, so that N is known where H and W are: exports then have fixed shapes.
+        tokens = ops.reshape(self.group_norm(x), (-1, shape[1] * shape[2], shape[3]))  # (B, N, C)
         q, k, v = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)  # (B, N, C)
         scores = ops.matmul(q * x.shape[-1] ** -0.5, ops.transpose(k, (0, 2, 1)))  # (B, N, N)
         weights = ops.softmax(ops.cast(scores, self.variable_dtype), axis=-1)  # (B, N, N)
         h = self.to_out(ops.matmul(ops.cast(weights, self.compute_dtype), v))  # (B, N, C)
-        return x + ops.reshape(h, shape)  # (B, H, W, C)
+        return x + ops.reshape(h, (-1, *shape[1:]))  # (B, H, W, C)
 
     def compute_output_shape(self, x_shape):
         return tuple(x_shape)
