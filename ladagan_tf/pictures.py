@@ -136,8 +136,11 @@ def save_png(path, image):
 
 def drawing(figure):
     """A matplotlib figure of lines and text as PNG bytes, a third of those of full colour."""
-    full, palette = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png")
-    image = Image.open(full).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas, palette = FigureCanvasAgg(figure), io.BytesIO()
+    canvas.draw()  # `savefig` draws twice, for the layout and for the file
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    image = image.quantize(COLOURS, dither=Image.Dither.NONE)
     image.save(palette, format="PNG", optimize=True)
     return palette.getvalue()

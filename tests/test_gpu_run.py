@@ -53,10 +53,29 @@ FLAGS = """\
 --flip
 """
 # As on a machine without TensorFlow.
-RUN = (
-    "import runpy, sys; sys.modules['tensorflow'] = None; "
-    "sys.argv[0] = 'benchmarks/gpu_run.py'; runpy.run_path(sys.argv[0], run_name='__main__')"
-)
+RUN = """
+import os, runpy, sys
+sys.modules['tensorflow'] = None
+os.environ['KERAS_BACKEND'] = 'jax'
+CONVOLUTIONS
+sys.argv[0] = 'benchmarks/gpu_run.py'
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+# Before a run, in its process: `convolution` beside Keras's, each by (size, step, padding, side).
+CONVOLUTIONS = """
+sys.path.insert(0, "benchmarks")
+import keras, numpy as np
+from gpu_programs import convolution
+random, found = np.random.default_rng(0), {}
+for size, step, padding, side in [(1, 1, "same", 6), (3, 1, "same", 6), (3, 2, "same", 6),
+                                  (3, 2, "same", 7), (4, 1, "valid", 4), (3, 2, "valid", 7)]:
+    x = random.standard_normal((2, side, side, 3), np.float32)
+    kernel = random.standard_normal((size, size, 3, 5), np.float32)
+    for name, of in (("product", convolution), ("keras", keras.ops.conv)):
+        case = f"{size},{step},{padding},{side},{name}"
+        found[case] = of(x, kernel, step, padding, "channels_last")
+np.savez("FILE", **found)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +96,9 @@ def carried(tmp_path_factory):
         f"--classifier={folder / 'classifier.keras'}",
         f"--out={folder / 'out'}",
     ]
-    run(RUN, *arguments, "--compile_for=here")
-    run(RUN, *arguments, f"--programs={folder / 'out/programs.bin'}")
+    plain = RUN.replace("CONVOLUTIONS", "")
+    run(plain, *arguments, "--compile_for=here")
+    run(plain, *arguments, f"--programs={folder / 'out/programs.bin'}")
     return folder / "out"
 
 
@@ -90,8 +110,9 @@ def classes(tmp_path_factory):
     (folder / "tiny.cfg").write_text(FLAGS + more)
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
     np.savez(folder / "images.npz", images=images, labels=np.array([0, 2, 1, 2, 0]))
+    convolutions = CONVOLUTIONS.replace("FILE", str(folder / "convolutions.npz"))
     run(
-        RUN,
+        RUN.replace("CONVOLUTIONS", convolutions),
         f"--flagfile={folder / 'tiny.cfg'}",
         f"--images={folder / 'images.npz'}",
         "--minutes=0.01",
@@ -144,23 +165,13 @@ def run(code, *arguments):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-CONVOLUTIONS = """
-import sys
-import keras, numpy as np
-sys.path.insert(0, "benchmarks")
-from gpu_programs import convolution as product
-random = np.random.default_rng(0)
-for size, step, padding, side in [(1, 1, "same", 6), (3, 1, "same", 6), (3, 2, "same", 6),
-                                  (3, 2, "same", 7), (4, 1, "valid", 4), (3, 2, "valid", 7)]:
-    x = random.standard_normal((2, side, side, 3), np.float32)
-    kernel = random.standard_normal((size, size, 3, 5), np.float32)
-    wanted = keras.ops.conv(x, kernel, step, padding, "channels_last")
-    np.testing.assert_allclose(product(x, kernel, [step, step], padding), wanted, atol=1e-5)
-"""
-
-
-def test_a_convolution_as_a_product_of_matrices_is_the_convolution():
-    run("import os; os.environ['KERAS_BACKEND'] = 'jax'\n" + CONVOLUTIONS)
+def test_a_convolution_as_a_product_of_matrices_is_the_convolution(classes):
+    with np.load(classes.parent / "convolutions.npz") as found:
+        products = [name for name in found if name.endswith("product")]
+        assert len(products) == 6
+        for name in products:
+            wanted = found[name.replace("product", "keras")]
+            np.testing.assert_allclose(found[name], wanted, atol=1e-5)
 
 
 def test_a_line_of_statistics_and_pictures_come_back(carried):

@@ -90,6 +90,7 @@ REFUSALS = {
     "--levels=4": "--levels: there is no such flag with --system=lada",
 }
 LONGER = ["--batch_size=16", "--total_kimg=0.112"]  # by a step
+UNSEEN = ["--metric=none", "--sample_kimg=9"]  # what is not looked at
 pytestmark = pytest.mark.slow
 
 
@@ -143,8 +144,8 @@ def outputs(dataset, place):
         ],
         "changed": flags("changed", "--r1_weight=0.5"),
         "other set": flags("changed", f"--dataset={place / 'other set'}"),
-        "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER),
-        "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force"),
+        "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER, *UNSEEN),
+        "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force", *UNSEEN),
         "dry_run": flags("dry_run", "--dry_run"),
         "began before": flags("before", "--dry_run"),
         **{words: flags("refused", *words.split()) for words in REFUSALS},
@@ -326,6 +327,7 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     (output,) = run_each(
         [given(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.032")],
         eagerly=True,
+        reports=False,
     )
     assert output.endswith("code 0\n"), output
 

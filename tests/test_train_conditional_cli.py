@@ -48,7 +48,7 @@ REFUSALS = {
     "--system=gat": "--.*: there is no such flag with --system=gat",
     "--dry_run": "--conditional: without the set at hand --num_classes must be given",
 }
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eagerly")]
 
 
 @pytest.fixture(scope="module")

@@ -91,7 +91,7 @@ def outputs(folder):
         "dry_run": given(folder, folder / "dry", "--dry_run", "--dataset=none", "--resolution=16"),
         **{flag: given(folder, folder / "refused", *flag.split()) for flag in REFUSALS},
     }
-    return run_named(starts)
+    return run_named(starts, reports=True)
 
 
 def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):

@@ -162,7 +162,7 @@ def test_a_cat_in_two_parts_is_the_cat_in_one(outputs, folder):
     whole, parts = folder / "cat", folder / "cat parts"
     shutil.copytree(whole, parts)
     shutil.rmtree(parts / "checkpoints" / "step-00000002")
-    (output,) = run_each([given(folder, parts, *CAT)], eagerly=True)  # the rest
+    (output,) = run_each([given(folder, parts, *CAT)], True, reports=False)  # the rest
     assert output.endswith("code 0\n") and "step 1 of 2" in output, output
     assert_identical(parts, whole, 2)
     for line in stats(whole):

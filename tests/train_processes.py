@@ -23,6 +23,7 @@ from in_process import command, outcome
 
 from ladagan_tf import train
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.reports import keeping
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARTS = {"generator", "discriminator", "averaged", "g_optimizer", "d_optimizer"}
@@ -83,20 +84,24 @@ def _run(given, environment, eagerly, output):
     runpy.run_path("train.py", run_name="__main__")
 
 
-def run_each(starts, eagerly=False):
+def run_each(starts, eagerly=False, reports=True):
     """Runs `train.py` in this process with each list of flags.
 
     Args:
         starts: list of lists of flags.
         eagerly: bool, without graphs: tracing two steps takes longer than running them.
+        reports: bool, with the page, the curves and the film of a run, a seventh of a short one.
 
     Returns:
         List of what each printed, ending in "code N".
     """
-    outputs = []
+    outputs, writers = [], keeping.WRITERS if reports else {}
     tf.config.run_functions_eagerly(eagerly)
     try:
-        with command(train, train_flags.define) as call:
+        with (
+            unittest.mock.patch.object(keeping, "WRITERS", writers),
+            command(train, train_flags.define) as call,
+        ):
             for given in starts:
                 # Or layers would be counted on, dense_1 ... Collecting garbage every time takes a
                 # second where other tests have left their graphs.
@@ -108,9 +113,9 @@ def run_each(starts, eagerly=False):
     return outputs
 
 
-def run_named(starts):
+def run_named(starts, reports=False):
     """Runs `train.py` without graphs in this process: dict of name to flags, to what it printed."""
-    return dict(zip(starts, run_each([*starts.values()], eagerly=True), strict=True))
+    return dict(zip(starts, run_each([*starts.values()], True, reports), strict=True))
 
 
 def assert_continues(whole, given, steps, kimg, expected=PARTS):
@@ -127,7 +132,7 @@ def assert_continues(whole, given, steps, kimg, expected=PARTS):
     shutil.rmtree(parts / "checkpoints" / f"step-{steps:08d}")
     for picture in (parts / "samples").glob(f"*_{kimg}kimg.png"):
         picture.unlink()
-    (output,) = run_each([given], eagerly=True)  # the rest
+    (output,) = run_each([given], eagerly=True, reports=False)  # the rest
     assert output.endswith("code 0\n") and f"step {steps - 1} of {steps}" in output, output
     assert_identical(parts, whole, steps, expected)
 

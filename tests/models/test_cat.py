@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 from gat_in_numpy import affine, assert_close, number, rms_norm, silu
-from gat_networks import LABELS, K, S, tiny_cat_discriminator, tiny_generator
+from gat_networks import (
+    LABELS,
+    K,
+    S,
+    in_one_program,
+    tiny_cat_discriminator,
+    tiny_generator,
+)
 from gat_paper_sizes import (
     CAT_DISCRIMINATOR,
     CAT_GENERATOR,
@@ -107,7 +114,7 @@ def test_a_pass_per_scale_is_one_pass_with_a_block_diagonal_mask(randomised, pyr
     starts = np.cumsum([0, *(x.shape[1] for x in tokens[:-1])])
     cls = affine(d.to_class, rms_norm(seen[:, starts]) * number(d.norm.weight))  # (B, K, class_dim)
     expected = np.einsum("bkc,bc->bk", cls, number(d.class_vectors(LABELS)))
-    assert_close(d(pyramid, LABELS), expected)
+    assert_close(in_one_program(d)(pyramid, LABELS), expected)
 
 
 def test_scales_start_with_vectors_and_cls_tokens_of_their_own():

@@ -12,10 +12,13 @@ from ladagan_tf.flags import study as study_flags
 from ladagan_tf.studies import outcome, running
 
 TINY = """
---g_widths=32,16,16
---g_heads=2,2,2
+--g_widths=32,8,2
+--g_heads=2,2,1
 --g_mlp_widths=16,16,16
+--g_modulation=layer_norm
+--nog_conv
 --noise_dim=8
+--nod_ladaformer
 --d_widths=8,16
 --d_heads=2
 --d_mlp_width=16

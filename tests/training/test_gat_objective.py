@@ -383,7 +383,7 @@ def test_mean_styles_move_by_the_z_of_gs_own_phase_for_the_classes_present(netwo
 
 def test_blocks_are_recomputed_in_the_precision_they_were_computed_in(networks, batch, draw, tf):
     """D's float32 phase is over when TensorFlow runs its rematerialised blocks again."""
-    objective, found = objective_of(), []
+    objective, found = objective_of(augment=False, noise_guidance=False, r2_weight=0.0), []
     draws = draw(objective.discriminator_draws(), B)
     for remat in (False, True):
         generator, discriminator = networks("mixed_bfloat16", remat=remat)

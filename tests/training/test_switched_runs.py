@@ -15,7 +15,6 @@ if keras.backend.backend() != "tensorflow":
 
 from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
-from ladagan_tf.training.averages import Decay, PowerFunction  # noqa: E402
 
 Z, BATCH = 4, 2
 PLAIN = {"generator": {}, "discriminator": {}, "objective": {}, "frozen": 0}
@@ -67,7 +66,7 @@ def make(case, seed):
         objective,
     )
     adam = (keras.optimizers.Adam(1e-3, 0.5, 0.99) for _ in range(2))
-    model.compile(*adam, further_averages=[Decay(0.5), PowerFunction(0.1)])
+    model.compile(*adam)
     return model
 
 
