@@ -47,8 +47,8 @@ def main():
         cluster = roll_call(*devices.cluster(), FLAGS.worker_wait, same)
     strategy = devices.make_strategy(FLAGS.strategy, FLAGS.virtual_cpus)
     model_flags.check_split(strategy)
-    if FLAGS.measure:
-        measure(strategy, FLAGS.measure)
+    if FLAGS.measure_seconds:
+        measure(strategy, FLAGS.measure_seconds)
         return
     if FLAGS.dry_run:
         model = model_flags.build(strategy)

@@ -79,6 +79,12 @@ def test_every_module_has_a_room():
     assert {room(module) for module in SOURCES} == rooms
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """Without packages in `tests`, pytest takes two files of one name for the same module."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert not {name for name in names if names.count(name) > 1}
+
+
 def test_imports_point_up():
     wrong = []
     for module in SOURCES:

@@ -24,7 +24,7 @@ FREE = {
 }  # fmt: skip
 # Free as well where checkpoints record what is found there (`training.contents`).
 BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
-UNRECORDED = {"config", "dry_run", "force", "measure", "preset", "size", "run_dir"}
+UNRECORDED = {"config", "dry_run", "force", "measure_seconds", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag
 FRACTIONS = ("beta1", "beta2", "ema_decay", "augment_target")  # from 0, below 1
 SHARES = ("augment_p",)  # from 0 to 1

@@ -253,7 +253,7 @@ def _define_run_flags():
     )
     flags.DEFINE_boolean("dry_run", False, "Print the resolved run and its cost, then exit.")
     flags.DEFINE_float(
-        "measure",
+        "measure_seconds",
         0.0,
         "Time training steps on random data for so many seconds, three steps at least, and print "
         "what they cost as JSON, then exit; without a set, a teacher or a run. Networks that "

@@ -1,7 +1,7 @@
 """What training costs on this machine, config by config, beside what the papers say.
 
-Each config is measured by a process of its own, `train --measure`, so that its peak memory is its
-own. A page keeps the rows of every machine and day: `docs/studies/hardware.md`.
+Each config is measured by a process of its own, `train --measure_seconds`, so that its peak memory
+is its own. A page keeps the rows of every machine and day: `docs/studies/hardware.md`.
 """
 
 import functools
@@ -61,13 +61,18 @@ def measured(name, program, limit, stopped=lambda: False):
         stopped: function that says whether to give up.
 
     Returns:
-        Dict as `train --measure` prints it, with "config", and without "seconds_per_step" where it
-        was not measured; None if it was stopped.
+        Dict as `train --measure_seconds` prints it, with "config", and without "seconds_per_step"
+        where it was not measured; None if it was stopped.
 
     Raises:
         InputError: if the process fails, with what it said.
     """
-    flags = [f"--config={name}", "--dataset=none", "--strategy=none", f"--measure={TIMED_SECONDS}"]
+    flags = [
+        f"--config={name}",
+        "--dataset=none",
+        "--strategy=none",
+        f"--measure_seconds={TIMED_SECONDS}",
+    ]
     with (
         tempfile.TemporaryDirectory() as folder,
         open(f"{folder}/out", "w+") as out,

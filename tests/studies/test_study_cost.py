@@ -23,7 +23,7 @@ LINE = {
     "batch_size": 4, "precision": "float32", "multiply_adds_per_image": 2 * 10**9,
     "estimated_gb": 3.0, "free_gb": 8.0,
 }  # fmt: skip
-# What stands in for `train --measure`: by the config, it measures, lacks memory, hangs or fails.
+# Stands in for `train --measure_seconds`: by the config, it measures, lacks memory, hangs or fails.
 FAKE = f"""
 import json, sys, time
 name = sys.argv[1].partition("=")[2]
@@ -93,7 +93,7 @@ def test_a_tiny_config_is_measured(capsys):
     tf.config.run_functions_eagerly(True)  # nothing to trace
     try:
         with command(train, train_flags.define) as call:
-            call(*TINY, "--measure=0.01", "--strategy=none", "--run_dir=none")
+            call(*TINY, "--measure_seconds=0.01", "--strategy=none", "--run_dir=none")
     finally:
         tf.config.run_functions_eagerly(False)
     first, second = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
@@ -104,7 +104,12 @@ def test_a_tiny_config_is_measured(capsys):
 def test_networks_that_memory_does_not_suffice_for_are_not_built(capsys, monkeypatch):
     monkeypatch.setattr(train, "device_memory", lambda: 10**9)
     with command(train, train_flags.define) as call:
-        call("--config=gat_xl2_imagenet256", "--measure=1", "--strategy=none", "--run_dir=none")
+        call(
+            "--config=gat_xl2_imagenet256",
+            "--measure_seconds=1",
+            "--strategy=none",
+            "--run_dir=none",
+        )
     (line,) = map(json.loads, capsys.readouterr().out.splitlines())
     # Weights, slots, average and gradients of 602 and 468 M parameters alone are 22 GB.
     assert line["estimated_gb"] > 22.0 and line["free_gb"] == 1.0
