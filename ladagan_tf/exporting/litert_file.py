@@ -44,7 +44,7 @@ def with_known_shapes(content):
     The converter computes shapes it knows, when the model runs, which splits the graph in parts
     whose memory moves during the first call. XNNPACK 2.3 then may take a copy whose two ends are at
     one address for one that is never needed again, and later calls read what lies there
-    (docs/log.md). A graph that is one part does not move, and is faster.
+    (docs/log.md). A graph that is one part does not move.
 
     Args:
         content: bytes.
