@@ -3,6 +3,8 @@
 Every image is that of its seed, as `ladagan_tf.generate` makes it. The page needs no internet.
 """
 
+import asyncio
+import functools
 import html
 import os
 import pathlib
@@ -211,6 +213,7 @@ def _directions_part(view):
 def _connect(view, blocks, folder, samples, closer, between, directions):
     """What each control does."""
     chosen, within = [samples["class"], samples["psi"]], samples["truncation_z"]
+    answer = functools.partial(_answer, turn=asyncio.Lock())
 
     def limit(truncation_z):
         """What a slider of truncation means."""
@@ -261,21 +264,21 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         kind = view.class_words(start, chosen_class)
         return _shown(pixels, f"{position:g} % of the way from seed {start} to seed {end}{kind}")
 
-    look = _answer(
+    look = answer(
         look_closer,
         [closer["seed"], *chosen, closer["side"], closer["head"], within],
         closer,
         [closer["picture"]],
         "look",
     )
-    walk = _answer(
+    walk = answer(
         go_between,
         [between["start"], between["end"], between["position"], *chosen, within],
         between,
         [between["picture"]],
         "between",
     )
-    go = _answer(
+    go = answer(
         move,
         [directions["seed"], *chosen, within, *directions["steps"]],
         directions,
@@ -283,7 +286,7 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         "moved",
     )
     outputs = [samples[k] for k in ("picture", "images", "first", "download", "pick")]
-    show = _answer(
+    show = answer(
         show_samples,
         [samples["seed"], samples["count"], *chosen, within],
         samples,
@@ -302,18 +305,27 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     if view.directions:
         first.then(**go)
         gr.on([directions["seed"].submit, *(s.change for s in directions["steps"])], **go)
-        directions["back"].click(lambda: [0.0] * view.directions, None, directions["steps"])
-    roll = samples["random"].click(lambda: str(random.randrange(10**6)), None, samples["seed"])
+        directions["back"].click(
+            lambda: [0.0] * view.directions, None, directions["steps"], queue=False
+        )
+    roll = samples["random"].click(
+        lambda: str(random.randrange(10**6)), None, samples["seed"], queue=False
+    )
     roll.then(**show).then(**look)
     grid = [samples["images"], samples["first"], samples["class"]]
     click = samples["picture"].select(
-        choose, grid, [samples["picture"], samples["pick"], closer["seed"]], api_name="choose"
+        choose,
+        grid,
+        [samples["picture"], samples["pick"], closer["seed"]],
+        api_name="choose",
+        queue=False,
     )
     key = samples["pick"].input(
         pick,
         [*grid, samples["pick"]],
         [samples["picture"], closer["seed"]],
         api_name="pick",
+        queue=False,
         show_progress="hidden",
         trigger_mode="always_last",
     )
@@ -321,18 +333,26 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     key.then(**look)
     if view.heads:
         closer["side"].change(
-            lambda side: gr.Radio(_heads(view, side), value=1), closer["side"], closer["head"]
+            lambda side: gr.Radio(_heads(view, side), value=1),
+            closer["side"],
+            closer["head"],
+            queue=False,
         ).then(**look)
     gr.on([closer["seed"].submit, closer["head"].input], **look)
     gr.on([between["start"].submit, between["end"].submit, between["position"].change], **walk)
 
 
-def _answer(handler, inputs, part, outputs, name):
-    """Arguments of a listener: what a handler refuses is shown, and the pictures stay."""
+def _answer(handler, inputs, part, outputs, name, turn):
+    """Arguments of a listener: what a handler refuses is shown, and the pictures stay.
 
-    def answer(*values):
+    Not by Gradio's queue, whose page loses a click that it makes while the end of the stream of
+    earlier answers is on its way, and waits for ever; `turn` lets one in at a time instead.
+    """
+
+    async def answer(*values):
         try:
-            results = handler(*values)
+            async with turn:
+                results = await asyncio.to_thread(handler, *values)
         except InputError as error:
             return f"<p>{html.escape(str(error))}</p>", *[gr.skip()] * len(outputs)
         return "", *(results if isinstance(results, tuple) else (results,))
@@ -342,6 +362,7 @@ def _answer(handler, inputs, part, outputs, name):
         "inputs": inputs,
         "outputs": [part["message"], *outputs],
         "api_name": name,
+        "queue": False,
         "show_progress": "hidden",
         "trigger_mode": "always_last",
     }

@@ -18,12 +18,11 @@ try:
 except ImportError:
     raise extras.missing("demo", "demo") from None
 
-WAITING = 64  # clicks
 LONGEST = 65536  # bytes of what a browser sends
 # What the page asks of Gradio, which answers much else: uploads, requests to other hosts, edits.
 ASKED = {
-    "GET": ("app_id", "file=", "heartbeat/", "info", "queue/data", "startup-events", "theme.css"),
-    "POST": ("cancel", "queue/join", "reset"),
+    "GET": ("app_id", "file=", "heartbeat/", "info", "startup-events", "theme.css"),
+    "POST": ("run/",),
 }
 API = "/gradio_api/"
 CSS = """
@@ -96,7 +95,7 @@ def make_app(sampler, folder):
     )
     return gr.mount_gradio_app(
         application,
-        build(sampler, folder).queue(max_size=WAITING),
+        build(sampler, folder),
         path="/",
         footer_links=[],
         css=CSS,

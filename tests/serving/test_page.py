@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pathlib
 import signal
 import subprocess
@@ -110,20 +111,31 @@ def running(*arguments):
         process.stdout.close()
 
 
-@pytest.mark.slow
-def test_the_functions_of_a_running_page(address, small, tmp_path):
-    gradio_client = pytest.importorskip("gradio_client", reason="it comes with gradio")
-    client = gradio_client.Client(
-        address, download_files=tmp_path, verbose=False, analytics_enabled=False
+def answer(address, name, *values):
+    """What a function of the page answers its browser."""
+    body = json.dumps({"data": values, "session_hash": "a visitor"}).encode()
+    request = urllib.request.Request(
+        f"{address}/gradio_api/run/{name}", body, {"Content-Type": "application/json"}
     )
-    answer = client.predict("5", 4, None, 1.0, api_name="/samples")
-    message, picture, download, _, chosen = answer
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)["data"]
+
+
+def read(picture):
+    """Pixels of a picture or download that the page answered with."""
+    with urllib.request.urlopen((picture.get("value") or picture)["url"]) as file:
+        return np.asarray(Image.open(io.BytesIO(file.read())).convert("RGB")).astype(int)
+
+
+@pytest.mark.slow
+def test_the_functions_of_a_running_page(address, small):
+    message, picture, _, _, download, _, chosen = answer(address, "samples", "5", 4, None, 1.0, 4.0)
     assert message == "" and chosen == "5"
     right = expected(small, range(5, 9))
     np.testing.assert_allclose(read(download), pictures.grid(right, 2), atol=1)
     np.testing.assert_allclose(read(picture), framed(right, 0), atol=1)
     for text in INVALID:
-        message = client.predict(text, 4, None, 1.0, api_name="/samples")[0]
+        message = answer(address, "samples", text, 4, None, 1.0, 4.0)[0]
         assert "is not a whole number from 0 to" in message
 
 
@@ -157,17 +169,15 @@ def test_images_of_so_many_visitors_are_kept_for_a_day(page, small, tmp_path):
     assert blocks.state_session_capacity == page.VISITORS
 
 
+def test_no_answer_waits_in_gradios_queue_whose_page_loses_clicks(page, small, tmp_path):
+    assert [fn.api_name for fn in page.build(small, tmp_path).fns.values() if fn.queue] == []
+
+
 @pytest.mark.slow
-def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(
-    hasty, small, tmp_path
-):
-    gradio_client = pytest.importorskip("gradio_client", reason="it comes with gradio")
+def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(hasty, small):
     address, folder = hasty
-    client = gradio_client.Client(
-        address, download_files=tmp_path, verbose=False, analytics_enabled=False
-    )
-    client.predict("5", 4, None, 1.0, api_name="/samples")
-    message, picture = client.predict("0", "1", 33.3, None, 1.0, api_name="/between")
+    answer(address, "samples", "5", 4, None, 1.0, 4.0)
+    message, picture = answer(address, "between", "0", "1", 33.3, None, 1.0, 4.0)
     assert message == ""
     right = View(small).between("0", "1", 33, None, 1.0)
     np.testing.assert_allclose(read(picture), right.astype(int), atol=1)
@@ -186,7 +196,7 @@ def test_a_position_between_two_steps_is_the_nearest_and_its_files_are_deleted(
         ("GET", "upload_progress?upload_id=1"),
         ("GET", "proxy=https://example.com"),
         ("POST", "vibe-edit"),
-        ("POST", "run/samples"),
+        ("POST", "queue/join"),
         ("PUT", "queue/join"),
     ],
 )
@@ -198,19 +208,13 @@ def test_what_the_page_does_not_ask_for_is_closed(hasty, method, path):
 
 @pytest.mark.slow
 def test_a_visitor_cannot_send_a_long_body(hasty):
-    request = urllib.request.Request(f"{hasty[0]}/gradio_api/queue/join", b"x" * 100_000)
+    request = urllib.request.Request(f"{hasty[0]}/gradio_api/run/samples", b"x" * 100_000)
     with pytest.raises(urllib.error.HTTPError, match="413"):
         urllib.request.urlopen(request)
 
 
 def framed(images, chosen):
     return page_pictures.framed_grid(images.astype(np.uint8), chosen).astype(int)
-
-
-def read(picture):
-    """Pixels of a file, or of what a picture of the page becomes."""
-    path = picture["value"] if isinstance(picture, dict) else picture
-    return np.asarray(Image.open(path).convert("RGB")).astype(int)
 
 
 @pytest.fixture(scope="module")
