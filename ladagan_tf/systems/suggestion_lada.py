@@ -14,7 +14,7 @@ TRIED = Tried(
     paper_images=50_000,  # of its smallest set, CIFAR-10
     paper_sets="the paper's sets have 50,000 or more.",
 )
-FEW_IMAGES = 2_000  # up to which bCR was better in all seeds (docs/studies, "Little data")
+FEW_IMAGES = 2_000  # up to which bCR was better in all seeds (docs/studies/data)
 MANY_PASSES = 50  # from which on D is given cutout; 8 passes were without, 375 with it
 PAPER = {32: "cifar10_32", 64: "celeba_64", 128: "ffhq_128", 256: "ffhq_256"}  # presets
 BFLOAT16_ON_A_CPU = "Half as fast again on a CPU with such instructions (docs/speed.md)."
