@@ -114,6 +114,24 @@ def test_no_imports_go_in_a_circle():
         visit(module)
 
 
+def test_whoever_reads_a_network_knows_the_classes_of_all():
+    registered = f"{PACKAGE}.models.registered"
+    readers = {m for m, path in SOURCES.items() if "deserialize_keras_object(" in path.read_text()}
+    assert readers and [m for m in readers - known(registered) if registered not in known(m)] == []
+    ours = {m for m, path in SOURCES.items() if "register_keras_serializable(" in path.read_text()}
+    assert ours and ours - known(registered) == set()
+
+
+def known(module):
+    """A module, what it imports of ours at its top, and what that does."""
+    found, todo = set(), [module]
+    while todo:
+        module = todo.pop()
+        found.add(module)
+        todo += set(imports(TREES[module], top_level_only=True)) & SOURCES.keys() - found
+    return found
+
+
 @pytest.mark.parametrize("name", ["train", "evaluate"])
 def test_scripts_beside_the_package_only_call_it(name):
     source = (ROOT / f"{name}.py").read_text()

@@ -9,6 +9,7 @@ import numpy as np
 from ladagan_tf.cost import sample
 from ladagan_tf.cost.lada import parameter_counts
 from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.models import registered as registered
 from ladagan_tf.runs import results
 from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
