@@ -31,15 +31,36 @@ def write(network, path, weights=None):
         target_spec={"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS], **stored},
         **smaller,
     )
-    content = with_known_shapes(path.read_bytes())
-    path.write_bytes(quantized(content) if weights == onnx_file.INT8 else content)
+    changes = [know_shapes, quantize] if weights == onnx_file.INT8 else [know_shapes]
+    path.write_bytes(rewritten(path.read_bytes(), *changes))
     if names := getattr(network, "class_names", ()):
         with zipfile.ZipFile(path, "a") as archive:  # behind the model, which knows its own length
             archive.writestr(LABELS, "".join(f"{one_line(name)}\n" for name in names))
 
 
-def with_known_shapes(content):
-    """A LiteRT file whose reshapes have constant shapes, but for the batch size.
+def rewritten(content, *changes):
+    """A LiteRT file after changes to its graphs.
+
+    Args:
+        content: bytes.
+        *changes: functions of (model, one of its graphs, names of the operator codes).
+
+    Returns:
+        bytes.
+    """
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    codes = range(len(model.operatorCodes))
+    names = [flatbuffer_utils.opcode_to_name(model, code) for code in codes]
+    for change in changes:
+        for graph in model.subgraphs:
+            change(model, graph, names)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def know_shapes(model, graph, names):
+    """Reshapes get constant shapes, but for the batch size.
 
     The converter computes shapes it knows, when the model runs, which splits the graph in parts
     whose memory moves during the first call. XNNPACK 2.3 then may take a copy whose two ends are at
@@ -47,23 +68,15 @@ def with_known_shapes(content):
     (docs/log.md). A graph that is one part does not move.
 
     Args:
-        content: bytes.
-
-    Returns:
-        bytes.
+        model, graph, names: see `rewritten`.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    model, names = _opened(content)
-    for graph in model.subgraphs:
-        _fix_shapes(model, graph, names)
-        kept, needed = [], set(graph.outputs)
-        for operator in reversed(graph.operators):  # what computed the shapes is not needed
-            if needed & set(operator.outputs):
-                kept.insert(0, operator)
-                needed.update(operator.inputs)
-        graph.operators = kept
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    _fix_shapes(model, graph, names)
+    kept, needed = [], set(graph.outputs)
+    for operator in reversed(graph.operators):  # what computed the shapes is not needed
+        if needed & set(operator.outputs):
+            kept.insert(0, operator)
+            needed.update(operator.inputs)
+    graph.operators = kept
 
 
 def _fix_shapes(model, graph, names):
@@ -93,36 +106,15 @@ def _fix_shapes(model, graph, names):
         operator.builtinOptions, operator.builtinOptionsType = None, 0  # those of EXPAND_DIMS
 
 
-def _opened(content):
-    """The model in a LiteRT file, and the name of each of its operator codes."""
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    codes = range(len(model.operatorCodes))
-    return model, [flatbuffer_utils.opcode_to_name(model, code) for code in codes]
-
-
-def quantized(content):
-    """A LiteRT file of float16 weights with those of `PRODUCTS` in int8, each channel with a scale.
+def quantize(model, graph, names):
+    """Float16 weights of `PRODUCTS` become int8, each output channel with a scale.
 
     The file's DEQUANTIZE operators make float32 of int8 as they do of float16. The converter's own
     int8 has none of them: its products round activations, too.
 
     Args:
-        content: bytes.
-
-    Returns:
-        bytes.
+        model, graph, names: see `rewritten`.
     """
-    from ai_edge_litert.tools import flatbuffer_utils
-
-    model, names = _opened(content)
-    for graph in model.subgraphs:
-        _quantize(model, graph, names)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
-
-
-def _quantize(model, graph, names):
     from ai_edge_litert import schema_py_generated as schema
 
     uses = {}  # tensor -> (operator, which of its inputs) that read it

@@ -23,7 +23,7 @@ def test_int8_is_within_half_a_step_of_each_channel(weights, tmp_path):
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
     path = tmp_path / "layer.tflite"
-    path.write_bytes(litert_file.quantized(converter.convert()))
+    path.write_bytes(litert_file.rewritten(converter.convert(), litert_file.quantize))
     run = litert_file.load(path)
     zero = run(np.zeros((1, 32), np.float32))
     np.testing.assert_allclose(zero[0], bias, rtol=1e-3)
