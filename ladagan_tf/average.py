@@ -20,7 +20,7 @@ from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.sampling import opening, posthoc
+from ladagan_tf.sampling import posthoc, run_networks
 from ladagan_tf.sampling.sampler import of_network
 
 FLAGS = flags.FLAGS
@@ -48,7 +48,7 @@ def make_averages():
     records, metric = [], None
     with new_folder(FLAGS.out) as folder:
         for length, weights, error in zip(lengths, made, errors, strict=True):
-            network = opening.open_average(FLAGS.run_dir, weights)
+            network = run_networks.open_average(FLAGS.run_dir, weights)
             metric = metric or open_metric(network, run)
             name = f"sigma_rel_{length:g}.keras"
             network.save(folder / name)

@@ -26,7 +26,7 @@ from ladagan_tf.cost import sample, speed
 from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.evaluation import collection, features, images, measure, protocol, sweep
+from ladagan_tf.evaluation import collection, features, images, measure, protocol, report, sweep
 from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -129,8 +129,8 @@ def evaluate(strategy):
         for value, found in zip(values, measured, strict=True):
             # At once: whatever fails from here on, the numbers have been seen.
             if found:
-                print(protocol.table(found), flush=True)
-                written = protocol.write(found, output(), extractor.classes if extractor else ())
+                print(report.table(found), flush=True)
+                written = report.write(found, output(), extractor.classes if extractor else ())
                 print(f"\nwritten: {', '.join(map(str, written))}")
                 points.append((value, found))
         if swept and points:

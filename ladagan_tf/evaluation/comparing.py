@@ -71,7 +71,7 @@ def evaluate(
 
     Returns:
         List of dicts, one per number, see `protocol.evaluate`: among others "metric", "name",
-        "value", "spread" and the "protocol"; `protocol.table` makes a text of them.
+        "value", "spread" and the "protocol"; `report.table` makes a text of them.
 
     Raises:
         InputError: for what is neither images nor a generator, features or metrics that there are

@@ -12,7 +12,8 @@ from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.official import gat_files, gat_runs, lada_folder, lada_runs
 from ladagan_tf.runs import checkpoints
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.sampling.opening import EXPORTED, open_part
+from ladagan_tf.sampling.opening import EXPORTED
+from ladagan_tf.sampling.run_networks import open_part
 from ladagan_tf.weights import hub
 from ladagan_tf.weights.keras_file import in_precision, load_network
 

@@ -20,7 +20,7 @@ from ladagan_tf.official.lada_names import (
 )
 from ladagan_tf.runs.checkpoints import Checkpoints, find_average, find_checkpoint, read_part
 from ladagan_tf.runs.directory import RunDirectory, read_flags
-from ladagan_tf.sampling.opening import open_part
+from ladagan_tf.sampling.run_networks import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.untrusted import read_json

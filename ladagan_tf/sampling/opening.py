@@ -5,25 +5,18 @@ import os
 import pathlib
 
 import keras
-import numpy as np
 
 from ladagan_tf import zoo
-from ladagan_tf.errors import InputError, one_line_about, reason
+from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import MODELS_FILE
-from ladagan_tf.runs.checkpoints import find_average, find_checkpoint, read_part
+from ladagan_tf.runs.checkpoints import find_average, find_checkpoint
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.sampling.run_networks import decoded, makes_latents, open_part, read_network
 from ladagan_tf.sampling.sampler import Sampler, check_no_sampler, of_function, of_network
 from ladagan_tf.sampling.saved_models import load_saved_model
-from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import hub, vae_weights
-from ladagan_tf.weights.keras_file import (
-    at_most,
-    check_classes,
-    checked_network,
-    in_precision,
-    load_network,
-)
+from ladagan_tf.weights.keras_file import in_precision, load_network
 from ladagan_tf.weights.reading import content_sha256
 
 Path = str | os.PathLike
@@ -121,7 +114,7 @@ def open_run(
         raise InputError(f"average={average}: {given} asks for weights that are no average")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
-        network = _read_network(run, "generator", precision, MOST_UNTRAINED)
+        network = read_network(run, "generator", precision, MOST_UNTRAINED)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
         first = "averaged" if ema else "generator"
@@ -130,7 +123,7 @@ def open_run(
         about |= {"checkpoint": found.name, "kimg": state["images"] / 1000, "ema": ema}
         about |= {"average": average} if part != first else {}
     if decode and makes_latents(network):
-        network = _decoded(network, run.vae_file, f"run_dir={path}", about, vae)
+        network = decoded(network, run.vae_file, f"run_dir={path}", about, vae)
     elif vae:
         raise _has_none_to_take(vae, path)
     return of_network(network, about, psi, guidance, sampler=sampler, sampler_steps=sampler_steps)
@@ -141,102 +134,6 @@ def check_average(path: str | Path | None, checkpoint: str, average: str) -> Non
     if not path:
         raise InputError("it chooses within --run_dir")
     find_average(*find_checkpoint(RunDirectory(path).checkpoints, checkpoint), average)
-
-
-def open_average(path: Path, weights: list[np.ndarray]) -> keras.Model:
-    """A run's generator with other weights, in float32, with its autoencoder if it makes latents.
-
-    Args:
-        path: a run directory.
-        weights: list of arrays, in the order of the generator's.
-
-    Returns:
-        keras.Model, from latents, and labels if conditional, to images.
-
-    Raises:
-        InputError: as `open_run`; or if the weights are not of its generator's shapes.
-    """
-    run = RunDirectory(path)
-    network = _read_network(run, "generator", "float32", sum(array.size for array in weights))
-    try:
-        network.set_weights(weights)
-    except ValueError as error:
-        raise InputError(
-            f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
-        ) from None
-    if makes_latents(network):
-        network = _decoded(network, run.vae_file, f"run_dir={path}", {})
-    return network
-
-
-def makes_latents(network: keras.Model) -> bool:
-    """Whether what a network makes has to be decoded to be images."""
-    return not getattr(network, "makes_images", True)
-
-
-def _decoded(generator, file, source, about, other=None):
-    """The generator with the autoencoder of a file, in its precision; tells `about` its hash.
-
-    `other`, if given, names one that takes its place: published ones share an encoder.
-    """
-    if not file.is_file():
-        raise InputError(f"{source}: it generates latents, and {file} to decode them is not there")
-    vae, about["vae_sha256"] = vae_weights.load(file, generator.dtype_policy)
-    if other:
-        encoder, file = vae_weights.encoder_sha256(vae), vae_weights.find(other)
-        vae, about["vae_sha256"] = vae_weights.load(file, generator.dtype_policy)
-        if vae_weights.encoder_sha256(vae) != encoder:
-            raise InputError(
-                f"vae={other}: its encoder is not that of {source}'s own autoencoder, so it does "
-                "not know these latents"
-            )
-    about["vae"] = file.name
-    try:
-        return DecodedGenerator(generator, vae)
-    except ValueError as error:
-        raise InputError(f"{source}: {file} does not fit ({reason(error)})") from None
-
-
-def open_part(
-    run: RunDirectory, checkpoint: pathlib.Path, part: str, precision: str
-) -> keras.Model:
-    """One network of a run.
-
-    Args:
-        run: RunDirectory.
-        checkpoint: pathlib.Path of one of its checkpoints.
-        part: str, "generator", "discriminator", or an average, see `checkpoints.average_part`.
-        precision: Keras dtype policy.
-
-    Returns:
-        keras.Model.
-
-    Raises:
-        InputError: if models.json or the checkpoint cannot be read, or they do not fit.
-    """
-    with one_line_about(checkpoint, "checkpoint"):
-        arrays = read_part(checkpoint, part)
-    name = "discriminator" if part == "discriminator" else "generator"
-    network = _read_network(run, name, precision, sum(array.size for array in arrays))
-    try:
-        network.set_weights(arrays)
-    except ValueError as error:
-        raise InputError(
-            f"{checkpoint}: {part} does not fit models.json ({reason(error)})"
-        ) from None
-    return network
-
-
-def _read_network(run, name, precision, most):
-    """A network of a run's models.json with new weights, `most` values at most."""
-    with one_line_about(run.models_file, name), at_most(most):
-        known = read_json(run.models_file)
-        if name == "discriminator" and name not in known:
-            raise InputError(f"{run.path}: a flow has no discriminator")
-        saved = known[name]
-        check_classes(saved)
-        saved["config"]["dtype"] = precision
-        return checked_network(keras.saving.deserialize_keras_object(saved))
 
 
 def load(
@@ -405,7 +302,7 @@ def open_model(
                     f"model={path}: it generates latents; give --vae, the autoencoder to decode "
                     f"them: {', '.join(vae_weights.PUBLISHED)} or a file"
                 )
-            network = _decoded(network, vae_weights.find(vae), f"model={path}", about)
+            network = decoded(network, vae_weights.find(vae), f"model={path}", about)
         elif vae:
             raise _has_none_to_take(vae, path)
         elif isinstance(network, DecodedGenerator):

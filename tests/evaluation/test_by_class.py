@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import by_class, images, protocol
+from ladagan_tf.evaluation import by_class, images, protocol, report
 
 
 def test_each_class_is_compared_with_its_own():
@@ -47,9 +47,9 @@ def test_halves_of_a_set_are_measured_by_class_after_the_whole(two_tone, means, 
     rows = records[1]["details"]["by_class"]
     assert set(rows) == {"0", "1"} and sum(row["real"] for row in rows.values()) == 121
     assert all(row["value"] < 1.0 for row in rows.values())
-    text = protocol.table(records)
+    text = report.table(records)
     assert f"({rows['0']['generated']} vs {rows['0']['real']} images)" in text
-    protocol.write(records, tmp_path / "m.jsonl")
+    report.write(records, tmp_path / "m.jsonl")
 
 
 def test_the_classifier_says_how_many_images_are_of_the_class_that_was_asked_for(
@@ -73,7 +73,7 @@ def test_the_classifier_says_how_many_images_are_of_the_class_that_was_asked_for
     )
     assert records[-1]["name"] == "class_accuracy_classifier_110_vs_121"
     assert records[-1]["value"] == 1.0 and records[-1]["details"]["right"] == {"0": 1.0, "1": 1.0}
-    assert protocol.table(records).count("\n  0 ") == 2
+    assert report.table(records).count("\n  0 ") == 2
 
 
 def test_labels_are_in_the_order_of_the_images(two_tone, noise):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import images, metrics, protocol
+from ladagan_tf.evaluation import images, metrics, protocol, report
 from ladagan_tf.evaluation.collection import Needs, collect
 from ladagan_tf.sampling import seeds
 
@@ -84,7 +84,7 @@ def test_a_generator_alone_is_enough_and_images_have_no_paths(linear, colours):
     )
     assert "LPIPS's place" in record["definition"] and "1e-08" not in record["definition"]
     assert record["protocol"]["features"]["network"] == "channel means"
-    assert "published lengths are LPIPS's" in protocol.table([record])
+    assert "published lengths are LPIPS's" in report.table([record])
     pixels = images.of_array(np.zeros((4, 16, 16, 3), np.uint8))
     with pytest.raises(InputError, match=r"metrics=ppl: it follows paths .* an array is images"):
         protocol.evaluate([pixels], None, colours, ("ppl",))

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import images, measure, protocol, tfgan
+from ladagan_tf.evaluation import images, measure, protocol, report, tfgan
 from ladagan_tf.evaluation.collection import Collected
 from ladagan_tf.evaluation.features import classifier
-from ladagan_tf.evaluation.protocol import class_chart
 from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.evaluation.report import class_chart
 from ladagan_tf.sampling.image_files import sample_archive
 
 
@@ -46,7 +46,7 @@ def test_every_record_carries_its_whole_protocol(records):
 
 
 def test_the_table_shows_numbers_and_protocol(records):
-    text = protocol.table(records)
+    text = report.table(records)
     for shown in ("fcd_classifier_40_vs_121", "channel means", "of 2", "lower is better", "noise"):
         assert shown in text
 
@@ -65,7 +65,7 @@ def test_a_gats_protocol_tells_how_its_authors_sample_otherwise(noise, two_tone,
             progress=False,
         )
         texts.append(found[0]["protocol"]["unlike_gats_authors"])
-        assert texts[-1] in protocol.table(found)
+        assert texts[-1] in report.table(found)
     assert texts[0] == "count 10 instead of 50000, uint8 rounded instead of cut off"
     assert "psi 1.0 instead of 0.7, vae vae.keras instead of sd-vae-ft-ema" in texts[1]
 
@@ -122,14 +122,14 @@ def test_long_work_is_announced_and_a_part_of_the_reals_named(
 def test_a_quick_look_is_called_one(records):
     inception = {"network": "Inception-2015-12-05, pool_3"}
     record = {**records[0], "protocol": {**records[0]["protocol"], "features": inception}}
-    assert "a quick look" in protocol.table([record])
+    assert "a quick look" in report.table([record])
     whole = {**record["protocol"], "generated": {"count": 50_000}}
-    assert "usual protocol" in protocol.table([{**record, "protocol": whole}])
+    assert "usual protocol" in report.table([{**record, "protocol": whole}])
 
 
 def test_records_are_appended_as_json_lines(records, tmp_path):
     for _ in range(2):
-        written = protocol.write(records, tmp_path / "new" / "metrics.jsonl", ("dark", "bright"))
+        written = report.write(records, tmp_path / "new" / "metrics.jsonl", ("dark", "bright"))
     assert [path.name for path in written] == ["metrics.jsonl", "classes.png"]
     assert all(path.exists() for path in written)
     lines = (tmp_path / "new" / "metrics.jsonl").read_text().splitlines()
@@ -257,14 +257,14 @@ def test_without_a_place_for_it_the_reference_is_not_kept_and_that_is_said(
 
 def test_a_full_disk_leaves_no_part_of_a_line(records, tmp_path):
     path = tmp_path / "metrics.jsonl"
-    protocol.write(records[:1], path)
+    report.write(records[:1], path)
     before = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, limits[1]))
     try:
         with pytest.raises(InputError, match=r"metrics\.jsonl: it cannot be written"):
-            protocol.write(records[:1], path)
+            report.write(records[:1], path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -298,6 +298,6 @@ def test_the_class_chart_is_written(tmp_path):
 
 def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(records, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"name": "cut')
-    protocol.write(records[:1], tmp_path / "metrics.jsonl")
+    report.write(records[:1], tmp_path / "metrics.jsonl")
     first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert first == '{"name": "cut' and json.loads(second)["name"] == records[0]["name"]

@@ -1,0 +1,155 @@
+"""What is said and kept of an evaluation: a table, lines of metrics.jsonl, a chart of classes."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from ladagan_tf.evaluation import by_class
+from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
+from ladagan_tf.files import atomic_path, json_line, writing
+
+
+def table(records: list[dict]) -> str:
+    """The records and their protocol as text for people.
+
+    Args:
+        records: what `protocol.evaluate` returned, at least one.
+
+    Returns:
+        str of several lines.
+    """
+    protocol = records[0]["protocol"]
+    lines = []
+    for part in ("generated", "reference", "features"):
+        about = protocol[part]
+        text = about if isinstance(about, str) else _in_words(about)
+        lines.append(f"{part:<10} {text}")
+    lines.append(f"{'code':<10} {_in_words(_code(protocol))}")
+    width = max(len(record["name"]) for record in records)
+    lines.append("")
+    for record in records:
+        spread = ""
+        if record["spread"] is not None:
+            spread = f" +- {record['spread']:.3g} ({record['spread_over']})"
+        if record["metric"] == "modes":
+            found = record["details"]
+            spread += (
+                f" of {found['classes']}, total variation to the real classes "
+                f"{found['total_variation']:.3f}"
+            )
+        arrow = "lower is better" if record["lower_is_better"] else "higher is better"
+        lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
+        lines += by_class.table(record)
+    if unlike := protocol.get("unlike_gats_authors"):
+        lines += ["", f"Unlike GAT's authors sample: {unlike}."]
+    lines += ["", _note(records)]
+    return "\n".join(lines)
+
+
+def _code(protocol):
+    keep = ("ladagan_tf", "revision", "tensorflow", "date")
+    return {"engine": protocol["engine"], **{k: protocol["environment"][k] for k in keep}}
+
+
+def _in_words(about):
+    def text(value):
+        return value[:12] if isinstance(value, str) and len(value) == 64 else value
+
+    return ", ".join(f"{name} {text(value)}" for name, value in about.items())
+
+
+def _note(records):
+    """What the numbers may be compared with."""
+    protocol = records[0]["protocol"]
+    generated, features = protocol["generated"]["count"], protocol["features"]
+    if {record["metric"] for record in records} == {"ppl"}:
+        return "They compare generators in the same features; published lengths are LPIPS's."
+    if "Inception" not in str(features):
+        return (
+            "These numbers compare generators of this data set; no published number is like them."
+        )
+    if generated < PUBLISHABLE_IMAGES:
+        return (
+            f"{generated} generated images: a quick look. Published FIDs use 50000; fewer give "
+            "larger values."
+        )
+    return "FID, KID and IS by the usual protocol; cite them with the lines above."
+
+
+def write(
+    records: list[dict], path: pathlib.Path, classes: Sequence[str] = ()
+) -> list[pathlib.Path]:
+    """Appends a JSON line per record to a file, and draws classes beside it where they are counted.
+
+    Args:
+        records: what `protocol.evaluate` returned.
+        path: pathlib.Path of the file; its folder is made.
+        classes: names of the classifier's classes.
+
+    Returns:
+        List of pathlib.Path, the files written.
+
+    Raises:
+        InputError: if they cannot be written; then no part of a line stays.
+    """
+    charts = []
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _append(path, "".join(map(json_line, records)))
+        for record in records:
+            if record["metric"] == "modes":
+                charts.append(path.with_name("classes.png"))
+                counts = record["details"]["real_counts"], record["details"]["generated_counts"]
+                class_chart(charts[-1], classes, *counts)
+    return [path, *charts]
+
+
+def _append(path, text):
+    """Appends all of a text or none, in one write: two evaluations do not mix their lines."""
+    before = path.stat().st_size if path.exists() else 0
+    try:
+        with open(path, "ab+") as file:
+            if before:
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else f"\n{text}"  # a line was cut short
+            file.write(text.encode())
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.truncate(path, before)
+        raise
+
+
+def class_chart(
+    path: str | os.PathLike,
+    classes: Sequence[str],
+    real_counts: ArrayLike,
+    generated_counts: ArrayLike,
+) -> None:
+    """Draws the share of every class among real and generated images, as a PNG.
+
+    Args:
+        path: file to write, atomically.
+        classes: sequence of C names.
+        real_counts, generated_counts: (C,) images per class.
+    """
+    rows = np.arange(len(classes))
+    figure = Figure(figsize=(7, 1 + 0.22 * len(classes)), layout="constrained")
+    axes = figure.subplots()
+    for offset, counts, label, colour in (
+        (-0.2, real_counts, "real", "#7a8aa0"),
+        (0.2, generated_counts, "generated", "#d1603d"),
+    ):
+        share = 100 * np.asarray(counts) / np.sum(counts)
+        axes.barh(rows + offset, share, 0.4, label=label, color=colour)
+    axes.set_yticks(rows, classes, fontsize=7)
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.set_xlabel("share of images, % (class by the classifier)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
