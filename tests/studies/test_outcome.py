@@ -52,6 +52,18 @@ def test_systems_without_classes_stand_beside_those_with_but_labels_must_be_of_o
         outcome.check_protocols(rows)
 
 
+def test_systems_of_several_kinds_stand_in_one_table():
+    kinds = (
+        {},
+        {"paper": "CAT"},
+        {"sampler": "heun", "sampler_steps": 8},
+    )
+    generated = [MEASURED_HOW["generated"] | kind for kind in kinds]
+    protocols = [{**MEASURED_HOW, "generated": about} for about in generated]
+    protocols[0]["unlike_gats_authors"] = "psi 1.0 instead of 0.7"
+    outcome.check_protocols([row(seed=i, protocol=one) for i, one in enumerate(protocols)])
+
+
 def rungs(*scales, factor=2.0):
     """Rungs of (scale, FCDs of the seeds)."""
     rows = [row(seed=i, fcd=fcd, lr_scale=s) for s, fcds in scales for i, fcd in enumerate(fcds)]
