@@ -45,7 +45,7 @@ def open_part(
     return network
 
 
-def read_network(run, name, precision, most):
+def read_network(run: RunDirectory, name: str, precision: str, most: int) -> keras.Model:
     """A network of a run's models.json with new weights.
 
     Args:
@@ -101,7 +101,13 @@ def makes_latents(network: keras.Model) -> bool:
     return not getattr(network, "makes_images", True)
 
 
-def decoded(generator, file, source, about, other=None):
+def decoded(
+    generator: keras.Model,
+    file: pathlib.Path,
+    source: str,
+    about: dict,
+    other: str | os.PathLike | None = None,
+) -> DecodedGenerator:
     """The generator with the autoencoder of a file, in its precision.
 
     Args:
