@@ -94,6 +94,7 @@ def make_study():
         study_flags.scales(),
         FLAGS.evaluate,
         FLAGS.diverged_factor,
+        FLAGS.prepare,
     )
 
 

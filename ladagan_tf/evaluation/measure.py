@@ -16,7 +16,9 @@ REALS = 10_000  # at most, where every image is compared with every other: as AD
 NEAR, DENSE = 3, 5  # which neighbour gives the radius of precision and recall, of density
 # Images that a metric needs, where two are not enough.
 FEWEST_GENERATED, FEWEST_REAL = {"is": SPLITS, "prdc": NEAR + 1}, {"prdc": DENSE + 1}
-METRICS = ("fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "modes", "swd", "ppl")
+METRICS = (
+    "fid", "sfid", "fcd", "fd", "kid", "is", "prdc", "authenticity", "modes", "swd", "ppl",
+)  # fmt: skip
 WITHOUT_REALS = ("is", "ppl")  # which compare with nothing
 PUBLISHABLE_IMAGES = 50_000
 # What each kind of feature network can be asked for, and what it is asked for by default.
@@ -27,9 +29,9 @@ DEFAULTS = {
     None: ("swd",),
 }
 ALLOWED = {
-    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "swd", "ppl"),
-    CLASSIFIER: ("fcd", "kid", "is", "prdc", "modes", "swd", "ppl"),
-    DINOV2: ("fd", "kid", "prdc", "swd", "ppl"),
+    INCEPTION: ("fid", "sfid", "kid", "is", "prdc", "authenticity", "swd", "ppl"),
+    CLASSIFIER: ("fcd", "kid", "is", "prdc", "authenticity", "modes", "swd", "ppl"),
+    DINOV2: ("fd", "kid", "prdc", "authenticity", "swd", "ppl"),
     None: ("swd",),
 }
 
@@ -130,7 +132,7 @@ def needs(names, real, engine="ours"):
     Returns:
         Needs.
     """
-    compared = {"kid", "prdc"} & set(names)
+    compared = {"kid", "prdc", "authenticity"} & set(names)
     whole = {"fid", "fcd", "fd"} & set(names) if engine == "tfgan" else compared and not real
     return Needs(
         features=ALL if whole else REALS if compared else 0,
@@ -201,6 +203,7 @@ def estimate(names, generated, real, dimension):
     reals = min(real or 0, REALS)
     crossed, own = generated * reals, (generated**2 + reals**2) / 2
     pairs = ("kid" in names) * (crossed + own) + ("prdc" in names) * (3 * crossed + own)
+    pairs += ("authenticity" in names) * (crossed + reals**2 / 2)
     if not pairs:
         return 0.0, 0.0
     rows = np.random.default_rng(0).standard_normal((512, dimension))
@@ -255,9 +258,7 @@ def _score(name, generated, real):
 
 def _prdc(name, generated, real):
     features, reals = _compared(real)
-    if real.nearest is None:  # once, whatever is measured against them
-        real.nearest = metrics.nearest_squared(features, DENSE)
-    near, dense = (real.nearest[:, k - 1] for k in (NEAR, DENSE))
+    near, dense = _radii(real, features, NEAR), _radii(real, features, DENSE)
     precision, recall = metrics.precision_recall(features, generated.features, NEAR, radii=near)
     density, coverage = metrics.density_coverage(features, generated.features, DENSE, radii=dense)
     balls = "balls to the 3rd neighbour, borders included (Kynkaanniemi 2019, Eq. 1-2)"
@@ -272,6 +273,21 @@ def _prdc(name, generated, real):
         Measurement("coverage", coverage, False, robust),
     ]
     return [dataclasses.replace(m, reals=reals) for m in found]
+
+
+def _radii(real, features, k):
+    """What `metrics.squared_radii` gives of the compared features, of any k up to `DENSE`."""
+    if real.nearest is None:  # once, whatever is measured against them
+        real.nearest = metrics.nearest_squared(features, min(DENSE, len(features) - 1))
+    return real.nearest[:, k - 1]
+
+
+def _authenticity(name, generated, real):
+    features, reals = _compared(real)
+    radii = _radii(real, features, 1)
+    value = metrics.authenticity(features, generated.features, radii=radii)
+    text = "share farther from the nearest real image than its nearest other one (Alaa 2022)"
+    return [Measurement(name, value, False, text, reals=reals)]
 
 
 def _f_score(precision, recall):
@@ -330,6 +346,7 @@ _OURS = {
     "kid": _kernel,
     "is": _score,
     "prdc": _prdc,
+    "authenticity": _authenticity,
     "modes": _modes,
     "swd": _sliced,
     "ppl": _path,

@@ -334,6 +334,42 @@ def density_coverage(
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 
 
+def authenticity(
+    real: ArrayLike, fake: ArrayLike, block: int = 2048, radii: np.ndarray | None = None
+) -> float:
+    """Share of fake that is no copy: authenticity of Alaa et al. (arXiv 2102.08921).
+
+    A fake point copies its nearest real one if it is no farther from it than the nearest other
+    real point is: noise around a training image would be as near.
+
+    Args:
+        real, fake: (M, D) and (N, D) features; `real` of the training images.
+        block: int, rows of a block of distances.
+        radii: (M,), `squared_radii` of `real` with k = 1 if they are known.
+
+    Returns:
+        float in [0, 1]. What is drawn as the real points were has 1/3 on a line of even density (a
+        fake and a real point are each other's nearest with probability 2/3) and 1/2 in many
+        dimensions; uneven density gives more.
+
+    Raises:
+        InputError: for fewer than 2 rows, different D, or values that are not finite.
+    """
+    real, fake = _checked_pair(real, fake)
+    radii = squared_radii(real, 1, block) if radii is None else radii
+    nearest, reach = np.full(len(fake), np.inf), np.zeros(len(fake))
+    for i, rows in _blocks(fake, block):
+        here = slice(i, i + len(rows))
+        for j, columns in _blocks(real, block):
+            squared = _squared_distances(rows, columns)
+            which = squared.argmin(axis=1)
+            found = squared[np.arange(len(rows)), which]
+            closer = found < nearest[here]
+            nearest[here][closer] = found[closer]
+            reach[here][closer] = radii[j + which[closer]]
+    return float((nearest > reach * (1.0 + _TIE)).mean())
+
+
 def path_lengths(first: ArrayLike, second: ArrayLike, step: float = PATH_STEP) -> np.ndarray:
     """How fast features move along paths: squared distances over the squared step.
 

@@ -110,8 +110,9 @@ def _define_protocol():
         "metrics",
         "",
         "Among fid, sfid, kid, is, prdc, swd, ppl with Inception; fcd, kid, is, prdc, modes, swd, "
-        "ppl with a classifier; fd, kid, prdc, swd, ppl with DINOv2; swd alone needs "
-        "--features=none. By default all but those that cost extra. ppl, the perceptual path "
+        "ppl with a classifier; fd, kid, prdc, swd, ppl with DINOv2; authenticity, the share of "
+        "images that copy no real one, with any of these; swd alone needs --features=none. By "
+        "default all but authenticity and those that cost extra. ppl, the perceptual path "
         "length, is of a generator, in these features; it and is need no --dataset.",
     )
     flags.DEFINE_boolean(

@@ -34,6 +34,13 @@ def define():
         "FLAG: value, value ..., a flag of train.py to vary in every system; may be given more "
         "than once. Semicolons separate values that have commas.",
     )
+    flags.DEFINE_multi_string(
+        "prepare",
+        [],
+        "Flags of prepare.py, of a set that runs read, as --prepare='--source=shapes "
+        "--resolution=32 --corrupt=noise:0.3 --out=data/noise'; once for every set. Done before "
+        "the runs; a set that is there is left.",
+    )
     flags.DEFINE_list(
         "lr_scales",
         [],
@@ -107,7 +114,7 @@ def check_asked():
                 words = values[name].help.partition(".")[0]
                 raise InputError(f"--{name} is required: {words}")
     of_cost = {"configs", "cost_seconds"}
-    others = {"study", "base", "system", "axis", "seeds", "runs_dir", "jobs", "dry_run"}
+    others = {"study", "base", "system", "axis", "prepare", "seeds", "runs_dir", "jobs", "dry_run"}
     for name in sorted(others if values.cost else of_cost):
         if values[name].value != values[name].default:
             why = "not with --cost" if values.cost else "it needs --cost"

@@ -39,6 +39,7 @@ OFFICIAL_SWITCHES = {
     "attention": "additive",
     "attention_residual": True,
     "mlp_residual": False,
+    "positional": True,
     "modulation": "sln",
     "conv": True,
     "ladaformer": True,

@@ -51,6 +51,7 @@ class Study:
         runs: tuple of Run, in the order of the table.
         evaluate: tuple of flags of `evaluate.py`, without --run_dir.
         diverged_factor: float, see `outcome.climb`.
+        sets: tuple of tuples of flags of `prepare.py`, the sets that runs read.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Study:
     runs: tuple
     evaluate: tuple
     diverged_factor: float
+    sets: tuple = ()
 
     def arguments(self, run):
         """What a run's result is the result of."""
@@ -65,7 +67,16 @@ class Study:
 
 
 def make_study(
-    name, title, base, systems, axes=(), seeds=(0,), lr_scales=(), evaluate="", diverged_factor=2.0
+    name,
+    title,
+    base,
+    systems,
+    axes=(),
+    seeds=(0,),
+    lr_scales=(),
+    evaluate="",
+    diverged_factor=2.0,
+    sets=(),
 ):
     """The product of systems, axes, learning rates and seeds.
 
@@ -79,6 +90,7 @@ def make_study(
             to leave them.
         evaluate: str, flags of `evaluate.py`.
         diverged_factor: float above 1, see `outcome.climb`.
+        sets: sequence of str, flags of `prepare.py`, with --out.
 
     Returns:
         Study.
@@ -113,7 +125,8 @@ def make_study(
                 f"--system={run.system}: two runs would be in the folder {run.name}; names of "
                 "systems, values and seeds must differ"
             )
-    return Study(name, title or name, tuple(runs), tuple(measured), diverged_factor)
+    prepared = tuple(map(_set, sets))
+    return Study(name, title or name, tuple(runs), tuple(measured), diverged_factor, prepared)
 
 
 def learning_rate(arguments, name):
@@ -198,6 +211,13 @@ def _system(text):
     if not _slug(name) or "--" in name:
         raise InputError(f"--system={text}: give NAME: --flag=value ...")
     return name, _split(extra, f"--system={text}", GIVEN_TO_TRAIN)
+
+
+def _set(text):
+    given = _split(text, f"--prepare={text}", ())
+    if not any(flag.startswith("--out=") for flag in given):
+        raise InputError(f"--prepare={text}: give --out=, the folder that --dataset= names")
+    return tuple(given)
 
 
 def _axis(text):

@@ -20,7 +20,7 @@ from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, RESULT, read_result
 
-LOG = "study.log"
+LOG, SETS = "study.log", "sets"
 POLL_SECONDS = 0.1
 
 
@@ -29,11 +29,12 @@ class Programs:
     """What a run is made of.
 
     Attributes:
-        train, evaluate: sequences of str, what Python is told to run.
+        train, evaluate, prepare: sequences of str, what Python is told to run.
     """
 
     train: tuple = ("-m", "ladagan_tf.train")
     evaluate: tuple = ("-m", "ladagan_tf.evaluate")
+    prepare: tuple = ("-m", "ladagan_tf.prepare")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +127,7 @@ class Runner:
         """
         with self.request:
             try:
+                self._prepare_sets()
                 while not self.request.received:
                     self._begin_next()
                     if not self.children:
@@ -140,6 +142,23 @@ class Runner:
             finally:
                 self._stop_children()
 
+    def _prepare_sets(self):
+        """One after the other: `prepare` uses all cores, and leaves a set that is there."""
+        if not plan.next_runs(self.study, self.rows):
+            return
+        for given in self.study.sets:
+            child = Child(None, self.folder / SETS, dict(os.environ))
+            self.children.append(child)
+            child.begin(self.programs.prepare, given)
+            while child.poll() is None:
+                if self.request.received:
+                    return
+                time.sleep(POLL_SECONDS)
+            self.children.remove(child)
+            if child.poll():
+                raise InputError(child.failure(f"--prepare={' '.join(given)}"))
+            self.say(child.last_line())
+
     def _begin_next(self):
         # The first run goes alone: it may prepare the set, and the classifier, that all read.
         ready = any(row["status"] == FINISHED for row in self.rows.values())
@@ -148,7 +167,7 @@ class Runner:
         for run in plan.next_runs(self.study, self.rows):
             if len(self.children) < jobs and run.name not in busy:
                 child = Child(run, self.folder / run.name, self._environment())
-                child.begin(self.programs.train, run.train)
+                child.begin(self.programs.train, (*run.train, f"--run_dir={child.run_dir}"))
                 self.children.append(child)
                 self.say(f"{run.name}: begun ({self._progress()})")
 
@@ -157,13 +176,10 @@ class Runner:
         for child in [child for child in self.children if child.poll() is not None]:
             status, training = child.poll(), child.program == self.programs.train
             if status not in (0, DivergenceError.status) or (status and not training):
-                program = pathlib.Path(child.program[-1]).name
-                raise InputError(
-                    f"{child.run.name}: {program} ended with status {status}, saying: "
-                    f"{child.last_line()}; all it said is in {child.log}"
-                )
+                raise InputError(child.failure(child.run.name))
             if training and not status:
-                child.begin(self.programs.evaluate, self.study.evaluate)
+                given = (*self.study.evaluate, f"--run_dir={child.run_dir}")
+                child.begin(self.programs.evaluate, given)
                 continue
             self.children.remove(child)
             message = child.last_line().removeprefix("error: ") if status else None
@@ -211,7 +227,7 @@ class Child:
     """A run's process, and the log of all it says.
 
     Args:
-        run: plan.Run.
+        run: plan.Run, or None for that which prepares sets.
         run_dir: pathlib.Path; made.
         environment: dict, environment variables of its processes.
     """
@@ -227,7 +243,7 @@ class Child:
         run_dir.mkdir(parents=True, exist_ok=True)
 
     def begin(self, program, given):
-        """Starts a program on the run directory.
+        """Starts a program.
 
         Args:
             program: sequence of str, see `Programs`.
@@ -238,7 +254,7 @@ class Child:
             self.said_before = log.tell()
             # A session of its own: Ctrl-C reaches the study, which passes it on once.
             self.process = subprocess.Popen(
-                [sys.executable, *program, *given, f"--run_dir={self.run_dir}"],
+                [sys.executable, *program, *given],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -251,6 +267,14 @@ class Child:
     def poll(self):
         """The exit status, or None while it runs."""
         return self.process.poll()
+
+    def failure(self, what):
+        """One line on how the program failed at `what`, a str."""
+        program = pathlib.Path(self.program[-1]).name
+        return (
+            f"{what}: {program} ended with status {self.poll()}, saying: {self.last_line()}; all it "
+            f"said is in {self.log}"
+        )
 
     def last_line(self):
         """The last line of what the program wrote that tells of an error, or else the last one.

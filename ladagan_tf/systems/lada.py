@@ -40,14 +40,15 @@ GENERATOR = {
     "decoder_widths": "g_decoder_widths", "score": "score", "attention": "attention",
     "rank": "linformer_rank", "window": "swin_window",
     "attention_residual": "g_attention_residual", "mlp_residual": "g_mlp_residual",
-    "modulation": "g_modulation", "conv": "g_conv", "conv_kernel": "g_conv_kernel",
-    "output_range": "g_output", "class_tokens": "class_tokens", "dtype": "precision",
+    "positional": "g_positions", "modulation": "g_modulation", "conv": "g_conv",
+    "conv_kernel": "g_conv_kernel", "output_range": "g_output", "class_tokens": "class_tokens", "dtype": "precision",
 }  # fmt: skip
 DISCRIMINATOR = {
     "resolution": "resolution", "widths": "d_widths", "out_widths": "d_out_widths",
     "num_heads": "d_heads", "mlp_width": "d_mlp_width", "depth": "d_depth", "score": "score",
     "ladaformer": "d_ladaformer", "scale_cue": "d_scale_cue", "norm": "d_norm",
-    "conv_kernel": "d_conv_kernel", "class_head": "class_head", "dtype": "precision",
+    "positional": "d_positions", "conv_kernel": "d_conv_kernel", "class_head": "class_head",
+    "dtype": "precision",
 }  # fmt: skip
 
 
@@ -124,6 +125,10 @@ def _define_switches():
         "g_attention_residual", True, "Generator: add a block's tokens to its attention's."
     )
     flags.DEFINE_boolean("g_mlp_residual", False, "Generator: add a block's tokens to its MLP's.")
+    for network in ("Generator", "Discriminator"):
+        flags.DEFINE_boolean(
+            f"{network[0].lower()}_positions", True, f"{network}: learned positions of tokens."
+        )
     flags.DEFINE_enum(
         "g_modulation",
         "sln",

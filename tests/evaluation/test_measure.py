@@ -40,6 +40,14 @@ def test_swapping_real_and_generated_would_show(sets):
     assert found["f_score"] == pytest.approx(2 * both[0] * both[1] / sum(both))
 
 
+@pytest.mark.parametrize("names", [["authenticity"], ["prdc", "authenticity"]])
+def test_copies_are_found_whatever_else_is_measured(sets, names):
+    real, generated = sets
+    generated.features = np.concatenate([real.features[:10], real.features[:30] + 1e4])
+    found = {m.metric: m for m in measure.measure(names, generated, real)}["authenticity"]
+    assert (found.value, found.lower_is_better) == (0.75, False)
+
+
 def test_modes_are_counted_among_the_real_classes(sets):
     real, generated = sets
     generated.class_counts = np.array([40, 0])

@@ -158,6 +158,28 @@ def test_nearest_rows_come_in_order_and_give_every_radius(block):
         assert compute(REAL, FAKE, k=3, radii=radii) == compute(REAL, FAKE, k=3)
 
 
+def test_a_copy_is_as_near_as_the_nearest_other_real_point_or_nearer():
+    # The balls of 0 to 3 have radius 1, that of 100 has 97; 4 is on a sphere, 60 in one.
+    fake = np.array([[-1.5], [0.4], [4.0], [60.0], [10.0]])
+    assert metrics.authenticity(LINE_REAL, fake) == 2 / 5
+    assert metrics.authenticity(LINE_REAL, LINE_REAL) == 0.0
+
+
+def test_a_third_of_what_is_drawn_as_the_real_points_were_is_authentic_on_a_line():
+    # The nearest point of a point has that one as its own nearest with probability 2/3.
+    real, fake = np.split(np.random.default_rng(3).random((8000, 1)), 2)
+    assert metrics.authenticity(real, fake) == pytest.approx(1 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize("block", [1, 13, 2048])
+def test_authenticity_is_that_of_all_distances_at_once_in_any_blocks(block):
+    across = np.linalg.norm(FAKE[:, None] - REAL, axis=2)
+    within = np.linalg.norm(REAL[:, None] - REAL, axis=2)
+    reach = np.sort(within, axis=1)[:, 1][across.argmin(axis=1)]
+    found = metrics.authenticity(REAL, FAKE, block)
+    assert 0 < found < 1 and found == (across.min(axis=1) > reach).mean()
+
+
 def test_k_may_be_one_less_than_the_number_of_images_and_no_more():
     assert metrics.precision_recall(REAL[:4], REAL[:4], k=3) == (1.0, 1.0)
     for compute in (metrics.precision_recall, metrics.density_coverage):

@@ -29,6 +29,7 @@ SWITCHES = {
     "per_head": {"score": "per_head"},
     "no_attention_residual": {"attention_residual": False},
     "mlp_residual": {"mlp_residual": True},
+    "no_positions": {"positional": False},
     "vitgan_sln": {"modulation": "vitgan_sln"},
     "layer_norm": {"modulation": "layer_norm"},
     "no_conv": {"conv": False, "widths": (32, 8, 2)},
@@ -50,7 +51,13 @@ def built(name):
 
 
 def parameters(
-    widths=WIDTHS, attention="additive", score="full", modulation="sln", conv=True, **others
+    widths=WIDTHS,
+    attention="additive",
+    score="full",
+    modulation="sln",
+    conv=True,
+    positional=True,
+    **others,
 ):
     """The closed form, from the layers' definitions."""
     total = Z * 64 * widths[0]  # latent to tokens
@@ -59,7 +66,7 @@ def parameters(
     for i, (side, d) in enumerate(zip(GRID, widths, strict=True)):
         tokens, affine, window = side**2, d * d + d, min(WINDOW, side)
         swin = 4 * affine + HEADS * (2 * window - 1) ** 2
-        total += tokens * d  # positions
+        total += positional * tokens * d
         total += {
             "additive": 4 * affine + (HEADS * (d + 1) if score == "full" else d),
             "fastformer": 3 * affine + 2 * HEADS * (d + 1),
@@ -113,6 +120,7 @@ def test_a_config_from_before_the_switches_is_the_paper_s_network():
         "window",
         "attention_residual",
         "mlp_residual",
+        "positional",
         "modulation",
         "conv",
         "output_range",
@@ -208,13 +216,27 @@ def test_a_convolutional_discriminator_lacks_the_block_and_its_positions():
     d, mlp = 4, 3
     block = 4 * (d * d + d) + 2 * (d + 1) + 2 * d * mlp + mlp + d + 4 * d
     assert whole.count_params() - convolutional.count_params() == block + 256 * d
+    assert whole.count_params() - tiny_discriminator(positional=False).count_params() == 256 * d
     in_block = 256 * (4 * d**2 + 2 * d + 2 * d * mlp)
     difference = discriminator_multiply_adds(whole) - discriminator_multiply_adds(convolutional)
     assert difference == in_block
 
 
-def test_a_saved_convolutional_discriminator_is_the_same(tmp_path, randomised, rng):
-    network = randomised(tiny_discriminator(ladaformer=False))
+def test_without_positions_a_discriminator_s_blocks_see_no_order(randomised, rng):
+    moved = {}
+    for positional in (True, False):
+        network = randomised(tiny_discriminator(positional=positional))
+        tokens, order = rng.standard_normal((1, 256, 4)).astype("float32"), rng.permutation(256)
+        added = network.positions(tokens) if positional else tokens
+        mixed = network.positions(tokens[:, order]) if positional else tokens[:, order]
+        through, of_mixed = (number(network.block(x)[0]) for x in (added, mixed))
+        moved[positional] = np.abs(through[:, order] - of_mixed).max()
+    assert moved[False] < 1e-5 < 1e-1 < moved[True]
+
+
+@pytest.mark.parametrize("switch", [{"ladaformer": False}, {"positional": False}])
+def test_a_saved_switched_discriminator_is_the_same(tmp_path, randomised, rng, switch):
+    network = randomised(tiny_discriminator(**switch))
     network.save(tmp_path / "discriminator.keras")
     loaded = keras.saving.load_model(tmp_path / "discriminator.keras")
     images = pictures(rng, 32)

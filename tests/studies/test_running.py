@@ -19,7 +19,9 @@ from ladagan_tf.stopping import ends_with_parent
 from ladagan_tf.studies import outcome, plan, running
 
 HERE = pathlib.Path(__file__).parent
-FAKES = running.Programs((str(HERE / "fake_train.py"),), (str(HERE / "fake_evaluate.py"),))
+FAKES = running.Programs(
+    *((str(HERE / f"fake_{program}.py"),) for program in ("train", "evaluate", "prepare"))
+)
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,37 @@ def test_the_first_run_goes_alone_to_prepare_what_all_read(study, tmp_path):
     assert names[2:4] == [("b_seed-0", True), ("c_seed-0", True)]
 
 
+def test_sets_are_prepared_before_the_runs_and_not_for_nothing(study, tmp_path):
+    wanted = study("A:", sets=(f"--out={tmp_path}/x", f"--corrupt=noise:0.1 --out={tmp_path}/y"))
+    _, ending, said = run(wanted, tmp_path / "runs")
+    assert ending == running.Ending()
+    assert said[:3] == [
+        f"{tmp_path}/x: prepared",
+        f"{tmp_path}/y: prepared",
+        "a_seed-0: begun (0 of 1 done)",
+    ]
+    assert (tmp_path / "y").read_text() == f"--corrupt=noise:0.1 --out={tmp_path}/y\n"
+    assert run(wanted, tmp_path / "runs")[2] == []  # nothing is left to run
+
+
+def test_a_set_that_cannot_be_prepared_ends_the_study_before_any_run(study, tmp_path):
+    wanted = study("A:", sets=(f"--fail --out={tmp_path}/x",))
+    _, ending, said = run(wanted, tmp_path / "runs")
+    assert ending.failure == (
+        f"--prepare=--fail --out={tmp_path}/x: fake_prepare.py ended with status 2, saying: "
+        f"error: --fail is no flag; all it said is in {tmp_path / 'runs' / 'sets' / 'study.log'}"
+    )
+    assert said == [] and starts(tmp_path / "runs") == {}
+
+
+def test_a_study_that_is_stopped_stops_what_prepares(study, tmp_path):
+    wanted = study("A:", sets=(f"--wait --out={tmp_path}/x",))
+    when_waiting(tmp_path, signal.SIGTERM)
+    runner, ending, _ = run(wanted, tmp_path / "runs")
+    assert ending.stopped_by == "SIGTERM" and runner.children == []
+    assert starts(tmp_path / "runs") == {} and not (tmp_path / "x").exists()
+
+
 def when_waiting(folder, number, process=os.getpid):
     """Sends a process, which a function names, a signal as soon as a run waits."""
 
@@ -219,7 +252,8 @@ def test_runs_at_once_share_the_cores(study, tmp_path, monkeypatch):
 
 def test_what_a_study_runs_is_installed_with_it(study, tmp_path):
     child = running.Child(study("A:").runs[0], tmp_path, dict(os.environ))
-    for program in (running.Programs().train, running.Programs().evaluate):
+    programs = running.Programs()
+    for program in (programs.train, programs.evaluate, programs.prepare):
         child.begin(program, ["--version"])
         assert child.process.wait() == 0 and child.last_line().startswith("ladagan_tf ")
 

@@ -87,6 +87,7 @@ def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):
         "--seeds=": "--seeds=: give one or more, as 0,1,2",
         "--lr_scales=1,x": "--lr_scales=1,x: give numbers",
         "--system=A: --seed=1": "--seed is what the study decides",
+        "--prepare=--source=shapes": "--prepare=--source=shapes: give --out=",
         "rest": "unexpected argument 'rest'",
     }.items():
         assert message in error_line(call, arguments(file, flag), capsys)

@@ -43,6 +43,7 @@ class Discriminator(keras.Model):
         mlp_width: int, hidden units of the block's MLP.
         score: "full" or "per_head", see `AdditiveAttention`.
         ladaformer: bool, the block with its positions; without it D is convolutional only.
+        positional: bool, those positions; in the paper there are.
         depth: int, such blocks after each other, 1 in the paper, at most 100.
         conv_kernel: int, side of the down blocks' larger convolutions, 3 in the paper; odd, at most
             31.
@@ -90,6 +91,7 @@ class Discriminator(keras.Model):
         class_dim=64,
         depth=1,
         conv_kernel=3,
+        positional=True,
         **kwargs,
     ):
         kwargs.setdefault("name", "discriminator")
@@ -108,6 +110,7 @@ class Discriminator(keras.Model):
         self.class_dim = class_dim
         self.depth = depth
         self.conv_kernel = conv_kernel
+        self.positional = positional
         check_resolution(resolution)
         check_num_classes(num_classes)
         check(
@@ -141,7 +144,8 @@ class Discriminator(keras.Model):
             for i, width in enumerate(self.widths[1:])
         ]
         if ladaformer:
-            self.positions = PositionEmbedding(dtype=policy, name="positions_16")
+            if positional:
+                self.positions = PositionEmbedding(dtype=policy, name="positions_16")
             sizes = {"num_heads": num_heads, "score": score, "dtype": policy}
             blocks = [Ladaformer(mlp_width, **sizes, name=n) for n in repeated("block_16", depth)]
             # Not one list: .keras files of the paper's network name this attribute.
@@ -174,7 +178,7 @@ class Discriminator(keras.Model):
         """What comes before the head, from the image on: dict, name of a block -> its weights."""
         layers = (self.from_rgb, *self.down_blocks, *self.blocks)
         parts = {layer.name: layer.weights for layer in layers}
-        if self.ladaformer:
+        if self.ladaformer and self.positional:
             parts[self.block.name] = [*self.positions.weights, *self.block.weights]
         return parts
 
@@ -188,7 +192,7 @@ class Discriminator(keras.Model):
             block.build((None, side, side, width))
             side //= 2
         tokens = (None, DISCRIMINATOR_GRID**2, self.widths[-1])
-        if self.ladaformer:
+        if self.ladaformer and self.positional:
             self.positions.build(tokens)
         for block in self.blocks:
             block.build(tokens)
@@ -214,7 +218,7 @@ class Discriminator(keras.Model):
         if self.ladaformer:
             side, width = DISCRIMINATOR_GRID, self.widths[-1]
             x = ops.reshape(x, (-1, side**2, width))  # (B, 256, e)
-            x = self.positions(x)  # (B, 256, e)
+            x = self.positions(x) if self.positional else x  # (B, 256, e)
             for block in self.blocks:
                 x, _ = block(x)  # (B, 256, e)
             x = ops.reshape(x, (-1, side, side, width))  # (B, 16, 16, e)
@@ -254,4 +258,5 @@ class Discriminator(keras.Model):
             "class_dim": self.class_dim,
             "depth": self.depth,
             "conv_kernel": self.conv_kernel,
+            "positional": self.positional,
         }

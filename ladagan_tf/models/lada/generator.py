@@ -60,6 +60,7 @@ class Generator(FromPreset, keras.Model):
         rank: int, see `LinformerAttention`.
         window: int, see `SwinAttention`.
         attention_residual, mlp_residual: bools, see `Ladaformer`.
+        positional: bool, the positions; in the paper there are.
         modulation: what the norms of the blocks read: "sln", each the latent through an MLP of its
             own; "vitgan_sln", all a latent that one mapping network of two dense layers made
             (ViTGAN, arXiv 2107.04589, Eq. 20); "layer_norm", nothing. The latent always becomes the
@@ -120,6 +121,7 @@ class Generator(FromPreset, keras.Model):
         class_names: Sequence[str] = (),
         depths: Sequence[int] = (1, 1, 1),
         conv_kernel: int = 3,
+        positional: bool = True,
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -143,6 +145,7 @@ class Generator(FromPreset, keras.Model):
         self.class_tokens = class_tokens
         self.depths = tuple(depths)
         self.conv_kernel = conv_kernel
+        self.positional = positional
         self._check_sizes()
         self._check_classes()
         self.class_names = checked_names(class_names, num_classes)
@@ -168,7 +171,8 @@ class Generator(FromPreset, keras.Model):
         }
         for i, side in enumerate(GRID):
             mlp_width, heads = self.mlp_widths[i], self.num_heads[i]
-            self.positions.append(PositionEmbedding(dtype=policy, name=f"positions_{side}"))
+            if positional:
+                self.positions.append(PositionEmbedding(dtype=policy, name=f"positions_{side}"))
             for name in repeated(f"block_{side}", self.depths[i]):
                 self.blocks.append(Ladaformer(mlp_width, heads, **switches, name=name))
             if conv and i + 1 < len(GRID):
@@ -248,7 +252,8 @@ class Generator(FromPreset, keras.Model):
             layer.build(input_shape)
         for i, side in enumerate(GRID):
             tokens = (None, side**2, self.widths[i])
-            self.positions[i].build(tokens)
+            if self.positional:
+                self.positions[i].build(tokens)
             for block in self.blocks_of_grid(i):
                 block.build(tokens, input_shape)
             if i < len(self.convs):
@@ -334,7 +339,7 @@ class Generator(FromPreset, keras.Model):
         x = ops.reshape(x, (-1, GRID[0] ** 2, self.widths[0]))  # (B, 64, D0)
         z = self._style(z, r, psi)  # (B, Z)
         for i, side in enumerate(GRID):
-            x = self.positions[i](x)  # (B, N, D)
+            x = self.positions[i](x) if self.positional else x  # (B, N, D)
             for block in self.blocks_of_grid(i):
                 x, weights = block(x, z, r)  # (B, N, D), (B, H, N)
             maps.append(weights)
@@ -377,4 +382,5 @@ class Generator(FromPreset, keras.Model):
             "class_names": self.class_names,
             "depths": self.depths,
             "conv_kernel": self.conv_kernel,
+            "positional": self.positional,
         }
