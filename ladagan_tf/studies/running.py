@@ -272,8 +272,8 @@ class Child:
         """One line on how the program failed at `what`, a str."""
         program = pathlib.Path(self.program[-1]).name
         return (
-            f"{what}: {program} ended with status {self.poll()}, saying: {self.last_line()}; all it "
-            f"said is in {self.log}"
+            f"{what}: {program} ended with status {self.poll()}, saying: {self.last_line()}; all "
+            f"it said is in {self.log}"
         )
 
     def last_line(self):

@@ -41,7 +41,8 @@ GENERATOR = {
     "rank": "linformer_rank", "window": "swin_window",
     "attention_residual": "g_attention_residual", "mlp_residual": "g_mlp_residual",
     "positional": "g_positions", "modulation": "g_modulation", "conv": "g_conv",
-    "conv_kernel": "g_conv_kernel", "output_range": "g_output", "class_tokens": "class_tokens", "dtype": "precision",
+    "conv_kernel": "g_conv_kernel", "output_range": "g_output", "class_tokens": "class_tokens",
+    "dtype": "precision",
 }  # fmt: skip
 DISCRIMINATOR = {
     "resolution": "resolution", "widths": "d_widths", "out_widths": "d_out_widths",
