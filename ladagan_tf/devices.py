@@ -170,23 +170,6 @@ def use_jit(choice):
     return choice == "on"
 
 
-def make_optimizer(learning_rate, beta1, beta2, precision, epsilon=1e-7):
-    """Adam as Keras defines it; with dynamic loss scaling under mixed_float16.
-
-    Args:
-        learning_rate, beta1, beta2, epsilon: floats, of Adam.
-        precision: str, Keras dtype policy of the networks.
-
-    Returns:
-        keras.optimizers.Optimizer, not built.
-
-    It is GAT's AdamW too, whose weight decay is 0. Keras adds epsilon before the bias correction,
-    PyTorch after it: with beta 2 of 0.99 the two are one after some hundred steps.
-    """
-    adam = keras.optimizers.Adam(learning_rate, beta1, beta2, epsilon=epsilon)
-    return keras.optimizers.LossScaleOptimizer(adam) if precision == "mixed_float16" else adam
-
-
 def replicated(function, strategy=None, jit=False):
     """Runs a function of batches on every replica of a strategy.
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from keras import ops
 
-from ladagan_tf.devices import make_optimizer
 from ladagan_tf.models.features import dinov2
 from ladagan_tf.models.features.bicubic import resize_tokens
 from ladagan_tf.training.latent_objective import sample_posterior
+from ladagan_tf.training.optimizers import make_optimizer
 from ladagan_tf.training.teachers import ImageTeacher
 
 TOLERANCE = 1e-4

@@ -41,6 +41,7 @@ def build(strategy, folder=None):
 def _build(folder):
     from ladagan_tf import devices
     from ladagan_tf.models.transfer import freeze
+    from ladagan_tf.training.optimizers import make_optimizer
 
     system = train.SYSTEMS[FLAGS.system]
     with named_as_flags():
@@ -59,7 +60,7 @@ def _build(folder):
     adam = FLAGS.beta1, FLAGS.beta2, FLAGS.precision, FLAGS.epsilon
     for name, network in networks.items():
         rate = system.learning_rate(FLAGS[f"{name[0]}_lr"].value, network)
-        own[f"{name[0]}_optimizer"] = devices.make_optimizer(rate, *adam)
+        own[f"{name[0]}_optimizer"] = make_optimizer(rate, *adam)
     model.compile(
         **own,
         ema_decay=FLAGS.ema_decay,

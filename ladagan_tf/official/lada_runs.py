@@ -5,7 +5,6 @@ import pathlib
 
 import numpy as np
 
-from ladagan_tf import devices
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.models.checks import tensor_problems
@@ -23,6 +22,7 @@ from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.sampling.run_networks import open_part
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.training.optimizers import make_optimizer
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights.keras_file import at_most
 
@@ -274,7 +274,7 @@ def adversarial_model(generator, discriminator, averaged, objective, flags, sour
     gan = AdversarialModel(generator, discriminator, averaged, objective)
     averaged.set_weights(weights)
     precision = flags.get("precision", "float32")
-    gan.compile(*(devices.make_optimizer(rate, *betas, precision, epsilon) for rate in rates))
+    gan.compile(*(make_optimizer(rate, *betas, precision, epsilon) for rate in rates))
     return gan
 
 

@@ -151,10 +151,11 @@ def update_average(averaged, network, share, statistics=True):
         statistics: bool, average what is not trained too (LadaGAN's BN statistics); else copy it.
     """
     for average, weight in zip(averaged.weights, network.weights, strict=True):
-        value = ops.convert_to_tensor(weight)
         if statistics or weight.trainable:
-            value = average + share * (value - average)
-        average.assign(value)
+            before, now = map(ops.convert_to_tensor, (average, weight))
+            average.assign(before + share * (now - before))
+        else:
+            average.assign(weight)
 
 
 def decay_of_halflife(batch_size, images_seen, halflife_kimg, ema_rampup):
