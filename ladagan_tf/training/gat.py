@@ -7,8 +7,7 @@ import dataclasses
 
 from keras import ops
 
-from ladagan_tf.training import NOISE_SIDES, losses
-from ladagan_tf.training.autodiff import input_gradient
+from ladagan_tf.training import NOISE_SIDES
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_objective import SIGMA, LatentObjective
 from ladagan_tf.training.latent_views import add_noise, color_means, noise_levels
@@ -105,9 +104,3 @@ class GatObjective(LatentObjective):
         if "noise" in draws:
             stages = add_noise(stages, draws["noise"], self._levels)
         return ops.reshape(stages, (-1, *stages.shape[1:3], self.levels * self.channels))
-
-    def _penalty(self, judge, discriminator, stages, given, logits, noise):
-        if not self.exact_penalties:
-            return super()._penalty(judge, discriminator, stages, given, logits, noise)
-        _, gradient = input_gradient(lambda x: judge(x, given), stages, discriminator)
-        return losses.r1_penalty(gradient)

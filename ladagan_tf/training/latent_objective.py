@@ -7,11 +7,13 @@ or (B, S, S, 1, C), a real latent that all K are.
 import collections.abc
 import dataclasses
 
+import keras
 from keras import ops
 
 from ladagan_tf.models.precision import computing_in
 from ladagan_tf.training import losses
 from ladagan_tf.training.augment import sometimes
+from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.draws import Draw
 from ladagan_tf.training.latent_views import (
     augment_stages,
@@ -254,48 +256,64 @@ class LatentObjective:
         Returns:
             Scalar loss and a dict of scalars.
         """
-        precise = self.precise_penalties and (self.r1_weight or self.r2_weight)
+        weights = {"r1": self.r1_weight, "r2": self.r2_weight}
+        precise = self.precise_penalties and any(weights.values())
         with computing_in(discriminator, "float32" if precise else None):
             real = ops.expand_dims(batch["real"], 3)  # (B, S, S, 1, C)
             real_views = self._views("real", draws)
             of_real = batch["labels"], real_views, self._means(real)
             of_fake = batch["labels"], self._views("fake", draws), self._means(fake)
+            asked = {"real": (real, of_real), "fake": (fake, of_fake)}
+            taken_at = {
+                name: losses.every_nth(asked[side], self.penalty_every)
+                for name, side in (("r1", "real"), ("r2", "fake"))
+                if weights[name]
+            }
+            perturbed = {
+                name: (*sample, losses.every_nth(draws[name], self.penalty_every))
+                for name, sample in taken_at.items()
+                if name in self._perturbations()
+            }
 
-            def judge(stages, given, noise=None, **asked):
+            def seen(stages, given, noise=None):
                 labels, views, means = given
-                seen = self._seen(stages, views, means, strengths, noise)
-                return discriminator(seen, labels, **asked)
+                return self._seen(stages, views, means, strengths, noise), labels
 
+            # D judges all at once, for no sample sees another: one gradient of each of its weights.
+            logits, features = _judged(
+                discriminator,
+                {name: seen(*sample) for name, sample in (asked | perturbed).items()},
+                bool(self.teacher),
+            )
+            loss = losses.relativistic(logits["real"], logits["fake"])
             parts, total = {}, 0.0
             if self.teacher:
-                real_logits, *features = judge(real, of_real, return_features=True)  # (B, L)
                 parts["alignment"] = self._alignment(features, batch, real_views, strengths)
                 total = total + self.alignment_weight * parts["alignment"]
-            else:
-                real_logits = judge(real, of_real)  # (B, L)
-            fake_logits = judge(fake, of_fake)  # (B, L)
-            loss = losses.relativistic(real_logits, fake_logits)
 
-            def penalty(name, weight, *taken_at):
-                if not weight:
+            def penalty(name, side):
+                if name not in taken_at:
                     return ops.zeros(())
-                taken_at = losses.every_nth((*taken_at, draws.get(name, {})), self.penalty_every)
-                measured = self._penalty(judge, discriminator, *taken_at)
-                return weight * strengths.penalty * measured
+                if name in perturbed:
+                    before = losses.every_nth(logits[side], self.penalty_every)
+                    measured = losses.finite_difference_penalty(before, logits[name], SIGMA)
+                else:
+                    stages, given = taken_at[name]
+                    _, gradient = input_gradient(
+                        lambda x: discriminator(*seen(x, given)), stages, discriminator
+                    )
+                    measured = losses.r1_penalty(gradient)
+                return weights[name] * strengths.penalty * measured
 
-            r1 = penalty("r1", self.r1_weight, real, of_real, real_logits)
-            r2 = penalty("r2", self.r2_weight, fake, of_fake, fake_logits)
+            r1, r2 = penalty("r1", "real"), penalty("r2", "fake")
             total = total + loss + r1 + r2
             if self.centring_weight:
-                parts["centring"] = self.centring_weight * losses.centring(real_logits, fake_logits)
+                centring = losses.centring(logits["real"], logits["fake"])
+                parts["centring"] = self.centring_weight * centring
                 total = total + parts["centring"]
-            margins = real_logits - fake_logits
+            margins = logits["real"] - logits["fake"]
             parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
             return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
-
-    def _penalty(self, judge, discriminator, stages, given, logits, noise):
-        """R1 or R2 without its weight, at stages that D gives `logits`."""
-        return losses.finite_difference_penalty(logits, judge(stages, given, noise), SIGMA)
 
     def _alignment(self, features, batch, draws, strengths):
         """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; GAT's code)."""
@@ -333,3 +351,29 @@ class LatentObjective:
         fake_logits = judge(fake, self._views("fake", draws))
         real_logits = judge(ops.expand_dims(batch["real"], 3), self._views("real", draws))
         return losses.relativistic(fake_logits, real_logits)
+
+
+def _judged(discriminator, samples, with_features):
+    """Logits (b, L) by the names of samples (what D sees, labels), by one pass of D.
+
+    Also the features of the first sample, None unless they are asked for.
+    """
+    together, labels = keras.tree.map_structure(lambda *x: ops.concatenate(x), *samples.values())
+    counts = [sample[1].shape[0] or ops.shape(sample[1])[0] for sample in samples.values()]
+    features = None
+    if with_features:
+        logits, *features = discriminator(
+            together, labels, return_features=True, featured=counts[0]
+        )
+    else:
+        logits = discriminator(together, labels)
+    return dict(zip(samples, _rows(logits, counts), strict=True)), features
+
+
+def _rows(values, counts):
+    """Consecutive rows of a tensor, so many each."""
+    start, found = 0, []
+    for count in counts:
+        found.append(values[start : start + count])
+        start = start + count
+    return found

@@ -36,7 +36,7 @@ class Judge(keras.Model):
         self.w = [rng.normal(0.0, 0.3, (side, side, 4)) for side in SIDES]
         self.built = True
 
-    def call(self, x, labels, return_features=False):
+    def call(self, x, labels, return_features=False, featured=None):
         x = x if isinstance(x, list) else [x]
         weights = self.w[-len(x) :]
         logits = ops.stack(
@@ -48,7 +48,7 @@ class Judge(keras.Model):
         )
         if not return_features:
             return logits
-        patches = ops.reshape(x[-1], (-1, SIZE**2, 4))
+        patches = ops.reshape(x[-1][:featured], (-1, SIZE**2, 4))
         return logits, ops.mean(patches, axis=1), patches
 
     def in_numpy(self, x):

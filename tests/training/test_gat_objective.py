@@ -145,8 +145,8 @@ def test_d_sees_the_noise_of_the_sides_that_have_it_and_the_others_as_they_are(
 ):
     class Seeing:
         def __call__(self, seen, labels):
-            self.all.append(np.asarray(seen, np.float64))
-            return ops.zeros((B, 1))
+            self.all += np.split(np.asarray(seen, np.float64), len(seen) // B)
+            return ops.zeros((len(seen), 1))
 
     objective = objective_of(
         noise_side=side, noise_schedule="linear", min_information=0.4, augment=False,
@@ -234,7 +234,7 @@ def test_perturbed_passes_see_the_augmentation_and_noise_of_the_clean_ones(
 
     class Recording(LinearDiscriminator):
         def call(self, x, labels):
-            seen.append(np.asarray(x))
+            seen.extend(np.split(np.asarray(x), 4))  # one pass judges all
             return super().call(x, labels)
 
     monkeypatch.setattr(gat, "SIGMA", 1e-6)

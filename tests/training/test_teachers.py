@@ -204,8 +204,8 @@ def alignment(stored):
         names = ("teacher_cls", "teacher_patches")
         features = [student(ops.convert_to_tensor(stored[name])) for name in names]
 
-        def discriminator(x, labels, return_features=False):
-            logits = ops.zeros((B, 1))
+        def discriminator(x, labels, return_features=False, featured=None):
+            logits = ops.zeros((len(x), 1))
             return (logits, *features) if return_features else logits
 
         latents = ops.ones((B, 8, 8, 4))

@@ -219,6 +219,7 @@ class GatDiscriminator(GatTransformer):
             its levels (B, S, S, channels).
         labels: int tensor (B,), classes in [0, num_classes).
         return_features: bool, return the alignment head's predictions too.
+        featured: int, of the first so many samples; None: of all.
 
     Returns:
         Float32 logits (B, 1), higher for real; or those, predicted features (B, teacher_dim) of the
@@ -332,14 +333,15 @@ class GatDiscriminator(GatTransformer):
         self.positions = self._add_positions(self.grid)
         self.cls = self.add_weight((1, self.width), normal(), name="cls", autocast=False)
 
-    def call(self, levels, labels, return_features=False):
+    def call(self, levels, labels, return_features=False, featured=None):
         check(
             self.projector or not return_features,
             "return_features=True: teacher_dim=None made this discriminator without features",
         )
-        return self._judge(self.embed(levels), self.class_vectors(labels), return_features)
+        vectors = self.class_vectors(labels)
+        return self._judge(self.embed(levels), vectors, return_features, featured)
 
-    def _judge(self, x, class_vectors, return_features=False):
+    def _judge(self, x, class_vectors, return_features=False, featured=None):
         """Logits, and features, of what `embed` returned, by the classes' vectors."""
         for block in self.blocks:
             x = self._run(block, x)  # (B, 1 + T, C)
@@ -347,6 +349,7 @@ class GatDiscriminator(GatTransformer):
         logits = ops.sum(cls * class_vectors, axis=-1, keepdims=True)  # (B, 1)
         if not return_features:
             return logits
+        x = x[:featured]
         *hidden, last = self.projector  # it reads the tokens as they are, before the norm
         for layer in hidden:
             x = ops.silu(layer(x))  # (B, 1 + T, projector_dim)

@@ -30,6 +30,7 @@ class CatDiscriminator(GatDiscriminator):
             first.
         labels: int tensor (B,), classes in [0, num_classes).
         return_features: bool, return the alignment head's predictions too.
+        featured: int, of the first so many samples; None: of all.
 
     Returns:
         Float32 logits (B, K), higher for real; or those, predicted features (B, teacher_dim) of the
@@ -68,7 +69,7 @@ class CatDiscriminator(GatDiscriminator):
             for name in ("scale", "cls")
         )  # fmt: skip
 
-    def call(self, levels, labels, return_features=False):
+    def call(self, levels, labels, return_features=False, featured=None):
         check(len(levels) == self.levels, f"{len(levels)} scales given, of levels={self.levels}")
         check(
             self.projector or not return_features,
@@ -79,7 +80,7 @@ class CatDiscriminator(GatDiscriminator):
         logits = [self._judge(x, vectors) for x in coarse]  # (B, 1) each
         if not return_features:
             return ops.concatenate([*logits, self._judge(finest, vectors)], axis=-1)  # (B, K)
-        last, *features = self._judge(finest, vectors, return_features)
+        last, *features = self._judge(finest, vectors, return_features, featured)
         return ops.concatenate([*logits, last], axis=-1), *features
 
     def embed(self, levels):
