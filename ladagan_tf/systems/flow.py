@@ -7,7 +7,7 @@ from absl import flags
 
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
+from ladagan_tf.models.flow.samplers import MOST_STEPS, PREDICTIONS, SAMPLERS
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.systems import (
     OF_GANS,
@@ -54,6 +54,13 @@ def _define_own():
         [PIXELS, LATENTS],
         "What is learned: images, or the latents of a set of latents, of which --latent_size is "
         "the side.",
+    )
+    flags.DEFINE_enum(
+        "predicts",
+        "velocity",
+        list(PREDICTIONS),
+        "What the network makes: the velocity; or the data that it ends at, of which the velocity "
+        "follows, for patches of more values than --g_shape has channels.",
     )
     flags.DEFINE_float("time_mean", 0.0, "Mean of the logits of the times that are trained at.")
     flags.DEFINE_float("time_std", 1.0, "Their standard deviation.")
@@ -137,6 +144,7 @@ def build(folder):
         "fused": FLAGS.fused,
         "attention": FLAGS.attention,
         "modulation": FLAGS.modulation,
+        "predicts": FLAGS.predicts,
         "class_names": class_names(folder) if classes else (),
         "dtype": FLAGS.precision,
     }

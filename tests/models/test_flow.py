@@ -103,3 +103,25 @@ def test_the_velocity_depends_on_place_time_and_class_and_every_weight_learns():
 def test_what_cannot_be_is_named(changes, message):
     with pytest.raises(ValueError, match=message):
         FlowGenerator(**{**SIZES, **changes})
+
+
+def test_a_velocity_of_predicted_data_leads_there_in_the_time_that_is_left():
+    """(x_1 - x) / (1 - t), and no faster than with 0.05 left; every step of euler stays in line."""
+    keras.utils.set_random_seed(0)
+    networks = [FlowGenerator(**SIZES, predicts=name) for name in ("velocity", "data")]
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(0, 0.3, w.shape) for w in networks[0].get_weights()]
+    for network in networks:
+        network.set_weights(weights)
+    x, t = rng.normal(size=(3, 4, 4, 1)).astype(np.float32), np.array([0.0, 0.5, 1.0], np.float32)
+    made, velocity = (number(network.velocity(x, t)) for network in networks)
+    left = np.array([1.0, 0.5, 0.05]).reshape(3, 1, 1, 1)
+    np.testing.assert_allclose(velocity, (made - x) / left, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_network_predicts_is_kept_and_checked(tmp_path):
+    network = FlowGenerator(**SIZES, predicts="data")
+    network.save(tmp_path / "flow.keras")
+    assert keras.saving.load_model(tmp_path / "flow.keras").predicts == "data"
+    with pytest.raises(ValueError, match="predicts='noise' is not one of velocity, data"):
+        FlowGenerator(**SIZES, predicts="noise")

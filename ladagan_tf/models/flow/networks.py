@@ -13,13 +13,14 @@ from keras import ops
 
 from ladagan_tf.models.checks import check
 from ladagan_tf.models.classes import ClassTable, checked_names
-from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
+from ladagan_tf.models.flow.samplers import MOST_STEPS, PREDICTIONS, SAMPLERS
 from ladagan_tf.models.gat.blocks import GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear
 from ladagan_tf.models.gat.transformer import GatTransformer
 from ladagan_tf.models.presets import FromPreset
 
 FREQUENCIES = 128  # of the time's embedding
+NEAREST = 0.05  # to t = 1; later what is predicted of data is x_t 0.05 further on
 LONGEST, TIMES = 10_000.0, 1_000.0  # their longest period, of times that count to a thousand
 
 
@@ -56,6 +57,9 @@ class FlowGenerator(FromPreset, GatTransformer):
         steps: int, of the sampler.
         remat, fused, attention: see `GatGenerator`.
         modulation: "scale_gate" or "shift_scale_gate", see `GeneratorBlock`.
+        predicts: what the head makes: "velocity"; or "data", x_1, of which the velocity is
+            (x_1 - x) / (1 - t) (JiT, arXiv 2511.13720, Sec. 3). Of a token of more numbers than it
+            has channels only data can be told: noise fills all directions.
         class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; times, styles and velocities are always computed in float32.
 
@@ -88,6 +92,7 @@ class FlowGenerator(FromPreset, GatTransformer):
         attention: str = "dot_product",
         modulation: str = "shift_scale_gate",
         class_names: Sequence[str] = (),
+        predicts: str = "velocity",
         **kwargs,
     ):
         kwargs.setdefault("name", "generator")
@@ -106,6 +111,11 @@ class FlowGenerator(FromPreset, GatTransformer):
             **kwargs,
         )
         self.sample_by(sampler, steps)
+        check(
+            predicts in PREDICTIONS,
+            f"predicts={predicts!r} is not one of {', '.join(PREDICTIONS)}",
+        )
+        self.predicts = predicts
         self.modulation = modulation
         self.class_names = checked_names(class_names, num_classes)
         self.noise_dim = latent_size**2 * channels
@@ -173,7 +183,13 @@ class FlowGenerator(FromPreset, GatTransformer):
         Returns:
             float32 tensor (B, S, S, channels).
         """
-        style = self.style(t, labels)  # (B, C)
+        made = self._made(x, self.style(t, labels))
+        if self.predicts == "velocity":
+            return made
+        return (made - x) / ops.maximum(ops.reshape(1.0 - t, (-1, 1, 1, 1)), NEAREST)
+
+    def _made(self, x, style):
+        """What the head makes of x (B, S, S, c): float32, of its shape."""
         if self.patch > 1:  # TensorFlow's function refuses 1
             x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p c)
         x = ops.reshape(x, (-1, self.grid**2, self.patch**2 * self.channels))  # (B, T, p p c)
@@ -200,6 +216,7 @@ class FlowGenerator(FromPreset, GatTransformer):
             "steps": self.steps,
             "modulation": self.modulation,
             "class_names": self.class_names,
+            "predicts": self.predicts,
         }
 
 

@@ -33,6 +33,7 @@ def heun(velocity, x, t, h):
 # By the name of --sampler: a step, and how often it evaluates the velocity.
 SAMPLERS = {"euler": (euler, 1), "heun": (heun, 2)}
 MOST_STEPS = 10_000
+PREDICTIONS = ("velocity", "data")  # what a network makes, of which the velocity follows
 
 
 def evaluations(sampler, steps):
