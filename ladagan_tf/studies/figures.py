@@ -223,14 +223,13 @@ def _with_divergence(label, rows):
 
 NETWORKS = {"g_grad": ("G", COLOURS[0]), "d_grad": ("D", COLOURS[1])}
 OF_BLOCKS = "g_grad_norm/"
-CORNER = {"ha": "right", "va": "top", "fontsize": 7, "color": DARK, "linespacing": 1.3}
-CORNER["bbox"] = {"color": "white", "alpha": 0.7, "pad": 1}  # over lines that come that high
+ABOVE = {"ha": "center", "va": "bottom", "fontsize": 7, "color": DARK}
 
 
 def gradients(rows):
     """Gradient norms of both networks over training, a panel per system, all of one scale.
 
-    Lines are medians over seeds, bands reach from the least to the greatest, and the corner says
+    Lines are medians over seeds, bands reach from the least to the greatest, and a line above says
     how many spikes a run had.
 
     Args:
@@ -242,12 +241,13 @@ def gradients(rows):
     groups = _first_settings([row for row in rows if row["traces"]["kimg"]])
     if not groups:
         return None
-    figure, panels = small_multiples(groups, 2.0)
+    figure, panels = small_multiples(groups, 2.1)
     for axes, part in zip(panels, groups.values(), strict=False):
         for network, (letter, colour) in NETWORKS.items():
             _draw_over_seeds(axes, part, f"{network}_norm", colour, letter)
         axes.set_yscale("log")
-        axes.text(0.97, 0.95, _spikes(part), transform=axes.transAxes, **CORNER)
+        axes.text(0.5, 1.01, _spikes(part), transform=axes.transAxes, **ABOVE)
+        axes.set_title(axes.get_title(), fontsize=8, pad=14)
         plain(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND, ncols=2)
     figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
@@ -385,4 +385,4 @@ def _spikes(rows):
     }
     known = {k: [v for v in found if v is not None] for k, found in counts.items()}
     means = [f"{letter} {round(np.mean(found), 1):g}" for letter, found in known.items() if found]
-    return f"spikes per run\n{', '.join(means)}" if means else ""
+    return f"spikes per run: {', '.join(means)}" if means else ""

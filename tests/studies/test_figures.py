@@ -61,7 +61,7 @@ def test_gradients_are_medians_over_seeds_with_their_range(rows):
     np.testing.assert_array_equal(discriminator.get_ydata(), [0.3, 0.2])
     band = panels[0].collections[0].get_paths()[0].vertices
     assert band[:, 1].min() == 0.5 and band[:, 1].max() == 2.5
-    assert panels[0].texts[0].get_text() == "spikes per run\nG 1"
+    assert panels[0].texts[0].get_text() == "spikes per run: G 1"
 
 
 def test_the_share_of_clipped_values_is_shown_of_systems_that_recorded_it(rows):
