@@ -20,8 +20,8 @@ from ladagan_tf.models.gat.transformer import GatTransformer
 from ladagan_tf.models.presets import FromPreset
 
 FREQUENCIES = 128  # of the time's embedding
-NEAREST = 0.05  # to t = 1; later what is predicted of data is x_t 0.05 further on
 LONGEST, TIMES = 10_000.0, 1_000.0  # their longest period, of times that count to a thousand
+LEFT = 0.05  # of the time, at least, in which predicted data are reached
 
 
 def time_features(t):
@@ -58,8 +58,9 @@ class FlowGenerator(FromPreset, GatTransformer):
         remat, fused, attention: see `GatGenerator`.
         modulation: "scale_gate" or "shift_scale_gate", see `GeneratorBlock`.
         predicts: what the head makes: "velocity"; or "data", x_1, of which the velocity is
-            (x_1 - x) / (1 - t) (JiT, arXiv 2511.13720, Sec. 3). Of a token of more numbers than it
-            has channels only data can be told: noise fills all directions.
+            (x_1 - x) / (1 - t), with 0.05 at least below (JiT, arXiv 2511.13720, Sec. 3). Of a
+            token of more numbers than it has channels only data can be told: noise fills all
+            directions.
         class_names: what the classes are called, a text for each; empty if they have no names.
         dtype: Keras dtype policy; times, styles and velocities are always computed in float32.
 
@@ -186,7 +187,7 @@ class FlowGenerator(FromPreset, GatTransformer):
         made = self._made(x, self.style(t, labels))
         if self.predicts == "velocity":
             return made
-        return (made - x) / ops.maximum(ops.reshape(1.0 - t, (-1, 1, 1, 1)), NEAREST)
+        return (made - x) / ops.maximum(ops.reshape(1.0 - t, (-1, 1, 1, 1)), LEFT)
 
     def _made(self, x, style):
         """What the head makes of x (B, S, S, c): float32, of its shape."""
