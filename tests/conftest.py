@@ -3,6 +3,7 @@
 import gc
 import os
 import re
+import signal
 
 import golden_sets
 import pytest
@@ -11,6 +12,14 @@ import pytest
 os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
+# Who starts the tests in the background of a script, or with nohup, has these ignored, and what is
+# ignored stays so (`ladagan_tf.stopping`): tests that send them would wait for nothing.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 gc.set_threshold(50_000)  # tracing makes millions of objects that stay: a twentieth of the time
 
 # What a complete environment may lack: a machine's abilities, a browser, npm's registry.

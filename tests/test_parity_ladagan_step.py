@@ -98,10 +98,11 @@ def test_training_steps(recorded, name):
     if "step1/grad_sum_l2" in arrays:
         assert_first_gradients(recorded, arrays, objective)
     # From the second step on, noise of the first has moved weights by up to 2 lr and with them all
-    # that follows; two compilations of the official code differ likewise. So the first step is
-    # compared strictly.
+    # that follows; two compilations of the official code differ likewise, and so do processors: R1
+    # of the third step is off by less than 1e-3 with AVX-512 and by 1.2e-3 without. So the first
+    # step is compared strictly.
     for number in range(1, len(arrays["in/real_images"]) + 1):
-        tolerance, share = (1e-4, 0.005) if number == 1 else (1e-3, 0.1)
+        tolerance, share = (1e-4, 0.005) if number == 1 else (3e-3, 0.1)
         real = {"real": tf.constant(arrays["in/real_images"][number - 1])}
         metrics = gan.adversarial_step(real, *recorded_draws(arrays, number, objective))
         for ours, official in OFFICIAL_METRICS.items():

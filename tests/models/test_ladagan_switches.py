@@ -150,7 +150,8 @@ def test_the_norms_read_the_latent_unless_they_are_plain(randomised, rng, modula
     kernel = generator.latent_to_tokens.kernel
     kernel.assign(np.zeros(kernel.shape))
     first, second = number(generator(latents(rng)))
-    assert np.array_equal(first, second) == (modulation == "layer_norm")
+    # Not to the bit: processors without AVX-512 compute the rows of a batch in different ways.
+    assert np.allclose(first, second, atol=1e-4) == (modulation == "layer_norm")
 
 
 def test_all_norms_of_vitgan_read_one_mapped_latent(randomised, rng):
