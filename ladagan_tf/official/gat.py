@@ -16,7 +16,7 @@ from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.official import gat_files
 from ladagan_tf.official.gat_files import KIND, PARTS
 from ladagan_tf.official.lada_names import load_official
-from ladagan_tf.weights.keras_file import at_most
+from ladagan_tf.weights.keras_file import blank_of
 
 
 class OfficialView:
@@ -184,7 +184,7 @@ def network_of(state, **options):
     except KeyError as missing:
         names = ", ".join([*sorted(state)[:3], "..."])
         raise ValueError(f"1 missing ({missing.args[0]}); its names are {names}") from None
-    with at_most(sum(array.size for array in state.values())):
+    with blank_of(sum(array.size for array in state.values())):
         network = kind(**sizes, **options)
     load_state(network, state)
     return network

@@ -15,7 +15,7 @@ from ladagan_tf.official.lada_runs import lada_model
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.untrusted import read_json, read_npy
-from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network
+from ladagan_tf.weights.keras_file import blank_of, check_classes, checked_network
 
 DESCRIPTION = "run.json"
 CARRIED = "gpu_run.json"  # in a run: the description, without the networks
@@ -96,7 +96,7 @@ def read(folder, class_names=()):
             raise InputError(f"{path}: {count} classes, and the set has {len(class_names)}")
         sizes["class_names"] = list(class_names)
     values = np.concatenate([_part(*part) for part in parts])
-    with one_line_about(path, "description of a run"), at_most(len(values)):
+    with one_line_about(path, "description of a run"), blank_of(len(values)):
         networks = {
             name: checked_network(keras.saving.deserialize_keras_object(config))
             for name, config in configs.items()

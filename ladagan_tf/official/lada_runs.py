@@ -24,7 +24,7 @@ from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.optimizers import make_optimizer
 from ladagan_tf.untrusted import read_json
-from ladagan_tf.weights.keras_file import at_most
+from ladagan_tf.weights.keras_file import blank_of
 
 PARTS = {
     # part of our state  official name
@@ -69,7 +69,7 @@ def open_official(folder, part="averaged"):
     """
     root = PARTS[part]
     config, arrays = lada_folder.read_config(folder), lada_folder.read_arrays(folder, (root,))
-    with at_most(_size(arrays)):
+    with blank_of(_size(arrays)):
         network = _network(part, config, folder)
     _load(list(_names(network, part)), arrays, folder)
     return network
@@ -95,7 +95,7 @@ def write_run(folder, out, flags, optimizers=True):
     arrays = lada_folder.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
     parts = ("generator", "discriminator", "averaged")
-    with at_most(_size(arrays)):
+    with blank_of(_size(arrays)):
         networks = [_network(part, config, folder) for part in parts]
     gan = lada_model(*networks, flags, folder)
     _load(_all_names(gan, optimizers), arrays, folder, _counters(optimizers))

@@ -12,7 +12,7 @@ from ladagan_tf.runs.checkpoints import read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import vae_weights
-from ladagan_tf.weights.keras_file import at_most, check_classes, checked_network
+from ladagan_tf.weights.keras_file import blank_of, check_classes, checked_network
 
 
 def open_part(
@@ -60,7 +60,7 @@ def read_network(run: RunDirectory, name: str, precision: str, most: int) -> ker
     Raises:
         InputError: if it cannot be read, has more values, or there is no such network.
     """
-    with one_line_about(run.models_file, name), at_most(most):
+    with one_line_about(run.models_file, name), blank_of(most):
         known = read_json(run.models_file)
         if name == "discriminator" and name not in known:
             raise InputError(f"{run.path}: a flow has no discriminator")

@@ -40,7 +40,7 @@ def collect(study, run, run_dir, jobs, diverged=None):
         InputError: if a file is missing or cannot be read.
     """
     directory = RunDirectory(run_dir)
-    windows, _ = results.read_stats(run_dir)
+    windows, measured = results.read_stats(run_dir)
     records = [] if diverged else last_evaluation(run_dir)
     _, speed = results.column(windows[1:], "img_per_s")  # the first window compiles
     batch_size = read_integer(directory.flags_file, "batch_size")
@@ -64,7 +64,7 @@ def collect(study, run, run_dir, jobs, diverged=None):
         "lower_is_better": {r["metric"]: r["lower_is_better"] for r in records},
         "protocol": comparable(records[0]["protocol"]) if records else None,
         "gradients": gradients(windows),
-        "traces": traces(windows),
+        "traces": traces(windows) | quick(measured, speed),
         "environment": _environment(directory),
     }
 
@@ -140,6 +140,27 @@ def traces(windows):
     columns = {name: _thinned(windows, name) for name in ("kimg", *names)}
     blocks = {name: columns.pop(name) for name in names if "/" in name}
     return {"kimg": [], **{name: [] for name in NORMS}, **columns, "blocks": blocks}
+
+
+def quick(measured, speed):
+    """The quick metric over the course of a run.
+
+    Args:
+        measured: list of dict, the second of `results.read_stats`.
+        speed: float array, images per second of every window.
+
+    Returns:
+        Dict "quick" of "metric", its name, and the lists "kimg", "seconds" and "values"; empty for
+        a run without one. Seconds are those of so many images at the median speed: measuring, and
+        whatever else the machine did in between, does not count.
+    """
+    name = next((n for line in measured for n in line if n not in results.NOT_METRICS), None)
+    kimg, values = results.column(measured, name)
+    if not len(values) or not len(speed):
+        return {}
+    seconds = 1000 * kimg / np.median(speed)
+    found = {"kimg": kimg, "seconds": seconds, "values": values}
+    return {"quick": {"metric": name, **{k: list(map(_rounded, v)) for k, v in found.items()}}}
 
 
 def _thinned(windows, name):

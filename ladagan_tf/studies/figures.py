@@ -280,6 +280,37 @@ def clipped(rows):
     return figure
 
 
+def quick(rows):
+    """The quick metric against the seconds that a run's steps took, a line per run.
+
+    Args:
+        rows: list of dict.
+
+    Returns:
+        matplotlib.figure.Figure, or None if no run measured one.
+    """
+    groups = _first_settings([row for row in rows if row["traces"].get("quick")])
+    if not groups:
+        return None
+    figure = Figure(figsize=(7.0, 3.4), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    for (label, part), style in zip(groups.items(), styles(), strict=False):
+        for row in part:
+            trace = row["traces"]["quick"]
+            drawn = {**style, "marker": ".", "ms": 4, "lw": 1.2}
+            axes.plot(trace["seconds"], trace["values"], **drawn, label=label)
+            label = None  # once, of all seeds
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    axes.set_xlabel("seconds of training, measuring left out", fontsize=8)
+    axes.set_ylabel(trace["metric"], fontsize=8)
+    axes.set_xlim(left=0.0)
+    plain(axes)
+    figure.legend(**{**LEGEND, "loc": "outside right upper"})
+    return figure
+
+
 def blocks(rows):
     """The generator's gradient norm by layer over training, a panel per system.
 

@@ -37,6 +37,7 @@ def write(folder, study, rows, arguments):
     write_text(written[1], page(study, rows, arguments))
     drawn = {
         "metrics.png": figures.metrics,
+        "quick.png": figures.quick,
         "gradients.png": figures.gradients,
         "blocks.png": figures.blocks,
         "clipped.png": figures.clipped,

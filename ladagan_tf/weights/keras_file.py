@@ -24,6 +24,12 @@ from ladagan_tf.weights.reading import content_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _COUNTING = threading.Lock()  # one at a time
+RANDOM = (  # what our networks start from, but for constants
+    keras.initializers.Orthogonal,
+    keras.initializers.RandomNormal,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.VarianceScaling,
+)
 PACKAGE = "ladagan_tf>"  # of the names that our classes are registered by
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
 
@@ -51,7 +57,7 @@ def load_network(path, what):
             check_unpacked(members, path.stat().st_size)
             check_classes(json.loads(archive.read(CONFIG)))
             values = count_values(archive.read(WEIGHTS))
-        with at_most(values):
+        with blank_of(values):
             return checked_network(keras.saving.load_model(path, compile=False, safe_mode=True))
 
 
@@ -148,10 +154,12 @@ def count_values(data):
 
 
 @contextlib.contextmanager
-def at_most(values):
-    """Within it, networks have few more than so many weights: ValueError before they are allocated.
+def blank_of(values):
+    """Within it networks are made to be given so many weights: few more, and none drawn at random.
 
-    A configuration takes a few bytes, whatever sizes it names.
+    A configuration takes a few bytes, whatever sizes it names: ValueError before more weights are
+    allocated. Where random numbers would be drawn there are zeros: the orthogonal matrices of the
+    paper's CelebA network take seconds, and would be overwritten.
 
     Args:
         values: int, how many the weights have that the networks are to be given. Networks may have
@@ -159,14 +167,16 @@ def at_most(values):
     """
     left = 2 * values
 
-    def counted(self, shape=None, *args, **kwargs):
+    def counted(self, shape=None, initializer=None, *args, **kwargs):
         nonlocal left
         left -= math.prod(shape or ())
         if left < 0:
             raise ValueError(
                 f"its configuration asks for far more weights than the {values} that are there"
             )
-        return add_weight(self, shape, *args, **kwargs)
+        if isinstance(keras.initializers.get(initializer), RANDOM):
+            initializer = "zeros"
+        return add_weight(self, shape, initializer, *args, **kwargs)
 
     with _COUNTING:
         add_weight, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, counted

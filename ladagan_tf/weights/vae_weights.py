@@ -6,7 +6,7 @@ from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
-from ladagan_tf.weights.keras_file import at_most, load_network
+from ladagan_tf.weights.keras_file import blank_of, load_network
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
 FLAG = "--vae"
@@ -124,7 +124,7 @@ def _load_weights(path, dtype):
         sizes = names.sizes(tensors)
         if not sizes:
             raise ValueError("not the tensors of this autoencoder: no names of diffusers or LDM")
-        with at_most(sum(array.size for array in tensors.values())):
+        with blank_of(sum(array.size for array in tensors.values())):
             vae = AutoencoderKL(**sizes, dtype=dtype)
         vae.load_tensors(tensors)
     vae.about = {"file": path.name}

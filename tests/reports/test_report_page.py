@@ -13,7 +13,7 @@ from browser import chromium, findings
 from PIL import Image
 from reports.conftest import COLOURS
 from run_lines import lines_of, measurement
-from runs.test_damaged_runs import mutants
+from runs.test_damaged_runs import SOME, mutants
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.reports import gathering, page
@@ -225,5 +225,5 @@ def test_whatever_became_of_a_file_there_is_a_page(run, name):
     details = {"by_class": {"food-drink": {"value": 7.5, "real": 60, "generated": 50}}}
     (run / "metrics.jsonl").write_text(lines_of(measurement(details=details), measurement("is")))
     damaged = run / name if name != "samples" else next((run / name).iterdir())
-    for _ in mutants(damaged):
+    for _ in mutants(damaged, SOME):
         Reader(render(run))

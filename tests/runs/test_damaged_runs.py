@@ -20,6 +20,7 @@ from ladagan_tf.studies import outcome, report
 from ladagan_tf.studies.collecting import last_evaluation, traces
 
 MUTANTS = int(os.environ.get("MUTANTS", "40"))
+SOME = max(MUTANTS // 4, 40)  # of what takes ten times as long
 FLAGS = {"batch_size": "8", "flip": "True", "g_lr": "0.0002", "dataset": "data/x"}
 PROTOCOL = {
     "generated": {
@@ -82,11 +83,11 @@ def edited(data, rng):
     return bytearray(text if whole else b"\n".join([*lines[:which], text, *lines[which + 1 :]]))
 
 
-def mutants(path):
+def mutants(path, count=MUTANTS):
     """Writes one damaged version of a file after the other, each yielded as a number."""
     written = path.read_bytes()
     kinds = (flipped, cut, without_a_part, with_a_part_twice, edited)
-    for number in range(MUTANTS):
+    for number in range(count):
         rng = np.random.default_rng([len(path.name), number])
         data = kinds[number % len(kinds)](bytearray(written), rng)
         path.write_bytes(data)
@@ -142,7 +143,7 @@ def test_measurements(run):
 
 def test_the_record_of_starts(run, monkeypatch):
     monkeypatch.setattr(directory, "environment", lambda: {"date": "today"})  # it asks git
-    for _ in mutants(run.environment_file):
+    for _ in mutants(run.environment_file, SOME):
         run.start(FLAGS, networks=())
         assert run.starts()[-1] == {"date": "today"}
 
@@ -158,7 +159,7 @@ def test_the_state_of_a_checkpoint(run):
     checkpoints = Checkpoints(run.checkpoints, state, about={"contents": {"dataset": "01"}})
     for step in (1, 2):
         checkpoints.save(step, 8 * step, score=0.5, metric="swd_20")
-    for _ in mutants(run.checkpoints / "step-00000002" / "state.json"):
+    for _ in mutants(run.checkpoints / "step-00000002" / "state.json", SOME):
         whole = damage(run.checkpoints / "step-00000002") is None
         found = checkpoints.restore_latest(lambda line: None)
         assert found == newest_state(run.checkpoints)

@@ -22,6 +22,11 @@ windows = [
     for i, speed in ((1, 1.0), (2, 80.0), (3, 160.0), (4, 80.0))
 ]
 windows = [{**w, "g_grad_norm/block_8": 1 / 3, "g_grad_spikes": 3 * w["step"]} for w in windows]
+quick = [
+    {"step": i, "kimg": float(i), "fcd8": v, "metric_seconds": 9.0}
+    for i, v in ((2, 90.0), (4, 60.5))
+]
+windows[2:2], windows[5:] = quick[:1], quick[1:]
 (run_dir / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in windows))
 stopped = run_dir / "stopped"
 if "wait" in given and not stopped.exists():

@@ -72,6 +72,19 @@ def test_the_share_of_clipped_values_is_shown_of_systems_that_recorded_it(rows):
     assert axes.get_ylim()[0] == 0.0 and axes.yaxis.get_major_formatter()(0.3, 0) == "30%"
 
 
+def test_the_quick_metric_is_drawn_over_time_for_every_run_and_named_once_per_system(rows):
+    quick = {"metric": "fcd1000", "kimg": [2.0, 4.0], "seconds": [10.0, 20.0]}
+    for i, measured in enumerate(rows[:6]):
+        measured["traces"]["quick"] = {**quick, "values": [200.0, 100.0 - i]}
+    figure = figures.quick(rows)
+    (axes,) = figure.axes
+    assert [line.get_ydata()[-1] for line in axes.lines] == [100.0 - i for i in range(6)]
+    assert axes.lines[0].get_xdata().tolist() == [10.0, 20.0]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == list(SYSTEMS[:2])
+    assert axes.get_ylabel() == "fcd1000"
+
+
 def test_a_run_that_ended_early_ends_early_in_the_figure(rows):
     rows[0]["traces"] |= {"kimg": [8.0], "g_grad_norm": [9.0], "d_grad_norm": [9.0]}
     generator = figures.gradients(rows[:2]).axes[0].lines[0]
@@ -105,8 +118,9 @@ def test_stress_shows_stable_runs_below_and_crosses_for_those_that_diverged():
 
 def test_nothing_to_show_is_no_figure():
     nothing = [row(fcd=None, traces={"kimg": [], "g_grad_norm": [], "blocks": {}})]
-    drawn = figures.metrics, figures.gradients, figures.blocks, figures.clipped, figures.stress
-    assert [draw(nothing) for draw in drawn] == [None] * 5
+    of_traces = figures.gradients, figures.quick, figures.blocks, figures.clipped
+    drawn = figures.metrics, figures.stress, *of_traces
+    assert [draw(nothing) for draw in drawn] == [None] * 6
 
 
 def test_without_scaled_learning_rates_there_is_no_stress(rows):

@@ -78,6 +78,9 @@ def test_a_result_says_what_the_run_measured_of_itself(study, tmp_path):
     assert row["gradients"]["g_grad_spikes"] == 12 and row["gradients"]["d_grad_spikes"] is None
     assert row["traces"]["kimg"] == [1.0, 2.0, 3.0, 4.0]
     assert row["traces"]["blocks"] == {"g_grad_norm/block_8": [0.3333] * 4}
+    seconds = [25.0, 50.0]  # 80 images/s, the median; what the measuring took is left out
+    quick = {"metric": "fcd8", "kimg": [2.0, 4.0], "seconds": seconds, "values": [90.0, 60.5]}
+    assert row["traces"]["quick"] == quick
     assert row["generator"]["parameters"] > row["discriminator"]["parameters"] > 0
 
 

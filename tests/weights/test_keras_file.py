@@ -11,10 +11,14 @@ import keras
 import numpy as np
 import pytest
 from golden_sets import GOLDEN
+from tiny_gat import GENERATOR
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.weights.keras_file import at_most, load_network
+from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.weights.keras_file import blank_of, load_network
 
+SMALL_D = {"widths": (4, 8), "num_heads": 2, "mlp_width": 4, "out_widths": (4, 4)}
 ADD_WEIGHT = keras.layers.Layer.add_weight
 
 
@@ -106,13 +110,29 @@ def test_weights_are_counted_before_they_are_made():
         made.append(shape)
         return np.zeros(shape, dtype)
 
-    with at_most(5):
+    with blank_of(5):
         layer = keras.layers.Layer()
         layer.add_weight((2, 3), initializer)
         layer.add_weight(shape=(4,), initializer=initializer)
         with pytest.raises(ValueError, match="far more weights than the 5"):
             layer.add_weight((), initializer)
     assert made == [(2, 3), (4,)]
+
+
+@pytest.mark.parametrize("kind", [Discriminator, GatGenerator])
+def test_what_will_be_overwritten_is_not_drawn_at_random_and_constants_are_as_always(kind):
+    sizes = {Discriminator: SMALL_D, GatGenerator: GENERATOR}[kind]
+    with blank_of(100_000):
+        blank = kind(**sizes)
+    networks = (blank, kind(**sizes), kind(**sizes))
+    random = 0
+    for made in zip(*(network.get_weights() for network in networks), strict=True):
+        if np.array_equal(*made[1:]):
+            np.testing.assert_array_equal(*made[:2])
+        else:
+            random += 1
+            assert not made[0].any()
+    assert random > 10
 
 
 def weights(change):
