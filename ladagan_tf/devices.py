@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ladagan_tf import extras, slurm
 from ladagan_tf.errors import InputError, one_line, reason
-from ladagan_tf.hardware import hardware
+from ladagan_tf.hardware import hardware, multiplies_bfloat16
 
 
 def make_strategy(name, virtual_cpus=1):
@@ -148,6 +148,20 @@ def unseen_gpu(folder="/proc/driver/nvidia/gpus"):
     return (
         "an NVIDIA GPU is in this machine, but TensorFlow does not see it: "
         f"{extras.install('gpu')}, and look at CUDA_VISIBLE_DEVICES"
+    )
+
+
+def emulated(precision):
+    """What to do about a precision that takes more time here than float32; or None.
+
+    Args:
+        precision: str, Keras dtype policy.
+    """
+    if precision != "mixed_bfloat16" or multiplies_bfloat16():
+        return None
+    return (
+        "precision=mixed_bfloat16: nothing here multiplies bfloat16, so it is emulated, many times "
+        "slower than --precision=float32"
     )
 
 

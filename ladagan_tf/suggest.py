@@ -64,9 +64,10 @@ class Trial:
         self.gan = model.build(self.strategy, self.folder)
         step, self.memory = model.step_of(self.strategy), {}
         for parts in divisions(step["batch_size"]):
-            self.multiply_adds, self.memory[parts] = system.step_cost(
+            self.multiply_adds, on_gpu, on_cpu = system.step_cost(
                 **self.gan.networks, **{**step, "micro_batches": parts}
             )
+            self.memory[parts] = on_gpu if hardware()["gpus"] else on_cpu
 
     def images_per_s(self, parts):
         """Of training, measured; 0 where memory does not suffice.

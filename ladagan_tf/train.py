@@ -23,7 +23,7 @@ from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.evaluation import quick
 from ladagan_tf.flags import model as model_flags
-from ladagan_tf.hardware import device_memory, peak_memory
+from ladagan_tf.hardware import device_memory, hardware, peak_memory
 from ladagan_tf.locks import locked
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
@@ -103,7 +103,8 @@ def measure(strategy, seconds):
     system = train_flags.SYSTEMS[FLAGS.system]
     with keras.StatelessScope(initialize_variables=False), named_as_flags():
         networks, _, _ = system.build(None)
-    multiply_adds, needed = system.step_cost(**networks, **model_flags.step_of(strategy))
+    multiply_adds, needed, on_cpu = system.step_cost(**networks, **model_flags.step_of(strategy))
+    needed = needed if hardware()["gpus"] else on_cpu
     free = device_memory()
     about = {
         "batch_size": FLAGS.batch_size,
@@ -130,7 +131,7 @@ def train(model, recorded, folder):
     """
     run = RunDirectory(FLAGS.run_dir)
     run.say(devices.in_words(FLAGS.precision, devices.use_jit(FLAGS.jit)))
-    if warning := devices.unseen_gpu():
+    for warning in filter(None, (devices.unseen_gpu(), devices.emulated(FLAGS.precision))):
         run.say(f"warning: {warning}")
     vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
     learned = contents(folder, model.objective, vae)

@@ -24,6 +24,14 @@ def test_a_gpu_that_tensorflow_does_not_see_is_told_with_the_way_out(tmp_path):
         assert "tensorflow[and-cuda]" in devices.unseen_gpu(tmp_path)
 
 
+def test_a_precision_that_is_emulated_is_told_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: True)
+    assert devices.emulated("mixed_bfloat16") is None
+    monkeypatch.setattr(devices, "multiplies_bfloat16", lambda: False)
+    assert devices.emulated("float32") is None
+    assert "--precision=float32" in devices.emulated("mixed_bfloat16")
+
+
 def test_a_batch_is_padded_by_its_last_row():
     assert devices.padded([[1], [2]], 4).tolist() == [[1], [2], [2], [2]]
 

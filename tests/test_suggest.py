@@ -12,6 +12,8 @@ from absl import flags
 from in_process import command, error_line
 
 from ladagan_tf import suggest, train
+from ladagan_tf.cost.gat import GRAPHS
+from ladagan_tf.cost.lada import of_process
 from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
@@ -231,7 +233,8 @@ def latent_set(shapes):
 
 def test_what_is_written_of_latents_is_a_flagfile_of_train(latent_set, tmp_path, monkeypatch):
     monkeypatch.setattr(suggest, "images_per_second", lambda *_: 0.1)
-    monkeypatch.setattr(suggest, "device_memory", lambda: 700_000)  # less than a batch takes
+    least = of_process(560_000, GRAPHS)  # less than a batch takes
+    monkeypatch.setattr(suggest, "device_memory", lambda: least / suggestion.USABLE)
     small = ["--g_shape=16,2,2", "--d_shape=16,1,2", "--class_dim=8", "--projector_dim=8"]
     small += ["--levels=2", "--precision=float32"]
     with command(suggest, suggest_flags.define) as main:

@@ -4,6 +4,7 @@ Counted as in `cost.lada`: matrix products only.
 """
 
 from ladagan_tf.cost.gat import block_multiply_adds, kept_numbers
+from ladagan_tf.cost.lada import in_words as memory_in_words
 from ladagan_tf.cost.lada import memory_parts, network_line
 from ladagan_tf.models.flow.networks import FREQUENCIES
 from ladagan_tf.models.flow.samplers import evaluations
@@ -70,7 +71,7 @@ def report(generator, batch_size, **step):
             network_line(g, generator_multiply_adds(g)),
             f"a sample: {in_words(g)}",
             f"a step: {training_multiply_adds(g) / 1e9:.3f} G multiply-adds per image and, "
-            f"roughly, {memory['total'] / 1e9:.1f} GB per device",
+            f"roughly, {memory_in_words(memory['total'])}",
         ]
     )
 

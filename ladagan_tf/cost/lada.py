@@ -24,6 +24,8 @@ from ladagan_tf.models.lada.discriminator import (
 from ladagan_tf.models.lada.generator import GRID, MAPPING_LAYERS
 
 LOGITS_SIDE = 5
+# Of a process on a CPU, in bytes: TensorFlow and Keras; the graphs of a step, once they have run.
+IMPORTS, GRAPHS = 0.8e9, 0.3e9
 
 
 def parameter_counts(model):
@@ -273,6 +275,28 @@ def training_multiply_adds(generator, discriminator):
     return 4 * generator_multiply_adds(generator) + 11 * discriminator_multiply_adds(discriminator)
 
 
+def of_process(device_bytes, graphs=GRAPHS):
+    """Rough peak memory of a process that trains on the CPU, in bytes.
+
+    TensorFlow and Keras, the graphs of a step, and a seventh more than what is counted: within 15 %
+    of what was measured of configs that two cores can run (docs/studies/hardware.md).
+
+    Args:
+        device_bytes: int, "total" of `memory_estimate`.
+        graphs: float, bytes of the graphs and what is made of them.
+
+    Returns:
+        int.
+    """
+    return round(IMPORTS + graphs + 1.15 * device_bytes)
+
+
+def in_words(device_bytes, graphs=GRAPHS):
+    """The memory of a step, on a device and of a process on the CPU: text."""
+    on_cpu = of_process(device_bytes, graphs)
+    return f"{device_bytes / 1e9:.1f} GB per device, {on_cpu / 1e9:.1f} GB of a process on a CPU"
+
+
 def report(generator, discriminator, batch_size, **step):
     """Parameters, multiply-adds and the memory estimate of a training step, as text.
 
@@ -289,7 +313,7 @@ def report(generator, discriminator, batch_size, **step):
         [
             network_line(generator, generator_multiply_adds(generator)),
             network_line(discriminator, discriminator_multiply_adds(discriminator)),
-            f"memory of a step, roughly: {memory['total'] / 1e9:.1f} GB per device",
+            f"memory of a step, roughly: {in_words(memory['total'])}",
         ]
     )
 

@@ -38,7 +38,8 @@ and precision.
 TensorFlow's own gigabyte included; on a GPU its allocator's. **e**: estimated and not tried, as
 memory does not suffice, or not done within `--cost_seconds`. Such times are at the median rate, in
 multiply-adds, of what was measured in the same call, which is rough: small networks are slow for
-theirs. Such memory is that of `--dry_run`'s formula. What the machine did beside it is not known.
+theirs. Memory **e** is that of `--dry_run`'s formula; on a CPU it counts the process, too. What the
+machine did beside it is not known.
 """
 COLUMNS = (
     "config", "batch", "precision", "a step", "an image", "memory", "multiply-adds an image",
@@ -127,12 +128,15 @@ def cells(row, per_second=None):
     if seconds is None:
         mark, counted = "**e**", row["multiply_adds_per_image"] * row["batch_size"]
         seconds = counted / per_second if per_second else None
-    peak = row.get("gpu_peak_gb", row.get("cpu_peak_gb", row["estimated_gb"]))
+    peak = row.get("gpu_peak_gb", row.get("cpu_peak_gb"))
+    memory = f"{row['estimated_gb']:.3g} GB **e**"
+    if peak is not None:
+        memory = f"{peak:.3g} GB **m**, {memory}"
     times = ["not known"] * 2
     if seconds is not None:
         times = [f"{_time(s)} {mark}" for s in (seconds, seconds / row["batch_size"])]
     return (
-        row["config"], str(row["batch_size"]), row["precision"], *times, f"{peak:.3g} GB {mark}",
+        row["config"], str(row["batch_size"]), row["precision"], *times, memory,
         _giga(row["multiply_adds_per_image"]), PAPERS.get(row["config"], "-"),
     )  # fmt: skip
 

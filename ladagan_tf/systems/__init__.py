@@ -15,7 +15,7 @@ A system's module has
                      its `compile` alone)
     learning_rate(base, network)     a network's rate, from what its flag says
     step_cost(**networks, **step)    multiply-adds of a training step per image, and estimated bytes
-                     of one per device: ints
+                     of one, per device and of a process that trains on the CPU: ints
     cost_report(**networks, **step)  what a step costs, as text
     autoencoder(folder, own)         what decodes G's output; None for images
 

@@ -174,10 +174,12 @@ def learning_rate(base, network):
 
 
 def step_cost(generator, **step):
-    """(Multiply-adds per image, bytes per device) of a training step, see `cost.flow`."""
+    """(Multiply-adds per image, bytes per device, on a CPU) of a training step: `cost.flow`."""
     from ladagan_tf.cost import flow
+    from ladagan_tf.cost.lada import of_process
 
-    return flow.training_multiply_adds(generator), flow.memory_estimate(generator, **step)["total"]
+    needed = flow.memory_estimate(generator, **step)["total"]
+    return flow.training_multiply_adds(generator), needed, of_process(needed)
 
 
 def cost_report(generator, **step):

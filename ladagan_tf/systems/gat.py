@@ -342,12 +342,14 @@ def learning_rate(base, network):
 
 
 def step_cost(generator, discriminator, **step):
-    """(Multiply-adds per image, bytes per device) of a training step, see `cost.gat`."""
+    """(Multiply-adds per image, bytes per device, on a CPU) of a training step: `cost.gat`."""
     from ladagan_tf.cost import gat
+    from ladagan_tf.cost.lada import of_process
 
     share = 1 / penalty_every()
-    memory = gat.memory_estimate(generator, discriminator, share=share, **step)
-    return gat.training_multiply_adds(generator, discriminator, share), memory["total"]
+    needed = gat.memory_estimate(generator, discriminator, share=share, **step)["total"]
+    multiply_adds = gat.training_multiply_adds(generator, discriminator, share)
+    return multiply_adds, needed, of_process(needed, gat.GRAPHS)
 
 
 def cost_report(generator, discriminator, **step):

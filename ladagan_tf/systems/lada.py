@@ -295,11 +295,12 @@ def learning_rate(base, network):
 
 
 def step_cost(generator, discriminator, **step):
-    """(Multiply-adds per image, bytes per device) of a training step, see `cost.lada`."""
+    """(Multiply-adds per image, bytes per device, on a CPU) of a training step: `cost.lada`."""
     from ladagan_tf.cost import lada
 
-    memory = lada.memory_estimate(generator, discriminator, **_passes(), **step)
-    return lada.training_multiply_adds(generator, discriminator), memory["total"]
+    needed = lada.memory_estimate(generator, discriminator, **_passes(), **step)["total"]
+    multiply_adds = lada.training_multiply_adds(generator, discriminator)
+    return multiply_adds, needed, lada.of_process(needed)
 
 
 def cost_report(generator, discriminator, **step):

@@ -6,12 +6,15 @@ import pytest
 from paper_sizes import DISCRIMINATOR, EVERY_ROW, zero_weights
 from traced_products import multiply_adds
 
+from ladagan_tf.cost.gat import GRAPHS as GAT_GRAPHS
 from ladagan_tf.cost.lada import (
+    GRAPHS,
     discriminator_activations,
     discriminator_multiply_adds,
     generator_activations,
     generator_multiply_adds,
     memory_estimate,
+    of_process,
     parameter_counts,
 )
 from ladagan_tf.models.lada.discriminator import Discriminator
@@ -130,3 +133,14 @@ def test_activation_counts_grow_with_the_resolution():
 
     small, large = both(64, (4, 6, 8), (5,)), both(128, (4, 4, 6, 8), (5, 4))
     assert large[0] > small[0] and large[1] > small[1]
+
+
+def test_a_process_on_a_cpu_takes_what_was_measured_within_15_percent():
+    """GB, of docs/studies/hardware.md: estimates per device, and the peaks of processes."""
+    measured = {
+        GRAPHS: [(0.089, 1.221), (0.3, 1.541), (0.959, 2.44), (0.072, 1.075), (4.518, 6.1)],
+        GAT_GRAPHS: [(0.476, 2.144), (0.41, 2.394)],
+    }
+    for graphs, pairs in measured.items():
+        for device, peak in pairs:
+            assert of_process(device * 1e9, graphs) == pytest.approx(peak * 1e9, rel=0.15)

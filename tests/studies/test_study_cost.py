@@ -61,7 +61,7 @@ def test_what_fits_is_measured_and_what_does_not_is_estimated_at_the_same_rate(c
     rows = rows_of(tmp_path / "hardware.md")
     assert list(rows) == ["config", "celeba64", "gat_xl2_imagenet512", "quickstart"]
     assert rows["quickstart"][:6] == [
-        "4", "float32", "500 ms **m**", "125 ms **m**", "1.25 GB **m**", "2 G",
+        "4", "float32", "500 ms **m**", "125 ms **m**", "1.25 GB **m**, 3 GB **e**", "2 G",
     ]  # fmt: skip
     for name in ("celeba64", "gat_xl2_imagenet512"):  # 8 G multiply-adds in half a second
         assert rows[name][2:5] == ["500 ms **e**", "125 ms **e**", "3 GB **e**"]
@@ -85,7 +85,9 @@ def test_a_stop_keeps_the_rows_that_are_done(tmp_path):
     names = ["quickstart", "celeba64", "quickstart"]
     program = ("-c", FAKE)
     failures = cost.measure_all(names, path, "here", program, 60, said.append, lambda: bool(said))
-    assert not failures and said == ["1 of 3: quickstart: 500 ms **m** a step, 1.25 GB **m**"]
+    assert not failures and said == [
+        "1 of 3: quickstart: 500 ms **m** a step, 1.25 GB **m**, 3 GB **e**"
+    ]
     assert list(rows_of(path)) == ["config", "quickstart"]
 
 
