@@ -53,6 +53,13 @@ def plain(axes):
     axes.set_axisbelow(True)
 
 
+def logarithmic(axes):
+    """A logarithmic y axis with whole numbers, more of them where it spans little."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+
+
 def hide_rest(panels):
     """Switches off panels that nothing was drawn in."""
     for axes in panels:
@@ -133,9 +140,7 @@ def stress(rows, factor=2.0):
     axes.set_xscale("log", base=2)
     axes.set_xticks(scales, [f"x{scale:g}" for scale in scales])
     if all(value > 0 for value in outcome.values(rows, metric)):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+        logarithmic(axes)
     axes.set_xlabel("learning rates of G and D; crosses above: runs that diverged", fontsize=8)
     axes.set_ylabel(f"{metric}, {better(lower)}", fontsize=8)
     plain(axes)
@@ -300,9 +305,7 @@ def quick(rows):
             drawn = {**style, "marker": ".", "ms": 4, "lw": 1.2}
             axes.plot(trace["seconds"], trace["values"], **drawn, label=label)
             label = None  # once, of all seeds
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
+    logarithmic(axes)
     axes.set_xlabel("seconds of training, measuring left out", fontsize=8)
     axes.set_ylabel(trace["metric"], fontsize=8)
     axes.set_xlim(left=0.0)
