@@ -45,7 +45,8 @@ class Trial:
 
     Attributes:
         multiply_adds: int, of a training step per image.
-        memory: dict of ints, estimated bytes per device by the parts that a batch is computed in.
+        memory: dict of ints, estimated bytes per device, without a GPU of the process, by the parts
+            that a batch is computed in.
     """
 
     def __init__(self, words):

@@ -4,8 +4,7 @@ Counted as in `cost.lada`: matrix products only.
 """
 
 from ladagan_tf.cost.gat import block_multiply_adds, kept_numbers
-from ladagan_tf.cost.lada import in_words as memory_in_words
-from ladagan_tf.cost.lada import memory_parts, network_line
+from ladagan_tf.cost.lada import memory_in_words, memory_parts, network_line
 from ladagan_tf.models.flow.networks import FREQUENCIES
 from ladagan_tf.models.flow.samplers import evaluations
 

@@ -4,7 +4,7 @@ Counted as in `cost.lada`, which also counts parameters: matrix products only. T
 "119 GFLOPs" of GAT-XL/2 and 46 of CAT-M/2 are such multiply-adds.
 """
 
-from ladagan_tf.cost.lada import in_words, memory_parts, network_line
+from ladagan_tf.cost.lada import memory_in_words, memory_parts, network_line
 from ladagan_tf.models.gat.layers import swiglu_width
 
 GRAPHS = 0.8e9  # bytes, see `cost.lada.of_process`: of two transformers, with all that D is shown
@@ -147,7 +147,7 @@ def report(generator, discriminator, batch_size, share=1.0, **step):
             network_line(generator, generator_multiply_adds(generator)),
             network_line(discriminator, discriminator_multiply_adds(discriminator)),
             f"a step of {batch_size}: {total / 1e12:.1f} T multiply-adds without the teacher and, "
-            f"roughly, {in_words(memory['total'], GRAPHS)}",
+            f"roughly, {memory_in_words(memory['total'], GRAPHS)}",
         ]
     )
 

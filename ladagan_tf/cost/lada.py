@@ -291,7 +291,7 @@ def of_process(device_bytes, graphs=GRAPHS):
     return round(IMPORTS + graphs + 1.15 * device_bytes)
 
 
-def in_words(device_bytes, graphs=GRAPHS):
+def memory_in_words(device_bytes, graphs=GRAPHS):
     """The memory of a step, on a device and of a process on the CPU: text."""
     on_cpu = of_process(device_bytes, graphs)
     return f"{device_bytes / 1e9:.1f} GB per device, {on_cpu / 1e9:.1f} GB of a process on a CPU"
@@ -313,7 +313,7 @@ def report(generator, discriminator, batch_size, **step):
         [
             network_line(generator, generator_multiply_adds(generator)),
             network_line(discriminator, discriminator_multiply_adds(discriminator)),
-            f"memory of a step, roughly: {in_words(memory['total'])}",
+            f"memory of a step, roughly: {memory_in_words(memory['total'])}",
         ]
     )
 

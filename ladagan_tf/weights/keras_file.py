@@ -159,7 +159,7 @@ def blank_of(values):
 
     A configuration takes a few bytes, whatever sizes it names: ValueError before more weights are
     allocated. Where random numbers would be drawn there are zeros: the orthogonal matrices of the
-    paper's CelebA network take seconds, and would be overwritten.
+    paper's CIFAR-10 generator take seconds, and would be overwritten.
 
     Args:
         values: int, how many the weights have that the networks are to be given. Networks may have
