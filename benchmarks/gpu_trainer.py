@@ -12,7 +12,7 @@ from absl import flags
 
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.training.schedules import AdaptiveAugmentation
+from ladagan_tf.training.schedules import adaptations, adapted
 from ladagan_tf.training.step import (
     decay_of_halflife,
     discriminator_gradients,
@@ -54,15 +54,13 @@ class Trainer:
             adam.build(network.trainable_variables)
             self.optimizers.append(adam)
             self.rates.append(rate)
-        self.augmentation = None
-        if FLAGS.augment_target:
-            self.augmentation = AdaptiveAugmentation(FLAGS.augment_target, FLAGS.augment_kimg)
+        self.adaptations = adaptations(self.objective, FLAGS.augment_target, FLAGS.augment_kimg)
         self.state = [
             *self.generator.weights,
             *self.discriminator.weights,
             *self.averaged.weights,
             *(v for adam in self.optimizers for v in adam.variables),
-            *(self.augmentation.variables if self.augmentation else ()),
+            *(v for layer in self.adaptations.values() for v in layer.variables),
         ]
 
     def values(self):
@@ -97,10 +95,7 @@ class Trainer:
             batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
             draws = drawn(objective.discriminator_draws(), "discriminator")
             networks = objective, generator, discriminator, batch
-            strengths = self.schedules.at(images_seen(step))
-            if self.augmentation:
-                p = keras.ops.convert_to_tensor(self.augmentation.p)
-                strengths = strengths._replace(augment=p)
+            strengths = adapted(self.schedules.at(images_seen(step)), self.adaptations)
             for adam, rate in zip(self.optimizers, self.rates, strict=True):
                 adam.learning_rate = rate * strengths.rate
             given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
@@ -112,9 +107,10 @@ class Trainer:
             g_adam.apply(gradients, generator.trainable_variables)
             share = 1.0 - ema_decay(step)
             update_average(self.averaged, generator, share, objective.averages_statistics)
-            if self.augmentation:
-                self.augmentation.update(metrics["real_sign"], FLAGS.batch_size, step)
-                more["augment_p"] = keras.ops.convert_to_tensor(self.augmentation.p)
+            for layer in self.adaptations.values():
+                layer.update({**metrics, **more}, FLAGS.batch_size, step)
+            if "augmentation" in self.adaptations:
+                more["augment_p"] = self.adaptations["augmentation"].value()
         return [scope.get_current_value(v) for v in self.state], {**metrics, **more}
 
     def holding(self, values):

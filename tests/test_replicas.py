@@ -56,7 +56,7 @@ def make():
         *[keras.optimizers.Adam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5,
         schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), augment_target=0.1,
         further_averages=further)
-    model.augmentation.p.assign(0.5)
+    model.adaptations["augmentation"].p.assign(0.5)
     return model
 
 try_both("lada", make, data, compiled=True)
@@ -125,8 +125,8 @@ def try_both(name, make, data, compiled):
         networks = *model.networks.values(), model.averaged, *model.further_averages
         weights = [w for network in networks for w in network.get_weights()]
         weights += [keras.ops.convert_to_numpy(o.learning_rate) for o in (model.g_optimizer,)]
-        if getattr(model, "augmentation", None):
-            weights += [keras.ops.convert_to_numpy(v) for v in model.augmentation.variables]
+        for layer in getattr(model, "adaptations", {}).values():
+            weights += [keras.ops.convert_to_numpy(v) for v in layer.variables]
         np.savez(f"{sys.argv[1]}/{name}_{count}.npz", *weights, step=model.step.numpy())
         print(json.dumps(model.means()), file=open(f"{sys.argv[1]}/{name}_{count}.json", "w"))
     # On each replica gradients of both networks once; of matrices else only two, of mean styles.

@@ -109,7 +109,8 @@ def _define_objective_flags():
         "exponential",
         list(NOISE_SCHEDULES),
         "How that noise falls from G's first output to its last: exponential (official code), "
-        "linear or cosine. Not with --nonoise_guidance.",
+        "linear, cosine, or learned: so that all outputs are pulled alike (ours; not with "
+        "--precision=mixed_float16). Not with --nonoise_guidance.",
     )
     flags.DEFINE_float(
         "min_information",
@@ -167,6 +168,11 @@ def implied():
     for name in ("noise_schedule", "min_information", "noise_side"):
         if not FLAGS.noise_guidance and FLAGS[name].value != FLAGS[name].default:
             raise InputError(f"--{name}={FLAGS[name].value}: it needs --noise_guidance")
+    if FLAGS.noise_schedule == "learned" and FLAGS.precision == "mixed_float16":
+        raise InputError(
+            "--precision=mixed_float16: the gradients that --noise_schedule=learned looks at "
+            "would underflow; use mixed_bfloat16 or float32"
+        )
     shape = shape_of(SIZES[FLAGS.size])
     return {"g_shape": shape, "d_shape": shape}
 

@@ -7,5 +7,5 @@ SCHEDULES = ("constant", "linear", "cosine")
 # How CAT makes stages smaller, see `training.latent_views.pyramid`.
 PYRAMIDS = ("mean", "bilinear")
 # How the noise of GAT's guidance falls over the levels, and whose it is, see `training.gat`.
-NOISE_SCHEDULES = ("exponential", "linear", "cosine")
+NOISE_SCHEDULES = ("exponential", "linear", "cosine", "learned")
 NOISE_SIDES = ("both", "fake", "real")

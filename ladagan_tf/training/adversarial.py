@@ -11,7 +11,7 @@ from ladagan_tf.training.model import (
     TrainedModel,
     replicas_in_sync,
 )
-from ladagan_tf.training.schedules import AdaptiveAugmentation
+from ladagan_tf.training.schedules import adaptations, adapted
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
 
@@ -47,9 +47,7 @@ class AdversarialModel(TrainedModel):
             **how: see `TrainedModel.compile`.
         """
         super().compile(g_optimizer, d_optimizer=d_optimizer, **how)
-        self.augmentation = None
-        if augment_target:
-            self.augmentation = AdaptiveAugmentation(augment_target, augment_kimg)
+        self.adaptations = adaptations(self.objective, augment_target, augment_kimg)
 
     def gradient_functions(self):
         given = self.objective, self.generator, self.discriminator
@@ -59,21 +57,21 @@ class AdversarialModel(TrainedModel):
         }
 
     def state(self):
-        if not self.augmentation:
-            return super().state()
-        variables = enumerate(self.augmentation.variables)
-        return super().state() | {f"augmentation/{i:03d}/{v.name}": v for i, v in variables}
+        return super().state() | {
+            f"{part}/{i:03d}/{v.name}": v
+            for part, layer in self.adaptations.items()
+            for i, v in enumerate(layer.variables)
+        }
 
     def strengths(self, images):
-        strengths = super().strengths(images)
-        if self.augmentation:
-            strengths = strengths._replace(augment=tf.convert_to_tensor(self.augmentation.p))
-        return strengths
+        return adapted(super().strengths(images), self.adaptations)
 
     def scheduled(self, images):
         strengths, names = self.strengths(images), {}
         if self.objective.augment_sometimes:
             names["augment_p"] = strengths.augment
+        if strengths.noise is not None:
+            names |= {f"noise_level_{k}": t for k, t in enumerate(strengths.noise, 1)}
         penalty = strengths.penalty
         later = {} if isinstance(penalty, float) else {"penalty_factor": penalty}
         names |= super().scheduled(images) | later
@@ -109,8 +107,8 @@ class AdversarialModel(TrainedModel):
         g_norms = self._apply("generator", gradients)
 
         self._average_replica_statistics()
-        if self.augmentation:
-            self.augmentation.update(d_metrics["real_sign"], images, self.step)
+        for layer in self.adaptations.values():
+            layer.update({**d_metrics, **g_metrics}, images, self.step)
         return self._end({**d_metrics, **d_norms, **g_metrics, **g_norms}, images, seen)
 
     def _average_replica_statistics(self):

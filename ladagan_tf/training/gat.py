@@ -8,9 +8,11 @@ import dataclasses
 from keras import ops
 
 from ladagan_tf.training import NOISE_SIDES
+from ladagan_tf.training.autodiff import input_gradient
 from ladagan_tf.training.draws import Draw
-from ladagan_tf.training.latent_objective import SIGMA, LatentObjective
+from ladagan_tf.training.latent_objective import SIGMA, LatentObjective, diagnostics
 from ladagan_tf.training.latent_views import add_noise, color_means, noise_levels
+from ladagan_tf.training.schedules import AS_CONFIGURED
 
 BASE_WIDTH = 768  # at which learning rates are given
 
@@ -32,7 +34,8 @@ class GatObjective(LatentObjective):
         exact_penalties: bool, squared norms of input gradients, which need second derivatives,
             instead of one random finite difference.
         noise_guidance: bool, noise the levels; else D sees the stages as they are.
-        noise_schedule, min_information: see `latent_views.noise_levels`.
+        noise_schedule, min_information: see `latent_views.noise_levels`; learned levels are those
+            of the step's `Strengths`.
         noise_side: "both"; or "fake" or "real", for D to see only those under noise, the others as
             they are.
         reuse_z: bool, take D's z in the G phase too, as the official code does.
@@ -52,11 +55,40 @@ class GatObjective(LatentObjective):
             raise ValueError(
                 f"noise_side={self.noise_side!r} is not one of {', '.join(NOISE_SIDES)}"
             )
+        if self.noise_schedule == "learned" and not self.noise_guidance:
+            raise ValueError(
+                "noise_guidance=False: there is no noise whose levels could be learned"
+            )
         noise_levels(self.levels, self.noise_schedule, self.min_information)  # checks them
 
     @property
-    def _levels(self):
-        return noise_levels(self.levels, self.noise_schedule, self.min_information)
+    def observed(self):
+        """See `LatentObjective.observed`; with learned levels also how each output is pulled."""
+        if self.noise_schedule != "learned":
+            return super().observed
+        return *super().observed, *(f"pull_{k + 1}" for k in range(self.levels))
+
+    def generator_loss(self, generator, discriminator, batch, draws, strengths=AS_CONFIGURED):
+        """See `LatentObjective.generator_loss`.
+
+        With learned levels also "pull_k", mean over the batch and the elements of the square of a
+        sample's gradient of the loss at output k.
+        """
+        if self.noise_schedule != "learned":
+            return super().generator_loss(generator, discriminator, batch, draws, strengths)
+        fake = self.generate(generator, batch, draws)  # (B, S, S, K, C)
+        outputs = ops.stop_gradient(fake)
+
+        def against_real(stages):
+            return self._against_real(discriminator, batch, stages, draws, strengths)
+
+        value, gradient = input_gradient(against_real, outputs, discriminator)
+        value, gradient = ops.stop_gradient(value), ops.stop_gradient(gradient)
+        # Of the same value and, by the chain rule, gradient: D is differentiated only once.
+        loss = value + ops.sum(gradient * (fake - outputs))
+        pulls = ops.mean(ops.square(gradient * ops.shape(fake)[0]), axis=(0, 1, 2, 4))  # (K,)
+        found = {f"pull_{k + 1}": pulls[k] for k in range(self.levels)}
+        return loss, {"g_loss": value} | diagnostics(outputs) | found
 
     def batch_draws(self):
         """Draws that both phases share: which latents stand for the images, and a z both have."""
@@ -102,5 +134,8 @@ class GatObjective(LatentObjective):
             stages = ops.repeat(stages, self.levels, axis=3)
         stages = self._augmented(stages, draws, means, strengths)
         if "noise" in draws:
-            stages = add_noise(stages, draws["noise"], self._levels)
+            levels = strengths.noise
+            if levels is None:
+                levels = noise_levels(self.levels, self.noise_schedule, self.min_information)
+            stages = add_noise(stages, draws["noise"], levels)
         return ops.reshape(stages, (-1, *stages.shape[1:3], self.levels * self.channels))

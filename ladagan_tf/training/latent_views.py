@@ -27,6 +27,7 @@ def noise_levels(count, schedule="exponential", min_information=0.125):
         exponential   m^(1 - p)                        official code, with m = 0.125: .885 to .01
         linear        m + (1 - m) p                    the paper's ablation (second-hand)
         cosine        m + (1 - m) sin^2(pi p / 2)      after Nichol and Dhariwal (arXiv 2102.09672)
+        learned       exponential at first, see `training.schedules.NoiseSpacing`
 
     Args:
         count: int, K >= 1; with one level it is the cleanest.
@@ -38,18 +39,23 @@ def noise_levels(count, schedule="exponential", min_information=0.125):
         float64 array (K,).
 
     Raises:
-        ValueError: if there is no such schedule, or m is out of range.
+        ValueError: if there is no such schedule, m is out of range, or there is no level between
+            the ends whose place could be learned.
     """
     if schedule not in NOISE_SCHEDULES:
         raise ValueError(f"noise_schedule={schedule!r} is not one of {', '.join(NOISE_SCHEDULES)}")
     m = min_information
     if not CLEANEST <= m <= 1:
         raise ValueError(f"min_information={m:g}: give a number from {CLEANEST} to 1")
+    if schedule == "learned" and count < 3:
+        raise ValueError(f"levels={count}: noise_schedule=learned needs 3, it moves those between")
     p = np.arange(count) / (count - 1) if count > 1 else np.ones(1)
+    exponential = m ** (1.0 - p)
     information = {
-        "exponential": m ** (1.0 - p),
+        "exponential": exponential,
         "linear": m + (1.0 - m) * p,
         "cosine": m + (1.0 - m) * np.sin(np.pi * p / 2) ** 2,
+        "learned": exponential,
     }[schedule]
     return 1.0 - information + CLEANEST
 
@@ -63,17 +69,21 @@ def add_noise(stages, noise, levels=None):
 
     Args:
         stages, noise: float tensors (B, S, S, K, C); noise is standard normal, e_k at place k.
-        levels: K falling floats t_k; the official code's by default.
+        levels: K falling floats t_k, or a float32 tensor (K,) of them; the official code's by
+            default.
 
     Returns:
         Float tensor (B, S, S, K, C).
     """
-    levels = noise_levels(stages.shape[3]) if levels is None else levels
+    count = stages.shape[3]
+    levels = noise_levels(count) if levels is None else levels
+    tensors = ops.is_tensor(levels)
     chain, next_level, noised = 0.0, 0.0, []
-    for k in reversed(range(len(levels))):
-        t = float(levels[k])
+    for k in reversed(range(count)):
+        t = ops.cast(levels[k], stages.dtype) if tensors else float(levels[k])
         kept = (1.0 - t) / (1.0 - next_level)
-        fresh = math.sqrt(max(t**2 - next_level**2 * kept**2, 0.0))
+        variance = t**2 - next_level**2 * kept**2
+        fresh = ops.sqrt(ops.relu(variance)) if tensors else math.sqrt(max(variance, 0.0))
         chain = kept * chain + fresh * noise[:, :, :, k]  # (B, S, S, C)
         noised.append((1.0 - t) * stages[:, :, :, k] + chain)
         next_level = t

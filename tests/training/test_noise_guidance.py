@@ -1,10 +1,15 @@
-"""Noise guidance: levels, one chain from the cleanest upward, the official numbers."""
+"""Noise guidance: levels, given and learned, and one chain from the cleanest upward."""
 
+import keras
 import numpy as np
 import pytest
+from keras import ops
 
-from ladagan_tf.training import NOISE_SCHEDULES
+from ladagan_tf.models.gat.networks import GatGenerator
+from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.latent_views import add_noise, noise_levels
+from ladagan_tf.training.schedules import AS_CONFIGURED, NoiseSpacing, adaptations, adapted
+from ladagan_tf.training.step import generator_gradients
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ SCHEDULES = {  # the information a_k of the first level m to the last, p = k / (
 }
 
 
-@pytest.mark.parametrize("schedule", NOISE_SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("least", [0.01, 0.125, 0.6, 1.0])
 def test_levels_of_a_schedule_are_its_formula(schedule, least):
     for count in (2, 4, 7):
@@ -70,14 +75,14 @@ def test_levels_of_a_schedule_are_its_formula(schedule, least):
 
 
 def test_the_schedules_differ_between_the_ends_only_and_exponential_keeps_least():
-    exponential, linear, cosine = (noise_levels(5, s) for s in NOISE_SCHEDULES)
+    exponential, linear, cosine = (noise_levels(5, s) for s in SCHEDULES)
     np.testing.assert_allclose(exponential[[0, -1]], linear[[0, -1]], atol=1e-12)
     np.testing.assert_allclose(cosine[[0, 2, -1]], linear[[0, 2, -1]], atol=1e-12)
     assert np.all(exponential[1:-1] > linear[1:-1])
     assert cosine[1] > linear[1] and cosine[3] < linear[3]
 
 
-@pytest.mark.parametrize("schedule", NOISE_SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_chain_of_any_schedule_has_its_levels_in_float64(rng, schedule):
     """Sums of squares of what each draw contributes are t_k^2, whatever the levels are."""
     levels = noise_levels(4, schedule, 0.3)
@@ -102,5 +107,119 @@ def test_information_out_of_range_is_refused(least):
 
 
 def test_an_unknown_schedule_is_refused():
-    with pytest.raises(ValueError, match="noise_schedule='learned' is not one of exponential"):
-        noise_levels(4, "learned")
+    with pytest.raises(ValueError, match="noise_schedule='quadratic' is not one of exponential"):
+        noise_levels(4, "quadratic")
+
+
+# -------------------------------------------------------------------------------- learned places
+
+
+def pulls(*values):
+    return {f"pull_{k}": ops.convert_to_tensor(v, "float32") for k, v in enumerate(values, 1)}
+
+
+def test_learned_levels_begin_with_the_official_ones_and_move_by_gradnorm_s_rule(rng):
+    spacing, m, logs = NoiseSpacing(4, 0.125), 0.125, np.zeros(3)
+    np.testing.assert_allclose(spacing.value(), noise_levels(4), atol=1e-6)
+    assert np.array_equal(noise_levels(4, "learned"), noise_levels(4))
+    for _ in range(30):
+        found = rng.uniform(0.1, 4.0, 4)
+        spacing.update(pulls(*found), 16, 0)
+        excess = np.clip(np.log(found) - np.log(found).mean(), -1, 1)
+        # Of the three steps from the first level to the last: before and after levels 2 and 3.
+        logs += 0.01 * np.array([-excess[1], excess[1] - excess[2], excess[2]])
+        shares = np.exp(logs) / np.exp(logs).sum()
+        expected = 1.01 - m ** (1 - np.array([0, shares[0], shares[:2].sum(), 1]))
+        np.testing.assert_allclose(spacing.value(), expected, atol=1e-5)
+    assert np.abs(expected - noise_levels(4)).max() > 1e-3
+
+
+def test_a_level_that_is_pulled_more_gets_more_noise_and_none_meets_the_next():
+    spacing = NoiseSpacing(4, 0.125)
+    for pulled, way in ((pulls(1, 1, 9, 1), 1), (pulls(9, 9, 0, 9), -1)):
+        before = np.asarray(spacing.value())
+        spacing.update(pulled, 16, 0)
+        assert way * (np.asarray(spacing.value()) - before)[2] > 1e-5
+        for _ in range(1500):
+            spacing.update(pulled, 16, 0)
+        levels = np.asarray(spacing.value())
+        np.testing.assert_allclose(levels[[0, 3]], [0.885, 0.01], atol=1e-6)
+        assert np.all(np.diff(levels) < -1e-4)
+
+
+def test_levels_in_a_tensor_make_the_same_noise(rng, noise):
+    stages = rng.normal(size=noise.shape).astype(np.float32)
+    levels = noise_levels(4, "cosine", 0.3)
+    of_tensor = add_noise(stages, noise, ops.convert_to_tensor(levels, "float32"))
+    np.testing.assert_allclose(of_tensor, add_noise(stages, noise, levels), atol=2e-6)
+
+
+class Weighing(keras.Model):
+    """A discriminator that is <w, x>."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.w = self.add_weight(shape, keras.initializers.RandomNormal(0.0, 0.2, seed=1))
+        self.built = True
+
+    def call(self, x, labels):
+        return ops.sum(x * self.w, axis=(1, 2, 3))[:, None]
+
+
+def test_a_step_tells_how_each_output_is_pulled_and_learns_as_with_given_levels(rng):
+    """Of <w, x> the gradient of the loss at output k is -sigmoid(-margin) (1 - t_k) w_k."""
+    size, batch = 4, 3
+    sizes = {"noise_dim": 4, "latent_size": size, "levels": 3}
+    options = {**sizes, "augment": False, "min_information": 0.3}
+    learned, given = (GatObjective(**options, noise_schedule=s) for s in ("learned", "exponential"))
+    keras.utils.set_random_seed(2)
+    generator = GatGenerator(**sizes, width=8, depth=3, num_heads=2, num_classes=2)
+    discriminator = Weighing((size, size, 12))
+    drawn = rng.normal(size=(3, batch, size, size, 3, 4)).astype("float32")
+    draws = {"z": rng.normal(size=(batch, 4)).astype("float32")}
+    draws |= {"fake": {"noise": drawn[0]}, "real": {"noise": drawn[1]}}
+    given_batch = {"real": drawn[2][..., 0, :], "labels": np.array([0, 1, 1])}
+    tree = keras.tree.map_structure(ops.convert_to_tensor, (given_batch, draws))
+    networks = generator, discriminator, *tree
+    gradients, metrics = generator_gradients(learned, *networks)
+    expected, others = generator_gradients(given, *networks)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert float(metrics["g_loss"]) == pytest.approx(float(others["g_loss"]), rel=1e-6)
+    assert set(metrics) - set(others) == set(learned.observed) - set(given.observed)
+
+    fake = np.asarray(generator(tree[1]["z"], tree[0]["labels"], return_levels=True), np.float64)
+    levels = noise_levels(3, "exponential", 0.3)
+    w = np.asarray(discriminator.w, np.float64).reshape(size, size, 3, 4)
+    views = (
+        np.asarray(add_noise(np.broadcast_to(x, drawn[0].shape), noise, levels), np.float64)
+        for x, noise in ((np.moveaxis(fake, 0, 3), drawn[0]), (drawn[2][:, :, :, :1], drawn[1]))
+    )
+    of_fake, of_real = (np.sum(view * w, axis=(1, 2, 3, 4)) for view in views)
+    share = 1 / (1 + np.exp(of_fake - of_real))
+    pull = np.mean(share**2) * (1 - levels) ** 2 * np.mean(w**2, axis=(0, 1, 3))
+    found = [float(metrics[f"pull_{k}"]) for k in (1, 2, 3)]
+    np.testing.assert_allclose(found, pull, rtol=1e-4)
+
+    # Levels that were found take the place of those given.
+    layers = adaptations(learned)
+    layers["spacing"].spacing.assign([1.0, -1.0])
+    moved = layers["spacing"].value()
+    strengths = adapted(AS_CONFIGURED, layers)
+    _, metrics = generator_gradients(learned, *networks, strengths=strengths)
+    found = [float(metrics[f"pull_{k}"]) for k in (1, 2, 3)]
+    ratio = np.mean(w**2, axis=(0, 1, 3)) * (1 - np.asarray(moved, np.float64)) ** 2
+    np.testing.assert_allclose(found / ratio, (found / ratio)[0] * np.ones(3), rtol=1e-4)
+    assert adaptations(given) == {}
+
+
+@pytest.mark.parametrize(
+    ("how", "problem"),
+    [
+        ({"levels": 2}, "levels=2: noise_schedule=learned needs 3"),
+        ({"noise_guidance": False}, "noise_guidance=False: there is no noise whose levels"),
+    ],
+)
+def test_learned_levels_need_noise_and_a_level_between_the_ends(how, problem):
+    with pytest.raises(ValueError, match=problem):
+        GatObjective(noise_schedule="learned", **how)

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.pixels import scale_images
+from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.lada import LadaObjective
+from ladagan_tf.training.latent_views import noise_levels
 from ladagan_tf.training.schedules import INTERVAL, AdaptiveAugmentation, Schedules
 
 tf = pytest.importorskip("tensorflow")
@@ -28,13 +31,14 @@ def test_a_schedule_goes_from_one_value_to_the_other_and_stays(shape, images):
     expected = [a + (b - a) * progress for a, b in ((1, 0.25), (1, 10), (0, 0.55))]
     for seen in (images, ops.convert_to_tensor(images, "float32")):
         np.testing.assert_allclose(
-            list(map(float, schedules.at(seen))), expected, rtol=1e-5, atol=1e-6
+            list(map(float, schedules.at(seen)[:3])), expected, rtol=1e-5, atol=1e-6
         )
 
 
 def test_what_does_not_change_is_no_tensor():
     constant = Schedules("constant", rate=(1.0, 0.5), augment=(0.3, 0.3)).at(ops.ones(()))
-    assert constant == (1.0, 1.0, 0.3) and all(type(value) is float for value in constant)
+    assert constant == (1.0, 1.0, 0.3, None)
+    assert all(type(value) is float for value in constant[:3])
     assert type(Schedules("linear", rate=(1.0, 0.5)).at(ops.ones(())).penalty) is float
 
 
@@ -47,7 +51,7 @@ def test_adaptive_augmentation_is_the_rule_of_stylegan2_ada(rng):
         if step % INTERVAL == INTERVAL - 1:
             mean = np.mean(signs[step - INTERVAL + 1 : step + 1])
             p = np.clip(p + INTERVAL * 10 / 200 * np.sign(mean - 0.6), 0.0, 1.0)
-        adaptive.update(ops.convert_to_tensor(sign, "float32"), 10, step)
+        adaptive.update({"real_sign": ops.convert_to_tensor(sign, "float32")}, 10, step)
         found.append(float(adaptive.p))
         expected.append(p)
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -58,7 +62,7 @@ def test_the_probability_stays_between_0_and_1():
     adaptive = AdaptiveAugmentation(0.6, kimg=0.01)
     for sign, expected in ((-1.0, 0.0), (1.0, 1.0), (1.0, 1.0)):
         for step in range(INTERVAL):
-            adaptive.update(ops.convert_to_tensor(sign), 4, step)
+            adaptive.update({"real_sign": ops.convert_to_tensor(sign)}, 4, step)
         assert float(adaptive.p) == expected
 
 
@@ -135,7 +139,9 @@ def test_a_run_that_adapts_continues_exactly(model, data, tmp_path):
         np.testing.assert_array_equal(again[name], value, err_msg=name)
     reported = whole.scheduled(BATCH * 2 * INTERVAL)
     assert reported == continued.scheduled(BATCH * 2 * INTERVAL)
-    assert reported["augment_p"] == pytest.approx(float(whole.augmentation.p), rel=1e-5)
+    assert reported["augment_p"] == pytest.approx(
+        float(whole.adaptations["augmentation"].p), rel=1e-5
+    )
 
 
 # ------------------------------------------------------------------------- what is augmented
@@ -175,3 +181,35 @@ def test_an_image_is_augmented_where_its_draw_is_below_the_probability(
         for o, p in ((sometimes, 0.0), (never, 1.0), (sometimes, 1.0), (always, 1.0))
     ]
     assert float(of_g[0]) == float(of_g[1]) != float(of_g[2]) == float(of_g[3])
+
+
+def test_a_run_that_learns_its_noise_continues_exactly_and_says_its_levels(rng, tmp_path):
+    sizes = {"latent_size": 4, "levels": 3}
+    network = {**sizes, "width": 8, "depth": 3, "num_heads": 2, "num_classes": 2}
+    of_d = {**network, "class_dim": 4, "projector_dim": 4, "teacher_dim": None}
+    moments = rng.standard_normal((BATCH, 4, 4, 8)).astype("float32")
+    data = {"moments": tf.constant(moments)}, tf.zeros(BATCH, tf.int32)
+
+    def gan():
+        keras.utils.set_random_seed(0)
+        generators = [GatGenerator(**network, noise_dim=4) for _ in range(2)]
+        objective = GatObjective(noise_dim=4, **sizes, noise_schedule="learned")
+        found = AdversarialModel(generators[0], GatDiscriminator(**of_d), generators[1], objective)
+        found.compile(*(keras.optimizers.Adam(1e-3) for _ in range(2)))
+        return found
+
+    whole, continued = gan(), gan()
+    for step in range(4):
+        metrics = whole.train_step(data)
+        if step == 1:
+            Checkpoints(tmp_path, whole.state()).save(2, 2 * BATCH)
+    Checkpoints(tmp_path, continued.state()).restore_latest()
+    for _ in range(2):
+        continued.train_step(data)
+    spacing = [m.adaptations["spacing"].spacing.numpy() for m in (whole, continued)]
+    np.testing.assert_array_equal(*spacing)
+    assert len(set(spacing[0])) == 2 and float(metrics["pull_1"]) > 0
+    levels = whole.adaptations["spacing"].value()
+    said = [whole.scheduled(8)[f"noise_level_{k}"] for k in (1, 2, 3)]
+    np.testing.assert_allclose(said, levels, rtol=1e-5)
+    assert said[1] != pytest.approx(noise_levels(3)[1], abs=1e-4)
