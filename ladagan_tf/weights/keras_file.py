@@ -137,17 +137,23 @@ def count_values(data):
     """
     total, values = 0, 0
 
-    def add(_, item):
+    def add(name):  # by HDF5's own calls: a file has hundreds of objects, and h5py wraps each
         nonlocal total, values
-        if isinstance(item, h5py.Dataset):
-            whole = not (item.is_virtual or item.external) and item.dtype.kind in "fiubV"
-            if not whole or item.id.get_storage_size() < item.nbytes:
-                raise ValueError(f"{WEIGHTS}: {item.name} is not wholly in the file")
-            total += item.nbytes
-            values += item.size
+        item = h5py.h5o.open(file.id, name)
+        if isinstance(item, h5py.h5d.DatasetID):
+            how = item.get_create_plist()
+            elsewhere = how.get_layout() == h5py.h5d.VIRTUAL or how.get_external_count()
+            size = item.get_space().get_simple_extent_npoints()
+            taken = size * item.dtype.itemsize
+            if elsewhere or item.dtype.kind not in "fiubV" or item.get_storage_size() < taken:
+                raise ValueError(
+                    f"{WEIGHTS}: {name.decode(errors='replace')} is not wholly in the file"
+                )
+            total += taken
+            values += size
 
     with h5py.File(io.BytesIO(data), "r") as file:
-        file.visititems(add)
+        h5py.h5o.visit(file.id, add)
     if total > len(data):
         raise ValueError(f"{WEIGHTS}: arrays of {total} bytes in {len(data)}")
     return values
