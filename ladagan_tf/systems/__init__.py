@@ -23,6 +23,7 @@ A system's module has
 """
 
 import contextlib
+import math
 import re
 
 from absl import flags
@@ -58,6 +59,18 @@ def integers(name):
         return tuple(int(value) for value in FLAGS[name].value)
     except ValueError:
         raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
+
+
+def average_of(kind, **sizes):
+    """A generator of a class and sizes for the average; it is given the trained one's weights.
+
+    So none are drawn at random, which takes seconds at the papers' sizes.
+    """
+    # Here, because flags are parsed before Keras is imported.
+    from ladagan_tf.weights.keras_file import blank_of
+
+    with blank_of(math.inf):
+        return kind(**sizes, name="averaged_generator")
 
 
 def arguments(names):

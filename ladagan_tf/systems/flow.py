@@ -11,6 +11,7 @@ from ladagan_tf.models.flow.samplers import MOST_STEPS, PREDICTIONS, SAMPLERS
 from ladagan_tf.models.gat.sizes import SIZES
 from ladagan_tf.systems import (
     OF_GANS,
+    average_of,
     check_classes,
     check_found,
     class_names,
@@ -157,7 +158,7 @@ def build(folder):
         conditional=FLAGS.conditional,
     )
     with named_as_flags(dict.fromkeys(gat.SHAPE, "g_shape")):
-        generator, averaged = kind(**sizes), kind(**sizes, name="averaged_generator")
+        generator, averaged = kind(**sizes), average_of(kind, **sizes)
     return {"generator": generator}, averaged, objective
 
 

@@ -8,6 +8,7 @@ from ladagan_tf.models.gat.sizes import MODULATIONS, SIZES
 from ladagan_tf.systems import (
     adversarial,
     augments_sometimes,
+    average_of,
     check_found,
     class_names,
     group,
@@ -322,7 +323,7 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
             **own,
         )
     with named_as_flags(dict.fromkeys(SHAPE, "g_shape")):
-        averaged = GatGenerator(**of_generator, name="averaged_generator")
+        averaged = average_of(GatGenerator, **of_generator)
         networks = {"generator": GatGenerator(**of_generator), "discriminator": judge}
     return networks, averaged, minimised
 

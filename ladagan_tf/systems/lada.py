@@ -9,6 +9,7 @@ from ladagan_tf.systems import (
     adversarial,
     arguments,
     augments_sometimes,
+    average_of,
     check_classes,
     class_names,
     group,
@@ -264,7 +265,7 @@ def build(folder):
         "class_names": class_names(folder) if classes else (),
     }
     with named_as_flags(GENERATOR):
-        generator, averaged = Generator(**sizes), Generator(**sizes, name="averaged_generator")
+        generator, averaged = Generator(**sizes), average_of(Generator, **sizes)
     with named_as_flags(DISCRIMINATOR):
         discriminator = Discriminator(**arguments(DISCRIMINATOR), num_classes=classes)
     objective = LadaObjective(

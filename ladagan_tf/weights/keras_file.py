@@ -169,7 +169,8 @@ def blank_of(values):
 
     Args:
         values: int, how many the weights have that the networks are to be given. Networks may have
-            twice as many, so that whoever loads them can say which are missing.
+            twice as many, so that whoever loads them can say which are missing. math.inf where the
+            sizes are no file's.
     """
     left = 2 * values
 

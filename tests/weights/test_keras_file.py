@@ -16,6 +16,7 @@ from tiny_gat import GENERATOR
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.models.lada.discriminator import Discriminator
+from ladagan_tf.systems import average_of
 from ladagan_tf.weights.keras_file import blank_of, load_network
 
 SMALL_D = {"widths": (4, 8), "num_heads": 2, "mlp_width": 4, "out_widths": (4, 4)}
@@ -133,6 +134,17 @@ def test_what_will_be_overwritten_is_not_drawn_at_random_and_constants_are_as_al
             random += 1
             assert not made[0].any()
     assert random > 10
+
+
+@pytest.mark.parametrize("kind", [Discriminator, GatGenerator])
+def test_a_seeded_start_is_the_same_whether_the_average_is_drawn_or_not(kind):
+    sizes, starts = {Discriminator: SMALL_D, GatGenerator: GENERATOR}[kind], []
+    for average in (kind, lambda **sizes: average_of(kind, **sizes)):
+        keras.utils.set_random_seed(0)
+        before, _, after = kind(**sizes), average(**sizes), kind(**sizes)
+        starts.append((*before.get_weights(), *after.get_weights()))
+    for drawn, blank in zip(*starts, strict=True):
+        np.testing.assert_array_equal(drawn, blank)
 
 
 def weights(change):
