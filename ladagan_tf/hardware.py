@@ -8,6 +8,11 @@ import resource
 import subprocess
 import sys
 
+CPUINFO = pathlib.Path("/proc/cpuinfo")
+BFLOAT16 = r"\b(avx512_bf16|amx_bf16)\b"  # instructions for products
+# What tells apart processors that a virtual machine calls by one name, the widest first.
+VECTORS = {BFLOAT16: "AVX-512 and bfloat16", r"\bavx512f\b": "AVX-512", r"\bavx2\b": "AVX2"}
+
 
 def hardware():
     """Dict of the processor's name, the cores this process may use, and the GPUs' names."""
@@ -32,16 +37,16 @@ def multiplies_bfloat16():
     if gpus:
         details = map(tf.config.experimental.get_device_details, gpus)
         return all(about.get("compute_capability", (0,)) >= (8, 0) for about in details)
-    path = pathlib.Path("/proc/cpuinfo")
-    return bool(path.is_file() and re.search(r"\b(avx512_bf16|amx_bf16)\b", path.read_text()))
+    return bool(CPUINFO.is_file() and re.search(BFLOAT16, CPUINFO.read_text()))
 
 
 def processor():
-    """The processor's name: str."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    """The processor's name and, of an x86, its widest vectors, as "AMD EPYC with AVX2": str."""
+    text = CPUINFO.read_text() if CPUINFO.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(\S.*?)\s*$", text, re.M)
+    name = name[1] if name else platform.processor() or platform.machine()
+    vectors = next((said for flag, said in VECTORS.items() if re.search(flag, text)), None)
+    return f"{name} with {vectors}" if vectors else name
 
 
 def device_memory():

@@ -8,7 +8,7 @@ import types
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.hardware import hardware, peak_memory, usable_cores
+from ladagan_tf.hardware import hardware, peak_memory, processor, usable_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
@@ -25,6 +25,21 @@ def test_cores_are_those_that_the_process_may_use():
 def test_the_processor_has_a_name_and_gpus_are_listed():
     found = hardware()
     assert found["cpu"] and len(found["gpus"]) == len(tf.config.list_physical_devices("GPU"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu sse avx2 avx512f avx512_bf16", "AMD EPYC with AVX-512 and bfloat16"),
+        ("fpu sse avx2 avx512f", "AMD EPYC with AVX-512"),
+        ("fpu sse avx2", "AMD EPYC with AVX2"),
+        ("fpu sse", "AMD EPYC"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(monkeypatch, tmp_path, flags, expected):
+    (tmp_path / "cpuinfo").write_text(f"model name\t: AMD EPYC \nflags\t\t: {flags}\n\n" * 2)
+    monkeypatch.setattr("ladagan_tf.hardware.CPUINFO", tmp_path / "cpuinfo")
+    assert processor() == expected
 
 
 def test_the_peak_of_memory_is_no_less_than_what_is_taken_now():
