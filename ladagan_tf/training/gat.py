@@ -55,10 +55,13 @@ class GatObjective(LatentObjective):
             raise ValueError(
                 f"noise_side={self.noise_side!r} is not one of {', '.join(NOISE_SIDES)}"
             )
-        if self.noise_schedule == "learned" and not self.noise_guidance:
-            raise ValueError(
-                "noise_guidance=False: there is no noise whose levels could be learned"
-            )
+        if self.noise_schedule == "learned":
+            if not self.noise_guidance:
+                raise ValueError("noise_guidance=False: there are no levels that could be learned")
+            if self.noise_side == "real":
+                raise ValueError(
+                    "noise_side=real: noise_schedule=learned looks at what noise does to fakes"
+                )
         noise_levels(self.levels, self.noise_schedule, self.min_information)  # checks them
 
     @property

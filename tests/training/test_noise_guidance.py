@@ -217,7 +217,8 @@ def test_a_step_tells_how_each_output_is_pulled_and_learns_as_with_given_levels(
     ("how", "problem"),
     [
         ({"levels": 2}, "levels=2: noise_schedule=learned needs 3"),
-        ({"noise_guidance": False}, "noise_guidance=False: there is no noise whose levels"),
+        ({"noise_guidance": False}, "noise_guidance=False: there are no levels"),
+        ({"noise_side": "real"}, "noise_side=real: noise_schedule=learned looks at"),
     ],
 )
 def test_learned_levels_need_noise_and_a_level_between_the_ends(how, problem):
