@@ -24,8 +24,9 @@ def listing():
     lines = []
     for name in names():
         header = (CONFIGS / f"{name}.cfg").read_text(encoding="utf-8").partition("\n--")[0]
-        said = " ".join(line.removeprefix("#").strip() for line in header.splitlines())
-        sentence = re.match(r".+?(?<!Sec)[.:?](?= [A-Z]|$)", said)
+        text = [line for line in header.splitlines() if not line.startswith("#   ")]
+        said = " ".join(line.removeprefix("#").strip() for line in text)  # no commands
+        sentence = re.match(r".+?((?<!Sec)[.:](?= [A-Z(]|$)|[?](?= |$))", said)
         lines.append(f"{name:<21} {sentence[0].rstrip(':') if sentence else said}")
     return "\n".join(lines)
 

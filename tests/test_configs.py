@@ -43,8 +43,11 @@ MEASURED = {
     "emoji64": (None, f"14 minutes of {CPU}"),
     "emoji64_gpu": ("1.5 GB", "3.9 minutes of an H100"),
     "emoji64_conditional_gpu": ("1.6 GB", "3 minutes of an H100"),
-    "gat_tiny_emoji": (None, f"32 minutes of {CPU}"),
+    "gat_tiny_emoji": (None, "14 to 17 minutes of a CPU core"),
+    "cat_tiny_emoji": (None, "19 minutes of a CPU core"),
+    "flow_tiny_shapes": (None, "10 minutes of a CPU core"),
     "studies/shapes32": (None, "2 minutes of a CPU core"),
+    "studies/recipes32": (None, "6 minutes of a CPU core"),
 }
 LIKE = {  # whose step was measured on the H100, by config: images/s, and memory
     "cifar10": (5694.4, "4.3 GB"),

@@ -110,8 +110,8 @@ def _define_objective_flags():
         "exponential",
         list(NOISE_SCHEDULES),
         "How that noise falls from G's first output to its last: exponential (official code), "
-        "linear, cosine, or learned: so that all outputs are pulled alike (ours; not with "
-        "--precision=mixed_float16). Not with --nonoise_guidance.",
+        "linear, cosine, or learned: so that G is pulled by the same factor more at each output "
+        "(ours; not with --precision=mixed_float16). Not with --nonoise_guidance.",
     )
     flags.DEFINE_float(
         "min_information",

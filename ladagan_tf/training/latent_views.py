@@ -39,8 +39,8 @@ def noise_levels(count, schedule="exponential", min_information=0.125):
         float64 array (K,).
 
     Raises:
-        ValueError: if there is no such schedule, m is out of range, or there is no level between
-            the ends whose place could be learned.
+        ValueError: if there is no such schedule, m is out of range, or nothing can be learned:
+            there is no level between the ends, or nothing is left of the first output.
     """
     if schedule not in NOISE_SCHEDULES:
         raise ValueError(f"noise_schedule={schedule!r} is not one of {', '.join(NOISE_SCHEDULES)}")
@@ -49,6 +49,8 @@ def noise_levels(count, schedule="exponential", min_information=0.125):
         raise ValueError(f"min_information={m:g}: give a number from {CLEANEST} to 1")
     if schedule == "learned" and count < 3:
         raise ValueError(f"levels={count}: noise_schedule=learned needs 3, it moves those between")
+    if schedule == "learned" and m <= CLEANEST:
+        raise ValueError(f"min_information={m:g}: of nothing noise_schedule=learned learns nothing")
     p = np.arange(count) / (count - 1) if count > 1 else np.ones(1)
     exponential = m ** (1.0 - p)
     information = {

@@ -117,19 +117,22 @@ class AdaptiveAugmentation(keras.layers.Layer):
 
 
 class NoiseSpacing(keras.layers.Layer):
-    """Levels of GAT's noise between the first and the last at which all outputs are pulled alike.
+    """Levels of GAT's noise such that G is pulled by the same factor more at each output.
 
     Neither paper nor official code learns them, and a loss cannot: D's is least with no noise
-    between the ends, G's with as much as at the first. So the rule is that of GradNorm (Chen et al.
-    2018, arXiv 1711.02257), which weighs tasks until their gradients are alike. An output at which
-    G's loss has a larger gradient than at most gets more noise, one with a smaller gradient less.
-    Only the places between the ends move; they begin with the official code's, a_k = m^(1 - c_k)
-    with c_k = k / (K - 1), and stay in order: c_k is a sum of shares, a softmax of `spacing`.
+    between the ends, G's with as much as at the first. So gradients are balanced, as GradNorm does
+    for tasks (Chen et al. 2018, arXiv 1711.02257): where the gradient of G's loss at an output lies
+    above the geometric progression from the first output's to the last's, it gets more noise, where
+    below, less. A D that is equally sensitive everywhere keeps the official code's levels, for what
+    it sees is scaled by 1 - t_k. Those are where they begin, a_k = m^(1 - c_k) with c_k =
+    k / (K - 1); the ends stay, and no level passes another: c_k is a sum of shares, a softmax of
+    `spacing`.
 
     Args:
         levels: int, K >= 3.
         min_information: float, m, see `latent_views.noise_levels`.
-        rate: float, by how much a step moves the log of a share at most.
+        rate: float, by how much a step moves the log of a share at most, for each of the two levels
+            that a share lies between.
     """
 
     strength = "noise"
@@ -158,7 +161,8 @@ class NoiseSpacing(keras.layers.Layer):
         """
         pulls = [metrics[f"pull_{k + 1}"] for k in range(self.spacing.shape[0] + 1)]
         logs = ops.log(ops.stack(pulls) + 1e-30)
-        excess = ops.clip((logs - ops.mean(logs))[1:-1], -1.0, 1.0)
+        progression = logs[0] + (logs[-1] - logs[0]) * ops.linspace(0.0, 1.0, len(pulls))
+        excess = ops.clip((logs - progression)[1:-1], -1.0, 1.0)
         nothing = ops.zeros((1,))
         # Level k is noisier the larger the share after it and the smaller the one before it.
         moves = ops.concatenate([nothing, excess]) - ops.concatenate([excess, nothing])

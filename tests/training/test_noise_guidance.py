@@ -118,20 +118,32 @@ def pulls(*values):
     return {f"pull_{k}": ops.convert_to_tensor(v, "float32") for k, v in enumerate(values, 1)}
 
 
-def test_learned_levels_begin_with_the_official_ones_and_move_by_gradnorm_s_rule(rng):
+def test_learned_levels_begin_with_the_official_ones_and_move_by_their_rule(rng):
     spacing, m, logs = NoiseSpacing(4, 0.125), 0.125, np.zeros(3)
     np.testing.assert_allclose(spacing.value(), noise_levels(4), atol=1e-6)
     assert np.array_equal(noise_levels(4, "learned"), noise_levels(4))
     for _ in range(30):
         found = rng.uniform(0.1, 4.0, 4)
         spacing.update(pulls(*found), 16, 0)
-        excess = np.clip(np.log(found) - np.log(found).mean(), -1, 1)
+        line = np.log(found[0]) + np.arange(4) / 3 * np.log(found[3] / found[0])
+        excess = np.clip(np.log(found) - line, -1, 1)
         # Of the three steps from the first level to the last: before and after levels 2 and 3.
         logs += 0.01 * np.array([-excess[1], excess[1] - excess[2], excess[2]])
         shares = np.exp(logs) / np.exp(logs).sum()
         expected = 1.01 - m ** (1 - np.array([0, shares[0], shares[:2].sum(), 1]))
         np.testing.assert_allclose(spacing.value(), expected, atol=1e-5)
     assert np.abs(expected - noise_levels(4)).max() > 1e-3
+
+
+def test_official_levels_are_kept_by_a_d_that_is_equally_sensitive_and_found_from_others():
+    official = noise_levels(4)
+    kept, found = NoiseSpacing(4, 0.125), NoiseSpacing(4, 0.125, rate=0.05)
+    found.spacing.assign([1.0, -0.5, 0.3])
+    for spacing, steps in ((kept, 1), (found, 400)):
+        for _ in range(steps):
+            spacing.update(pulls(*(1 - np.asarray(spacing.value()) + 1e-12) ** 2), 16, 0)
+        # Less than a hundredth, for the scale is that of 1 - t, the information that of 1.01 - t.
+        np.testing.assert_allclose(spacing.value(), official, atol=0.01)
 
 
 def test_a_level_that_is_pulled_more_gets_more_noise_and_none_meets_the_next():
@@ -217,6 +229,7 @@ def test_a_step_tells_how_each_output_is_pulled_and_learns_as_with_given_levels(
     ("how", "problem"),
     [
         ({"levels": 2}, "levels=2: noise_schedule=learned needs 3"),
+        ({"min_information": 0.01}, "min_information=0.01: of nothing"),
         ({"noise_guidance": False}, "noise_guidance=False: there are no levels"),
         ({"noise_side": "real"}, "noise_side=real: noise_schedule=learned looks at"),
     ],
