@@ -134,6 +134,7 @@ def needs(names, real, engine="ours"):
     """
     compared = {"kid", "prdc", "authenticity"} & set(names)
     whole = {"fid", "fcd", "fd"} & set(names) if engine == "tfgan" else compared and not real
+    whole = whole or "authenticity" in names  # a copy of an image that is left out would not show
     return Needs(
         features=ALL if whole else REALS if compared else 0,
         logits="is" in names and not real,
@@ -200,10 +201,10 @@ def estimate(names, generated, real, dimension):
     Returns:
         (seconds, bytes), floats: (0.0, 0.0) if no metric compares images.
     """
-    reals = min(real or 0, REALS)
+    every, reals = real or 0, min(real or 0, REALS)
     crossed, own = generated * reals, (generated**2 + reals**2) / 2
     pairs = ("kid" in names) * (crossed + own) + ("prdc" in names) * (3 * crossed + own)
-    pairs += ("authenticity" in names) * (crossed + reals**2 / 2)
+    pairs += ("authenticity" in names) * (generated + min(generated, every)) * every
     if not pairs:
         return 0.0, 0.0
     rows = np.random.default_rng(0).standard_normal((512, dimension))
@@ -211,7 +212,8 @@ def estimate(names, generated, real, dimension):
     metrics.nearest_squared(rows, DENSE)
     per_pair = (time.perf_counter() - start) / len(rows) ** 2
     blocks = 3 * 8 * 2048 * (2048 + dimension)
-    return pairs * per_pair, 4.0 * dimension * (generated + reals) + blocks
+    kept = every if "authenticity" in names else reals
+    return pairs * per_pair, 4.0 * dimension * (generated + kept) + blocks
 
 
 def _frechet(name, generated, real):
@@ -283,11 +285,9 @@ def _radii(real, features, k):
 
 
 def _authenticity(name, generated, real):
-    features, reals = _compared(real)
-    radii = _radii(real, features, 1)
-    value = metrics.authenticity(features, generated.features, radii=radii)
+    value = metrics.authenticity(real.features, generated.features)
     text = "share farther from the nearest real image than its nearest other one (Alaa 2022)"
-    return [Measurement(name, value, False, text, reals=reals)]
+    return [Measurement(name, value, False, text)]
 
 
 def _f_score(precision, recall):

@@ -334,18 +334,16 @@ def density_coverage(
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 
 
-def authenticity(
-    real: ArrayLike, fake: ArrayLike, block: int = 2048, radii: np.ndarray | None = None
-) -> float:
+def authenticity(real: ArrayLike, fake: ArrayLike, block: int = 2048) -> float:
     """Share of fake that is no copy: authenticity of Alaa et al. (arXiv 2102.08921).
 
     A fake point copies its nearest real one if it is no farther from it than the nearest other
     real point is: noise around a training image would be as near.
 
     Args:
-        real, fake: (M, D) and (N, D) features; `real` of the training images.
+        real, fake: (M, D) and (N, D) features; `real` of all training images, for copies of one
+            that is missing are not found.
         block: int, rows of a block of distances.
-        radii: (M,), `squared_radii` of `real` with k = 1 if they are known.
 
     Returns:
         float in [0, 1]. What is drawn as the real points were has 1/3 on a line of even density (a
@@ -356,18 +354,31 @@ def authenticity(
         InputError: for fewer than 2 rows, different D, or values that are not finite.
     """
     real, fake = _checked_pair(real, fake)
-    radii = squared_radii(real, 1, block) if radii is None else radii
-    nearest, reach = np.full(len(fake), np.inf), np.zeros(len(fake))
-    for i, rows in _blocks(fake, block):
-        here = slice(i, i + len(rows))
-        for j, columns in _blocks(real, block):
+    nearest, which = _nearest(fake, real, block)
+    near, of_fake = np.unique(which, return_inverse=True)  # only their balls are asked for
+    reach, _ = _nearest(real[near], real, block, without=near)
+    return float((nearest > reach[of_fake] * (1.0 + _TIE)).mean())
+
+
+def _nearest(points, others, block, without=None):
+    """Squared distance of each point to the nearest of `others`, and which that is.
+
+    `without` names one of `others` for each point, itself, that does not count.
+    """
+    nearest, which = np.full(len(points), np.inf), np.zeros(len(points), np.int64)
+    for i, rows in _blocks(points, block):
+        here = np.arange(len(rows))
+        for j, columns in _blocks(others, block):
             squared = _squared_distances(rows, columns)
-            which = squared.argmin(axis=1)
-            found = squared[np.arange(len(rows)), which]
-            closer = found < nearest[here]
-            nearest[here][closer] = found[closer]
-            reach[here][closer] = radii[j + which[closer]]
-    return float((nearest > reach * (1.0 + _TIE)).mean())
+            if without is not None:
+                own = without[i + here] - j
+                inside = (own >= 0) & (own < len(columns))
+                squared[here[inside], own[inside]] = np.inf
+            found = squared.argmin(axis=1)
+            closer = squared[here, found] < nearest[i + here]
+            nearest[i + here[closer]] = squared[here, found][closer]
+            which[i + here[closer]] = j + found[closer]
+    return nearest, which
 
 
 def path_lengths(first: ArrayLike, second: ArrayLike, step: float = PATH_STEP) -> np.ndarray:

@@ -152,8 +152,8 @@ def define_sampler():
         "sampler",
         None,
         list(SAMPLERS),
-        "Flow: euler, with one evaluation of the network in a step, or heun, with two; as in its "
-        "training by default.",
+        "Flow: euler, with one evaluation of the network in a step, heun, with two, or heun_euler, "
+        "whose last step is euler's; as in its training by default.",
     )
     flags.DEFINE_integer(
         "sampler_steps",

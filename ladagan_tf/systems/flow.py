@@ -69,8 +69,9 @@ def _define_own():
         "sampler",
         "heun",
         list(SAMPLERS),
-        "How samples are made: euler has one evaluation of the network in a step, heun two. It may "
-        "change between starts, and generate, evaluate and export may choose another.",
+        "How samples are made: euler has one evaluation of the network in a step, heun two, "
+        "heun_euler too, but in the last step, which then leaves no noise. It may change between "
+        "starts, and generate, evaluate and export may choose another.",
     )
     flags.DEFINE_integer(
         "sampler_steps", 8, "In so many steps.", lower_bound=1, upper_bound=MOST_STEPS

@@ -48,6 +48,15 @@ def test_copies_are_found_whatever_else_is_measured(sets, names):
     assert (found.value, found.lower_is_better) == (0.75, False)
 
 
+def test_copies_are_found_of_however_many_reals(sets, monkeypatch):
+    real, generated = sets
+    monkeypatch.setattr(measure, "REALS", 5)
+    assert measure.needs(["authenticity"], real=True).features > 10**6
+    generated.features = real.features[:]
+    (found,) = measure.measure(["authenticity"], generated, real)
+    assert (found.value, found.reals) == (0.0, None)
+
+
 def test_modes_are_counted_among_the_real_classes(sets):
     real, generated = sets
     generated.class_counts = np.array([40, 0])

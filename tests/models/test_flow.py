@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from ladagan_tf.models.flow.networks import FlowGenerator, time_features
-from ladagan_tf.models.flow.samplers import SAMPLERS, evaluations
+from ladagan_tf.models.flow.samplers import EVALUATIONS, SAMPLERS, evaluations
 from ladagan_tf.training.autodiff import value_and_grad
 
 SIZES = {"latent_size": 4, "channels": 1, "patch": 2, "width": 8, "depth": 1, "num_heads": 1}
@@ -35,7 +35,7 @@ def of_gaussian(x, t):
     return MEAN + (t * STD**2 - (1.0 - t)) / variance * (x - t * MEAN)
 
 
-@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2)])
+@pytest.mark.parametrize(("sampler", "order"), [("euler", 1), ("heun", 2), ("heun_euler", 2)])
 def test_on_a_gaussian_half_the_step_is_a_half_or_a_quarter_of_the_error(noise, sampler, order):
     exact = MEAN + STD * noise  # where the flow takes x_0
     errors = [
@@ -54,12 +54,26 @@ def test_straight_lines_are_followed_exactly_in_any_number_of_steps(noise, steps
     np.testing.assert_allclose(bent, noise + 1.0, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("steps", [4, 8])
+def test_heun_leaves_half_a_step_s_noise_and_a_last_step_of_euler_none(noise, steps):
+    """Of images that hardly differ: x_1 of N(MEAN, 0.001^2)."""
+
+    def almost_one(x, t):
+        variance = (1.0 - t) ** 2 + (t * 1e-3) ** 2
+        return MEAN + (t * 1e-6 - (1.0 - t)) / variance * (x - t * MEAN)
+
+    left = [(following(almost_one, noise, name, steps) - MEAN) for name in ("heun", "heun_euler")]
+    np.testing.assert_allclose(left[0] / noise, 0.5 / steps, rtol=0.05)
+    assert np.abs(left[1] / noise).max() < 2e-3
+
+
 def test_a_sample_costs_the_evaluations_that_are_counted():
-    for name, (step, _) in SAMPLERS.items():
+    for step, count in EVALUATIONS.items():
         calls = []
         step(lambda x, t, calls=calls: calls.append(t) or x, 1.0, 0.5, 0.25)
-        assert len(calls) == evaluations(name, 1) and evaluations(name, 7) == 7 * len(calls)
-        assert calls == [0.5, 0.75][: len(calls)]
+        assert calls == [0.5, 0.75][:count]
+    counts = {"euler": (1, 7), "heun": (2, 14), "heun_euler": (1, 13)}
+    assert counts == {name: (evaluations(name, 1), evaluations(name, 7)) for name in SAMPLERS}
 
 
 def test_times_are_embedded_as_in_the_formula():

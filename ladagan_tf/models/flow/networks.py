@@ -53,7 +53,7 @@ class FlowGenerator(FromPreset, GatTransformer):
         depth: int, number of blocks.
         num_heads: int.
         num_classes: int; 0 for an unconditional generator.
-        sampler: "euler" or "heun", see `models.flow.samplers`.
+        sampler: "euler", "heun" or "heun_euler", see `models.flow.samplers`.
         steps: int, of the sampler.
         remat, fused, attention: see `GatGenerator`.
         modulation: "scale_gate" or "shift_scale_gate", see `GeneratorBlock`.
@@ -161,7 +161,7 @@ class FlowGenerator(FromPreset, GatTransformer):
     def call(self, z, labels=None):
         side = self.latent_size
         x = ops.reshape(ops.cast(z, "float32"), (-1, side, side, self.channels))
-        step, _ = SAMPLERS[self.sampler]
+        step, last = SAMPLERS[self.sampler]
         h = 1.0 / self.steps
 
         def velocity(x, t):
@@ -171,7 +171,11 @@ class FlowGenerator(FromPreset, GatTransformer):
             return step(velocity, x, h * ops.cast(i, "float32"), h)
 
         # A loop of the graph: it does not grow with the steps.
-        return ops.fori_loop(0, self.steps, advanced, x)  # (B, S, S, c)
+        alike = self.steps - (step is not last)
+        x = ops.fori_loop(0, alike, advanced, x)  # (B, S, S, c)
+        if alike == self.steps:
+            return x
+        return last(velocity, x, ops.convert_to_tensor(h * alike, "float32"), h)
 
     def velocity(self, x, t, labels=None):
         """dx/dt at x and t.
