@@ -12,10 +12,9 @@ import keras
 import numpy as np
 from absl import flags
 
-from ladagan_tf.cost import gat as gat_cost
-from ladagan_tf.cost import lada as lada_cost
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.statistics import Moments
+from ladagan_tf.flags.train import SYSTEMS
 from ladagan_tf.hardware import processor, usable_cores
 
 FLAGS = flags.FLAGS
@@ -68,10 +67,7 @@ def speed(trainer, seconds, alone=True):
     Beside them, if the device is this process's `alone`, what a large matrix product reaches.
     """
     networks = trainer.generator, trainer.discriminator
-    if FLAGS.system == "lada":
-        macs = lada_cost.training_multiply_adds(*networks)
-    else:
-        macs = gat_cost.training_multiply_adds(*networks, FLAGS.penalty_share)
+    macs, *_ = SYSTEMS[FLAGS.system].step_cost(*networks, batch_size=FLAGS.batch_size)
     images = FLAGS.batch_size * len(trainer.seeds)
     found = {
         "train_images_per_s": round(images / seconds, 1),

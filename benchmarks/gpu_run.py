@@ -51,7 +51,7 @@ from gpu_numbers import environment, quality, speed, step_speed
 from gpu_programs import compile_elsewhere, programs
 from gpu_trainer import Trainer, at_once, rows_of_steps
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, one_line_errors
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
@@ -97,6 +97,10 @@ def define_flags():
     )
 
 
+# Flags of train.py that the loop here does not look at.
+NOT_HERE = ("init_from", "freeze_d", "subset", "ema_decays", "ema_halflives_kimg", "posthoc_ema")
+
+
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
     recorded = start_flags.resolve()
@@ -104,6 +108,13 @@ def main(_):
         raise InputError(f"--system={FLAGS.system}: it is only measured here, with --measure")
     if FLAGS.classifier and FLAGS.conditional:
         raise InputError(f"--classifier={FLAGS.classifier}: it measures no run with --conditional")
+    for name in NOT_HERE:
+        if FLAGS[name].value not in (FLAGS[name].default, None, []):
+            raise InputError(f"--{name}={FLAGS[name].value}: train.py has it, gpu_run.py has not")
+    if FLAGS.precision == "mixed_float16":
+        raise InputError(
+            "--precision=mixed_float16: losses are not scaled here; use mixed_bfloat16"
+        )
     trainer = Trainer([int(seed) for seed in FLAGS.seeds] or [FLAGS.seed])
     say("built")
     out = pathlib.Path(FLAGS.out)
@@ -355,4 +366,5 @@ def random_images():
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main, flags_parser=read_flags)
+    with one_line_errors():
+        app.run(main, flags_parser=read_flags)

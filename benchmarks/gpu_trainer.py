@@ -14,6 +14,7 @@ from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.training.schedules import adaptations, adapted
 from ladagan_tf.training.step import (
+    clip_by_global_norm,
     decay_of_halflife,
     discriminator_gradients,
     generator_gradients,
@@ -100,10 +101,12 @@ class Trainer:
                 adam.learning_rate = rate * strengths.rate
             given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
             gradients, metrics = discriminator_gradients(*networks, draws, **given)
+            gradients = clipped(gradients)
             d_adam.apply(gradients, discriminator.trainable_variables)
             draws = drawn(objective.generator_draws(), "generator")
             gradients, more = generator_gradients(*networks, draws, **given)
             objective.update_statistics(generator, batch, draws, lambda tree: tree)
+            gradients = clipped(gradients)
             g_adam.apply(gradients, generator.trainable_variables)
             share = 1.0 - ema_decay(step)
             update_average(self.averaged, generator, share, objective.averages_statistics)
@@ -192,6 +195,11 @@ class Trainer:
 def at_once(count):
     """How many of `count` images are measured at once."""
     return min(270, count)
+
+
+def clipped(gradients):
+    """Gradients of a network, clipped as --clip_norm says."""
+    return clip_by_global_norm(gradients, FLAGS.clip_norm) if FLAGS.clip_norm else gradients
 
 
 def ema_decay(step):

@@ -59,8 +59,6 @@ def measure(arguments):
     import tensorflow as tf
     from absl import flags
 
-    from ladagan_tf.cost import gat as gat_cost
-    from ladagan_tf.cost import lada as lada_cost
     from ladagan_tf.devices import use_jit
     from ladagan_tf.flags import model
     from ladagan_tf.flags import start as start_flags
@@ -94,10 +92,7 @@ def measure(arguments):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
     networks = gan.generator, gan.discriminator
-    if system == "lada":
-        macs = lada_cost.training_multiply_adds(*networks)
-    else:
-        macs = gat_cost.training_multiply_adds(*networks, flags.FLAGS.penalty_share)
+    macs, *_ = train_flags.SYSTEMS[system].step_cost(*networks, batch_size=batch)
     rate = macs * batch / step_seconds
     matmul = matmul_rate(tf)
     return {

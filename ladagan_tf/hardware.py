@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 CPUINFO = pathlib.Path("/proc/cpuinfo")
-BFLOAT16 = r"\b(avx512_bf16|amx_bf16)\b"  # instructions for products
+BFLOAT16 = r"\b(avx512_bf16|amx_bf16)\b"  # instructions for products, of an x86
+ARM_BFLOAT16 = r"\bbf16\b"
 # What tells apart processors that a virtual machine calls by one name, the widest first.
 VECTORS = {BFLOAT16: "AVX-512 and bfloat16", r"\bavx512f\b": "AVX-512", r"\bavx2\b": "AVX2"}
 
@@ -29,15 +30,18 @@ def hardware():
 def multiplies_bfloat16():
     """Whether this machine has instructions for products of bfloat16 numbers.
 
-    Without them they are emulated, and slower than float32.
+    Without them they are emulated, and slower than float32. Of a GPU that does not say what it can,
+    it is taken to have them.
     """
     import tensorflow as tf
 
+    if tf.config.list_logical_devices("TPU"):
+        return True
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = map(tf.config.experimental.get_device_details, gpus)
-        return all(about.get("compute_capability", (0,)) >= (8, 0) for about in details)
-    return bool(CPUINFO.is_file() and re.search(BFLOAT16, CPUINFO.read_text()))
+        return all(about.get("compute_capability", (8, 0)) >= (8, 0) for about in details)
+    return bool(CPUINFO.is_file() and re.search(f"{BFLOAT16}|{ARM_BFLOAT16}", CPUINFO.read_text()))
 
 
 def processor():
@@ -50,7 +54,9 @@ def processor():
 
 
 def device_memory():
-    """Bytes of memory of a GPU, of the smallest of several; without one, what is free here.
+    """Bytes of memory of a GPU, of the smallest of several; without one, what a process can take.
+
+    That is what is free and what this one has taken already.
 
     Returns:
         int, or None where neither the driver nor the system says.
@@ -64,9 +70,14 @@ def device_memory():
             return min(int(mib) for mib in said.split()) * 2**20
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return None
-    path = pathlib.Path("/proc/meminfo")
-    found = path.is_file() and re.search(r"^MemAvailable:\s+(\d+) kB$", path.read_text(), re.M)
-    return int(found[1]) * 1024 if found else None
+    kib = []
+    for path, name in (("/proc/meminfo", "MemAvailable"), ("/proc/self/status", "VmRSS")):
+        path = pathlib.Path(path)
+        found = path.is_file() and re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.M)
+        if not found:
+            return None
+        kib.append(int(found[1]))
+    return 1024 * sum(kib)
 
 
 def peak_memory():

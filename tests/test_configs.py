@@ -147,7 +147,7 @@ def training_multiply_adds(values):
     classes = {"num_classes": values.num_classes or 0, "pure": False, "class_dim": 64}
     g = types.SimpleNamespace(**arguments(lada.GENERATOR), **classes)
     d = types.SimpleNamespace(**arguments(lada.DISCRIMINATOR), **classes)
-    return cost.training_multiply_adds(g, d) + 6 * values.bcr * cost.discriminator_multiply_adds(d)
+    return cost.training_multiply_adds(g, d, bcr=values.bcr)
 
 
 def own_rows():

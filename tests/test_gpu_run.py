@@ -165,6 +165,13 @@ def run(code, *arguments):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+def test_what_its_loop_does_not_look_at_is_refused(tmp_path):
+    code = [sys.executable, "benchmarks/gpu_run.py", "--subset=0.5", f"--out={tmp_path / 'out'}"]
+    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert done.stderr.splitlines()[-1].startswith("error: --subset=0.5: train.py has it")
+
+
 def test_a_convolution_as_a_product_of_matrices_is_the_convolution(classes):
     with np.load(classes.parent / "convolutions.npz") as found:
         products = [name for name in found if name.endswith("product")]

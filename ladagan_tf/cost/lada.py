@@ -259,20 +259,27 @@ def memory_parts(networks, activations, micro_batches):
     return {**parts, "total": sum(parts.values())}
 
 
-def training_multiply_adds(generator, discriminator):
+def training_multiply_adds(
+    generator, discriminator, r1=True, r2=False, bcr=False, share=1.0, paired=False
+):
     """Multiply-adds of one training step per image, a backward pass counted as two forward passes.
 
-    G: one pass in the D phase, three in the G phase. D: three on the fakes; six on the reals (a
-    pass, its input gradient for R1, and the backward pass through both); two in the G phase, which
-    needs only the gradient of the images.
+    G: one pass in the D phase, three in the G phase. D: three on the fakes and three on the reals;
+    three more for each penalty (an input gradient and the way back through it) at the share of the
+    batch that it is taken at; three of each side for bCR; two in the G phase, which needs only the
+    gradient of the images. As published, with R1 alone, D has 11.
 
     Args:
         generator, discriminator: `models.lada.generator` networks.
+        r1, r2, bcr, share: see `memory_estimate`.
+        paired: bool, G's loss looks at D of the reals, too (relativistic).
 
     Returns:
         int.
     """
-    return 4 * generator_multiply_adds(generator) + 11 * discriminator_multiply_adds(discriminator)
+    passes = 8 + 3 * share * (r1 + r2) + 6 * bcr + paired
+    of_d = passes * discriminator_multiply_adds(discriminator)
+    return round(4 * generator_multiply_adds(generator) + of_d)
 
 
 def of_process(device_bytes, graphs=GRAPHS):

@@ -300,7 +300,9 @@ def step_cost(generator, discriminator, **step):
     from ladagan_tf.cost import lada
 
     needed = lada.memory_estimate(generator, discriminator, **_passes(), **step)["total"]
-    multiply_adds = lada.training_multiply_adds(generator, discriminator)
+    multiply_adds = lada.training_multiply_adds(
+        generator, discriminator, **_passes(), paired=FLAGS.loss == "rpgan"
+    )
     return multiply_adds, needed, lada.of_process(needed)
 
 

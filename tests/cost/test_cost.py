@@ -16,6 +16,7 @@ from ladagan_tf.cost.lada import (
     memory_estimate,
     of_process,
     parameter_counts,
+    training_multiply_adds,
 )
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
@@ -116,6 +117,20 @@ def test_micro_batches_half_precision_and_no_r1_save_memory():
     assert memory_estimate(*networks, 8, bytes_per_activation=2)["activations"] < whole * 0.6
     assert memory_estimate(*networks, 8, r1=False)["activations"] <= whole
     assert memory_estimate(*networks, 8, bcr=True)["activations"] >= whole
+
+
+@pytest.mark.parametrize(
+    ("how", "passes_of_d"),
+    [
+        ({}, 11), ({"r1": False}, 8), ({"r2": True}, 14), ({"bcr": True}, 17),
+        ({"r2": True, "share": 0.25, "paired": True}, 10.5),
+    ],
+)  # fmt: skip
+def test_a_step_takes_d_as_often_as_its_objective_asks(how, passes_of_d):
+    generator, discriminator = tiny()
+    rest = training_multiply_adds(generator, discriminator, **how)
+    rest -= 4 * generator_multiply_adds(generator)
+    assert rest == passes_of_d * discriminator_multiply_adds(discriminator)
 
 
 def test_micro_batches_that_do_not_divide_the_batch_are_refused():

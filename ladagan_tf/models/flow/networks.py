@@ -58,7 +58,8 @@ class FlowGenerator(FromPreset, GatTransformer):
         remat, fused, attention: see `GatGenerator`.
         modulation: "scale_gate" or "shift_scale_gate", see `GeneratorBlock`.
         predicts: what the head makes: "velocity"; or "data", x_1, of which the velocity is
-            (x_1 - x) / (1 - t), with 0.05 at least below (JiT, arXiv 2511.13720, Sec. 3). Of a
+            (x_1 - x) / (1 - t), with 0.05 at least below (JiT, arXiv 2511.13720, Sec. 3), so that
+            beyond t = 0.95 it is no longer x_1 that makes the loss least. Of a
             token of more numbers than it has channels only data can be told: noise fills all
             directions.
         class_names: what the classes are called, a text for each; empty if they have no names.
