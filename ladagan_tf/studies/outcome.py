@@ -237,7 +237,10 @@ def check_protocols(rows):
 def _of_any_system(protocol):
     """Without what systems of several kinds differ in by being what they are."""
     generated = protocol["generated"]
-    kept = {k: v for k, v in generated.items() if k not in ("paper", "sampler", "sampler_steps")}
+    own = {"paper", "sampler", "sampler_steps"}
+    # That a latent was not truncated, nor a class exaggerated, is as if there were no such thing.
+    own |= {name for name in ("psi", "guidance") if generated.get(name) == 1.0}
+    kept = {k: v for k, v in generated.items() if k not in own}
     return {k: v for k, v in protocol.items() if k != "unlike_gats_authors"} | {"generated": kept}
 
 

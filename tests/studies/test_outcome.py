@@ -54,14 +54,18 @@ def test_systems_without_classes_stand_beside_those_with_but_labels_must_be_of_o
 
 def test_systems_of_several_kinds_stand_in_one_table():
     kinds = (
-        {},
+        {"psi": 1.0, "guidance": 1.0},
         {"paper": "CAT"},
-        {"sampler": "heun", "sampler_steps": 8},
+        {"sampler": "heun", "sampler_steps": 8, "psi": None, "guidance": None},
     )
     generated = [MEASURED_HOW["generated"] | kind for kind in kinds]
     protocols = [{**MEASURED_HOW, "generated": about} for about in generated]
     protocols[0]["unlike_gats_authors"] = "psi 1.0 instead of 0.7"
-    outcome.check_protocols([row(seed=i, protocol=one) for i, one in enumerate(protocols)])
+    rows = [row(seed=i, protocol=one) for i, one in enumerate(protocols)]
+    outcome.check_protocols(rows)
+    rows[1]["protocol"]["generated"]["psi"] = 0.7
+    with pytest.raises(InputError, match=r"generated\.psi is None in .* and 0\.7 in"):
+        outcome.check_protocols(rows)
 
 
 def rungs(*scales, factor=2.0):
