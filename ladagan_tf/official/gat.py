@@ -10,13 +10,13 @@ import numpy as np
 from keras import ops
 
 from ladagan_tf.errors import one_line_about
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.gat.attention import rope_tables
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.official import gat_files
 from ladagan_tf.official.gat_files import KIND, PARTS
 from ladagan_tf.official.lada_names import load_official
-from ladagan_tf.weights.keras_file import blank_of
 
 
 class OfficialView:

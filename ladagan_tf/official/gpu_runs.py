@@ -11,11 +11,12 @@ import numpy as np
 
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.official.lada_runs import lada_model
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.untrusted import read_json, read_npy
-from ladagan_tf.weights.keras_file import blank_of, check_classes, checked_network
+from ladagan_tf.weights.keras_file import check_classes, checked_network
 
 DESCRIPTION = "run.json"
 CARRIED = "gpu_run.json"  # in a run: the description, without the networks

@@ -7,6 +7,7 @@ import numpy as np
 
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
@@ -24,7 +25,6 @@ from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.optimizers import make_optimizer
 from ladagan_tf.untrusted import read_json
-from ladagan_tf.weights.keras_file import blank_of
 
 PARTS = {
     # part of our state  official name

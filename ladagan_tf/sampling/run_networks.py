@@ -7,12 +7,13 @@ import keras
 import numpy as np
 
 from ladagan_tf.errors import InputError, one_line_about, reason
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import read_part
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.untrusted import read_json
 from ladagan_tf.weights import vae_weights
-from ladagan_tf.weights.keras_file import blank_of, check_classes, checked_network
+from ladagan_tf.weights.keras_file import check_classes, checked_network
 
 
 def open_part(

@@ -67,7 +67,7 @@ def average_of(kind, **sizes):
     So none are drawn at random, which takes seconds at the papers' sizes.
     """
     # Here, because flags are parsed before Keras is imported.
-    from ladagan_tf.weights.keras_file import blank_of
+    from ladagan_tf.models.blank import blank_of
 
     with blank_of(math.inf):
         return kind(**sizes, name="averaged_generator")

@@ -97,7 +97,7 @@ class AdaptiveAugmentation(keras.layers.Layer):
 
     def value(self):
         """The probability, a float32 scalar."""
-        return ops.convert_to_tensor(self.p)
+        return self.p * 1.0  # no variable, which a compiled step would not take as an argument
 
     def update(self, metrics, images, step):
         """Takes in a step.
@@ -146,7 +146,7 @@ class NoiseSpacing(keras.layers.Layer):
 
     def value(self):
         """The levels t_k, float32 (K,), falling from 1 - m + 0.01 to 0.01."""
-        shares = ops.softmax(ops.convert_to_tensor(self.spacing))
+        shares = ops.softmax(self.spacing * 1.0)
         places = ops.concatenate([ops.zeros((1,)), ops.cumsum(shares)])  # c_k
         information = ops.power(self.min_information, ops.relu(1.0 - places))
         return 1.0 - information + CLEANEST

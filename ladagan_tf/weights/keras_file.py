@@ -5,12 +5,9 @@ checked before Keras acts on them: only classes of ours are made, and no network
 weights that are there for it.
 """
 
-import contextlib
 import io
 import json
-import math
 import pathlib
-import threading
 import zipfile
 
 import h5py
@@ -18,18 +15,12 @@ import keras
 
 from ladagan_tf.errors import one_line_about
 from ladagan_tf.models import registered as registered
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.untrusted import check_unpacked
 from ladagan_tf.weights.reading import content_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
-_COUNTING = threading.Lock()  # one at a time
-RANDOM = (  # what our networks start from, but for constants
-    keras.initializers.Orthogonal,
-    keras.initializers.RandomNormal,
-    keras.initializers.TruncatedNormal,
-    keras.initializers.VarianceScaling,
-)
 PACKAGE = "ladagan_tf>"  # of the names that our classes are registered by
 MEMBERS = {CONFIG, WEIGHTS, "metadata.json"}
 
@@ -157,40 +148,6 @@ def count_values(data):
     if total > len(data):
         raise ValueError(f"{WEIGHTS}: arrays of {total} bytes in {len(data)}")
     return values
-
-
-@contextlib.contextmanager
-def blank_of(values):
-    """Within it networks are made to be given so many weights: few more, and none drawn at random.
-
-    A configuration takes a few bytes, whatever sizes it names: ValueError before more weights are
-    allocated. Where random numbers would be drawn there are zeros: the orthogonal matrices of the
-    paper's CIFAR-10 generator take seconds, and would be overwritten.
-
-    Args:
-        values: int, how many the weights have that the networks are to be given. Networks may have
-            twice as many, so that whoever loads them can say which are missing. math.inf where the
-            sizes are no file's.
-    """
-    left = 2 * values
-
-    def counted(self, shape=None, initializer=None, *args, **kwargs):
-        nonlocal left
-        left -= math.prod(shape or ())
-        if left < 0:
-            raise ValueError(
-                f"its configuration asks for far more weights than the {values} that are there"
-            )
-        if isinstance(keras.initializers.get(initializer), RANDOM):
-            initializer = "zeros"
-        return add_weight(self, shape, initializer, *args, **kwargs)
-
-    with _COUNTING:
-        add_weight, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, counted
-        try:
-            yield
-        finally:
-            keras.layers.Layer.add_weight = add_weight
 
 
 def network_sha256(network):

@@ -3,10 +3,11 @@
 import pathlib
 
 from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
-from ladagan_tf.weights.keras_file import blank_of, load_network
+from ladagan_tf.weights.keras_file import load_network
 from ladagan_tf.weights.reading import content_sha256, read_weights
 
 FLAG = "--vae"

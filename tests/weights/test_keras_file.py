@@ -14,10 +14,11 @@ from golden_sets import GOLDEN
 from tiny_gat import GENERATOR
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.systems import average_of
-from ladagan_tf.weights.keras_file import blank_of, load_network
+from ladagan_tf.weights.keras_file import load_network
 
 SMALL_D = {"widths": (4, 8), "num_heads": 2, "mlp_width": 4, "out_widths": (4, 4)}
 ADD_WEIGHT = keras.layers.Layer.add_weight

@@ -1,0 +1,49 @@
+"""Networks that are given their weights: none are drawn at random, and not far more than given."""
+
+import contextlib
+import math
+import threading
+
+import keras
+
+_COUNTING = threading.Lock()  # one at a time
+RANDOM = (  # what our networks start from, but for constants
+    keras.initializers.Orthogonal,
+    keras.initializers.RandomNormal,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.VarianceScaling,
+)
+
+
+@contextlib.contextmanager
+def blank_of(values):
+    """Within it networks are made to be given so many weights: few more, and none drawn at random.
+
+    A configuration takes a few bytes, whatever sizes it names: ValueError before more weights are
+    allocated. Where random numbers would be drawn there are zeros: the orthogonal matrices of the
+    paper's CIFAR-10 generator take seconds, and would be overwritten.
+
+    Args:
+        values: int, how many the weights have that the networks are to be given. Networks may have
+            twice as many, so that whoever loads them can say which are missing. math.inf where the
+            sizes are no file's.
+    """
+    left = 2 * values
+
+    def counted(self, shape=None, initializer=None, *args, **kwargs):
+        nonlocal left
+        left -= math.prod(shape or ())
+        if left < 0:
+            raise ValueError(
+                f"its configuration asks for far more weights than the {values} that are there"
+            )
+        if isinstance(keras.initializers.get(initializer), RANDOM):
+            initializer = "zeros"
+        return add_weight(self, shape, initializer, *args, **kwargs)
+
+    with _COUNTING:
+        add_weight, keras.layers.Layer.add_weight = keras.layers.Layer.add_weight, counted
+        try:
+            yield
+        finally:
+            keras.layers.Layer.add_weight = add_weight
