@@ -8,7 +8,13 @@ import types
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.hardware import hardware, peak_memory, processor, usable_cores
+from ladagan_tf.hardware import (
+    hardware,
+    multiplies_bfloat16,
+    peak_memory,
+    processor,
+    usable_cores,
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
@@ -40,6 +46,17 @@ def test_processors_of_one_name_are_told_apart(monkeypatch, tmp_path, flags, exp
     (tmp_path / "cpuinfo").write_text(f"model name\t: AMD EPYC \nflags\t\t: {flags}\n\n" * 2)
     monkeypatch.setattr("ladagan_tf.hardware.CPUINFO", tmp_path / "cpuinfo")
     assert processor() == expected
+
+
+def test_bfloat16_is_known_of_x86_arm_and_tpus(monkeypatch, tmp_path):
+    monkeypatch.setattr("ladagan_tf.hardware.CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    for flags, expected in (("avx512f avx2", False), ("asimd bf16", True), ("amx_bf16", True)):
+        (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+        assert multiplies_bfloat16() == expected
+    (tmp_path / "cpuinfo").write_text("flags : avx2\n")  # of a TPU's host
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind] * (kind == "TPU"))
+    assert multiplies_bfloat16()
 
 
 def test_the_peak_of_memory_is_no_less_than_what_is_taken_now():
