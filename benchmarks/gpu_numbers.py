@@ -66,8 +66,7 @@ def speed(trainer, seconds, alone=True):
 
     Beside them, if the device is this process's `alone`, what a large matrix product reaches.
     """
-    networks = trainer.generator, trainer.discriminator
-    macs, *_ = SYSTEMS[FLAGS.system].step_cost(*networks, batch_size=FLAGS.batch_size)
+    macs, *_ = SYSTEMS[FLAGS.system].step_cost(**trainer.networks, batch_size=FLAGS.batch_size)
     images = FLAGS.batch_size * len(trainer.seeds)
     found = {
         "train_images_per_s": round(images / seconds, 1),

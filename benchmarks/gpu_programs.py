@@ -30,8 +30,14 @@ def programs(wanted, say, place=lambda tree: tree):
     lowered = [function.lower(*place(arguments)) for function, arguments in wanted]
     say("traced")
     compiled = [each.compile() for each in lowered]
-    say("compiled")
+    say(f"compiled: up to {max(map(_bytes, compiled)) / 1e9:.2f} GB on the device")
     return compiled
+
+
+def _bytes(program):
+    """What a compiled function needs of the device's memory."""
+    told = program.memory_analysis()
+    return told.argument_size_in_bytes + told.output_size_in_bytes + told.temp_size_in_bytes
 
 
 def compile_elsewhere(wanted, say, path):

@@ -9,10 +9,11 @@ and the order of the images follow from (seed, step), but are not those of train
 --minutes or --total_kimg, whatever comes first. FOLDER gets
 
     run.json            flags, configurations of the networks, device, speed, hashes of the parts
-    weights-0.npy ..    float16: the averaged generator and the discriminator, cut into parts
+    weights-0.npy ..    float16: the averaged generator and what else was trained, cut into parts
     stats.jsonl         a line for each window of --log_kimg
     samples.png         the averaged generator at the end
-    progress.png        the same latents over time, a row for each time
+    progress.png        the same latents over time, a row for each time; these two as .npy where
+                        an autoencoder decodes them, which `convert` does
     metrics.jsonl       with --classifier: distances at every --sample_kimg
     at-KIMG/            run.json and parts as they were at the moments of --snapshots
 
@@ -73,7 +74,9 @@ def define_flags():
     flags.DEFINE_string(
         "images",
         None,
-        "An .npz with uint8 images (N, S, S, 3) to train on, and `labels` (N,) for --conditional.",
+        "An .npz of examples/set_as_npz.py to train on: uint8 `images` (N, S, S, 3), and `labels` "
+        "(N,) for --conditional; or of latents `moments` (N, S, S, 2C), mean and standard "
+        "deviation, `scaling_factor` and `labels`.",
     )
     flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
@@ -104,10 +107,8 @@ NOT_HERE = ("init_from", "freeze_d", "subset", "ema_decays", "ema_halflives_kimg
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
     recorded = start_flags.resolve()
-    if FLAGS.system != "lada" and not FLAGS.measure:
-        raise InputError(f"--system={FLAGS.system}: it is only measured here, with --measure")
-    if FLAGS.classifier and FLAGS.conditional:
-        raise InputError(f"--classifier={FLAGS.classifier}: it measures no run with --conditional")
+    if FLAGS.teacher != "none" and not FLAGS.measure:
+        raise InputError(f"--teacher={FLAGS.teacher}: there is none here but with --measure")
     for name in NOT_HERE:
         if FLAGS[name].value not in (FLAGS[name].default, None, []):
             raise InputError(f"--{name}={FLAGS[name].value}: train.py has it, gpu_run.py has not")
@@ -117,9 +118,11 @@ def main(_):
         )
     trainer = Trainer([int(seed) for seed in FLAGS.seeds] or [FLAGS.seed])
     say("built")
+    if FLAGS.classifier and (classes_of(trainer) or trainer.of_latents):
+        raise InputError(f"--classifier={FLAGS.classifier}: it measures images without classes")
+    images = random_images(trainer) if FLAGS.measure else read_set(trainer)
     out = pathlib.Path(FLAGS.out)
     out.mkdir(parents=True, exist_ok=True)
-    images = random_images() if FLAGS.measure else read_images()
     wanted = functions(trainer, images)
     if FLAGS.compile_for:
         compile_elsewhere(wanted, say, out / "programs.bin")
@@ -154,7 +157,7 @@ def functions(trainer, images):
     Returns:
         List of (jitted function, its arguments).
     """
-    rows = rows_of_steps(trainer.seeds, 0, FLAGS.steps_per_call, len(jax.tree.leaves(images)[0]))
+    rows = rows_of_steps(trainer.seeds, 0, FLAGS.steps_per_call, len(images[1]))
     state = trainer.initial
     found = [(trainer.many_steps(), (state, trainer.keys, images, np.int32(0), rows))]
     if not FLAGS.measure:
@@ -233,7 +236,7 @@ def train(trainer, wanted, images, recorded, out):
         start = last = time.perf_counter()
         seconds, done = 0.0, 0.0
         while done < 1.0:
-            rows = rows_of_steps(trainer.seeds, step, FLAGS.steps_per_call, len(images[0]))
+            rows = rows_of_steps(trainer.seeds, step, FLAGS.steps_per_call, len(images[1]))
             values, metrics = run(values, trainer.keys, on_device, np.int32(step), rows)
             window.append(metrics)
             step += FLAGS.steps_per_call
@@ -255,7 +258,7 @@ def train(trainer, wanted, images, recorded, out):
                     break
             if pending and done >= pending[0]:
                 pending = [moment for moment in pending if done < moment]
-                progress.append(to_uint8(sample(values, z)[:, :COLUMNS]))
+                progress.append(np.asarray(sample(values, z)[:, :COLUMNS]))
             if measured and (done >= 1.0 or due(FLAGS.sample_kimg, seen)):
                 features.append((seen / 1000, measured[0](values, *beside)))
             if snapshots and done >= snapshots[0]:
@@ -264,11 +267,15 @@ def train(trainer, wanted, images, recorded, out):
         jax.block_until_ready(values)
         seconds = time.perf_counter() - start
     told = keep(**speed(trainer, seconds / step, alone=not FLAGS.turn))
-    samples, progress = to_uint8(sample(values, z)), np.concatenate(progress, axis=1)
+    samples, progress = np.asarray(sample(values, z)), np.concatenate(progress, axis=1)
     for i, folder in enumerate(folders):
         write_text(folder / "stats.jsonl", "".join(f"{line}\n" for line in lines[i]))
-        save_png(folder / "samples.png", grid(samples[i], COLUMNS))
-        save_png(folder / "progress.png", grid(progress[i], COLUMNS))
+        for name, made in (("samples", samples[i]), ("progress", progress[i])):
+            if trainer.of_latents:
+                rows = made.reshape(-1, COLUMNS, *made.shape[1:])
+                np.save(folder / f"{name}.npy", rows.astype(np.float16))
+            else:
+                save_png(folder / f"{name}.png", grid(to_uint8(made), COLUMNS))
     if measured:
         kimg, found = zip(*features, strict=True)
         reals, count = np.asarray(found[-1][1]), len(images[0]) // 2
@@ -285,7 +292,7 @@ def measure(trainer, wanted, recorded):
     [run], [(_, (_, _, images, _, rows))] = programs(wanted, say), wanted
     compiling = time.perf_counter() - start
     seconds, finite = step_speed(trainer, run, trainer.values(), jax.device_put(images), rows)
-    names = ("system", "size", "patch", "resolution", "g_widths", "batch_size", "precision")
+    names = ("system", "g_shape", "patch", "resolution", "g_widths", "batch_size", "precision")
     return {
         **{name: recorded[name] for name in names if name in recorded},
         "compile_seconds": round(compiling, 1),
@@ -295,34 +302,56 @@ def measure(trainer, wanted, recorded):
     }
 
 
-def read_images():
-    """uint8 images (N, S, S, 3) of --images, of the right size, and int32 labels (N,)."""
+def classes_of(trainer):
+    """How many classes the generator is told, an int."""
+    return getattr(trainer.averaged, "num_classes", 0)
+
+
+def read_set(trainer):
+    """What --images holds, of the right size; latents are scaled as it says.
+
+    Returns:
+        uint8 images (N, S, S, 3) or dict of float32 "moments" (N, S, S, 2C), and int32 labels (N,).
+    """
     if not FLAGS.images:
-        raise InputError("--images is required: an .npz of uint8 images")
+        raise InputError("--images is required: an .npz of examples/set_as_npz.py")
+    made, name, kind, wanted = trainer.averaged, "images", np.uint8, ["images"]
+    shape = (made.resolution, made.resolution, 3)
+    if trainer.of_latents:
+        name, kind, wanted = "moments", np.floating, ["moments", "scaling_factor"]
+        shape = (made.latent_size, made.latent_size, 2 * made.channels)
     with np.load(FLAGS.images, allow_pickle=False) as file:
-        images = file["images"]
-        labels = file["labels"] if FLAGS.conditional and "labels" in file else None
-    side = FLAGS.resolution
-    if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        for missing in (each for each in wanted if each not in file):
+            raise InputError(f"--images={FLAGS.images}: no {missing} in it, but {', '.join(file)}")
+        array, labels = file[name], file.get("labels")
+        if trainer.of_latents:
+            trainer.scale(float(file["scaling_factor"]))
+    if not np.issubdtype(array.dtype, kind) or array.shape[1:] != shape:
+        accepted = "float" if trainer.of_latents else "uint8"
         raise InputError(
-            f"--images={FLAGS.images}: {images.dtype} of shape {images.shape}; uint8 "
-            f"(N, {side}, {side}, 3) are accepted"
+            f"--images={FLAGS.images}: {array.dtype} of shape {array.shape}; {accepted} "
+            f"(N, {', '.join(map(str, shape))}) are accepted"
         )
-    if not FLAGS.conditional:
-        return images, np.zeros(len(images), np.int32)
-    fits = labels is not None and labels.shape == images.shape[:1] and labels.dtype.kind in "iu"
-    if not fits or not np.all((labels >= 0) & (labels < FLAGS.num_classes)):
+    if FLAGS.flip and trainer.of_latents:
+        raise InputError("--flip: latents cannot be mirrored")
+    learned = {name: array.astype(np.float32)} if trainer.of_latents else array
+    count = classes_of(trainer)
+    if count < 2:
+        return learned, np.zeros(len(array), np.int32)
+    fits = labels is not None and labels.shape == array.shape[:1] and labels.dtype.kind in "iu"
+    if not fits or not np.all((labels >= 0) & (labels < count)):
         raise InputError(
-            f"--images={FLAGS.images}: with --conditional it must hold int `labels` (N,) from 0 "
-            f"to {FLAGS.num_classes - 1}"
+            f"--images={FLAGS.images}: of {count} classes it must hold int `labels` (N,) from 0 "
+            f"to {count - 1}"
         )
-    return images, labels.astype(np.int32)
+    return learned, labels.astype(np.int32)
 
 
 def write_weights(trainer, values, about, out):
-    """run.json and the parts: averaged generator, then discriminator, one value after the other."""
+    """run.json and the parts: averaged generator, then the others, one value after the other."""
     by_variable = dict(zip(map(id, trainer.state), values, strict=True))
-    networks = {"averaged": trainer.averaged, "discriminator": trainer.discriminator}
+    others = {n: network for n, network in trainer.networks.items() if n != "generator"}
+    networks = {"averaged": trainer.averaged, **others}
     flat = [by_variable[id(w)] for network in networks.values() for w in network.weights]
     flat = np.concatenate([np.asarray(w, np.float32).ravel() for w in flat])
     with np.errstate(over="ignore"):
@@ -348,20 +377,22 @@ def write_weights(trainer, values, about, out):
 
 def shown(trainer):
     """Whose images are shown: latents (ROWS * COLUMNS, noise_dim), and a class per row if any."""
-    count, classes = ROWS * COLUMNS, getattr(trainer.averaged, "num_classes", 0)
-    z = np.random.default_rng(FLAGS.seed).standard_normal((count, FLAGS.noise_dim), np.float32)
+    count, classes = ROWS * COLUMNS, classes_of(trainer)
+    size = count, trainer.averaged.noise_dim
+    z = np.random.default_rng(FLAGS.seed).standard_normal(size, np.float32)
     rows = np.linspace(0, classes - 1, ROWS).round().astype(np.int32)
     return (z, np.repeat(rows, COLUMNS)) if classes else (z,)
 
 
-def random_images():
+def random_images(trainer):
     """Four batches: uint8 images, or {"moments": float32} of latents, and labels."""
-    rng, count, side = np.random.default_rng(0), 4 * FLAGS.batch_size, FLAGS.resolution
+    rng, count, made = np.random.default_rng(0), 4 * FLAGS.batch_size, trainer.averaged
     labels = np.zeros(count, np.int32)
-    if FLAGS.system != "lada":
-        side = FLAGS.latent_size
-        return {"moments": rng.random((count, side, side, 8), np.float32)}, labels
-    return rng.integers(0, 256, (count, side, side, 3), np.uint8), labels
+    if trainer.of_latents:
+        side = made.latent_size
+        moments = rng.random((count, side, side, 2 * made.channels), np.float32)
+        return {"moments": moments}, labels
+    return rng.integers(0, 256, (count, made.resolution, made.resolution, 3), np.uint8), labels
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Seeds are the first axis of all that a run changes. Several train in one program
 network fills a large device; one alone is not batched.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -18,6 +20,7 @@ from ladagan_tf.training.step import (
     decay_of_halflife,
     discriminator_gradients,
     generator_gradients,
+    own_gradients,
     update_average,
 )
 
@@ -45,24 +48,36 @@ class Trainer:
 
     def _build(self):
         system = train_flags.SYSTEMS[FLAGS.system]
-        networks, self.averaged, self.objective = system.build(None)
-        self.generator, self.discriminator = networks["generator"], networks["discriminator"]
-        self.averaged.set_weights(self.generator.get_weights())
-        self.schedules, self.rates, self.optimizers = start_flags.schedules(), [], []
-        for base, network in ((FLAGS.d_lr, self.discriminator), (FLAGS.g_lr, self.generator)):
-            rate = system.learning_rate(base, network)
+        self.networks, self.averaged, self.objective = system.build(None)
+        self.averaged.set_weights(self.networks["generator"].get_weights())
+        self.schedules, self.rates, self.optimizers = start_flags.schedules(), {}, {}
+        for name, network in self.networks.items():
+            rate = system.learning_rate(FLAGS[f"{name[0]}_lr"].value, network)
             adam = keras.optimizers.Adam(rate, FLAGS.beta1, FLAGS.beta2, FLAGS.epsilon)
             adam.build(network.trainable_variables)
-            self.optimizers.append(adam)
-            self.rates.append(rate)
-        self.adaptations = adaptations(self.objective, FLAGS.augment_target, FLAGS.augment_kimg)
+            self.rates[name], self.optimizers[name] = rate, adam
+        adaptive = (FLAGS.augment_target, FLAGS.augment_kimg) if self.adversarial else ()
+        self.adaptations = adaptations(self.objective, *adaptive)
         self.state = [
-            *self.generator.weights,
-            *self.discriminator.weights,
+            *(v for network in self.networks.values() for v in network.weights),
             *self.averaged.weights,
-            *(v for adam in self.optimizers for v in adam.variables),
+            *(v for adam in self.optimizers.values() for v in adam.variables),
             *(v for layer in self.adaptations.values() for v in layer.variables),
         ]
+
+    @property
+    def adversarial(self):
+        """Whether there is a discriminator."""
+        return "discriminator" in self.networks
+
+    @property
+    def of_latents(self):
+        """Whether latents are learned instead of images."""
+        return not self.averaged.makes_images
+
+    def scale(self, factor):
+        """Takes the factor of the autoencoder whose latents are learned, a float."""
+        self.objective = dataclasses.replace(self.objective, scaling_factor=factor)
 
     def values(self):
         """The state, (seeds, ...) each, as arrays of their own, which a step may overwrite."""
@@ -90,31 +105,53 @@ class Trainer:
         if FLAGS.flip:
             mirrored = jax.random.bernoulli(keys["flip"], 0.5, (len(labels), 1, 1, 1))
             images = jnp.where(mirrored, images[:, :, ::-1], images)
-        objective, generator, discriminator = self.objective, self.generator, self.discriminator
-        d_adam, g_adam = self.optimizers
         with self.holding(values) as scope:
-            batch = objective.batch(images, labels, drawn(objective.batch_draws(), "batch"))
-            draws = drawn(objective.discriminator_draws(), "discriminator")
-            networks = objective, generator, discriminator, batch
+            batch = self.objective.batch(
+                images, labels, drawn(self.objective.batch_draws(), "batch")
+            )
             strengths = adapted(self.schedules.at(images_seen(step)), self.adaptations)
-            for adam, rate in zip(self.optimizers, self.rates, strict=True):
-                adam.learning_rate = rate * strengths.rate
+            for name, adam in self.optimizers.items():
+                adam.learning_rate = self.rates[name] * strengths.rate
             given = {"micro_batches": FLAGS.micro_batches, "strengths": strengths}
-            gradients, metrics = discriminator_gradients(*networks, draws, **given)
-            gradients = clipped(gradients)
-            d_adam.apply(gradients, discriminator.trainable_variables)
-            draws = drawn(objective.generator_draws(), "generator")
-            gradients, more = generator_gradients(*networks, draws, **given)
-            objective.update_statistics(generator, batch, draws, lambda tree: tree)
-            gradients = clipped(gradients)
-            g_adam.apply(gradients, generator.trainable_variables)
-            share = 1.0 - ema_decay(step)
-            update_average(self.averaged, generator, share, objective.averages_statistics)
+            update = self._adversarial_update if self.adversarial else self._own_update
+            metrics = update(batch, drawn, given)
+            update_average(
+                self.averaged,
+                self.networks["generator"],
+                1.0 - ema_decay(step),
+                self.objective.averages_statistics,
+            )
             for layer in self.adaptations.values():
-                layer.update({**metrics, **more}, FLAGS.batch_size, step)
+                layer.update(metrics, FLAGS.batch_size, step)
             if "augmentation" in self.adaptations:
-                more["augment_p"] = self.adaptations["augmentation"].value()
-        return [scope.get_current_value(v) for v in self.state], {**metrics, **more}
+                metrics["augment_p"] = self.adaptations["augmentation"].value()
+        return [scope.get_current_value(v) for v in self.state], metrics
+
+    def _adversarial_update(self, batch, drawn, given):
+        """D's update, then G's; returns the metrics of both."""
+        objective, generator = self.objective, self.networks["generator"]
+        networks = objective, generator, self.networks["discriminator"], batch
+        draws = drawn(objective.discriminator_draws(), "discriminator")
+        gradients, metrics = discriminator_gradients(*networks, draws, **given)
+        self._apply("discriminator", gradients)
+        draws = drawn(objective.generator_draws(), "generator")
+        gradients, more = generator_gradients(*networks, draws, **given)
+        objective.update_statistics(generator, batch, draws, lambda tree: tree)
+        self._apply("generator", gradients)
+        return {**metrics, **more}
+
+    def _own_update(self, batch, drawn, given):
+        """The update of a generator that learns by itself; returns its metrics."""
+        networks = self.objective, self.networks["generator"], batch
+        draws = drawn(self.objective.draws(), "generator")
+        gradients, metrics = own_gradients(*networks, draws, **given)
+        self._apply("generator", gradients)
+        return metrics
+
+    def _apply(self, name, gradients):
+        if FLAGS.clip_norm:
+            gradients = clip_by_global_norm(gradients, FLAGS.clip_norm)
+        self.optimizers[name].apply(gradients, self.networks[name].trainable_variables)
 
     def holding(self, values):
         """A scope in which the variables have `values`, of one seed."""
@@ -195,11 +232,6 @@ class Trainer:
 def at_once(count):
     """How many of `count` images are measured at once."""
     return min(270, count)
-
-
-def clipped(gradients):
-    """Gradients of a network, clipped as --clip_norm says."""
-    return clip_by_global_norm(gradients, FLAGS.clip_norm) if FLAGS.clip_norm else gradients
 
 
 def ema_decay(step):

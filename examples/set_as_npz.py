@@ -1,9 +1,12 @@
 """Writes the images of a prepared set as one .npz, for machines that have no TensorFlow.
 
     python examples/set_as_npz.py --dataset=data/emoji-64 --out=emoji64.npz
+    python examples/set_as_npz.py --dataset=data/emoji-64-latents --out=latents.npz
 
 The file holds `images`, uint8 (N, S, S, 3), in the set's order, and `labels`, int (N,), if there
-are any. `benchmarks/gpu_run.py` trains on it, and `ladagan_tf.prepare --source=` takes it.
+are any; of a set of latents, in place of images, `moments`, float32 (N, S, S, 2C), means before
+standard deviations, and `scaling_factor`. `benchmarks/gpu_run.py` trains on it, and
+`ladagan_tf.prepare --source=` takes that of images.
 """
 
 import pathlib
@@ -33,15 +36,21 @@ def define():
 def main():
     """Reads the set and writes the file."""
     # After the flags are parsed, because it takes TensorFlow.
-    from ladagan_tf.evaluation.images import prepared
+    from ladagan_tf.data import dataset_info, pipeline
 
-    source = prepared(FLAGS.dataset)
-    arrays = {"images": np.concatenate(list(source.batches(256)))}
-    if source.labels:
-        arrays["labels"] = source.labels()
+    info = dataset_info.load_info(FLAGS.dataset)
+    contents, labels = zip(*pipeline.iterate(FLAGS.dataset, 256), strict=True)
+    if info.latents:
+        moments = np.concatenate([each["moments"] for each in contents])
+        arrays = {"moments": moments, "scaling_factor": info.latents.scaling_factor}
+    else:
+        arrays = {"images": np.concatenate(contents)}
+    if info.classes:
+        arrays["labels"] = np.concatenate(labels)
     with new_file(FLAGS.out) as temporary:
         np.savez_compressed(temporary, **arrays)
-    print(f"{FLAGS.out}: {source.count} images of {source.resolution} px")
+    of = f"latents of {info.latents.size}" if info.latents else f"images of {info.resolution} px"
+    print(f"{FLAGS.out}: {info.count} {of}")
 
 
 if __name__ == "__main__":

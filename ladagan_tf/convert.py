@@ -28,9 +28,12 @@ if __name__ == "__main__":
 
 import pathlib
 
+import tensorflow as tf
+
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
+from ladagan_tf.flags import model as model_flags
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
@@ -38,7 +41,7 @@ from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.systems import class_names
+from ladagan_tf.sampling.run_networks import makes_latents
 from ladagan_tf.systems import gat as gat_system
 from ladagan_tf.weights import hub, vae_weights
 
@@ -89,10 +92,22 @@ def join_parts(as_keras):
     """The parts of --gpu_run as a run directory; `as_keras`: whether --out ends in .keras."""
     if as_keras:
         raise InputError(f"out={FLAGS.out}: --gpu_run makes a run directory")
-    given = {"dataset": FLAGS.dataset} if FLAGS.dataset else {}
-    prepared = FLAGS.dataset and pathlib.Path(FLAGS.dataset, dataset_info.INFO_NAME).is_file()
-    names = class_names(FLAGS.dataset if prepared else None)
-    found = gpu_runs.write_run(FLAGS.gpu_run, FLAGS.out, given, names)
+    about = gpu_runs.read(FLAGS.gpu_run)
+    path = pathlib.Path(FLAGS.gpu_run, gpu_runs.DESCRIPTION)
+    system = about["flags"].get("system")
+    if system not in train_flags.SYSTEMS:
+        raise InputError(f"{path}: system={system}; give one of {', '.join(train_flags.SYSTEMS)}")
+    FLAGS.system = system
+    dataset = FLAGS.dataset
+    recorded = record(about["flags"], path)
+    folder = (
+        dataset if dataset and pathlib.Path(dataset, dataset_info.INFO_NAME).is_file() else None
+    )
+    if folder:
+        train_flags.SYSTEMS[system].check_set(dataset_info.load_info(folder))
+    model = model_flags.build(tf.distribute.get_strategy(), folder)
+    vae = open_autoencoder(folder) if makes_latents(model.generator) else None
+    found = gpu_runs.write_run(FLAGS.gpu_run, about, FLAGS.out, recorded, model, vae)
     report_run(found, "without the optimizers' state")
 
 
@@ -211,7 +226,7 @@ def convert_gat_to_run():
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
     recorded = record(gat_runs.flags_of(checkpoint, path), path)
-    vae = open_autoencoder()
+    vae = open_autoencoder(FLAGS.dataset)
     found = gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
     report_run(
         found, "without the optimizers' state, which does not name the parameters it belongs to"
@@ -224,11 +239,11 @@ def convert_gat_to_run():
         )
 
 
-def open_autoencoder():
-    """What decodes a run's samples: that of --dataset, which is checked, or of --vae; or None."""
-    if FLAGS.dataset:
-        gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
-        return gat_system.autoencoder(FLAGS.dataset)
+def open_autoencoder(folder):
+    """What decodes a run's samples: that of a set, which is checked, or of --vae; or None."""
+    if folder:
+        train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
+        return gat_system.autoencoder(folder)
     if FLAGS.vae:
         return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]
     return None

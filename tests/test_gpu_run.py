@@ -13,14 +13,20 @@ import numpy as np
 import pytest
 from in_process import command, error_line
 from PIL import Image
+from tiny_gat import VAE
 
+from examples import set_as_npz
 from ladagan_tf import convert
+from ladagan_tf import prepare as prepare_verb
+from ladagan_tf.data.pipeline import make_dataset
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
 from ladagan_tf.flags import convert as convert_flags
+from ladagan_tf.flags import prepare as prepare_flags
 from ladagan_tf.models.features.classifier import Classifier
-from ladagan_tf.pictures import to_uint8
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
+from ladagan_tf.pictures import MARGIN, to_uint8
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import open_run
 from ladagan_tf.sampling.seeds import latents
@@ -154,6 +160,102 @@ def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
     z = np.zeros((2, 8), np.float32)
     images = np.asarray(sampler.generate(z, np.int32([0, 2])))
     assert np.isfinite(images).all() and np.any(images[0] != images[1])
+
+
+@pytest.fixture(scope="module")
+def latents_of_classes(tmp_path_factory):
+    """What a step of a flow on a set of latents brings back; beside it, the set and its VAE."""
+    folder = tmp_path_factory.mktemp("latents")
+    keras.utils.set_random_seed(0)
+    AutoencoderKL(**VAE, scaling_factor=0.5).save(folder / "vae.keras")
+    names = ("cat", "dog")
+    for name in names:
+        (folder / "photos" / name).mkdir(parents=True)
+        noise = np.random.default_rng(len(names)).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(noise).save(folder / "photos" / name / "1.png")
+    prepare(str(folder / "photos"), folder / "set", resolution=16)
+    with command(prepare_verb, prepare_flags.define) as main:
+        main(
+            f"--source={folder / 'set'}",
+            "--latents",
+            f"--vae={folder / 'vae.keras'}",
+            f"--out={folder / 'latents'}",
+        )
+    with command(set_as_npz, set_as_npz.define) as main:
+        main(f"--dataset={folder / 'latents'}", f"--out={folder / 'latents.npz'}")
+    run(
+        RUN.replace("CONVOLUTIONS", ""),
+        "--system=flow",
+        "--space=latents",
+        "--conditional",
+        "--num_classes=2",
+        "--dataset=nowhere",
+        "--latent_size=8",
+        "--patch=4",
+        "--g_shape=16,1,2",
+        "--sampler_steps=1",
+        "--batch_size=2",
+        "--log_kimg=0.004",
+        f"--images={folder / 'latents.npz'}",
+        "--minutes=0.01",
+        "--steps_per_call=2",
+        f"--out={folder / 'out'}",
+    )
+    return folder
+
+
+def test_latents_are_decoded_where_their_autoencoder_is(latents_of_classes, tmp_path, capsys):
+    folder = latents_of_classes
+    carried = [f"--gpu_run={folder / 'out'}", f"--out={tmp_path / 'run'}"]
+    with command(convert, convert_flags.define) as main:
+        main(*carried, f"--dataset={folder / 'latents'}")
+    assert "flow, 0.004 kimg, step 2" in capsys.readouterr().out
+    sampler = open_run(tmp_path / "run")
+    assert (sampler.resolution, sampler.network.class_names) == (16, ("cat", "dog"))
+    vae = keras.saving.load_model(folder / "vae.keras")
+    latents = np.load(folder / "out/samples.npy")  # (6, 10, 8, 8, 4)
+    wanted = vae.decode(latents[5, 9:].astype("float32") / 0.5)
+    shown = np.asarray(Image.open(tmp_path / "run/samples/samples.png"))
+    assert shown.shape[:2] == (6 * 16 + 5 * MARGIN, 10 * 16 + 9 * MARGIN)
+    np.testing.assert_array_equal(shown[-16:, -16:], to_uint8(wanted)[0])
+
+
+def test_a_set_as_npz_is_the_set(latents_of_classes):
+    folder = latents_of_classes
+    with np.load(folder / "latents.npz") as file:
+        (batch, labels), *_ = make_dataset(folder / "latents", batch_size=2, seed=0).take(1)
+        order = np.argsort(labels)
+        assert file["scaling_factor"] == 0.5 and file["labels"].dtype.kind == "i"
+        np.testing.assert_array_equal(
+            file["moments"][np.argsort(file["labels"])], batch["moments"].numpy()[order]
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"moments": None}, "no moments in it, but "),
+        (
+            {"moments": np.zeros((2, 8, 4, 8), "f")},
+            "of shape (2, 8, 4, 8); float (N, 8, 8, 8) are accepted",
+        ),
+        ({"labels": np.int32([0, 2])}, "of 2 classes it must hold int `labels` (N,) from 0 to 1"),
+    ],
+)
+def test_a_file_of_something_else_is_one_line(latents_of_classes, tmp_path, changes, message):
+    with np.load(latents_of_classes / "latents.npz") as file:
+        arrays = {**file, **changes}
+    np.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if v is not None})
+    code = [sys.executable, "benchmarks/gpu_run.py", "--system=flow", "--space=latents"]
+    code += ["--conditional", "--num_classes=2", "--dataset=nowhere", "--latent_size=8"]
+    done = subprocess.run(
+        [*code, f"--images={tmp_path / 'a.npz'}", f"--out={tmp_path / 'out'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    assert message in done.stderr.splitlines()[-1]
 
 
 def run(code, *arguments):

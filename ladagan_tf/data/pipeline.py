@@ -186,13 +186,29 @@ def iterate_images(folder, batch_size, first=0, count=None):
     """
     info = dataset_info.load_info(folder)
     dataset_info.require_images(info)
+
+    def content(record):
+        return records.decode_image(record["image"], info.resolution)
+
+    yield from _iterate(info, ("image", "label"), content, batch_size, first, count)
+
+
+def iterate(folder, batch_size):
+    """As `iterate_images`, in place of images what `make_dataset` has: of latents, moments."""
+    info = dataset_info.load_info(folder)
+    wanted = records.choose(info, flip=False, with_images=False, with_teacher=False)
+    yield from _iterate(
+        info, wanted, lambda record: records.batch_content(record, info), batch_size
+    )
+
+
+def _iterate(info, fields, content, batch_size, first=0, count=None):
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
     def parse(serialised):
-        record = records.parse(serialised, ("image", "label"))
-        image = records.decode_image(record["image"], info.resolution)
-        return image, records.checked_label(record["label"], info)
+        record = records.parse(serialised, fields)
+        return content(record), records.checked_label(record["label"], info)
 
     dataset = tf.data.TFRecordDataset(info.shard_paths).skip(first)
     dataset = dataset.take(-1 if count is None else count)

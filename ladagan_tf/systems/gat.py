@@ -263,10 +263,11 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
     """
     from ladagan_tf.models.gat.networks import GatGenerator
     from ladagan_tf.models.vae.autoencoder import SD1_SCALING_FACTOR
-    from ladagan_tf.training.teachers import open_teacher
 
     latents, teacher = dataset_info.load_info(folder).latents if folder else None, None
     if latents:
+        from ladagan_tf.training.teachers import open_teacher  # needs TensorFlow
+
         teacher = open_teacher(
             FLAGS.teacher,
             FLAGS.latent_size // FLAGS.patch,

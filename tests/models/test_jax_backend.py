@@ -65,12 +65,22 @@ def under_jax(*arguments):
 
 @pytest.fixture(scope="module")
 def alone(fixtures_dir):
-    """A finished process that has no TensorFlow: it imports `NETWORKS_AND_STEP`, then compares."""
+    """A finished process that has no TensorFlow: it imports `NETWORKS_AND_STEP`, then compares.
+
+    Between the two it builds what `benchmarks/gpu_run.py` trains by flags alone.
+    """
     modules = [f"ladagan_tf.{name}" for name in NETWORKS_AND_STEP]
     script = (
         "import importlib, runpy, sys\n"
         "sys.modules['tensorflow'] = None  # as if it were not installed\n"
         f"for name in {modules}: importlib.import_module(name)\n"
+        "from absl import flags\n"
+        "from ladagan_tf.flags import start, train\n"
+        "train.define()\n"
+        "flags.FLAGS(['train', '--system=gat', '--size=S', '--dataset=none', '--num_classes=2'])\n"
+        "start.resolve()\n"
+        "flags.FLAGS.g_shape = flags.FLAGS.d_shape = ['16', '4', '2']\n"
+        "train.SYSTEMS['gat'].build(None)\n"
         "print('imported', flush=True)\n"
         "runpy.run_path(sys.argv.pop(1), run_name='__main__')\n"
     )
