@@ -43,6 +43,8 @@ MEASURED = {
     "emoji64": (None, f"14 minutes of {CPU}"),
     "emoji64_gpu": ("1.5 GB", "3.9 minutes of an H100"),
     "emoji64_conditional_gpu": ("1.6 GB", "3 minutes of an H100"),
+    "gat_emoji_gpu": ("2.9 GB", "2.6 minutes of an H100"),
+    "flow_emoji_gpu": ("0.9 GB", "1.9 minutes of an H100"),
     "gat_tiny_emoji": (None, "14 to 17 minutes of a CPU core"),
     "cat_tiny_emoji": (None, "19 minutes of a CPU core"),
     "flow_tiny_shapes": (None, "10 minutes of a CPU core"),
@@ -55,6 +57,8 @@ LIKE = {  # whose step was measured on the H100, by config: images/s, and memory
     "emoji64_wide_gpu": (4001.4, "6.2 GB"),
     "emoji64_gpu": (6046.7, "1.5 GB"),
     "studies/recipes64": (6046.7, "1.5 GB"),
+    "gat_s2_imagenet256": (254.1, "6.1 GB"),
+    "gat_b2_imagenet256": (110.4, None),  # of half as many samples as the page's memory
 }
 # The same sizes as those: images/s of (quickstart's, emoji's, paper's) network at 64 px.
 MACHINES = {
@@ -207,8 +211,7 @@ def test_the_page_says_what_a_config_says(rows, name):
     (row,) = [row for row in rows if row[0].startswith(f"[{name}]")]
     assert [*row[:-2], row[-1]] == row_of(name), again
     assert re.fullmatch(r"[\d.]+ GB \*\*[mer]\*\*|not known", row[-2])
-    if name in LIKE or MEASURED.get(name, (None,))[0]:
-        known = LIKE.get(name, (None, None))[1] or MEASURED[name][0]
+    if known := measured_memory(name):
         assert row[-2].startswith(f"{known} **m**"), again
 
 
@@ -222,9 +225,14 @@ def test_speeds_are_those_that_were_measured():
     assert {speed for speed, _ in LIKE.values()} <= measured
 
 
+def measured_memory(name):
+    """Text, or None."""
+    return LIKE.get(name, (None, None))[1] or MEASURED.get(name, (None,))[0]
+
+
 def memory_of(name):
     """Measured, or what the header or `--dry_run` says: text."""
-    if found := (LIKE.get(name, (None, None))[1] or MEASURED.get(name, (None,))[0]):
+    if found := measured_memory(name):
         return f"{found} **m**"
     header = re.sub(r"\n# ?", " ", (ROOT / "configs" / f"{name}.cfg").read_text())
     if found := re.search(r"Memory, estimated: (\d+ GB)", header):
