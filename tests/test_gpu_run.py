@@ -354,12 +354,24 @@ def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch
     }
 
 
+def change(folder, **fields):
+    """Changes fields of run.json."""
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**about, **fields}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda folder: (folder / "run.json").unlink(), "no run.json in it"),
         (lambda folder: (folder / "run.json").write_text("{}"), "run.json: this description"),
         (lambda folder: (folder / "weights-0.npy").unlink(), "weights-0.npy"),
+        (lambda folder: change(folder, parts={}), "the parts hold 0 values of averaged, disc"),
+        (
+            lambda folder: change(folder, networks={"averaged": {}}),
+            " values of averaged; the flags describe ",
+        ),
+        (lambda folder: change(folder, flags={"system": "lad"}), "system=lad; give one of lada, "),
         (lambda folder: (folder / "weights-0.npy").write_bytes(b"x"), "is not the part that was"),
     ],
 )

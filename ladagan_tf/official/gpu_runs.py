@@ -70,15 +70,18 @@ def write_run(folder, about, out, flags, model, vae=None):
             exists.
     """
     folder = pathlib.Path(folder)
-    networks = {**model.networks, "averaged": model.averaged}
-    unlike = (networks.keys() - {"generator"}) ^ about["networks"].keys()
-    variables = [v for name in about["networks"] if not unlike for v in networks[name].weights]
-    values = np.concatenate([_part(folder / name, sha) for name, sha in about["parts"].items()])
+    networks = {"averaged": model.averaged, **model.networks}
+    del networks["generator"]
+    alike = about["networks"].keys() == networks.keys()
+    order = about["networks"] if alike else networks
+    variables = [v for name in order for v in networks[name].weights]
+    parts = [_part(folder / name, sha) for name, sha in about["parts"].items()]
+    values = np.concatenate([np.empty(0, np.float16), *parts])  # none, if one was not finite
     wanted = sum(math.prod(v.shape) for v in variables)
-    if unlike or len(values) != wanted:
+    if not alike or len(values) != wanted:
         raise InputError(
             f"{folder / DESCRIPTION}: the parts hold {len(values)} values of "
-            f"{', '.join(about['networks'])}; the flags describe {wanted}"
+            f"{', '.join(about['networks'])}; the flags describe {wanted} of {', '.join(networks)}"
         )
     start = 0
     for variable in variables:
