@@ -98,17 +98,21 @@ def join_parts(as_keras):
     if system not in train_flags.SYSTEMS:
         raise InputError(f"{path}: system={system}; give one of {', '.join(train_flags.SYSTEMS)}")
     FLAGS.system = system
-    dataset = FLAGS.dataset
     recorded = record(about["flags"], path)
-    folder = (
-        dataset if dataset and pathlib.Path(dataset, dataset_info.INFO_NAME).is_file() else None
-    )
+    folder = FLAGS.dataset  # as given, or as it was there, which may be here too
+    if not pathlib.Path(folder or "", dataset_info.INFO_NAME).is_file():
+        folder = None
     if folder:
         train_flags.SYSTEMS[system].check_set(dataset_info.load_info(folder))
     model = model_flags.build(tf.distribute.get_strategy(), folder)
     vae = open_autoencoder(folder) if makes_latents(model.generator) else None
+    if makes_latents(model.generator) and vae is None:
+        raise InputError(
+            f"--dataset={FLAGS.dataset}: no prepared set, whose autoencoder would decode what "
+            "is generated; give the set, or the autoencoder as --vae"
+        )
     found = gpu_runs.write_run(FLAGS.gpu_run, about, FLAGS.out, recorded, model, vae)
-    report_run(found, "without the optimizers' state")
+    report_run(found, "without the optimizers' state", folder)
 
 
 def resolve_source():
@@ -218,7 +222,7 @@ def convert_lada_to_run():
     recorded = record(lada_flags(folder), folder)
     found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
-    report_run(found, f"{adam} the optimizers' state")
+    report_run(found, f"{adam} the optimizers' state", FLAGS.dataset)
 
 
 def convert_gat_to_run():
@@ -229,7 +233,9 @@ def convert_gat_to_run():
     vae = open_autoencoder(FLAGS.dataset)
     found = gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
     report_run(
-        found, "without the optimizers' state, which does not name the parameters it belongs to"
+        found,
+        "without the optimizers' state, which does not name the parameters it belongs to",
+        FLAGS.dataset,
     )
     features = checkpoint["discriminator"].teacher_dim
     if recorded["teacher"] == "dinov2" and features != gat_system.DINO_FEATURES:
@@ -249,12 +255,18 @@ def open_autoencoder(folder):
     return None
 
 
-def report_run(found, optimizers):
-    """Says what was written; `found`: what it holds, `optimizers`: what became of their state."""
+def report_run(found, optimizers, dataset):
+    """Says what was written.
+
+    Args:
+        found: dict, what it holds.
+        optimizers: str, what became of their state.
+        dataset: the set it is of; None or "" if that is not at hand.
+    """
     kimg = f"{found['images'] / 1000:g} kimg"
     print(f"{FLAGS.out}: {FLAGS.system}, {kimg}, step {found['step']}, {optimizers}")
     command = f"python train.py --flagfile={FLAGS.out}/flags.cfg --total_kimg=KIMG"
-    missing = "" if FLAGS.dataset else " --dataset=SET --force"
+    missing = "" if dataset else " --dataset=SET --force"
     print(f"to train it further: {command}{missing}")
 
 

@@ -208,8 +208,12 @@ def test_latents_are_decoded_where_their_autoencoder_is(latents_of_classes, tmp_
     folder = latents_of_classes
     carried = [f"--gpu_run={folder / 'out'}", f"--out={tmp_path / 'run'}"]
     with command(convert, convert_flags.define) as main:
+        line = error_line(main, carried, capsys)
+        assert line.startswith("error: --dataset=nowhere: no prepared set, whose autoencoder")
+        assert not (tmp_path / "run").exists()
         main(*carried, f"--dataset={folder / 'latents'}")
-    assert "flow, 0.004 kimg, step 2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "flow, 0.004 kimg, step 2" in said and "--force" not in said
     sampler = open_run(tmp_path / "run")
     assert (sampler.resolution, sampler.network.class_names) == (16, ("cat", "dog"))
     vae = keras.saving.load_model(folder / "vae.keras")
@@ -296,7 +300,8 @@ def test_a_line_of_statistics_and_pictures_come_back(carried):
 def test_it_becomes_a_run_that_makes_the_images_of_its_weights(carried, tmp_path, capsys):
     with command(convert, convert_flags.define) as main:
         main(f"--gpu_run={carried}", f"--out={tmp_path / 'run'}")
-    assert "to train it further: python train.py" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "to train it further: python train.py" in said and " --dataset=SET --force" in said
     about = json.loads((carried / "run.json").read_text())
     network = keras.saving.deserialize_keras_object(about["networks"]["averaged"]["config"])
     values = np.load(carried / "weights-0.npy").astype("float32")
