@@ -37,6 +37,7 @@ from ladagan_tf.flags import model as model_flags
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.locks import locked
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada_folder, lada_runs
@@ -104,7 +105,11 @@ def join_parts(as_keras):
         folder = None
     if folder:
         train_flags.SYSTEMS[system].check_set(dataset_info.load_info(folder))
-    model = model_flags.build(tf.distribute.get_strategy(), folder)
+    try:
+        with blank_of(2 * len(about["values"])):  # the generator and its average are one in there
+            model = model_flags.build(tf.distribute.get_strategy(), folder)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     vae = open_autoencoder(folder) if makes_latents(model.generator) else None
     if makes_latents(model.generator) and vae is None:
         raise InputError(

@@ -360,8 +360,9 @@ def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch
 
 
 def change(folder, **fields):
-    """Changes fields of run.json."""
+    """Changes fields of run.json, or of the flags in it."""
     about = json.loads((folder / "run.json").read_text())
+    about["flags"] |= {name: fields.pop(name) for name in list(fields) if name not in about}
     (folder / "run.json").write_text(json.dumps({**about, **fields}))
 
 
@@ -371,10 +372,14 @@ def change(folder, **fields):
         (lambda folder: (folder / "run.json").unlink(), "no run.json in it"),
         (lambda folder: (folder / "run.json").write_text("{}"), "run.json: this description"),
         (lambda folder: (folder / "weights-0.npy").unlink(), "weights-0.npy"),
-        (lambda folder: change(folder, parts={}), "the parts hold 0 values of averaged, disc"),
+        (lambda folder: change(folder, parts={}), "far more weights than the 0 that"),
         (
             lambda folder: change(folder, networks={"averaged": {}}),
             " values of averaged; the flags describe ",
+        ),
+        (
+            lambda folder: change(folder, g_widths="32000000,8,8"),
+            "run.json: its configuration asks",
         ),
         (lambda folder: change(folder, flags={"system": "lad"}), "system=lad; give one of lada, "),
         (lambda folder: (folder / "weights-0.npy").write_bytes(b"x"), "is not the part that was"),

@@ -6,7 +6,7 @@ import threading
 
 import keras
 
-_COUNTING = threading.Lock()  # one at a time
+_COUNTING = threading.RLock()  # one at a time, or one within another
 RANDOM = (  # what our networks start from, but for constants
     keras.initializers.Orthogonal,
     keras.initializers.RandomNormal,

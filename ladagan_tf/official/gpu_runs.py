@@ -24,16 +24,18 @@ AT_ONCE = 10  # pictures that are decoded together
 
 
 def read(folder):
-    """What is known of the run.
+    """What is known of the run, and its weights.
 
     Args:
         folder: what `benchmarks/gpu_run.py --out` wrote.
 
     Returns:
-        Dict of run.json: "flags" is a dict of text, "step" and "images" are ints.
+        Dict of run.json: "flags" is a dict of text, "step" and "images" are ints; beside them
+        "values", float16 (N,), all parts together.
 
     Raises:
-        InputError: if there is no such file, or it describes no run.
+        InputError: if there is no such file, or it describes no run, or a part is missing or
+            damaged.
     """
     path = pathlib.Path(folder) / DESCRIPTION
     if not path.is_file():
@@ -44,7 +46,10 @@ def read(folder):
         flags = {str(name): str(value) for name, value in about["flags"].items()}
         parts = {str(name): str(digest) for name, digest in about["parts"].items()}
         networks = {str(name): None for name in about["networks"]}
-        return {**about, **counts, "flags": flags, "parts": parts, "networks": networks}
+    found = [_part(path.with_name(name), digest) for name, digest in parts.items()]
+    values = np.concatenate([np.empty(0, np.float16), *found])  # none, if one was not finite
+    more = {"flags": flags, "parts": parts, "networks": networks, "values": values}
+    return {**about, **counts, **more}
 
 
 def write_run(folder, about, out, flags, model, vae=None):
@@ -66,8 +71,7 @@ def write_run(folder, about, out, flags, model, vae=None):
         Dict: "images" and "step".
 
     Raises:
-        InputError: if a part is missing or damaged, if the parts do not fit the model, or if `out`
-            exists.
+        InputError: if the parts do not fit the model, or if `out` exists.
     """
     folder = pathlib.Path(folder)
     networks = {"averaged": model.averaged, **model.networks}
@@ -75,8 +79,7 @@ def write_run(folder, about, out, flags, model, vae=None):
     alike = about["networks"].keys() == networks.keys()
     order = about["networks"] if alike else networks
     variables = [v for name in order for v in networks[name].weights]
-    parts = [_part(folder / name, sha) for name, sha in about["parts"].items()]
-    values = np.concatenate([np.empty(0, np.float16), *parts])  # none, if one was not finite
+    values = about["values"]
     wanted = sum(math.prod(v.shape) for v in variables)
     if not alike or len(values) != wanted:
         raise InputError(
@@ -100,7 +103,7 @@ def write_run(folder, about, out, flags, model, vae=None):
         for name in PICTURES:
             _take_picture(folder / name, run.samples / f"{name}.png", model.averaged, vae)
         Checkpoints(run.checkpoints, model.state()).save(about["step"], about["images"])
-        carried = {name: value for name, value in about.items() if name != "networks"}
+        carried = {n: value for n, value in about.items() if n not in ("networks", "values")}
         write_text(partial / CARRIED, json.dumps(carried, indent=2) + "\n")
     return {"images": about["images"], "step": about["step"]}
 
