@@ -110,12 +110,14 @@ def join_parts(as_keras):
             model = model_flags.build(tf.distribute.get_strategy(), folder)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    vae = open_autoencoder(folder) if makes_latents(model.generator) else None
-    if makes_latents(model.generator) and vae is None:
-        raise InputError(
-            f"--dataset={FLAGS.dataset}: no prepared set, whose autoencoder would decode what "
-            "is generated; give the set, or the autoencoder as --vae"
-        )
+    vae = None
+    if makes_latents(model.generator):
+        vae = open_autoencoder(folder)
+        if vae is None:
+            raise InputError(
+                f"--dataset={FLAGS.dataset}: no prepared set, whose autoencoder would decode what "
+                "is generated; give the set, or the autoencoder as --vae"
+            )
     found = gpu_runs.write_run(FLAGS.gpu_run, about, FLAGS.out, recorded, model, vae)
     report_run(found, "without the optimizers' state", folder)
 
@@ -235,6 +237,8 @@ def convert_gat_to_run():
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
     recorded = record(gat_runs.flags_of(checkpoint, path), path)
+    if FLAGS.dataset:
+        gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
     vae = open_autoencoder(FLAGS.dataset)
     found = gat_runs.write_run(checkpoint, FLAGS.out, recorded, path, vae)
     report_run(
@@ -251,9 +255,8 @@ def convert_gat_to_run():
 
 
 def open_autoencoder(folder):
-    """What decodes a run's samples: that of a set, which is checked, or of --vae; or None."""
+    """What decodes a run's samples: that of a set that was checked, or of --vae; or None."""
     if folder:
-        train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
         return gat_system.autoencoder(folder)
     if FLAGS.vae:
         return vae_weights.load(vae_weights.find(FLAGS.vae, FLAGS.cache_dir))[0]
