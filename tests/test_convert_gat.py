@@ -114,6 +114,7 @@ def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, t
     decoded.save(tmp_path / "decoded.keras")
     source = opening.open_model(tmp_path / "decoded.keras")
     vae, _ = vae_weights.load(vae_file)
+    assert source.network.vae.tensors().keys() == vae.decoder_only().tensors().keys()
     expected = vae.decode(recorded.latents() / vae.scaling_factor)
     assert (source.num_classes, source.resolution) == (10, 16)
     assert_close(source.generate(z, labels), keras.ops.convert_to_numpy(expected))

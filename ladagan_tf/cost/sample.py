@@ -36,6 +36,6 @@ def decoded_report(network):
             f"{name:<11}  {output:<16} {parameters:>12,} parameters {counted / 1e9:>9.3f} G "
             "multiply-adds per image"
         )
-    encoder = lada.parameter_counts(vae)[0] - decoder
-    lines.append(f"Not used to generate: the VAE's encoder, {encoder:,} parameters.")
+    if encoder := lada.parameter_counts(vae)[0] - decoder:
+        lines.append(f"Not used to generate: the VAE's encoder, {encoder:,} parameters.")
     return "\n".join(lines)

@@ -89,7 +89,7 @@ def with_autoencoder(generator, vae):
     if isinstance(generator, GatDiscriminator):
         raise InputError(f"vae={vae}: it decodes what a generator makes; drop it, or change --part")
     try:
-        return DecodedGenerator(generator, vae_weights.load(vae)[0])
+        return DecodedGenerator(generator, vae_weights.load(vae)[0].decoder_only())
     except InputError:
         raise
     except ValueError as error:

@@ -109,7 +109,7 @@ def decoded(
     about: dict,
     other: str | os.PathLike | None = None,
 ) -> DecodedGenerator:
-    """The generator with the autoencoder of a file, in its precision.
+    """The generator with the decoder of an autoencoder's file, in its precision.
 
     Args:
         generator: keras.Model that makes latents.
@@ -137,6 +137,6 @@ def decoded(
             )
     about["vae"] = file.name
     try:
-        return DecodedGenerator(generator, vae)
+        return DecodedGenerator(generator, vae.decoder_only())
     except ValueError as error:
         raise InputError(f"{source}: {file} does not fit ({reason(error)})") from None

@@ -111,6 +111,8 @@ def _load_keras(path, dtype):
     vae = load_network(path, path)
     if not isinstance(vae, AutoencoderKL):
         raise InputError(f"{path}: it holds a {type(vae).__name__}, not an AutoencoderKL")
+    if not vae.encodes:
+        raise InputError(f"{path}: it holds a decoder alone, not a whole AutoencoderKL")
     if dtype is None:
         return vae
     other = AutoencoderKL.from_config({**vae.get_config(), "dtype": dtype})

@@ -152,6 +152,23 @@ def test_a_saved_network_is_the_same(vae, tmp_path):
     equal(other(normal(1, 8, 8, 3)), vae(normal(1, 8, 8, 3)))
 
 
+def test_a_decoder_alone_decodes_the_same_and_is_saved_alone(vae, tmp_path):
+    alone = vae.decoder_only()
+    assert alone.decoder_only() is alone
+    assert alone.tensors().keys() == {
+        name for name in vae.tensors() if name.startswith(("decoder.", "post_quant_conv."))
+    }
+    alone.save(tmp_path / "v.keras")
+    loaded = keras.saving.load_model(tmp_path / "v.keras")
+    for network in (alone, loaded):
+        equal(network.decode(normal(1, 4, 4, 4)), vae.decode(normal(1, 4, 4, 4)))
+        equal(network.decode_tiled(normal(1, 4, 4, 4), 2), vae.decode(normal(1, 4, 4, 4)), 1e-5)
+    with pytest.raises(ValueError, match="this autoencoder only decodes"):
+        loaded.encode(normal(1, 8, 8, 3))
+    with pytest.raises(InputError, match=r"v\.keras: it holds a decoder alone"):
+        vae_weights.load(tmp_path / "v.keras")
+
+
 # ------------------------------------------------------------------------------------- names
 
 OLD_ATTENTION = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

@@ -158,6 +158,7 @@ def test_a_gat_run_is_its_generator_behind_its_autoencoder(tiny_gat, tiny_gat_ru
     sha256 = content_sha256(tiny_gat.vae.tensors())
     expected = {"kimg": 0.5, "psi": 1.0, "guidance": 1.0, "vae_sha256": sha256}
     assert loaded.about.items() >= expected.items()
+    assert not any("encoder" in weight.path.split("/") for weight in loaded.network.weights)
     others = opening.open_run(tiny_gat_run, ema=False).network(z, labels)
     assert np.abs(others - loaded.network(z, labels)).max() > 1e-2
 

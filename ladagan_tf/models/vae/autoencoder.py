@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.torch_layout import FROM_TORCH, TO_TORCH
 from ladagan_tf.models.vae import names
@@ -109,6 +110,7 @@ class AutoencoderKL(keras.Model):
         groups: int, of the group norms, must divide every width.
         scaling_factor: float, see above.
         about: dict of plain values, where the weights are from; kept in the saved file.
+        encodes: bool; without it there is no encoder, see `decoder_only`.
 
     Call arguments:
         images: float tensor (B, H, W, 3) in [-1, 1]; H and W divisible by `factor`.
@@ -117,7 +119,8 @@ class AutoencoderKL(keras.Model):
         Float32 tensor (B, H, W, 3), the reconstruction from the mean latents; not clipped.
 
     Raises:
-        ValueError: if `groups` does not divide a width, or `factor` a side of the images.
+        ValueError: if `groups` does not divide a width, or `factor` a side of the images; or if
+            one without an encoder is to encode.
     """
 
     def __init__(
@@ -128,6 +131,7 @@ class AutoencoderKL(keras.Model):
         groups=32,
         scaling_factor=SD1_SCALING_FACTOR,
         about=None,
+        encodes=True,
         **kwargs,
     ):
         kwargs.setdefault("name", "autoencoder_kl")
@@ -140,25 +144,31 @@ class AutoencoderKL(keras.Model):
         self.about = dict(about or {})
         self.factor = 2 ** (len(self.widths) - 1)
         policy = self.dtype_policy
-        self.encoder = Encoder(
-            self.widths, resnets, latent_channels, groups, dtype=policy, name="encoder"
-        )
+        self.encodes = encodes
+        if encodes:
+            self.encoder = Encoder(
+                self.widths, resnets, latent_channels, groups, dtype=policy, name="encoder"
+            )
         self.decoder = Decoder(self.widths, resnets, groups, dtype=policy, name="decoder")
-        self.quant_conv = conv(2 * latent_channels, 1, policy, "quant_conv")
+        if encodes:
+            self.quant_conv = conv(2 * latent_channels, 1, policy, "quant_conv")
         self.post_quant_conv = conv(latent_channels, 1, policy, "post_quant_conv")
         self.build((None, None, None, 3))
 
     def build(self, images_shape):
         if self.built:
             return
-        self.encoder.build((None, None, None, 3))
-        self.quant_conv.build((None, None, None, 2 * self.latent_channels))
+        if self.encodes:
+            self.encoder.build((None, None, None, 3))
+            self.quant_conv.build((None, None, None, 2 * self.latent_channels))
         for layer in (self.post_quant_conv, self.decoder):
             layer.build((None, None, None, self.latent_channels))
         self.built = True
 
     def moments(self, images):
         """Mean and log-variance, not clipped, of the latents: float32 (B, h, w, 2C)."""
+        if not self.encodes:
+            raise ValueError("this autoencoder only decodes: it was kept without its encoder")
         for side in images.shape[1:3]:
             if side is not None and side % self.factor:
                 raise ValueError(f"images of {images.shape[1:3]}: {self.factor} must divide both")
@@ -190,6 +200,16 @@ class AutoencoderKL(keras.Model):
     def call(self, images):
         mean, _ = self.encode(images)  # (B, h, w, C)
         return self.decode(mean)  # (B, H, W, 3)
+
+    def decoder_only(self):
+        """This autoencoder without its encoder, 41 % of SD-1.x's weights; itself if it has none."""
+        if not self.encodes:
+            return self
+        tensors = self.tensors()
+        with blank_of(self.count_params()):
+            other = AutoencoderKL.from_config({**self.get_config(), "encodes": False})
+        other.load_tensors({name: tensors[name] for name in other.tensor_shapes()})
+        return other
 
     def tensor_shapes(self):
         """Dict: canonical name -> shape, in PyTorch's layout, of the tensors to load."""
@@ -234,4 +254,5 @@ class AutoencoderKL(keras.Model):
             "groups": self.groups,
             "scaling_factor": self.scaling_factor,
             "about": self.about,
+            "encodes": self.encodes,
         }
