@@ -68,8 +68,8 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
 
     Each epoch reads the shards in an order of its own, several at a time, and shuffles blocks of
     the records that come. Both derive from (seed, epoch), and none of it from TensorFlow's global
-    seed, which `Dataset.shuffle` would mix in. Starting inside an epoch reads and drops what comes
-    before, without decoding it.
+    seed, which `Dataset.shuffle` would mix in. Starting inside an epoch skips what comes before
+    within the shards that are open then, and reads nothing of those before them.
 
     Args:
         info: `dataset_info.DatasetInfo`.
@@ -92,9 +92,10 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
             order = permutation(tf.size(block), seed, epoch, block=number + 1)
             return tf.gather(block, order)
 
-        blocks = _shuffled_shards(info, mask, seed, epoch).batch(size).enumerate()
-        blocks = blocks.skip(skip // size).map(shuffle_block).prefetch(1)
-        return blocks.unbatch().skip(skip % size)
+        done, skip = divmod(skip, size)
+        blocks = _shuffled_shards(info, mask, seed, epoch, done * size).batch(size)
+        blocks = blocks.enumerate(start=done).map(shuffle_block).prefetch(1)
+        return blocks.unbatch().skip(skip)
 
     def step_rows(step, serialised):
         position = step * batch_size + tf.range(*rows, dtype=tf.int64)
@@ -107,26 +108,78 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
 def _endless_steps(epoch_elements, count, batch_size, start_step):
     """Dataset of (step, batch) over endless epochs; `epoch_elements(epoch, skip)` is one epoch."""
     first_epoch, offset = divmod(start_step * batch_size, count)
-
-    def rest_of_epoch(epoch):
-        skip = tf.where(epoch == first_epoch, tf.constant(offset, tf.int64), 0)
-        return epoch_elements(epoch, skip)
-
-    elements = tf.data.Dataset.range(first_epoch, _LAST).flat_map(rest_of_epoch)
+    later = tf.data.Dataset.range(first_epoch + 1, _LAST)
+    elements = epoch_elements(first_epoch, offset).concatenate(
+        later.flat_map(lambda epoch: epoch_elements(epoch, 0))
+    )
     return elements.batch(batch_size, drop_remainder=True).enumerate(start_step)
 
 
-def _shuffled_shards(info, mask, seed, epoch):
-    """Serialised records of one epoch: shards in shuffled order, interleaved, `mask` applied."""
-    sizes = [shard.records for shard in info.shards]
-    starts = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+def _shuffled_shards(info, mask, seed, epoch, first):
+    """Serialised records of one epoch: shards in shuffled order, interleaved, `mask` applied.
 
-    def shard_records(shard):
+    From record `first` on, an int; where it is not 0, `epoch` is an int, too.
+    """
+    sizes = np.array([shard.records for shard in info.shards])
+    starts = np.cumsum(sizes) - sizes
+    order = permutation(len(sizes), seed, epoch)
+    taken = tf.zeros_like(order)
+    if first:
+        chosen = [int(mask[starts[i] :][: sizes[i]].sum()) for i in order.numpy()]
+        opened, taken = rest_of_interleaving(chosen, first, _OPEN_SHARDS)
+        order = tf.gather(order, opened)
+
+    def shard_records(shard, taken):
         path, start = tf.gather(info.shard_paths, shard), tf.gather(starts, shard)
         numbered = tf.data.TFRecordDataset(path).enumerate(start=start)
         if not mask.all():
             numbered = numbered.filter(lambda index, _: tf.gather(mask, index))
-        return numbered.map(lambda _, serialised: serialised)
+        return numbered.skip(tf.cast(taken, tf.int64)).map(lambda _, serialised: serialised)
 
-    order = tf.data.Dataset.from_tensor_slices(permutation(len(sizes), seed, epoch))
-    return order.interleave(shard_records, cycle_length=min(len(sizes), _OPEN_SHARDS))
+    shards = tf.data.Dataset.from_tensor_slices((order, taken))
+    return shards.interleave(shard_records, cycle_length=min(len(sizes), _OPEN_SHARDS))
+
+
+def rest_of_interleaving(lengths, first, at_once):
+    """What to interleave to go on where `Dataset.interleave` stands after some elements.
+
+    Args:
+        lengths: list of ints, of the data sets, in the order in which they are opened.
+        first: int, how many elements have been taken, at most all.
+        at_once: int, how many are interleaved at a time.
+
+    Returns:
+        Two int64 arrays of one length: which data sets to open, in order, and how many elements to
+        skip of each.
+    """
+    places = [None] * min(len(lengths), at_once)  # [data set, elements taken]; None: empty
+    waiting, turn, left = 0, 0, first  # `waiting` is the next data set to be opened
+    while left:
+        place = places[turn]
+        if place is None and waiting < len(lengths):
+            places[turn] = [waiting, 0]
+            waiting += 1
+            continue  # an element of it is still to be taken in this turn
+        if turn == 0 and (None not in places or waiting == len(lengths)):
+            # Rounds in which nothing is opened and nothing ends, all at once.
+            used = [place for place in places if place]
+            rounds = min(left // len(used), *(lengths[i] - taken for i, taken in used))
+            for place in used:
+                place[1] += rounds
+            left -= rounds * len(used)
+            if not left:
+                break
+            place = places[turn]
+        if place and place[1] < lengths[place[0]]:
+            place[1] += 1
+            left -= 1
+        else:
+            places[turn] = None  # the next one is opened at its next turn
+        turn = (turn + 1) % len(places)
+    rest = []
+    for place in places[turn:] + places[:turn]:
+        if place is None and waiting < len(lengths):
+            place, waiting = [waiting, 0], waiting + 1
+        rest += [place] if place else []
+    rest += [[i, 0] for i in range(waiting, len(lengths))]
+    return tuple(np.array(rest, np.int64).reshape(-1, 2).T)

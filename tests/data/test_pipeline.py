@@ -2,13 +2,15 @@
 
 import itertools
 import json
+import pathlib
 import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ladagan_tf.data import ordering, pipeline, records
+from ladagan_tf.data import dataset_info, ordering, pipeline, records
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.shapes import shapes_image
 from ladagan_tf.errors import InputError
 
@@ -95,6 +97,43 @@ def test_a_start_step_continues_the_uninterrupted_stream(fifty, limit, step):
     whole = _batches(fifty, step + 6, flip=True, memory_limit_bytes=limit)
     rest = _batches(fifty, 6, flip=True, start_step=step, memory_limit_bytes=limit)
     _assert_equal(whole[step:], rest)
+
+
+@pytest.mark.parametrize("lengths", [[5], [3, 1, 4, 1, 5, 9, 2, 6], [0, 4, 0, 0, 7, 1], [2] * 7])
+@pytest.mark.parametrize("at_once", [1, 3, 16])
+def test_an_interleaving_goes_on_from_any_of_its_elements(lengths, at_once):
+    """As `Dataset.interleave` itself does it, of numbers that tell data set and place."""
+    lengths = np.array(lengths)
+
+    def interleaved(opened, taken):
+        sets = tf.data.Dataset.from_tensor_slices((opened, taken))
+        return list(
+            sets.interleave(
+                lambda i, n: tf.data.Dataset.range(100 * i + n, 100 * i + tf.gather(lengths, i)),
+                cycle_length=min(len(lengths), at_once),
+            ).as_numpy_iterator()
+        )
+
+    whole = interleaved(np.arange(len(lengths)), np.zeros(len(lengths), np.int64))
+    for first in range(sum(lengths) + 1):
+        rest = ordering.rest_of_interleaving(list(lengths), first, at_once)
+        assert interleaved(*rest) == whole[first:]
+
+
+@pytest.mark.parametrize("subset", [1.0, 0.5])
+def test_a_later_start_reads_no_shard_that_is_done(tmp_path, monkeypatch, subset):
+    """A set of ten shards, two of them open at a time, in blocks of four images."""
+    monkeypatch.setattr(ordering, "_OPEN_SHARDS", 2)
+    folder = prepare("shapes", tmp_path / "ten", resolution=8, num_images=50, shards=10).folder
+    info = dataset_info.load_info(folder)
+    how = {"memory_limit_bytes": 16 * info.total_bytes // 50, "subset": subset, "batch_size": 4}
+    whole = _batches(folder, 6, **how)
+    opened = ordering.permutation(len(info.shards), 3, 0).numpy()
+    done = pathlib.Path(info.shard_paths[opened[0]])
+    done.write_bytes(bytes(done.stat().st_size))
+    with pytest.raises(tf.errors.DataLossError):
+        _batches(folder, 6, **how)
+    _assert_equal(_batches(folder, 2, start_step=4, **how), whole[4:])
 
 
 def test_slices_of_workers_and_replicas_make_up_the_global_batch(fifty, limit):
