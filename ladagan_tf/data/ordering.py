@@ -12,7 +12,7 @@ from ladagan_tf.data import records
 
 # How far a streamed set is shuffled: enough that a batch of a few hundred is a fair sample of the
 # shards being read, and few enough to be read in a moment before the first step.
-_BLOCK_RECORDS = 8192
+BLOCK_RECORDS = 8192
 _OPEN_SHARDS = 16
 _LAST = np.iinfo(np.int64).max
 
@@ -83,7 +83,7 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
     """
     record_bytes = max(1, info.total_bytes // info.count)
     # A block being read, one waiting, one being handed out, and room for copies between them.
-    size = int(np.clip(memory_limit_bytes // (4 * record_bytes), 1, _BLOCK_RECORDS))
+    size = int(np.clip(memory_limit_bytes // (4 * record_bytes), 1, BLOCK_RECORDS))
     mask = np.zeros(info.count, bool)
     mask[chosen] = True
 
