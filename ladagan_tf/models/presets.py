@@ -11,6 +11,9 @@ class FromPreset:
     """What a class of generators inherits to be made of a name; beside keras.Model."""
 
     makes_images = True  # what `call` returns; or else latents
+    # Writing a SavedModel, Keras would trace `call` of each model within for an endpoint of its
+    # own, which nothing keeps beside those of `exporting.endpoints`.
+    _default_save_signature = None
 
     @classmethod
     def from_preset(

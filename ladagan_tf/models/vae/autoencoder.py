@@ -123,6 +123,8 @@ class AutoencoderKL(keras.Model):
             one without an encoder is to encode.
     """
 
+    _default_save_signature = None  # see `models.presets`; without its encoder it cannot be called
+
     def __init__(
         self,
         widths=SD1_WIDTHS,
