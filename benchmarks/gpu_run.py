@@ -53,7 +53,7 @@ from gpu_programs import compile_elsewhere, programs
 from gpu_sets import classes_of, random_images, read_set
 from gpu_trainer import Trainer, at_once, rows_of_steps
 
-from ladagan_tf.errors import InputError, one_line_errors
+from ladagan_tf.errors import InputError, one_line_about, one_line_errors
 from ladagan_tf.files import write_text
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
@@ -117,7 +117,8 @@ def main(_):
         raise InputError(
             "--precision=mixed_float16: losses are not scaled here; use mixed_bfloat16"
         )
-    trainer = Trainer([int(seed) for seed in FLAGS.seeds] or [FLAGS.seed])
+    numbers("snapshots", float, "give numbers, as 100,200")
+    trainer = Trainer(numbers("seeds", int, "give whole numbers, as 0,1,2") or [FLAGS.seed])
     say("built")
     if FLAGS.classifier and (classes_of(trainer) or trainer.of_latents):
         raise InputError(f"--classifier={FLAGS.classifier}: it measures images without classes")
@@ -134,6 +135,14 @@ def main(_):
             file.write(line + "\n")
     else:
         train(trainer, wanted, images, recorded, out)
+
+
+def numbers(name, kind, accepted):
+    """The numbers that a flag lists; InputError, which says what is accepted, for anything else."""
+    try:
+        return [kind(text) for text in FLAGS[name].value]
+    except ValueError:
+        raise InputError(f"--{name}={','.join(FLAGS[name].value)}: {accepted}") from None
 
 
 def say(what):
@@ -164,7 +173,7 @@ def functions(trainer, images):
     if not FLAGS.measure:
         found.append((trainer.sampler(), (state, shown(trainer))))
     if FLAGS.classifier:
-        with jax.default_device(jax.devices("cpu")[0]):
+        with jax.default_device(jax.devices("cpu")[0]), one_line_about(FLAGS.classifier, "file"):
             classifier = keras.saving.load_model(FLAGS.classifier)
         if not isinstance(classifier, Classifier):
             raise InputError(f"--classifier={FLAGS.classifier}: it is none of train_classifier")
@@ -231,7 +240,7 @@ def train(trainer, wanted, images, recorded, out):
 
     step, progress, pending, window = 0, [], list(MOMENTS), []
     lines, features = [[] for _ in folders], []
-    snapshots = sorted(map(float, FLAGS.snapshots))
+    snapshots = sorted(numbers("snapshots", float, "give numbers, as 100,200"))
     budget = max(60 * FLAGS.minutes - WRITING - (time.perf_counter() - STARTED), 1e-3)
     with turn():
         start = last = time.perf_counter()

@@ -4,6 +4,7 @@ import numpy as np
 from absl import flags
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.untrusted import read_npz
 
 FLAGS = flags.FLAGS
 
@@ -26,12 +27,12 @@ def read_set(trainer):
     if trainer.of_latents:
         name, kind, wanted = "moments", np.floating, ["moments", "scaling_factor"]
         shape = (made.latent_size, made.latent_size, 2 * made.channels)
-    with np.load(FLAGS.images, allow_pickle=False) as file:
-        for missing in (each for each in wanted if each not in file):
-            raise InputError(f"--images={FLAGS.images}: no {missing} in it, but {', '.join(file)}")
-        array, labels = file[name], file.get("labels")
-        if trainer.of_latents:
-            trainer.scale(float(file["scaling_factor"]))
+    file = read_npz(FLAGS.images, what=f"--images={FLAGS.images}")
+    for missing in (each for each in wanted if each not in file):
+        raise InputError(f"--images={FLAGS.images}: no {missing} in it, but {', '.join(file)}")
+    array, labels = file[name], file.get("labels")
+    if trainer.of_latents:
+        trainer.scale(float(file["scaling_factor"]))
     if not np.issubdtype(array.dtype, kind) or array.shape[1:] != shape:
         accepted = "float" if trainer.of_latents else "uint8"
         raise InputError(

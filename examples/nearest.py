@@ -19,6 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf import command
 from ladagan_tf.errors import InputError
+from ladagan_tf.files import check_writable
 
 FLAGS = flags.FLAGS
 NEAR = 3  # pictures shown by features
@@ -40,6 +41,9 @@ def main():
     from ladagan_tf.evaluation.images import open_images, prepared
     from ladagan_tf.pictures import grid, save_png
 
+    if not FLAGS.out.endswith(".png"):
+        raise InputError(f"out={FLAGS.out}: it must end in .png")
+    check_writable(FLAGS.out)
     real, samples = prepared(FLAGS.dataset), open_images(FLAGS.images)
     if samples.resolution != real.resolution:
         raise InputError(

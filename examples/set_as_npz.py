@@ -18,6 +18,7 @@ from absl import flags
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf import command
+from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file
 
 FLAGS = flags.FLAGS
@@ -38,6 +39,8 @@ def main():
     # After the flags are parsed, because it takes TensorFlow.
     from ladagan_tf.data import dataset_info, pipeline
 
+    if not FLAGS.out.endswith(".npz"):  # NumPy would write there, and not here
+        raise InputError(f"out={FLAGS.out}: it must end in .npz")
     info = dataset_info.load_info(FLAGS.dataset)
     contents, labels = zip(*pipeline.iterate(FLAGS.dataset, 256), strict=True)
     if info.latents:

@@ -14,7 +14,7 @@ from ladagan_tf.flags import average as average_flags
 if __name__ == "__main__":
     command.parse(average_flags)  # before TensorFlow is imported
 
-from ladagan_tf.data import pipeline
+from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
@@ -76,6 +76,10 @@ def open_metric(network, run):
     if dataset is None:
         raise InputError("--dataset is required with --metric: the run does not name one")
     folder = pipeline.open_dataset(dataset, resolution=network.resolution)
+    if not FLAGS.dataset:
+        dataset_info.require_undamaged(
+            dataset_info.load_info(folder), "give --dataset, the set that is not"
+        )
     return quick.open_metric(
         FLAGS.metric,
         FLAGS.metric_images,

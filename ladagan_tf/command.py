@@ -28,7 +28,8 @@ def parse(verb, parser=read_flags):
         parser: function as `flags.common.read_flags`.
     """
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
-        stream.reconfigure(errors="backslashreplace")
+        if stream:  # None where it is closed
+            stream.reconfigure(errors="backslashreplace")
     verb.define()
     ours = verb.__name__.startswith(f"{__package__}.")  # or a script of examples/
     called = f"ladagan {verb.__name__.rpartition('.')[2]}" if ours else f"python {sys.argv[0]}"
@@ -74,7 +75,7 @@ def overridden(argv):
 
 def _import_tensorflow():
     """Imports TensorFlow without the lines that it writes before anybody can silence them."""
-    if os.environ.setdefault(LOG_LEVEL, "3") != "3":
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3" or not sys.stderr:
         return
     with held_stderr():
         import tensorflow  # noqa: F401

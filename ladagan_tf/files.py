@@ -80,8 +80,15 @@ def cache_folder():
 
     Returns:
         pathlib.Path $XDG_CACHE_HOME/ladagan_tf, by default ~/.cache/ladagan_tf.
+
+    Raises:
+        InputError: if neither is there: of a user without a home.
     """
-    root = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if root.startswith("~"):
+        raise InputError(
+            "there is no home folder to keep a cache in; set XDG_CACHE_HOME, or give --cache_dir"
+        )
     return pathlib.Path(root) / "ladagan_tf"
 
 

@@ -5,6 +5,7 @@ flagfiles are those that ship, wherever it is read from: `configs/` is part of t
 """
 
 import difflib
+import os
 import pathlib
 import re
 
@@ -94,7 +95,7 @@ def _path(name, value, inside=()):
         return find(value, name)
     if not value:
         raise InputError(f"--{name}=: give a file")
-    path = pathlib.Path(value).expanduser()
+    path = pathlib.Path(os.path.expanduser(value))
     if inside and inside[-1].is_relative_to(CONFIGS.resolve()):
         return CONFIGS.parent / path
     shipped = value.removeprefix("configs/").removesuffix(".cfg")

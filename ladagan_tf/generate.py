@@ -286,9 +286,12 @@ def write_directions(source, numbers, classes, out):
     """One image moved along each principal direction; see `write_images`."""
     if len(numbers) != 1:
         raise InputError(f"directions={FLAGS.directions}: give one image, as --seeds=0")
+    if FLAGS.classes and len(set(classes)) > 1:
+        raise InputError(f"directions={FLAGS.directions}: give one class, as --classes=0")
+    label = int(walks.labels_in_turn(numbers, classes)[0]) if classes else None
     latents = latents_of(source, numbers)
     if source.has_styles:  # a GAT: along principal components of its styles
-        gat, label = source.network.generator, classes[0]
+        gat = source.network.generator
         if space() == "z":
             latents = np.asarray(gat.style(latents, np.full(1, label, np.int32)))
             source = source.styled()
@@ -297,7 +300,7 @@ def write_directions(source, numbers, classes, out):
     else:
         found, _ = directions.principal_directions(source.network, FLAGS.directions)
     z = directions.along(latents[0], found, np.asarray(DEVIATIONS))
-    labels = np.full(len(z), classes[0], np.int32) if classes else None
+    labels = np.full(len(z), label, np.int32) if classes else None
     images = np.concatenate([*walks.image_batches(source, z, labels, batch_size(source))])
     save(out, pictures.enlarged_grid(images, len(DEVIATIONS), FLAGS.scale))
     columns = ", ".join(f"{deviations:g}" for deviations in DEVIATIONS)

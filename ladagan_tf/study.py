@@ -23,6 +23,7 @@ import tensorflow as tf
 
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError, StoppedError
+from ladagan_tf.files import writing
 from ladagan_tf.hardware import hardware
 from ladagan_tf.locks import locked
 from ladagan_tf.stopping import StopRequest
@@ -40,6 +41,8 @@ def main():
         return
     study = make_study()
     folder = pathlib.Path(FLAGS.runs_dir or pathlib.Path("runs/studies") / study.name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--runs_dir={folder}: it is no folder")
     if FLAGS.dry_run:
         describe(study, folder)
         return
@@ -69,7 +72,8 @@ def measure_costs():
     names = FLAGS.configs or cost.experiments()
     for name in names:
         flagfiles.find(name, "configs")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, "out"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.parent, "out", inside=True), StopRequest() as request:
         train = running.Programs().train
         failures = cost.measure_all(

@@ -17,6 +17,7 @@ if __name__ == "__main__":
     command.parse(suggest_flags)  # before TensorFlow is imported
 
 import contextlib
+import dataclasses
 import sys
 
 import tensorflow as tf
@@ -104,6 +105,7 @@ def main():
             FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
         )
         info = dataset_info.load_info(folder)
+        info = dataclasses.replace(info, count=pipeline.num_images(folder, FLAGS.subset))
         found, lines = suggestion.suggest(
             SYSTEMS[given.get("system", "gat" if info.latents else "lada")],
             info,

@@ -88,6 +88,16 @@ def test_what_no_name_can_hold_is_refused(defined, tmp_path):
     (tmp_path / "f.cfg").write_text("--out=a\0b.png\n")
     with pytest.raises(InputError, match=r"^--out=a.*b.png: it holds a NUL character$"):
         common.read_flags(["generate", f"--flagfile={tmp_path}/f.cfg"])
+    for end in ("\n", "\r", "\n--seed=5", "\x85b", "\u2028b"):  # a run's flags.cfg has lines
+        with pytest.raises(InputError, match=r"^--out=a.*: it holds a line break$"):
+            common.read_flags(["generate", f"--out=a{end}"])
+
+
+def test_a_closed_stream_ends_no_command(tmp_path):
+    for closed in ("<&- >&-", "2>&-"):
+        command = f"{sys.executable} -m ladagan_tf generate --out={tmp_path}/a.png --sedes=1"
+        done = subprocess.run(f"{command} {closed}", shell=True, capture_output=True, cwd=ROOT)
+        assert done.returncode == 2, done.stderr
 
 
 @pytest.mark.parametrize("given", ["--flagfile=FILE", "--flagfile FILE"])

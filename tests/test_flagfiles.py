@@ -69,6 +69,7 @@ def test_lines_take_the_place_of_their_file(elsewhere):
         ("--flagfile=none.cfg", "--flagfile=none.cfg: No such file or directory$"),
         ("--flagfile=.", "--flagfile=.: Is a directory$"),
         ("--flagfile", "--flagfile=: give a file$"),
+        ("--flagfile=~nobody-here/a.cfg", "--flagfile=~nobody-here/a.cfg: No such file or dir"),
         ("--flagfile=round.cfg", "--flagfile=round.cfg: it includes itself$"),
         ("--flagfile=binary.cfg", "--flagfile=binary.cfg: it is no text in UTF-8 "),
     ],

@@ -235,6 +235,13 @@ def test_a_set_as_npz_is_the_set(latents_of_classes):
         )
 
 
+def test_another_ending_than_npz_is_refused(latents_of_classes, tmp_path, capsys):
+    with command(set_as_npz, set_as_npz.define) as main:
+        given = [f"--dataset={latents_of_classes / 'latents'}", f"--out={tmp_path / 'a'}"]
+        assert error_line(main, given, capsys).endswith("a: it must end in .npz")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -271,11 +278,42 @@ def run(code, *arguments):
     assert done.returncode == 0, done.stderr[-2000:]
 
 
+REFUSED = {  # by the beginning of what is said
+    "--subset=0.5": "--subset=0.5: train.py has it",
+    "--snapshots=1,abc": "--snapshots=1,abc: give numbers, as 100,200",
+    "--seeds=a": "--seeds=a: give whole numbers, as 0,1,2",
+    "--images=pyproject.toml": "--images=pyproject.toml: this npz archive cannot be read",
+}
+REFUSING = """\
+import sys
+sys.path[:0] = ["benchmarks", "."]
+import gpu_run
+from absl import flags
+from ladagan_tf.errors import InputError
+from ladagan_tf.flags.common import read_flags
+
+gpu_run.define_flags()
+for word in sys.argv[2:]:
+    flags.FLAGS.unparse_flags()
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    read_flags(["gpu_run.py", f"--flagfile={sys.argv[1]}/a.cfg", f"--out={sys.argv[1]}/out", word])
+    try:
+        gpu_run.main([])
+    except InputError as error:
+        print(error)
+"""
+
+
 def test_what_its_loop_does_not_look_at_is_refused(tmp_path):
-    code = [sys.executable, "benchmarks/gpu_run.py", "--subset=0.5", f"--out={tmp_path / 'out'}"]
+    (tmp_path / "a.cfg").write_text(FLAGS)
+    code = [sys.executable, "-c", REFUSING, str(tmp_path), *REFUSED]
     done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and not (tmp_path / "out").exists()
-    assert done.stderr.splitlines()[-1].startswith("error: --subset=0.5: train.py has it")
+    said = [line for line in done.stdout.splitlines() if line.startswith("--")]
+    assert len(said) == len(REFUSED), done.stdout + done.stderr[-2000:]
+    for line, beginning in zip(said, REFUSED.values(), strict=True):
+        assert line.startswith(beginning)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_convolution_as_a_product_of_matrices_is_the_convolution(classes):

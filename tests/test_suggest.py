@@ -8,6 +8,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from absl import flags
 from in_process import command, error_line
 
@@ -281,6 +282,25 @@ def test_who_asks_for_classes_or_for_none_gets_that(a_set, count, asked):
     assert values["conditional"] == asked and ("num_classes" in values) == (asked == "True")
 
 
+def test_against_a_set_that_was_damaged_nothing_is_measured(a_set):
+    info = a_set(5000, 32, tuple("abcde"))
+    info = dataclasses.replace(
+        info, preparation=dataclasses.replace(info.preparation, corrupt="noise:0.3")
+    )
+    _, values, _, _ = suggested(info, CPU, 3, 60)
+    assert values["metric"] == "none" and "features" not in values
+
+
+def test_a_part_of_a_set_is_what_is_learned(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(suggest, "images_per_second", lambda *_: 36.0)
+    words = [word for word in TINY if "batch_size" not in word]
+    with command(suggest, suggest_flags.define) as main:
+        out = tmp_path / "a.cfg"
+        main(f"--dataset={shapes}", "--subset=0.2", "--hours=0.01", f"--out={out}", *words)
+    assert "# 10 images of 32 x 32 pixels" in out.read_text()
+    assert {"--batch_size=10", "--subset=0.2"} <= set(out.read_text().splitlines())
+
+
 TINY = [
     "--g_widths=16,16,16", "--g_heads=1,1,1", "--g_mlp_widths=8,8,8", "--noise_dim=4",
     "--d_widths=4,8", "--d_heads=1", "--d_mlp_width=8", "--d_out_widths=8,8", "--batch_size=2",
@@ -320,6 +340,12 @@ class Toy(keras.Model):
         self.step.assign_add(1)
 
 
+def test_two_devices_are_timed_as_one(shapes):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        toy = Toy()
+    assert images_per_second(toy, shapes, 8, seconds=0.0) > 0
+
+
 def test_as_few_steps_are_timed_as_do(shapes):
     toy = Toy()
     assert images_per_second(toy, shapes, 8, seconds=0.0) > 0
@@ -350,6 +376,7 @@ def main():
         (["--dataset=shapes"], "resolution is required with dataset=shapes"),
         (["--dataset=SET", "--hours=0"], "--hours=0: "),
         (["--dataset=SET", "--dry_run"], "--dry_run: it is for train, behind the --flagfile"),
+        (["--dataset=SET", "--measure_seconds=1"], "--measure_seconds: it is for train, behind"),
         (["--dataset=SET", "--system=cat"], "--system=cat: too little was trained here"),
         (["--dataset=SET", "--system=flow"], "--system=flow: too little was trained here"),
         (["--dataset=SET", "--system=gat"], "--system=gat: --dataset=SET holds images; encode it"),

@@ -285,7 +285,7 @@ def _load(path, key, needs):
 
 
 def checked_moments(mean, covariance):
-    """Both as float64; ValueError unless they are real, finite, (D,) and (D, D)."""
+    """Both as float64; ValueError unless they are real, finite, (D,) and (D, D) a covariance."""
     if np.iscomplexobj(mean) or np.iscomplexobj(covariance):
         raise ValueError("mu or sigma is complex")
     mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
@@ -295,6 +295,10 @@ def checked_moments(mean, covariance):
         )
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("mu or sigma is not finite")
+    try:
+        metrics.check_covariance(covariance)
+    except InputError as error:
+        raise ValueError(f"sigma: {error}") from None
     return mean, covariance
 
 

@@ -3,6 +3,7 @@
 Each measures as `evaluate.py` does, and returns numbers; `evaluate` has their protocol, too.
 """
 
+import numbers
 import os
 import pathlib
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 
 from ladagan_tf import devices, zoo
 from ladagan_tf.data.dataset_info import INFO_NAME
+from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, measure, protocol
 from ladagan_tf.evaluation import images as sets
 from ladagan_tf.evaluation.features import Extractor, open_extractor
@@ -77,6 +79,9 @@ def evaluate(
         InputError: for what is neither images nor a generator, features or metrics that there are
             not, or sets that do not suit each other.
     """
+    for name, value in (("count", count), ("batch_size", batch_size)):
+        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
+            raise InputError(f"{name}={value}: give a whole number, 1 or more")
     extractor = _extractor(features, real)
     kind = extractor and extractor.name
     names = (metrics,) if isinstance(metrics, str) else metrics

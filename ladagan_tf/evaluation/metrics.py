@@ -12,23 +12,35 @@ from numpy.typing import ArrayLike
 from ladagan_tf.errors import InputError
 
 PATH_STEP = 1e-4  # of the way between two latents (Karras et al. 2019)
-_EPS = np.finfo(np.float64).eps
+_EPS, _TINY = np.finfo(np.float64).eps, np.finfo(np.float64).tiny
 # Squared distances below this fraction of |x|^2 + |y|^2 are what remains of rounding in the Gram
 # matrix, so the points coincide. The next one decides when two squared distances are equal.
 _COINCIDENT = 1e-12
 _TIE = 1e-9
+_MOST = 1e150  # of values whose squares are summed
 
 
 def _checked_bank(features, what):
     """`features` as an array, which must be (N >= 2, D) and finite."""
     features = np.asarray(features)
-    if features.ndim != 2 or len(features) < 2:
+    if features.ndim != 2 or len(features) < 2 or not features.shape[1]:
         raise InputError(f"{what} has shape {features.shape}, expected (2 or more rows, features)")
-    with np.errstate(invalid="ignore"):  # a sum keeps every NaN and infinity, and needs no mask
-        total = np.sum(features, dtype=np.float64)
-    if not np.isfinite(total):
+    low, high = float(features.min()), float(features.max())  # NaN if any is
+    if not np.isfinite([low, high]).all():
         raise InputError(f"{what} has values that are not finite (NaN or infinity)")
+    if max(-low, high) > _MOST:
+        raise InputError(f"{what} has values beyond {_MOST:g}, whose squares are not finite")
     return features
+
+
+def _checked_radii(radii, real):
+    radii = np.asarray(radii)
+    if radii.shape != (len(real),) or not np.isfinite(radii).all() or (radii < 0).any():
+        raise InputError(
+            f"radii of shape {radii.shape}: give a finite one, 0 or more, for each of the "
+            f"{len(real)} real rows"
+        )
+    return radii
 
 
 def _checked_pair(real, fake):
@@ -42,6 +54,8 @@ def _checked_pair(real, fake):
 
 def _blocks(features, block):
     """Yields (first row, float64 rows) of at most `block` rows each."""
+    if block < 1:
+        raise InputError(f"block={block}: give 1 row or more")
     for start in range(0, len(features), block):
         yield start, np.asarray(features[start : start + block], dtype=np.float64)
 
@@ -61,7 +75,7 @@ def frechet_distance(
         float >= 0: rounding (about 1e-14 of the trace) that would make it negative is cut off.
 
     Raises:
-        InputError: if dimensions differ or a value is not finite.
+        InputError: if dimensions differ, a value is not finite, or a matrix is no covariance.
     """
     moments = (mean_1, covariance_1, mean_2, covariance_2)
     mean_1, covariance_1, mean_2, covariance_2 = (np.asarray(a, np.float64) for a in moments)
@@ -70,8 +84,25 @@ def frechet_distance(
         raise InputError(f"means and covariances have shapes {shapes}: expected one dimension D")
     if not all(np.isfinite(a).all() for a in moments):
         raise InputError("means or covariances are not finite (NaN or infinity)")
+    for covariance in (covariance_1, covariance_2):
+        check_covariance(covariance)
     squares = np.square(mean_1 - mean_2).sum() + np.trace(covariance_1) + np.trace(covariance_2)
     return max(0.0, float(squares - 2.0 * trace_of_root(covariance_1, covariance_2)))
+
+
+def check_covariance(matrix: np.ndarray) -> None:
+    """Raises InputError unless a finite matrix (D, D) is symmetric and positive semi-definite.
+
+    To 1e-6 of its norm, more than what float32 rounds. Of another one a distance comes out as
+    well, and looks like one.
+    """
+    slack = 1e-6 * np.linalg.norm(matrix)
+    if np.abs(matrix - matrix.T).max() > slack:
+        raise InputError("it is no covariance: not symmetric")
+    try:
+        np.linalg.cholesky(matrix + (slack + _TINY) * np.eye(len(matrix)))
+    except np.linalg.LinAlgError:
+        raise InputError("it is no covariance: it has negative eigenvalues") from None
 
 
 def trace_of_root(covariance_1: np.ndarray, covariance_2: np.ndarray) -> float:
@@ -306,7 +337,7 @@ def precision_recall(
         InputError: for fewer than k + 1 or 2 rows, different D, or values that are not finite.
     """
     real, fake = _checked_pair(real, fake)
-    radii = squared_radii(real, k, block) if radii is None else radii
+    radii = squared_radii(real, k, block) if radii is None else _checked_radii(radii, real)
     balls_of_fake = _memberships(real, radii, fake, strict, block)[1]
     balls_of_real = _memberships(fake, squared_radii(fake, k, block), real, strict, block)[1]
     return float((balls_of_fake > 0).mean()), float((balls_of_real > 0).mean())
@@ -329,7 +360,7 @@ def density_coverage(
         (share of real balls that contain a fake point), floats.
     """
     real, fake = _checked_pair(real, fake)
-    radii = squared_radii(real, k, block) if radii is None else radii
+    radii = squared_radii(real, k, block) if radii is None else _checked_radii(radii, real)
     fakes_in_ball, balls_of_fake = _memberships(real, radii, fake, strict, block)
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 

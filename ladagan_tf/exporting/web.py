@@ -11,6 +11,7 @@ import functools
 import gzip
 import hashlib
 import html
+import os
 import pathlib
 import tarfile
 
@@ -69,7 +70,7 @@ def find_runtime(given=None):
     Raises:
         InputError: if it cannot be read or downloaded, or is not version `VERSION`.
     """
-    place = pathlib.Path(given).expanduser() if given else find_published(PUBLISHED)
+    place = pathlib.Path(os.path.expanduser(given)) if given else find_published(PUBLISHED)
     wanted = f"give what `npm pack onnxruntime-web@{VERSION}` writes, or that unpacked"
     try:
         files = _from_folder(place) if place.is_dir() else _from_tarball(place)

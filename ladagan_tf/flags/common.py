@@ -230,6 +230,9 @@ def _check_values():
         for value in values if isinstance(values, list) else [values]:
             if isinstance(value, str) and "\0" in value:
                 raise InputError(f"--{name}={one_line(value)}: it holds a NUL character")
+            if isinstance(value, str) and value.splitlines() not in ([], [value]):
+                # A run's flags.cfg has a line for each flag.
+                raise InputError(f"--{name}={one_line(value)}: it holds a line break")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
             if isinstance(value, int) and abs(value) > MOST_SEED:

@@ -34,7 +34,7 @@ def given():
     Raises:
         InputError: for flags of a start, without --dataset, and for systems other than `KNOWN`.
     """
-    for name in ("dry_run", "force"):
+    for name in ("dry_run", "force", "measure_seconds"):
         if FLAGS[name].present:
             raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
     if FLAGS.system not in KNOWN:

@@ -32,6 +32,26 @@ def rms_normalize(x, epsilon=NORM_EPSILON, weight=1.0):
     return ops.cast(x * scale * weight, dtype)
 
 
+def check_in_range(labels, num_classes):
+    """Raises ValueError for labels (B,) of no class, where their values are known: outside graphs.
+
+    Unchecked, a CPU wraps -1 around or raises, and a GPU takes zeros.
+    """
+    if callable(getattr(labels, "numpy", None)):
+        values = labels.numpy()
+        wrong = values[(values < 0) | (values >= num_classes)].reshape(-1)
+        check(not len(wrong), f"labels: {wrong[:1]} is no class; give 0 to {num_classes - 1}")
+
+
+def check_one_each(vectors, z):
+    """Raises ValueError unless vectors of labels (B, W) are as many as rows of z, if known."""
+    given, wanted = tuple(vectors.shape)[:-1], tuple(z.shape[:1])
+    check(
+        len(given) == 1 and (None in given + wanted or given == wanted),
+        f"labels of shape {given}: give one for each of the {wanted[0]} samples",
+    )
+
+
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class ClassTable(keras.layers.Layer):
     """A learned vector per class, at first normal.
@@ -46,6 +66,9 @@ class ClassTable(keras.layers.Layer):
 
     Returns:
         Float tensor (B, width).
+
+    Raises:
+        ValueError: outside graphs, for labels of no class.
     """
 
     def __init__(self, num_classes, width, stddev=0.02, **kwargs):
@@ -59,6 +82,7 @@ class ClassTable(keras.layers.Layer):
         self.table = self.add_weight((self.num_classes, self.width), start, name="table")
 
     def call(self, labels):
+        check_in_range(labels, self.num_classes)
         # Behind a product TensorFlow's gradient of the gather is one dense tensor: slices, of which
         # repeated labels have several, have no norm and no sum over micro-batches.
         return ops.take(ops.multiply(self.table, 1.0), labels, axis=0)

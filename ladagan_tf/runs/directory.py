@@ -119,7 +119,15 @@ class RunDirectory:
             networks: keras.Models, by whose names their configurations are found.
             vae: models.vae.autoencoder.AutoencoderKL of a GAT run, or None.
             initial: dict, what a new run took from other networks, or None.
+
+        Raises:
+            InputError: for a text that the file of flags would not keep as it is.
         """
+        for name, value in flags.items():
+            if value != value.rstrip():
+                raise InputError(
+                    f"--{name}={value}: it ends in a blank, which {self.flags_file.name} would lose"
+                )
         for folder in (self.path, self.samples, self.checkpoints, self.tensorboard):
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.flags_file, "".join(f"--{k}={v}\n" for k, v in sorted(flags.items())))

@@ -24,6 +24,7 @@ Openable = Sampler | keras.Model | Path | collections.abc.Callable  # see `sampl
 # What opens of a folder of `ladagan_tf.export`: the first of these that is there.
 EXPORTED = ("generator.keras", "generator.float16.keras", "saved_model")
 WANTED = (*EXPORTED[:2], "saved_model/*", zoo.ABOUT, zoo.CLASSIFIER, zoo.REFERENCE)  # of the hub
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")  # to compute in
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
 
 
@@ -180,12 +181,8 @@ def open_named(
     Raises:
         InputError: see `load`.
     """
-    try:
-        keras.dtype_policies.get(precision)
-    except (TypeError, ValueError):
-        raise InputError(
-            f"precision={precision}: give float32, mixed_bfloat16 or mixed_float16"
-        ) from None
+    if precision not in PRECISIONS:
+        raise InputError(f"precision={precision}: give {', '.join(PRECISIONS)}")
     name = str(name)
     if name in zoo.names():  # a folder of this name here is ./NAME
         name = zoo.PREFIX + name

@@ -1,5 +1,6 @@
 """What a generator makes as a `tf.data.Dataset`, for whatever learns from images."""
 
+import numbers
 from collections.abc import Sequence
 
 import numpy as np
@@ -52,9 +53,9 @@ def image_dataset_from_generator(
     sampler = sampler_of(generator)
     _check(labels, class_counts, sampler.num_classes)
     for name, value, fewest in (("batch_size", batch_size, 1), ("num_shards", num_shards, 1)):
-        if value < fewest:
-            raise InputError(f"{name}={value}: give {fewest} or more")
-    if not 0 <= index < num_shards:
+        if not isinstance(value, numbers.Integral) or value < fewest:
+            raise InputError(f"{name}={value}: give a whole number, {fewest} or more")
+    if not isinstance(index, numbers.Integral) or not 0 <= index < num_shards:
         raise InputError(f"index={index}: give 0 to {num_shards - 1}, below num_shards")
     every = _dataset_of(seeds).shard(num_shards, index)
 
@@ -90,7 +91,9 @@ def _dataset_of(seeds):
         if not 0 <= number <= drawn.MAX_SEED:
             raise InputError(f"seeds: {number} is out of range; give 0 to 2^63 - 1")
     if a_range:
-        return tf.data.Dataset.range(seeds.start, seeds.stop, seeds.step)
+        # Not by its stop, which may be 2^63 and more.
+        start, step = np.int64(seeds.start), np.int64(seeds.step)
+        return tf.data.Dataset.range(len(seeds)).map(lambda number: start + number * step)
     return tf.data.Dataset.from_tensor_slices(numbers.astype(np.int64))
 
 
@@ -98,8 +101,15 @@ def _check(labels, class_counts, num_classes):
     """Raises InputError unless labels are drawn in a way that there is, for that many classes."""
     if labels not in drawn.LABELS:
         raise InputError(f"labels={labels}: give one of {', '.join(drawn.LABELS)}")
-    if labels == "proportional" and (class_counts is None or len(class_counts) != num_classes):
+    if labels != "proportional" or not num_classes:
+        return
+    try:
+        counts = np.asarray(class_counts, np.float64)
+    except (TypeError, ValueError):
+        counts = np.empty(0)
+    positive = np.isfinite(counts).all() and (counts >= 0).all() and counts.any()
+    if counts.shape != (num_classes,) or not positive:
         raise InputError(
             f"class_counts={class_counts}: labels=proportional needs a number of images for each "
-            f"of the {num_classes} classes"
+            f"of the {num_classes} classes, 0 or more, not all of them 0"
         )

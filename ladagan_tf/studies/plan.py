@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import re
 import shlex
 
@@ -105,8 +106,10 @@ def make_study(
         raise InputError("--system is required: NAME: --flag=value ..., once for every row")
     if not seeds:
         raise InputError("--seeds=: give one or more, as 0,1,2")
-    if any(scale <= 0 for scale in lr_scales):
-        raise InputError(f"--lr_scales={_listed(lr_scales)}: they must be greater than 0")
+    if any(seed < 0 for seed in seeds):
+        raise InputError(f"--seeds={','.join(map(str, seeds))}: give 0 or more")
+    if not all(0 < scale < math.inf for scale in lr_scales):
+        raise InputError(f"--lr_scales={_listed(lr_scales)}: they must be finite, greater than 0")
     measured = _split(evaluate, f"--evaluate={evaluate}", GIVEN_TO_EVALUATE)
     values = [_axis(text) for text in axes]
     runs = []

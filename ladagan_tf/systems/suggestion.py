@@ -256,6 +256,8 @@ def _metric(info, kimg):
     """What chooses the checkpoint."""
     if info.latents and not info.latents.images:
         return [Line("metric", "none", "The set has no images to measure against.")]
+    if info.preparation.corrupt:
+        return [Line("metric", "none", "The set was damaged on purpose: evaluate with another.")]
     metric, features = "swd", []
     reason = "It needs neither classes nor a download. It chooses the checkpoint."
     if len(info.classes) > 1 and info.count >= 100:

@@ -137,7 +137,7 @@ def continue_run(
             around.append(report)
             where = f"{workers.count} worker(s) x {replicas} replica(s)"
             run.say(f"{run.path}: step {start} of {total}, {where}")
-            run.say(f"{run.path}: {sizes_in_words(folder, model)}")
+            run.say(f"{run.path}: {sizes_in_words(folder, subset, model)}")
         saving = callbacks.Checkpointing(
             schedule,
             checkpoints,
@@ -160,17 +160,20 @@ def continue_run(
     return chief
 
 
-def sizes_in_words(folder, model):
+def sizes_in_words(folder, subset, model):
     """How much is learned by how much: text.
 
     Args:
         folder: a prepared set.
+        subset: float, the fraction of it that is learned.
         model: TrainedModel.
     """
     info = dataset_info.load_info(folder)
+    count = pipeline.num_images(folder, subset)
+    of = f" of {info.count:,}" if count < info.count else ""
     sizes = [f"{name} {network.count_params():,}" for name, network in model.networks.items()]
     return (
-        f"{info.count:,} images of {info.resolution} x {info.resolution} pixels; parameters: "
+        f"{count:,}{of} images of {info.resolution} x {info.resolution} pixels; parameters: "
         f"{', '.join(sizes)}"
     )
 

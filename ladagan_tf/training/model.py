@@ -256,7 +256,9 @@ class TrainedModel(keras.Model):
         that loss scaling skipped."""
         counts = map(int, ops.convert_to_numpy(self.spikes.totals))
         spikes = {f"{n[0]}_grad_spikes": c for n, c in zip(self.phases, counts, strict=True)}
-        return spikes | ({"skipped_steps": int(self.skipped)} if self.scales_loss else {})
+        if self.scales_loss:
+            spikes["skipped_steps"] = int(ops.convert_to_numpy(self.skipped))
+        return spikes
 
     def strengths(self, images):
         """`Strengths` of the step before which `images` were seen."""

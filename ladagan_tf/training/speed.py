@@ -32,7 +32,7 @@ class Stopwatch(keras.callbacks.Callback):
         self.times, self.last = [], None
 
     def on_train_batch_end(self, batch, logs=None):
-        int(self.model.step)  # waits for the device
+        keras.ops.convert_to_numpy(self.model.step)  # waits for the devices
         now = self.clock()
         if batch >= WARM_UP:
             self.times.append(now - self.last)

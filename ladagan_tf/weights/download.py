@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import os
 import pathlib
 import urllib.request
 from typing import NamedTuple
@@ -35,7 +36,7 @@ class PublishedFile(NamedTuple):
 
 def existing_file(path, flag):
     """`path` as a pathlib.Path; raises InputError that names the flag if there is no such file."""
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     if not path.is_file():
         raise InputError(f"{flag}={path}: no such file")
     return path

@@ -9,6 +9,7 @@ from in_process import command, error_line
 from small_generators import SIZES
 
 from ladagan_tf import evaluate
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.models.lada.generator import Generator
@@ -119,6 +120,17 @@ def test_a_run_without_stored_averages_and_one_with_damaged_ones_are_one_line(
     path = run.averages / "step-00000002.npz"
     path.write_bytes(path.read_bytes()[:-100])
     assert "step-00000002.npz: this npz archive cannot be read" in error_line(main, given, capsys)
+
+
+def test_against_a_set_that_was_damaged_nothing_is_measured(main, run, small, tmp_path, capsys):
+    store(run.averages, small.network.get_weights())
+    prepare("shapes", tmp_path / "noisy", resolution=32, num_images=6, corrupt=["noise:0.5"])
+    flags = run.flags_file.read_text()
+    run.flags_file.write_text(f"{flags}--dataset={tmp_path / 'noisy'}\n")
+    given = [f"--run_dir={run.path}", "--sigma_rel=0.1", "--metric=swd", "--metric_images=4"]
+    line = error_line(main, [*given, f"--out={tmp_path / 'made'}"], capsys)
+    assert "noisy: its images were damaged on purpose" in line
+    assert line.endswith("nothing is measured against them; give --dataset, the set that is not")
 
 
 # ------------------------------------------------------------------- averages of a checkpoint

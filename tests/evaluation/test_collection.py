@@ -148,6 +148,9 @@ def test_given_moments_are_read_and_checked(tmp_path):
     np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=np.eye(3) * 1j)
     with pytest.raises(InputError, match="mu or sigma is complex"):
         given_moments(tmp_path / "bad.npz")
+    np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=-np.eye(3))
+    with pytest.raises(InputError, match="sigma: it is no covariance: it has negative eigenvalues"):
+        given_moments(tmp_path / "bad.npz")
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(InputError, match="this npz archive cannot be read"):
         given_moments(tmp_path / "text.npz")

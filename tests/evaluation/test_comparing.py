@@ -106,6 +106,9 @@ def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_pat
     ):
         with pytest.raises(InputError, match=message):
             evaluation.evaluate(real, wrong, "fcd", means)
+    for name, value in (("count", 2.5), ("count", 0), ("batch_size", -1), ("batch_size", "3")):
+        with pytest.raises(InputError, match=f"^{name}={value}: give a whole number, 1 or more"):
+            evaluation.evaluate(real, generated, "fcd", means, **{name: value})
     with pytest.raises(InputError, match="metrics=fid is not defined with features=classifier"):
         evaluation.evaluate(real, generated, "fid", means)
     with pytest.raises(InputError, match="there is no prepared set; give classifier:FILE"):

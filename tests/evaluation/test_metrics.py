@@ -220,6 +220,25 @@ def test_sets_that_no_metric_is_defined_for_are_refused(compute):
             compute(real, fake)
 
 
+def test_what_is_no_covariance_has_no_distance():
+    """A plausible number comes out, too: of a reference with another sign, or half of a matrix."""
+    mean, covariance = REAL.mean(0), np.cov(REAL.T)
+    fake = FAKE.mean(0), np.cov(FAKE.T)
+    wrong = {
+        "negative eigenvalues": (-covariance, np.sqrt(np.abs(covariance)) - np.eye(len(mean))),
+        "not symmetric": (np.triu(covariance),),
+    }
+    for message, matrices in wrong.items():
+        for matrix in matrices:
+            for order in ((mean, matrix, *fake), (*fake, mean, matrix)):
+                with pytest.raises(InputError, match=f"it is no covariance: .*{message}"):
+                    metrics.frechet_distance(*order)
+    rounded = covariance.astype(np.float32)  # as other programs store it
+    right = metrics.frechet_distance(mean, covariance, *fake)
+    assert metrics.frechet_distance(mean, rounded, *fake) == pytest.approx(right, rel=1e-5)
+    metrics.frechet_distance(mean, 0 * covariance, *fake)  # of images that are all the same
+
+
 def test_other_input_that_cannot_be_used_is_refused():
     mean, eye = np.zeros(3), np.eye(3)
     for arguments, message in (
@@ -228,6 +247,17 @@ def test_other_input_that_cannot_be_used_is_refused():
     ):
         with pytest.raises(InputError, match=message):
             metrics.frechet_distance(*arguments)
+    huge, empty = REAL * 1e200, REAL[:, :0]
+    for arguments, message in (
+        ((REAL, huge), "squares are not finite"),
+        ((empty, empty), r"shape \(70, 0\)"),
+        ((REAL, FAKE, -1), "block=-1: give 1 row or more"),
+    ):
+        with pytest.raises(InputError, match=message):
+            metrics.kernel_distance(*arguments)
+    for radii in (np.full(len(REAL), np.nan), np.ones(3), -np.ones(len(REAL))):
+        with pytest.raises(InputError, match=r"radii of shape .*: give a finite one, 0 or more"):
+            metrics.precision_recall(REAL, FAKE, radii=radii)
     with pytest.raises(InputError, match=r"subset_size=1000 .*real: 70, fake: 53"):
         metrics.kernel_distance_subsets(REAL, FAKE)
     with pytest.raises(InputError, match=r"splits=10 .* 9"):

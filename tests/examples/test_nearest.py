@@ -41,7 +41,11 @@ def test_a_copy_stands_beside_its_picture(folder, tmp_path, capsys):
 def test_samples_of_another_size_are_one_line(folder, tmp_path, capsys):
     with command(nearest, nearest.define) as main:
         line = error_line(main, flags_of(folder, "larger.npz", tmp_path / "n.png"), capsys)
-    assert "16 px, the set has 8 px" in line
+        assert "16 px, the set has 8 px" in line
+        line = error_line(main, flags_of(folder, "samples.npz", tmp_path / "n"), capsys)
+        assert line.endswith("n: it must end in .png")
+        line = error_line(main, flags_of(folder, "samples.npz", "/proc/n.png"), capsys)
+        assert "out=/proc/n.png: it cannot be written" in line
 
 
 def test_neighbours_are_those_of_the_distances():

@@ -62,6 +62,20 @@ def test_a_gat_walks_within_a_class(main, tiny_gat, tiny_gat_run, tmp_path):
     assert_same(read(out), pictures.grid(wanted, 2))
 
 
+def test_directions_begin_at_the_image_of_the_seed_in_its_class(
+    main, failing, tiny_gat, tiny_gat_run, tmp_path
+):
+    out = tmp_path / "moved.png"
+    source = f"--run_dir={tiny_gat_run}", "--directions=1", f"--out={out}"
+    side = tiny_gat.resolution + pictures.MARGIN
+    for classes, label in (((), 5 % 3), (("--classes=1",), 1)):
+        main(*source, "--seeds=5", *classes)
+        middle = read(out)[:, 2 * side : 2 * side + tiny_gat.resolution]
+        assert_same(middle, labelled(tiny_gat, [5], [label])[0])
+    line = failing(*source, "--seeds=5", "--classes=1,2")
+    assert "directions=1: give one class, as --classes=0" in line
+
+
 def test_any_stage_is_decoded_and_is_another_model(main, tiny_gat, tiny_gat_run, tmp_path, capsys):
     """Images of stages are not mixed, as those of psi are not."""
     out = tmp_path / "stage.png"

@@ -257,6 +257,10 @@ def test_a_saved_conditional_network_loads_with_the_same_outputs(
         (lambda: tiny_generator()(np.zeros((1, 6)), np.zeros(1)), "generator has no classes; give"),
         (lambda: tiny_generator(num_classes=2)(np.zeros((1, 6))), "generator has 2 classes; give"),
         (
+            lambda: tiny_generator(num_classes=2)(np.zeros((2, 6), "f"), np.zeros(1, "i")),
+            r"labels of shape \(1,\): give one for each of the 2 samples",
+        ),
+        (
             lambda: as_conditional(tiny_discriminator(), 2, class_head="pure"),
             "class_head='pure': it has no unconditional logits",
         ),
@@ -269,6 +273,13 @@ def test_a_saved_conditional_network_loads_with_the_same_outputs(
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX wraps and clips labels")
+@pytest.mark.parametrize("label", [-1, 2])
+def test_a_label_of_no_class_is_refused(label):
+    with pytest.raises(ValueError, match=rf"labels: \[{label}\] is no class; give 0 to 1"):
+        tiny_generator(num_classes=2)(np.zeros((2, 6), "f"), np.int32([0, label]))
 
 
 def test_a_table_of_zeros_starts_at_zero():

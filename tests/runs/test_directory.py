@@ -74,6 +74,13 @@ def test_a_flagfile_is_read_as_a_person_writes_it(tmp_path):
     }
 
 
+def test_a_text_that_its_flagfile_would_lose_is_refused(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    with pytest.raises(InputError, match=r"^--dataset=photos : it ends in a blank, which flags"):
+        run.start({"dataset": "photos "}, networks=())
+    assert not run.path.exists()
+
+
 def test_many_changed_flags_are_still_a_line_that_can_be_read(tmp_path):
     run = RunDirectory(tmp_path)
     run.start({f"flag_{i}": "a" * 100 for i in range(30)}, networks=())

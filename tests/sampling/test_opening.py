@@ -257,6 +257,9 @@ def test_what_is_no_generator_is_one_line(tmp_path, run):
         opening.open_run(tmp_path)
     with pytest.raises(InputError, match=r"give a \.keras file"):
         opening.open_model(tmp_path)
+    for precision in ("int32", "float16", "half"):
+        with pytest.raises(InputError, match=f"precision={precision}: give float32, mixed_bfl"):
+            opening.load("shapes", precision=precision)
     (tmp_path / "broken.keras").write_bytes(b"no zip")
     with pytest.raises(InputError, match=r"this \.keras file cannot be read"):
         opening.open_model(tmp_path / "broken.keras")

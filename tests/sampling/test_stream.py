@@ -46,6 +46,22 @@ def test_without_seeds_it_never_ends_and_never_repeats(noise):  # noqa: F811
     assert len({bytes(image) for image in found}) == 12
 
 
+def test_a_range_may_reach_the_last_seed(noise):  # noqa: F811
+    last = range(2**63 - 3, 2**63)
+    np.testing.assert_array_equal(
+        images_of(dataset(noise, last)), images_of(dataset(noise, [*last]))
+    )
+    down = range(8, 0, -3)
+    np.testing.assert_array_equal(
+        images_of(dataset(noise, down)), images_of(dataset(noise, [*down]))
+    )
+
+
+def test_without_classes_they_are_drawn_in_any_way(noise):  # noqa: F811
+    found = images_of(dataset(noise, range(3), labels="proportional"))
+    np.testing.assert_array_equal(found, images_of(dataset(noise, range(3))))
+
+
 def test_shards_share_the_seeds(noise):  # noqa: F811
     shards = [images_of(dataset(noise, range(7), num_shards=2, index=i)) for i in range(2)]
     whole = images_of(dataset(noise, range(7)))
@@ -82,10 +98,18 @@ def test_a_classifier_learns_from_generated_images(classes):
         ({"seeds": range(3, -2, -1)}, "seeds: -1 is out of range"),
         ({"seeds": 1000}, r"seeds=1000: give integers, as range\(1000\)"),
         ({"seeds": [0.5]}, r"seeds=\[0.5\]: give integers"),
-        ({"seeds": [0], "batch_size": 0}, "batch_size=0: give 1 or more"),
+        ({"seeds": [0], "batch_size": 0}, "batch_size=0: give a whole number, 1 or more"),
+        ({"seeds": [0], "batch_size": 2.5}, "batch_size=2.5: give a whole number"),
+        ({"seeds": [0], "batch_size": None}, "batch_size=None: give a whole number"),
         ({"seeds": [0], "num_shards": 2, "index": 2}, "index=2: give 0 to 1"),
         ({"seeds": [0], "labels": "all"}, "labels=all: give one of balanced, random, proportional"),
-        ({"seeds": [0], "labels": "proportional"}, "needs a number of images for each"),
+        *(
+            (
+                {"seeds": [0], "labels": "proportional", "class_counts": counts},
+                "needs a number of images for each of the 3 classes, 0 or more, not all of them 0",
+            )
+            for counts in (None, [1, 2], [0, 0, 0], [1, -1, 2], [1, float("nan"), 1], ["a"] * 3)
+        ),
     ],
 )
 def test_what_is_out_of_range_is_one_line(classes, arguments, message):

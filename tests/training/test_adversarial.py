@@ -302,3 +302,8 @@ def test_an_overflow_skips_the_update_and_is_no_bad_step(gan, data):
     assert np.all(keras.ops.convert_to_numpy(model.spikes.recent) == 0)
     assert model.totals() == {"d_grad_spikes": 0, "g_grad_spikes": 0, "skipped_steps": 2}
     assert any(name.startswith("skipped/") for name in model.state())
+
+
+def test_skipped_steps_are_told_on_several_devices_too(gan):
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        assert gan(loss_scale=2.0**7).totals()["skipped_steps"] == 0

@@ -13,7 +13,7 @@ from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.averages import HalfLife
 from ladagan_tf.training.callbacks import Schedule
 from ladagan_tf.training.contents import contents
-from ladagan_tf.training.loop import other_devices, told_how_to_continue
+from ladagan_tf.training.loop import other_devices, sizes_in_words, told_how_to_continue
 from ladagan_tf.training.step import decay_of_halflife
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "stats.jsonl")
@@ -51,6 +51,15 @@ def test_another_number_of_devices_is_said_because_it_changes_batch_norm():
     assert said.startswith("1 worker(s) x 2 replica(s) before, 1 x 4 now: batch norm")
     assert other_devices(two, two) is None
     assert other_devices({}, four) is None  # it was not recorded
+
+
+@pytest.mark.parametrize(("subset", "said"), [(1.0, "400 images"), (0.04, "16 of 400 images")])
+def test_a_start_says_how_many_images_it_learns_from(monkeypatch, subset, said):
+    info = types.SimpleNamespace(count=400, resolution=32)
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
+    network = types.SimpleNamespace(count_params=lambda: 1000)
+    told = sizes_in_words("set", subset, types.SimpleNamespace(networks={"generator": network}))
+    assert told == f"{said} of 32 x 32 pixels; parameters: generator 1,000"
 
 
 def test_what_a_run_learns_from_is_known_by_content(monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from ladagan_tf.models.checks import check
-from ladagan_tf.models.classes import ClassTable, checked_names
+from ladagan_tf.models.classes import ClassTable, check_one_each, checked_names
 from ladagan_tf.models.flow.samplers import MOST_STEPS, PREDICTIONS, SAMPLERS
 from ladagan_tf.models.gat.blocks import GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear
@@ -208,7 +208,11 @@ class FlowGenerator(FromPreset, GatTransformer):
     def style(self, t, labels=None):
         """What modulates the blocks (B, C), of times and classes."""
         style = self.time_2(ops.silu(self.time_1(time_features(t))))  # (B, C)
-        return style if self.classes is None else style + self.classes(labels)
+        if self.classes is None:
+            return style
+        classes = self.classes(labels)  # (B, C)
+        check_one_each(classes, t)
+        return style + classes
 
     def compute_output_shape(self, z_shape, labels_shape=None):
         return z_shape[0], self.latent_size, self.latent_size, self.channels

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import is_one
-from ladagan_tf.models.classes import ClassTable, rms_normalize
+from ladagan_tf.models.classes import ClassTable, check_one_each, rms_normalize
 from ladagan_tf.models.gat.layers import EqualLinear
 
 EPSILON = 1e-8
@@ -60,6 +60,7 @@ class Mapping(keras.layers.Layer):
 
     def call(self, z, labels, psi=1.0, guidance=1.0):
         rows = rms_normalize(self.classes(labels), EPSILON)  # (B, Z)
+        check_one_each(rows, z)
         style = self._map(rows, rms_normalize(z, EPSILON))  # (B, C)
         if not is_one(psi):
             mean = ops.take(self.mean_style, labels, axis=0)  # (B, C)

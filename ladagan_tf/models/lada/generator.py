@@ -7,7 +7,12 @@ import numpy as np
 from keras import ops
 
 from ladagan_tf.models.checks import check, check_positive, check_widths, is_one
-from ladagan_tf.models.classes import ClassTable, checked_names, rms_normalize
+from ladagan_tf.models.classes import (
+    ClassTable,
+    check_one_each,
+    checked_names,
+    rms_normalize,
+)
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import PositionEmbedding, UpBlock
 from ladagan_tf.models.lada.norms import relu_of_sum
@@ -333,6 +338,8 @@ class Generator(FromPreset, keras.Model):
 
     def _forward(self, z, labels, training, psi):
         maps, r = [], self._class_vectors(labels)
+        if r is not None:
+            check_one_each(r, z)
         x = self.latent_to_tokens(z)  # (B, 64 D0)
         if self.class_tokens:
             x = x + self.class_to_tokens(r)  # (B, 64 D0)
