@@ -30,7 +30,7 @@ def define():
     flags.DEFINE_string("images", None, "Samples: npz, folder or zip. Required.", required=True)
     flags.DEFINE_string("dataset", None, "The prepared set. Required.", required=True)
     flags.DEFINE_string("features", "classifier", "As of evaluate.py.")
-    flags.DEFINE_integer("rows", 12, "How many samples are shown, the first ones.", lower_bound=1)
+    flags.DEFINE_integer("rows", 12, "How many samples are shown.", lower_bound=1)
     flags.DEFINE_string("out", None, "The .png to write. Required.", required=True)
 
 

@@ -28,7 +28,7 @@ import train_processes  # noqa: E402
 from in_process import command, outcome  # noqa: E402
 from test_train_cli import STEPS, TINY  # noqa: E402
 
-import train  # noqa: E402
+from ladagan_tf import train  # noqa: E402
 from ladagan_tf.data.preparation import prepare  # noqa: E402
 from ladagan_tf.flags import train as train_flags  # noqa: E402
 
@@ -51,9 +51,11 @@ def begin(dataset, run_dir, said):
     return process
 
 
-def begun(run_dir):
-    """When a run wrote its first file: it is waited for."""
+def begun(process, run_dir, said):
+    """When a run wrote its first file: it is waited for, as long as its process is there."""
     while not (run_dir / "flags.cfg").exists():
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            raise SystemExit(f"it did not begin: {said.read_text()}")
         time.sleep(0.005)
     return time.monotonic()
 
@@ -80,14 +82,14 @@ def main():
             os._exit(0)
         ended(process)
         process = begin(dataset, reference, said)
-        began = begun(reference)
+        began = begun(process, reference, said)
         assert ended(process) == 0, said.read_text()
         whole = time.monotonic() - began
         for name in given.signals:
             for moment in rng.uniform(0.0, 1.0, given.moments):
                 run_dir = place / "run"
                 process = begin(dataset, run_dir, said)
-                begun(run_dir)
+                begun(process, run_dir, said)
                 time.sleep(moment * whole)
                 os.kill(process, signal.Signals[f"SIG{name}"])
                 first = ended(process)

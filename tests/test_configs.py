@@ -48,6 +48,7 @@ MEASURED = {
     "gat_tiny_emoji": (None, "14 to 17 minutes of a CPU core"),
     "cat_tiny_emoji": (None, "19 minutes of a CPU core"),
     "flow_tiny_shapes": (None, "10 minutes of a CPU core"),
+    "flow_tiny_emoji": (None, "50 minutes of a CPU core"),
     "studies/shapes32": (None, "2 minutes of a CPU core"),
     "studies/recipes32": (None, "6 minutes of a CPU core"),
 }
@@ -159,7 +160,12 @@ def own_rows():
     for where, (machine, speeds) in MACHINES.items():
         for count in SIZES:
             info = types.SimpleNamespace(
-                folder="data/photos-64", count=count, resolution=64, classes=(), latents=None
+                preparation=types.SimpleNamespace(corrupt=None),
+                folder="data/photos-64",
+                count=count,
+                resolution=64,
+                classes=(),
+                latents=None,
             )
 
             def trial(words, speeds=speeds):

@@ -182,7 +182,7 @@ def open_named(
         InputError: see `load`.
     """
     if precision not in PRECISIONS:
-        raise InputError(f"precision={precision}: give {', '.join(PRECISIONS)}")
+        raise InputError(f"precision={precision}: give float32, mixed_bfloat16 or mixed_float16")
     name = str(name)
     if name in zoo.names():  # a folder of this name here is ./NAME
         name = zoo.PREFIX + name

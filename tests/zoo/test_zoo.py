@@ -83,7 +83,7 @@ def test_each_model_tells_its_training_licences_and_protocol(about):
     for name, told in about.items():
         assert told["name"] == name and told["licence"] and told["data"]["licence"]
         program = told["trained"]["starts"][0]["command"][0]
-        assert program in ("train.py", "benchmarks/gpu_run.py")
+        assert program in ("train.py", "ladagan_tf/train.py", "benchmarks/gpu_run.py")
         assert told["trained"]["ema"] and told["trained"]["flags"]["total_kimg"]
         assert "--format=zoo" in told["exported"]["command"] and told["exported"]["date"]
         card = (zoo.FOLDER / name / "README.md").read_text()
@@ -218,7 +218,9 @@ def test_a_gat_is_made_with_and_without_its_autoencoder(tiny_gat, tiny_gat_run, 
     latents, whole = tmp_path / "latents.keras", tmp_path / "whole.keras"
     made = [GatGenerator.from_preset(name) for name in (tiny_gat_run, latents, whole)]
     pairs = [(network, tiny_gat.generator) for network in made]
-    for network, expected in [*pairs, (DecodedGenerator.from_preset(tiny_gat_run), tiny_gat)]:
+    whole_run, decoder = DecodedGenerator.from_preset(tiny_gat_run), tiny_gat.vae.decoder_only()
+    pairs += [(whole_run.generator, tiny_gat.generator), (whole_run.vae, decoder)]
+    for network, expected in pairs:
         for ours, theirs in zip(network.weights, expected.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(InputError, match="it generates latents; give --vae"):
