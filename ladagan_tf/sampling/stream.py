@@ -91,9 +91,10 @@ def _dataset_of(seeds):
         if not 0 <= number <= drawn.MAX_SEED:
             raise InputError(f"seeds: {number} is out of range; give 0 to 2^63 - 1")
     if a_range:
-        # Not by its stop, which may be 2^63 and more.
-        start, step = np.int64(seeds.start), np.int64(seeds.step)
-        return tf.data.Dataset.range(len(seeds)).map(lambda number: start + number * step)
+        # By its length, as its stop may be 2^63; that of all seeds has no end that anybody sees.
+        start, step = seeds.start, seeds.step
+        count = min(max(0, -((start - seeds.stop) // step)), drawn.MAX_SEED)
+        return tf.data.Dataset.range(count).map(lambda number: start + number * step)
     return tf.data.Dataset.from_tensor_slices(numbers.astype(np.int64))
 
 

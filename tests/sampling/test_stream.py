@@ -47,14 +47,11 @@ def test_without_seeds_it_never_ends_and_never_repeats(noise):  # noqa: F811
 
 
 def test_a_range_may_reach_the_last_seed(noise):  # noqa: F811
-    last = range(2**63 - 3, 2**63)
-    np.testing.assert_array_equal(
-        images_of(dataset(noise, last)), images_of(dataset(noise, [*last]))
-    )
-    down = range(8, 0, -3)
-    np.testing.assert_array_equal(
-        images_of(dataset(noise, down)), images_of(dataset(noise, [*down]))
-    )
+    for some in (range(2**63 - 3, 2**63), range(8, 0, -3)):
+        found, expected = dataset(noise, some), dataset(noise, [*some])
+        np.testing.assert_array_equal(images_of(found), images_of(expected))
+    every = dataset(noise, range(2**63), batch_size=3)
+    np.testing.assert_array_equal(images_of(every.take(1)), images_of(dataset(noise, range(3))))
 
 
 def test_without_classes_they_are_drawn_in_any_way(noise):  # noqa: F811
