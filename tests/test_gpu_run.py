@@ -259,6 +259,7 @@ def test_a_file_of_something_else_is_one_line(latents_of_classes, tmp_path, chan
     np.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if v is not None})
     code = [sys.executable, "benchmarks/gpu_run.py", "--system=flow", "--space=latents"]
     code += ["--conditional", "--num_classes=2", "--dataset=nowhere", "--latent_size=8"]
+    code += ["--g_shape=8,1,1"]
     done = subprocess.run(
         [*code, f"--images={tmp_path / 'a.npz'}", f"--out={tmp_path / 'out'}"],
         cwd=ROOT,
