@@ -1,7 +1,9 @@
 """Commands in this process, which save the import of TensorFlow."""
 
 import contextlib
+import importlib.util
 import io
+import pathlib
 import sys
 import unittest.mock
 
@@ -11,6 +13,15 @@ from absl import flags
 from ladagan_tf.command import refuse_arguments, run
 from ladagan_tf.errors import one_line_errors
 from ladagan_tf.flags.common import read_flags
+
+
+def benchmark(name):
+    """The script of benchmarks/ as a module, without the folder among those of all tests."""
+    path = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @contextlib.contextmanager

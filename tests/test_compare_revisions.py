@@ -1,12 +1,12 @@
 """Two revisions of a benchmark, run in turn and compared."""
 
-import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 
 import pytest
+from in_process import benchmark
 
 FILE = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "compare.py"
 COUNTED = """
@@ -21,10 +21,7 @@ print(json.dumps({{"cpu": "x", "batch": 8, "parts": [part]}}, indent=1))
 
 @pytest.fixture(scope="module")
 def compare():
-    spec = importlib.util.spec_from_file_location("compare_revisions", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("compare")
 
 
 @pytest.fixture

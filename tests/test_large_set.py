@@ -1,23 +1,17 @@
 """What `benchmarks/large_set.py` says of the order in which a streamed set is read."""
 
 import dataclasses
-import importlib.util
-import pathlib
 
 import pytest
+from in_process import benchmark
 
 from ladagan_tf.data import dataset_info, ordering
 from ladagan_tf.data.preparation import prepare
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "large_set.py"
-
 
 @pytest.fixture(scope="module")
 def large_set():
-    spec = importlib.util.spec_from_file_location("large_set", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("large_set")
 
 
 @pytest.fixture(scope="module")
