@@ -1,14 +1,12 @@
 """Two revisions of a benchmark, run in turn and compared."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 from in_process import benchmark
 
-FILE = pathlib.Path(__file__).resolve().parents[1] / "benchmarks" / "compare.py"
 COUNTED = """
 import json, pathlib
 seconds, log = {seconds}, pathlib.Path({log!r})
