@@ -25,7 +25,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf.hardware import hardware
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+ROOT = sys.path[0]
 SIDE, RESOLUTION, CLASSES = 128, 64, 10
 
 

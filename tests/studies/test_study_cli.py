@@ -94,6 +94,13 @@ def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):
     assert not (file.parent / "runs").exists()
 
 
+def test_a_file_where_a_folder_should_be_is_one_line(call, file, capsys):
+    given = arguments(file, f"--runs_dir={file}", "--dry_run")
+    assert f"--runs_dir={file}: it is no folder" in error_line(call, given, capsys)
+    line = error_line(call, ["--cost", f"--out={file}", "--configs=quickstart"], capsys)
+    assert f"out={file / 'hardware.md'}: it cannot be written (File exists)" in line
+
+
 def test_a_dry_run_lists_the_runs_and_makes_none(call, file, capsys):
     call(*arguments(file, "--dry_run"))
     runs = file.parent / "runs"
