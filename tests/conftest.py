@@ -37,6 +37,10 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection_finish():
+    gc.freeze()  # TensorFlow, Keras and the tests stay: another twentieth is to look at them again
+
+
 def pytest_addoption(parser):
     # Not `--fixtures`: pytest has a flag of that name, which takes no value and cannot be replaced.
     parser.addoption("--fixtures-dir", default=None, help="folder of another recorded set")
