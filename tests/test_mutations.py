@@ -17,7 +17,7 @@ MUTANTS = int(os.environ.get("MUTANTS", 15))
 # them are read to the end; where networks would be built or sets read, the others are checked).
 PARTS = {
     "keras": (15, 15, 3), "gat.keras": (10, 15, 1), "vae.keras": (10, 15, 4),
-    "models.json": (30, 15, 2), "official": (15, 15, 5), "gat.pt": (8, 15, 4),
+    "models.json": (30, 15, 2), "official": (15, 15, 5), "gat.pt": (4, 15, 4),
     "dataset.json": (100, 15, 6), "about.json": (30, 15, 600), "averages": (30, 15, 600),
     "saved_model": (10, 4, 200), "records": (5, 6, 100),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from ladagan_tf.official.gat import network_of, official_names
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.latent_views import add_noise, augment_stages, color_means, noise_levels
+from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
 AUGMENTATION = {  # ours: theirs
@@ -220,7 +221,7 @@ def test_two_iterations_of_the_official_loop(arrays, recorded, gat_dir, position
     model = AdversarialModel(generator, discriminator, averaged, arrays.objective(generator))
     rates = [2e-4 * 768 / network.width for network in (generator, discriminator)]
     # Keras adds epsilon before the bias correction, PyTorch after it: at the first steps a tenth.
-    adam = [keras.optimizers.Adam(rate, 0.0, 0.99, epsilon=1e-9) for rate in rates]
+    adam = [FusedAdam(rate, 0.0, 0.99, epsilon=1e-9) for rate in rates]
     model.compile(*adam, ema_decay=0.999, clip_norm=1.0)
     prefix = "" if positions == "trained" else "frozenpe_"
     for i in range(2):

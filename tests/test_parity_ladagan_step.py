@@ -17,6 +17,7 @@ from recorded_ladagan import (
 
 from ladagan_tf.official.lada_names import discriminator_names, generator_names
 from ladagan_tf.training.adversarial import AdversarialModel
+from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
 STEPS = {
@@ -48,8 +49,8 @@ def training_model(recorded, objective):
     for average, weight in zip(gan.averaged.weights, generator.weights, strict=True):
         average.assign(0.5 * weight)
     gan.compile(
-        keras.optimizers.Adam(step["g_lr"], step["g_beta1"], step["g_beta2"], epsilon=1e-7),
-        keras.optimizers.Adam(step["d_lr"], step["d_beta1"], step["d_beta2"], epsilon=1e-7),
+        FusedAdam(step["g_lr"], step["g_beta1"], step["g_beta2"], epsilon=1e-7),
+        FusedAdam(step["d_lr"], step["d_beta1"], step["d_beta2"], epsilon=1e-7),
         ema_decay=step["ema_decay"],
     )
     return gan

@@ -17,6 +17,7 @@ from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.loop import run_steps
 from ladagan_tf.devices import make_strategy, replicated
 from ladagan_tf.training.averages import HalfLife, PowerFunction
+from ladagan_tf.training.optimizers import FusedAdam
 further = HalfLife(0.01), PowerFunction(0.1)
 mirrored = make_strategy("mirrored", virtual_cpus=2)
 assert mirrored.num_replicas_in_sync == 2
@@ -53,7 +54,7 @@ def make():
         augment_sometimes=True, bcr=True)
     model = AdversarialModel(generator(), discriminator, generator(), objective, seed=5)
     model.compile(
-        *[keras.optimizers.Adam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5,
+        *[FusedAdam(2e-3, 0.5, 0.99) for _ in range(2)], ema_decay=0.5,
         schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), augment_target=0.1,
         further_averages=further)
     model.adaptations["augmentation"].p.assign(0.5)
@@ -80,7 +81,7 @@ def make():
     model = AdversarialModel(generators[0], discriminator, generators[1], objective, seed=5)
     # A large epsilon: with GAT's beta 1 of 0 an update is the sign of what may be rounding.
     model.compile(
-        *[keras.optimizers.Adam(2e-3, 0.0, 0.99, 1e-2) for _ in range(2)], ema_decay=0.5,
+        *[FusedAdam(2e-3, 0.0, 0.99, 1e-2) for _ in range(2)], ema_decay=0.5,
         further_averages=further)
     return model
 
@@ -98,7 +99,7 @@ def make():
     generators = [FlowGenerator(**sizes) for _ in range(2)]
     model = TrainedModel(*generators, FlowObjective(8, 3, conditional=True), seed=5)
     model.compile(
-        keras.optimizers.Adam(2e-3, 0.9, 0.99, 1e-2), ema_decay=0.5, clip_norm=0.1,
+        FusedAdam(2e-3, 0.9, 0.99, 1e-2), ema_decay=0.5, clip_norm=0.1,
         schedules=Schedules("cosine", 0.02, rate=(1.0, 0.5)), further_averages=further)
     return model
 

@@ -22,6 +22,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
+from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.weights.vae_weights import default_path
 
 KIMG = 16.0
@@ -150,7 +151,7 @@ def _fit(network, folder, steps, seed, kl_weight):
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, steps - warm_up), warmup_target=LEARNING_RATE, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.Adam(rate, beta_2=0.99, global_clipnorm=CLIP_NORM)
+    optimizer = FusedAdam(rate, beta_2=0.99, global_clipnorm=CLIP_NORM)
     optimizer.build(network.trainable_variables)
 
     @tf.function(autograph=False)

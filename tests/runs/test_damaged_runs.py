@@ -20,7 +20,7 @@ from ladagan_tf.studies import outcome, report
 from ladagan_tf.studies.collecting import last_evaluation, traces
 
 MUTANTS = int(os.environ.get("MUTANTS", "40"))
-SOME = max(MUTANTS // 4, 40)  # of what takes ten times as long
+SOME = max(MUTANTS // 10, 40)  # of what takes thirty times as long
 FLAGS = {"batch_size": "8", "flip": "True", "g_lr": "0.0002", "dataset": "data/x"}
 PROTOCOL = {
     "generated": {

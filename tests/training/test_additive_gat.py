@@ -13,6 +13,7 @@ if keras.backend.backend() != "tensorflow":
 
 from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
+from ladagan_tf.training.optimizers import FusedAdam  # noqa: E402
 
 SIZE, CLASSES, LEVELS, Z, BATCH = 4, 3, 2, 4, 2
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -26,7 +27,7 @@ def make(seed):
     discriminator = GatDiscriminator(**sizes, depth=1, class_dim=8, teacher_dim=None)
     objective = GatObjective(noise_dim=Z, latent_size=SIZE, levels=LEVELS)
     model = AdversarialModel(generators[0], discriminator, generators[1], objective)
-    adams = (keras.optimizers.Adam(1e-3, 0.0, 0.99, epsilon=1e-8) for _ in range(2))
+    adams = (FusedAdam(1e-3, 0.0, 0.99, epsilon=1e-8) for _ in range(2))
     model.compile(*adams, clip_norm=1.0)
     return model
 

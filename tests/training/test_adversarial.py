@@ -17,6 +17,7 @@ if keras.backend.backend() != "tensorflow":
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
 from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # noqa: E402
 from ladagan_tf.training.model import sample_draws  # noqa: E402
+from ladagan_tf.training.optimizers import FusedAdam  # noqa: E402
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def gan(tiny_generator, tiny_discriminator):
         model = AdversarialModel(
             make_generator(seed=1), make_discriminator(), make_generator(seed=9), objective, seed
         )
-        optimizers = [keras.optimizers.Adam(rate, 0.5, 0.99) for rate in rates]
+        optimizers = [FusedAdam(rate, 0.5, 0.99) for rate in rates]
         if loss_scale:
             scaled = keras.optimizers.LossScaleOptimizer
             optimizers = [scaled(o, initial_scale=loss_scale) for o in optimizers]

@@ -14,6 +14,7 @@ from ladagan_tf.training import NOISE_SIDES, gat, losses
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.latent_views import latent_augmentation_draws, left_alone
+from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.training.schedules import Schedules
 from ladagan_tf.training.step import discriminator_gradients, generator_gradients
 
@@ -342,7 +343,7 @@ def test_a_step_of_g_leaves_d_alone_and_tables_stay_fixed(networks, batch, rng, 
     generator, discriminator = networks()
     averaged, _ = networks()
     model = AdversarialModel(generator, discriminator, averaged, objective_of(), seed=1)
-    model.compile(*(keras.optimizers.Adam(1e-3, 0.0, 0.99) for _ in range(2)), clip_norm=1.0)
+    model.compile(*(FusedAdam(1e-3, 0.0, 0.99) for _ in range(2)), clip_norm=1.0)
     tables = [np.array(n.positions) for n in (generator, discriminator)]
     moments = rng.standard_normal((B, SIZE, SIZE, 8)).astype("float32")
     data = {"moments": tf.constant(moments)}, batch["labels"]

@@ -10,6 +10,7 @@ from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.training.gat import GatObjective
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.latent_views import noise_levels
+from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.training.schedules import INTERVAL, AdaptiveAugmentation, Schedules
 
 tf = pytest.importorskip("tensorflow")
@@ -79,7 +80,7 @@ def eagerly():
 
 @pytest.fixture
 def model(tiny_generator, tiny_discriminator):
-    def make(optimizer=keras.optimizers.Adam, wrap=lambda optimizer: optimizer, **kwargs):
+    def make(optimizer=FusedAdam, wrap=lambda optimizer: optimizer, **kwargs):
         objective = LadaObjective(
             noise_dim=4,
             resolution=8,
@@ -195,7 +196,7 @@ def test_a_run_that_learns_its_noise_continues_exactly_and_says_its_levels(rng, 
         generators = [GatGenerator(**network, noise_dim=4) for _ in range(2)]
         objective = GatObjective(noise_dim=4, **sizes, noise_schedule="learned")
         found = AdversarialModel(generators[0], GatDiscriminator(**of_d), generators[1], objective)
-        found.compile(*(keras.optimizers.Adam(1e-3) for _ in range(2)))
+        found.compile(*(FusedAdam(1e-3) for _ in range(2)))
         return found
 
     whole, continued = gan(), gan()

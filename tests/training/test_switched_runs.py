@@ -15,6 +15,7 @@ if keras.backend.backend() != "tensorflow":
 
 from ladagan_tf.runs.checkpoints import Checkpoints  # noqa: E402
 from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
+from ladagan_tf.training.optimizers import FusedAdam  # noqa: E402
 
 Z, BATCH = 4, 2
 PLAIN = {"generator": {}, "discriminator": {}, "objective": {}, "frozen": 0}
@@ -65,7 +66,7 @@ def make(case, seed):
         Generator(**sizes),
         objective,
     )
-    adam = (keras.optimizers.Adam(1e-3, 0.5, 0.99) for _ in range(2))
+    adam = (FusedAdam(1e-3, 0.5, 0.99) for _ in range(2))
     model.compile(*adam)
     return model
 

@@ -61,9 +61,9 @@ class GroupNorm(keras.layers.Layer):
     def _group_mean(self, x):
         # Channel means first: a reduction over a five-dimensional view is slower on a CPU.
         width = x.shape[-1]
-        mean = ops.mean(x, axis=(1, 2))  # (B, C)
-        mean = ops.mean(ops.reshape(mean, (-1, self.groups, width // self.groups)), axis=-1)
-        mean = ops.repeat(mean, width // self.groups, axis=-1)  # (B, C)
+        size = width // self.groups
+        mean = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, size))
+        mean = ops.mean(mean, axis=-1, keepdims=True) * ops.ones((size,), mean.dtype)  # (B, G, C/G)
         return ops.reshape(mean, (-1, 1, 1, width))
 
     def call(self, x, moments=None):
