@@ -25,6 +25,8 @@ MEMORY_LIMIT_BYTES = 2 * 2**30
 _SUBSET_SEED = 20200612
 # The last where TensorFlow quotes a record that is no text in its message.
 _DAMAGE = (tf.errors.DataLossError, tf.errors.InvalidArgumentError, UnicodeDecodeError)
+# tf.data hands what it maps to AutoGraph, half a second of a start for functions without loops.
+_as_written = tf.autograph.experimental.do_not_convert
 
 
 def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
@@ -80,6 +82,7 @@ def prepared_folder(name, resolution, cache_dir="data"):
     return pathlib.Path(name)
 
 
+@_as_written
 def make_dataset(
     folder,
     *,
@@ -206,6 +209,7 @@ def _iterate(info, fields, content, batch_size, first=0, count=None):
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: it must be at least 1")
 
+    @_as_written
     def parse(serialised):
         record = records.parse(serialised, fields)
         return content(record), records.checked_label(record["label"], info)
@@ -262,6 +266,7 @@ def _damage(folder):
     info = dataset_info.load_info(folder)
     fields = records.all_fields(info)
 
+    @_as_written
     def read(serialised):
         record = records.parse(serialised[None], fields)
         record = {name: column[0] for name, column in record.items()}
