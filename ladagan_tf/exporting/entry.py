@@ -29,6 +29,7 @@ from ladagan_tf.sampling import opening
 from ladagan_tf.weights.keras_file import save_deflated
 
 COUNT = 256  # generated images of the quick measurement: seconds on two cores
+COUNT_OF_STEPS = 64  # of a flow, whose images take several passes each
 MOST = 8e6  # bytes of all files together
 GENERATOR = formats.FORMATS["float16"].file
 OPENED = (GENERATOR, zoo.CLASSIFIER, zoo.REFERENCE)
@@ -88,7 +89,9 @@ def write(sampler, out, run, licence, say=print):
 
 
 def measure(sampler, folder, name):
-    """The Frechet distance of an entry's first `COUNT` images, in its own classifier's features.
+    """The Frechet distance of an entry's first images, in its own classifier's features.
+
+    `COUNT` of them, `COUNT_OF_STEPS` of a flow.
 
     Args:
         sampler: Sampler, opened of the entry's folder.
@@ -102,8 +105,9 @@ def measure(sampler, folder, name):
     about["file_sha256"] = _sha256(folder / GENERATOR)
     extractor = features.classifier(folder / zoo.CLASSIFIER)
     real, about_real = collection.given_moments(folder / zoo.REFERENCE)
+    count = COUNT_OF_STEPS if "sampler" in about else COUNT
     (record,) = protocol.evaluate(
-        [images.generated(dataclasses.replace(sampler, about=about), COUNT)],
+        [images.generated(dataclasses.replace(sampler, about=about), count)],
         (real, {**about_real, "statistics": zoo.REFERENCE}),
         dataclasses.replace(extractor, about={**extractor.about, "file": zoo.CLASSIFIER}),
         ["fcd"],

@@ -58,11 +58,12 @@ def copy(tmp_path):
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_model_measures_what_is_recorded_of_it(name, about, tmp_path):
     """As the command measures it, against the reference that comes with it."""
+    recorded = about[name]["check"]
+    count = recorded["protocol"]["generated"]["count"]
     with command(evaluate, evaluate_flags.define) as main:
         out = tmp_path / "metrics.jsonl"
-        main(f"--model=zoo:{name}", f"--num_samples={entry.COUNT}", "--metrics=fcd", f"--out={out}")
+        main(f"--model=zoo:{name}", f"--num_samples={count}", "--metrics=fcd", f"--out={out}")
     (found,) = map(json.loads, out.read_text().splitlines())
-    recorded = about[name]["check"]
     assert found["name"] == recorded["name"]
     assert found["value"] == pytest.approx(recorded["value"], rel=0.01)
     same = ("model", "file_sha256", "count", "image_seeds")
