@@ -62,6 +62,7 @@ class GroupNorm(keras.layers.Layer):
         # Channel means first: a reduction over a five-dimensional view is slower on a CPU.
         width = x.shape[-1]
         size = width // self.groups
+        # Times ones: ops.repeat is thirty operations of a graph.
         mean = ops.reshape(ops.mean(x, axis=(1, 2)), (-1, self.groups, size))
         mean = ops.mean(mean, axis=-1, keepdims=True) * ops.ones((size,), mean.dtype)  # (B, G, C/G)
         return ops.reshape(mean, (-1, 1, 1, width))
