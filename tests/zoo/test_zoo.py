@@ -20,7 +20,7 @@ from PIL import Image
 import ladagan_tf
 from ladagan_tf import evaluate, generate, zoo
 from ladagan_tf.errors import InputError
-from ladagan_tf.exporting import entry, formats
+from ladagan_tf.exporting import formats
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.flags import help
