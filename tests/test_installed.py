@@ -86,4 +86,4 @@ def test_the_installed_program_knows_its_commands_and_configs_anywhere(run):
     listed = [line.split()[0] for line in run("train", "--config=list").splitlines()]
     assert listed == flagfiles.names()
     told = run("train", "--config=quickstart", "--dry_run")
-    assert "--dataset=shapes" in told and "generator: 863,279 parameters" in told
+    assert "--dataset=shapes" in told and "generator: 813,807 parameters" in told
