@@ -17,14 +17,13 @@ if __name__ == "__main__":
 import json
 from contextlib import nullcontext
 
-import keras
-
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.evaluation import quick
 from ladagan_tf.flags import model as model_flags
 from ladagan_tf.hardware import device_memory, hardware, peak_memory
 from ladagan_tf.locks import locked
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
@@ -101,7 +100,7 @@ def measure(strategy, seconds):
         seconds: float, for how long to time steps.
     """
     system = train_flags.SYSTEMS[FLAGS.system]
-    with keras.StatelessScope(initialize_variables=False), named_as_flags():
+    with shapes_only(), named_as_flags():
         networks, _, _ = system.build(None)
     multiply_adds, needed, on_cpu = system.step_cost(**networks, **model_flags.step_of(strategy))
     needed = needed if hardware()["gpus"] else on_cpu

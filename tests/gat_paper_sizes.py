@@ -1,9 +1,6 @@
 """Sizes, parameters and multiply-adds of the official GAT networks (counted on them), and CAT's."""
 
-import contextlib
 import dataclasses
-
-import keras
 
 from ladagan_tf.models.gat.sizes import SIZES
 
@@ -43,13 +40,3 @@ STEP_GIGA = {"S": 148, "B": 491, "L": 1649, "XL": 2410}  # /2 at 32, both networ
 def sizes(name, patch, **others):
     """Arguments of either network."""
     return {**dataclasses.asdict(SIZES[name]), "patch": patch, **others}
-
-
-@contextlib.contextmanager
-def shapes_only():
-    """Networks built inside have weights with shapes but without values, and need no memory."""
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            yield
-    finally:
-        keras.utils.clear_session(free_memory=False)  # forgets what waits for its values

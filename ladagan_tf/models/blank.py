@@ -1,4 +1,4 @@
-"""Networks that are given their weights: none are drawn at random, and not far more than given."""
+"""Networks whose weights are not drawn: given, and not far more than that, or only counted."""
 
 import contextlib
 import math
@@ -47,3 +47,17 @@ def blank_of(values):
             yield
         finally:
             keras.layers.Layer.add_weight = add_weight
+
+
+@contextlib.contextmanager
+def shapes_only():
+    """Networks built inside have weights with shapes but without values, and need no memory.
+
+    Keras is forgotten afterwards (`clear_session`): it keeps a list of weights that wait for their
+    values and would draw them with the next network that is built, of whatever size these are.
+    """
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        keras.utils.clear_session(free_memory=False)

@@ -11,7 +11,6 @@ from gat_paper_sizes import (
     DISCRIMINATOR_GIGA,
     GENERATOR_GIGA,
     STEP_GIGA,
-    shapes_only,
     sizes,
 )
 from traced_products import multiply_adds
@@ -22,6 +21,7 @@ from ladagan_tf.cost.gat import (
     memory_estimate,
     training_multiply_adds,
 )
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.scales import CatDiscriminator
 

@@ -16,10 +16,10 @@ from gat_paper_sizes import (
     CAT_GENERATOR,
     CAT_WITHOUT_PROJECTOR,
     TABLE,
-    shapes_only,
     sizes,
 )
 
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.models.gat.attention import rope_tables, sincos_table
 from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.models.gat.scales import CatDiscriminator

@@ -11,10 +11,10 @@ from gat_paper_sizes import (
     GENERATOR,
     TABLE,
     WITHOUT_PROJECTOR,
-    shapes_only,
     sizes,
 )
 
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.models.gat.layers import swiglu_width
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
