@@ -242,34 +242,6 @@ def test_another_ending_than_npz_is_refused(latents_of_classes, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"moments": None}, "no moments in it, but "),
-        (
-            {"moments": np.zeros((2, 8, 4, 8), "f")},
-            "of shape (2, 8, 4, 8); float (N, 8, 8, 8) are accepted",
-        ),
-        ({"labels": np.int32([0, 2])}, "of 2 classes it must hold int `labels` (N,) from 0 to 1"),
-    ],
-)
-def test_a_file_of_something_else_is_one_line(latents_of_classes, tmp_path, changes, message):
-    with np.load(latents_of_classes / "latents.npz") as file:
-        arrays = {**file, **changes}
-    np.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if v is not None})
-    code = [sys.executable, "benchmarks/gpu_run.py", "--system=flow", "--space=latents"]
-    code += ["--conditional", "--num_classes=2", "--dataset=nowhere", "--latent_size=8"]
-    code += ["--g_shape=8,1,1"]
-    done = subprocess.run(
-        [*code, f"--images={tmp_path / 'a.npz'}", f"--out={tmp_path / 'out'}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2 and not (tmp_path / "out").exists()
-    assert message in done.stderr.splitlines()[-1]
-
-
 def run(code, *arguments):
     """A process of its own, on the CPU, with little compiling."""
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
@@ -277,6 +249,7 @@ def run(code, *arguments):
         [sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return done
 
 
 REFUSED = {  # by the beginning of what is said
@@ -294,26 +267,53 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.flags.common import read_flags
 
 gpu_run.define_flags()
-for word in sys.argv[2:]:
+for words in sys.argv[1:]:
     flags.FLAGS.unparse_flags()
     for name in flags.FLAGS:
         flags.FLAGS[name].unparse()
-    read_flags(["gpu_run.py", f"--flagfile={sys.argv[1]}/a.cfg", f"--out={sys.argv[1]}/out", word])
+    read_flags(["gpu_run.py", *words.split(" ")])
     try:
         gpu_run.main([])
     except InputError as error:
-        print(error)
+        print("refused", error)
 """
+
+
+def refused(*lines):
+    """What each line of flags, in a process for all, is refused with."""
+    done = run(REFUSING, *lines).stdout.splitlines()
+    return [line.removeprefix("refused ") for line in done if line.startswith("refused ")]
 
 
 def test_what_its_loop_does_not_look_at_is_refused(tmp_path):
     (tmp_path / "a.cfg").write_text(FLAGS)
-    code = [sys.executable, "-c", REFUSING, str(tmp_path), *REFUSED]
-    done = subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
-    said = [line for line in done.stdout.splitlines() if line.startswith("--")]
-    assert len(said) == len(REFUSED), done.stdout + done.stderr[-2000:]
+    given = f"--flagfile={tmp_path}/a.cfg --out={tmp_path}/out "
+    said = refused(*(given + word for word in REFUSED))
     for line, beginning in zip(said, REFUSED.values(), strict=True):
         assert line.startswith(beginning)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_something_else_is_one_line(latents_of_classes, tmp_path):
+    with np.load(latents_of_classes / "latents.npz") as file:
+        arrays = dict(file)
+    wrong = {
+        "no moments in it, but ": {"moments": None},
+        "of shape (2, 8, 4, 8); float (N, 8, 8, 8) are accepted": {
+            "moments": np.zeros((2, 8, 4, 8), "f")
+        },
+        "of 2 classes it must hold int `labels` (N,) from 0 to 1": {"labels": np.int32([0, 2])},
+    }
+    lines = []
+    for i, changes in enumerate(wrong.values()):
+        kept = {k: v for k, v in {**arrays, **changes}.items() if v is not None}
+        np.savez(tmp_path / f"{i}.npz", **kept)
+        lines.append(
+            "--system=flow --space=latents --conditional --num_classes=2 --dataset=nowhere "
+            f"--latent_size=8 --g_shape=8,1,1 --images={tmp_path}/{i}.npz --out={tmp_path}/out"
+        )
+    for line, message in zip(refused(*lines), wrong, strict=True):
+        assert message in line
     assert not (tmp_path / "out").exists()
 
 
