@@ -10,7 +10,7 @@ NEEDS = "images"
 TRIED = Tried(
     fewest_images=1_000,
     most_passes=375,
-    short_kimg=30.0,  # the quickstart, the emoji run
+    short_kimg=30.0,  # the emoji run
     paper_images=50_000,  # of its smallest set, CIFAR-10
     paper_sets="the paper's sets have 50,000 or more.",
 )
@@ -67,7 +67,7 @@ def _quickstart(resolution):
         Line("noise_dim", "64", f"Small networks for little time: {source}"),
         *as_in(source, g_widths="128,64,32", g_mlp_widths="128,128,64"),
         *_shrunk(resolution, g_decoder_widths=16, d_widths=8),
-        *as_in(source, d_out_widths="64,64", d_mlp_width="128"),
+        *as_in(source, d_out_widths="64,64", d_mlp_width="128", g_modulation="vitgan_sln"),
         Line("g_lr", "8e-4", f"As {source} It was chosen among single runs there."),
         *as_in(source, d_lr="2e-3", r1_weight="3e-3"),
         SCALE_CUE,
