@@ -147,6 +147,7 @@ def make_app(worker, timeout_s):
             telemetry.record(path, status, time.perf_counter() - start)
         return response
 
+    @app.head("/", include_in_schema=False)  # load balancers ask by HEAD
     @app.get("/", include_in_schema=False)
     async def root():
         return fastapi.responses.RedirectResponse("docs")  # behind a proxy's path, too
@@ -161,6 +162,7 @@ def make_app(worker, timeout_s):
     async def generate_by_body(wanted: request_type, request: fastapi.Request):
         return await _generate(worker, wanted, timeout_s, request)
 
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", response_model=Health)
     async def healthz():
         sampler = worker.sampler
@@ -169,6 +171,7 @@ def make_app(worker, timeout_s):
         shape["truncates"] = sampler.truncated is not None
         return {"status": "ok", "model": sampler.about.get("model"), **shape}
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics", response_class=fastapi.responses.PlainTextResponse)
     async def metrics():
         text = telemetry.text(

@@ -228,6 +228,13 @@ def test_200_clients_at_once_get_their_images(small):
         assert list(answers) == [200] * 200
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics"])
+def test_head_is_answered_as_get_is_without_a_body(address, path):
+    status, headers, _ = get(address, path)
+    there, found, nothing = get(address, path, "HEAD")
+    assert (there, found["content-type"], nothing) == (status, headers["content-type"], b"")
+
+
 @pytest.mark.parametrize(
     "path, method, body, status",
     [
