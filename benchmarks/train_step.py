@@ -20,8 +20,10 @@ import subprocess
 import sys
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from ladagan_tf.errors import InputError, one_line_errors
+
 OPTIONS = {  # what variants differ in besides precision: JSON name, flags of off and on
     "lada": ("xla", ("--jit=off", "--jit=on")),
     "gat": ("rematerialised", ("--noremat", "--remat")),
@@ -38,14 +40,17 @@ def main():
     parser.add_argument("--variant", help=argparse.SUPPRESS)  # used by the parent only
     arguments = parser.parse_args()
     if arguments.variant:
-        print(json.dumps(measure(arguments)))
+        with one_line_errors():
+            print(json.dumps(measure(arguments)))
         return
     results = []
     for precision in ("float32", "mixed_bfloat16"):
         for option in ("0", "1"):
             child = [sys.executable, __file__, *sys.argv[1:], f"--variant={precision},{option}"]
-            output = subprocess.run(child, check=True, stdout=subprocess.PIPE, text=True).stdout
-            results.append(json.loads(output.splitlines()[-1]))
+            done = subprocess.run(child, stdout=subprocess.PIPE, text=True, check=False)
+            if done.returncode:
+                sys.exit(done.returncode)  # it has said why
+            results.append(json.loads(done.stdout.splitlines()[-1]))
     from ladagan_tf.hardware import hardware  # late: variants set up TensorFlow themselves
 
     about = {**hardware(), "date": time.strftime("%Y-%m-%d")}
@@ -75,18 +80,22 @@ def measure(arguments):
     given = [f"--config={arguments.config}", f"--batch_size={batch}", "--dataset=unused"]
     read_flags([__file__, *given, f"--precision={precision}", "--strategy=none"])
     system = flags.FLAGS.system
+    if system not in OPTIONS:
+        raise InputError(f"--config={arguments.config}: of lada, gat or cat, not {system}")
     name, settings = OPTIONS[system]
     flags.FLAGS([__file__, settings[int(option)]])
     start_flags.resolve()
     gan = model.build(tf.distribute.get_strategy())
-    if system != "lada":
+    if getattr(gan.discriminator, "teacher_dim", 0):
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
     latents, labels = inputs_of(gan.averaged, batch)
     data = training_data(gan, batch), labels
-    step = tf.function(lambda: gan.train_step(data))
-    conditions = [labels] if system != "lada" else []
+    step = tf.function(lambda: gan.train_step(data), autograph=False)
+    conditions = [labels] if gan.generator.num_classes else []
     jit = use_jit(flags.FLAGS.jit)
-    generate = tf.function(lambda: gan.averaged(latents, *conditions), jit_compile=jit)
+    generate = tf.function(
+        lambda: gan.averaged(latents, *conditions), jit_compile=jit, autograph=False
+    )
 
     step_seconds = timed(step, arguments.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -117,8 +126,8 @@ def inputs_of(generator, batch):
 
     random = np.random.default_rng(0)
     latents = random.normal(size=(batch, generator.noise_dim)).astype("float32")
-    classes = getattr(generator, "num_classes", 1)
-    return tf.constant(latents), tf.constant(random.integers(0, classes, batch), tf.int32)
+    labels = random.integers(0, max(1, generator.num_classes), batch)
+    return tf.constant(latents), tf.constant(labels, tf.int32)
 
 
 def training_data(gan, batch):
@@ -128,7 +137,7 @@ def training_data(gan, batch):
 
     random = np.random.default_rng(1)
     size = gan.generator.resolution
-    if getattr(gan.generator, "num_classes", 0):
+    if hasattr(gan.generator, "latent_size"):
         shape = (batch, size, size, 2 * gan.generator.channels)
         return {"moments": tf.constant(random.random(shape), tf.float16)}
     return tf.constant(random.integers(0, 256, (batch, size, size, 3)), tf.uint8)
