@@ -1,3 +1,5 @@
+"""Networks that are only counted leave nothing behind."""
+
 import keras
 from keras import ops
 
