@@ -52,7 +52,7 @@ def network(rule):
 @pytest.fixture(scope="module")
 def features(network, stored):
     """`features[size]`: every tap of the stored images, in graph mode."""
-    compute = tf.function(network)
+    compute = tf.function(network, autograph=False)
     return {size: compute(stored[f"images_{size}"]) for size in SIZES}
 
 
@@ -73,7 +73,7 @@ def test_the_half_pixel_resize_of_pytorch_fid_shows(features, stored, size):
 
 
 def test_inception_compiled_by_xla_agrees(network, stored):
-    features = tf.function(network, jit_compile=True)(stored["images_32"])
+    features = tf.function(network, jit_compile=True, autograph=False)(stored["images_32"])
     for tap in TAPS:
         close(features[tap], stored[f"feat_{tap}_32"], atol=1e-4)
 

@@ -92,7 +92,7 @@ def test_xla_agrees_with_float64(tf, request, randomised, make, loss, data, rema
     exact = type(network).from_config({**network.get_config(), "dtype": "float64", "remat": False})
     exact.set_weights(network.get_weights())
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def compiled(x):
         (value, _), gradients = value_and_grad(lambda: loss(network, x), network)
         return value, gradients

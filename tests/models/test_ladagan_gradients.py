@@ -42,7 +42,9 @@ def assert_xla_agrees(tf, network, x):
     exact = type(network).from_config({**network.get_config(), "dtype": "float64"})
     exact.set_weights(network.get_weights())
     value, expected = value_and_gradients(tf, exact, tf.constant(x, tf.float64))
-    compiled = tf.function(lambda x: value_and_gradients(tf, network, x), jit_compile=True)
+    compiled = tf.function(
+        lambda x: value_and_gradients(tf, network, x), jit_compile=True, autograph=False
+    )
     loss, gradients = compiled(tf.constant(x))
     np.testing.assert_allclose(loss, value, rtol=1e-4)
     # Rounding may push an activation across a leaky ReLU's kink: compared in norm, not elementwise.

@@ -133,7 +133,7 @@ def test_gradients_reach_every_variable_also_under_xla():
     vae.load_tensors(rule_weights(vae.tensor_shapes(), gain=1.0))
     images = normal(1, 8, 8, 3)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def gradients():
         with tf.GradientTape() as tape:
             mean, logvar = split_moments(vae.moments(images))

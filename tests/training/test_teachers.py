@@ -109,7 +109,9 @@ def test_patches_come_on_the_discriminators_grid(images):
 def test_xla_compiles_it(tf, images, quirks):
     teacher = ImageTeacher(Patches(), 8, quirks)
     given = draws(flipped=0.0, rows=-3, columns=2)
-    compiled = tf.function(lambda raw, d: teacher({"raw": raw}, d, LATENT), jit_compile=True)
+    compiled = tf.function(
+        lambda raw, d: teacher({"raw": raw}, d, LATENT), jit_compile=True, autograph=False
+    )
     eager = teacher({"raw": images}, given, LATENT)
     for ours, expected in zip(compiled(images, given), eager, strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
@@ -277,7 +279,9 @@ def test_stored_features_are_opened_by_what_the_set_says_of_them():
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_dinov2_is_opened_by_a_preset_and_compiled(tf, tmp_path, images, dtype):
     teacher = open_teacher(f"dinov2:{save_preset(tmp_path / 'tiny')}", 8, dtype=dtype)
-    compiled = tf.function(lambda raw, d: teacher({"raw": raw}, d, LATENT), jit_compile=True)
+    compiled = tf.function(
+        lambda raw, d: teacher({"raw": raw}, d, LATENT), jit_compile=True, autograph=False
+    )
     cls, patches = compiled(images[:, :64, :64], draws(rows=2))
     assert (cls.shape, patches.shape) == ((B, FEATURES), (B, 64, FEATURES))
     assert keras.backend.standardize_dtype(patches.dtype) == "float32"
