@@ -188,8 +188,8 @@ def replicated(function, strategy=None, jit=False):
     """Runs a function of batches on every replica of a strategy.
 
     Each replica takes consecutive rows, and results come back in the order of the rows, so that
-    nothing depends on how many replicas there are. All calls are padded to the size of the first
-    one: a last partial batch is neither dropped nor compiled anew.
+    nothing depends on how many replicas there are. A batch is padded to the size of the largest
+    before it: a last partial one is neither dropped nor compiled anew.
 
     Args:
         function: from tensors (b, ...) to a nested structure of tensors (b, ...).
@@ -203,14 +203,12 @@ def replicated(function, strategy=None, jit=False):
     replicas = strategy.num_replicas_in_sync
     compiled = tf.function(function, autograph=False, jit_compile=jit)
     step = tf.function(lambda *parts: strategy.run(compiled, args=parts), autograph=False)
-    share = 0  # rows per replica, set by the first call
+    share = 0  # rows per replica
 
     def call(*arrays):
         nonlocal share
         rows = len(arrays[0])
-        share = share or -(-rows // replicas)
-        if share * replicas < rows:
-            raise ValueError(f"a batch of {rows} after a first one of {share * replicas}")
+        share = max(share, -(-rows // replicas))
         values = [
             strategy.experimental_distribute_values_from_function(
                 lambda context, a=a: tf.constant(

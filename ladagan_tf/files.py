@@ -1,6 +1,7 @@
 """Places for results: refused if something is there already, never left half-written."""
 
 import contextlib
+import errno
 import itertools
 import json
 import math
@@ -10,6 +11,9 @@ import shutil
 import tempfile
 
 from ladagan_tf.errors import InputError
+
+# What only writing can meet.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -22,15 +26,23 @@ def atomic_path(path):
 
     Yields:
         pathlib.Path of the temporary file. It is deleted if the block raises.
+
+    Raises:
+        OSError: of the file system, with a file's name in it.
     """
     path = pathlib.Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
     os.close(handle)
     temporary = pathlib.Path(name)
     try:
-        yield temporary
+        with disk_errors():
+            yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk's has none
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -168,8 +180,24 @@ def check_writable(path, flag="out", size=0):
 def writing(path, flag="out"):
     """An error of the file system, other than an `InputError` on the way, as one line."""
     try:
-        yield
+        with disk_errors():
+            yield
     except OSError as error:
         raise InputError(
             f"{flag}={path}: it cannot be written ({error.strerror or error})"
         ) from None
+
+
+@contextlib.contextmanager
+def disk_errors():
+    """What libraries say of a disk in their own types and words, as the OSError that it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if getattr(error, "errno", None) is None:  # TensorFlow's, or HDF5's
+            for number in DISK_ERRORS:
+                if os.strerror(number) in str(error):
+                    raise OSError(number, os.strerror(number)) from error
+        raise

@@ -1,11 +1,13 @@
 """What is written is whole and readable by others."""
 
+import errno
 import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from ladagan_tf import files
 from ladagan_tf.errors import InputError
@@ -32,3 +34,29 @@ def test_a_user_without_a_home_is_told_where_to_name_a_cache(monkeypatch):
         files.cache_folder()
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert files.cache_folder() == Path("/somewhere/ladagan_tf")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("write failed: errno = 28, error message = 'No space left on device', size 9"),
+        tf.errors.UnknownError(None, None, "{{node}} a/b.tempstate1; No space left on device"),
+    ],
+    ids=["Python's", "HDF5's", "TensorFlow's"],
+)
+def test_a_full_disk_is_the_same_line_whoever_noticed_it(tmp_path, error):
+    path = tmp_path / "a.keras"
+    with pytest.raises(InputError) as refused, files.new_file(path):
+        raise error
+    assert str(refused.value) == f"out={path}: it cannot be written (No space left on device)"
+    with pytest.raises(OSError, match="No space left on device"), files.disk_errors():
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_without_a_name_gets_that_of_the_file_that_was_to_be(tmp_path):
+    path = tmp_path / "a.png"
+    named = pytest.raises(OSError, match=f"No space left on device: '{path}'")
+    with named, files.atomic_path(path):
+        raise OSError(errno.ENOSPC, "No space left on device")

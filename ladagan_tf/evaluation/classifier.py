@@ -16,7 +16,7 @@ import tensorflow as tf
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path
+from ladagan_tf.files import atomic_path, check_writable, writing
 from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.weights.keras_file import load_network
 
@@ -73,7 +73,8 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         Classifier; `about` holds the set's name, content hash, and "held_out_accuracy" in [0, 1].
 
     Raises:
-        InputError: if the set has fewer than 2 classes or 100 images, or `kimg` is not positive.
+        InputError: if the set has fewer than 2 classes or 100 images, `kimg` is not positive, or
+            nothing can be written there.
     """
     info = dataset_info.load_info(folder)
     out = pathlib.Path(os.path.expanduser(out or default_path(info.folder)))
@@ -89,6 +90,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
     steps = round(kimg * 1000 / BATCH_SIZE)
     if steps < 1:
         raise InputError(f"kimg={kimg}: it must be at least {BATCH_SIZE / 1000}, one batch")
+    check_writable(out)
     seed_keras(seed)
     try:
         network = Classifier(info.resolution, info.classes)
@@ -102,8 +104,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         "seed": seed,
         "held_out_accuracy": round(_held_out_accuracy(network, folder, info.count), 4),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out) as temporary:
+    with writing(out), atomic_path(out) as temporary:
         network.save(temporary)
     return network
 

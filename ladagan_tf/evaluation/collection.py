@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -136,7 +137,9 @@ def collect(
             f"not of {images.resolution} px"
         )
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
-    compute = extractor and replicated(extractor.features, strategy, jit)
+    compute = extractor and _compiled(
+        extractor.features, strategy or tf.distribute.get_strategy(), jit
+    )
     moments = spatial = None
     features, logits, lengths, classes = [], [], [], 0
     drawn, seen = None, 0
@@ -187,6 +190,12 @@ def collect(
         patches=patches,
         path=np.concatenate(lengths) if lengths else None,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _compiled(features, strategy, jit):
+    """Kept from one set to the next, of a sweep or a run: Inception is not traced for each."""
+    return replicated(features, strategy, jit)
 
 
 @contextlib.contextmanager

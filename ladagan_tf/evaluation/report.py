@@ -111,7 +111,8 @@ def write(
 
 def _append(path, text):
     """Appends all of a text or none, in one write: two evaluations do not mix their lines."""
-    before = path.stat().st_size if path.exists() else 0
+    was_there = path.exists()
+    before = path.stat().st_size if was_there else 0
     try:
         with open(path, "ab+") as file:
             if before:
@@ -120,7 +121,7 @@ def _append(path, text):
             file.write(text.encode())
     except OSError:
         with contextlib.suppress(OSError):
-            os.truncate(path, before)
+            os.truncate(path, before) if was_there else os.unlink(path)
         raise
 
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 from ladagan_tf import extras, pictures
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.exporting import card, endpoints, litert_file, onnx_file, rounding, web
-from ladagan_tf.files import new_folder
+from ladagan_tf.files import disk_errors, new_folder
 from ladagan_tf.weights.keras_file import in_precision, save_deflated
 
 LIMIT = 1e-5
@@ -156,7 +156,8 @@ def _write(name, network, live, folder, weights):
     form = FORMATS[name]
     path = folder / form.file
     try:
-        form.write(network, path, *(() if weights == FLOAT32 else (weights,)))
+        with disk_errors():
+            form.write(network, path, *(() if weights == FLOAT32 else (weights,)))
         exported = form.load(path)
         return exported, live.difference(exported)
     except (OSError, InputError):

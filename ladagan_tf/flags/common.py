@@ -8,7 +8,7 @@ import re
 from absl import flags
 
 from ladagan_tf import flagfiles, zoo
-from ladagan_tf.errors import InputError, one_line, reason
+from ladagan_tf.errors import InputError, one_line
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
@@ -204,8 +204,8 @@ def read_flags(argv):
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
         hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
-    except flags.Error as error:
-        raise InputError(_in_words(reason(error).removeprefix("flag "))) from None
+    except (flags.Error, ValueError) as error:  # a ValueError: of --noNAME=VALUE
+        raise InputError(_in_words(one_line(str(error)).removeprefix("flag "))) from None
 
 
 def _in_words(said):
@@ -213,6 +213,9 @@ def _in_words(said):
     name = re.match(r"--(\w+)=", said)
     if name and said.endswith("must have a value other than None."):
         return f"--{name[1]} is required: {_sentence(flags.FLAGS[name[1]].help)}"
+    said = re.sub(r"(?<=: )\S+ is not (?=number)", "give a ", said)
+    said = re.sub(r"(?<=: )\S+ is not (?=an? )", "give ", said)
+    said = re.sub(r"(?<=: )\('Non-boolean argument.*", "give true or false", said)
     said = re.sub(r"(?<=: )invalid literal for int\(\).*", "give a whole number, as 16", said)
     return re.sub(r"(?<=: )could not convert string to float.*", "give a number, as 0.5", said)
 

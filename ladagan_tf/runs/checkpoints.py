@@ -1,7 +1,5 @@
 """Checkpoints of a training state: complete folders, verified before they are read."""
 
-import contextlib
-import errno
 import hashlib
 import os
 import pathlib
@@ -11,13 +9,11 @@ import shutil
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.files import write_text
+from ladagan_tf.files import disk_errors, write_text
 from ladagan_tf.runs.sealed import sealed, unsealed
 
 STATE = "state.json"
 OBSERVED = "observed"  # a part of a state that checkpoints before 2026-11-27 do not have
-# What only writing can meet.
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -138,18 +134,6 @@ class Checkpoints:
             read.assert_existing_objects_matched() if there else read.assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"{path} does not fit this model: {reason(error)}") from None
-
-
-@contextlib.contextmanager
-def disk_errors():
-    """What TensorFlow says of the file system as the OSError that it is."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        for number in DISK_ERRORS:
-            if os.strerror(number) in str(error):
-                raise OSError(number, os.strerror(number)) from error
-        raise
 
 
 def checkpoint_paths(folder):

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError, StoppedError, reason
+from ladagan_tf.files import disk_errors
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs.checkpoints import Checkpoints, disk_errors
+from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.snapshots import Snapshots
 from ladagan_tf.training import callbacks, observers, reporting
 from ladagan_tf.training.workers import Workers

@@ -19,7 +19,7 @@ from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path
+from ladagan_tf.files import atomic_path, check_writable, writing
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
 from ladagan_tf.training.optimizers import FusedAdam
@@ -73,19 +73,20 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
         whose `about` holds the set's name and content hash, "latent_std" and "held_out_psnr_db".
 
     Raises:
-        InputError: if the set is smaller than 10 batches, or an argument is out of its range.
+        InputError: if the set is smaller than 10 batches, an argument is out of its range,
+            or nothing can be written there.
     """
     info = dataset_info.load_info(folder)
     out = pathlib.Path(out or default_path(info.folder))
     steps = round(kimg * 1000 / BATCH_SIZE)
     _check(info, out, steps, widths, kl_weight)
+    check_writable(out)
     seed_keras(seed)
     sizes = {"widths": widths, "resnets": RESNETS, "groups": GROUPS}
     trained = AutoencoderKL(**sizes, dtype=dtype)
     _fit(trained, folder, steps, seed, kl_weight)
     network = AutoencoderKL(**sizes, dtype="float32")
     network.set_weights(trained.get_weights())
-    out.parent.mkdir(parents=True, exist_ok=True)
     network.about = {
         "trained_on": info.folder.name,
         "content_sha256": info.content_sha256,
@@ -96,7 +97,7 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
         **_measure(network, info, out.with_suffix(".png")),
     }
     network.scaling_factor = 1.0 / network.about["latent_std"]
-    with atomic_path(out) as temporary:
+    with writing(out), atomic_path(out) as temporary:
         network.save(temporary)
     return network
 
@@ -221,4 +222,5 @@ def _write_sheet(path, pairs):
     rows = [chosen[i : i + SHEET_COLUMNS] for i in range(0, len(chosen), SHEET_COLUMNS)]
     rows = [row for row in rows if len(row) == len(rows[0])]
     tiles = [pairs[i][which] for row in rows for which in (0, 1) for i in row]
-    pictures.save_png(path, pictures.grid(np.stack(tiles), len(rows[0])))
+    with writing(path):
+        pictures.save_png(path, pictures.grid(np.stack(tiles), len(rows[0])))

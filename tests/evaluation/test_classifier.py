@@ -63,6 +63,8 @@ def test_what_cannot_be_learned_is_one_line(tmp_path, two_tone):
         train_classifier(two_tone, tmp_path / "c.h5")
     with pytest.raises(InputError, match="it must be at least"):
         train_classifier(two_tone, tmp_path / "c.keras", kimg=0)
+    with pytest.raises(InputError, match=r"^out=/dev/null/c.keras: it cannot be written"):
+        train_classifier(two_tone, "/dev/null/c.keras")
     with pytest.raises(ValueError, match="resolution=24"):
         Classifier(24, ("a", "b"))
 

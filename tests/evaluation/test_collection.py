@@ -47,6 +47,13 @@ def test_banks_are_kept_only_if_needed(two_tone, means):
     assert found.features is None and found.logits is None and found.patches is None
 
 
+def test_sets_that_are_measured_in_turn_are_one_trace(two_tone, means):
+    for count in (100, 121, 100):  # last batches of 36, 57 and 36
+        real = images.prepared(two_tone, count)
+        assert collect(real, means, Needs(), batch_size=64).class_counts.sum() == count
+    assert means.features.calls == 1
+
+
 def test_a_reference_is_computed_once(two_tone, means, tmp_path):
     real = images.prepared(two_tone)
     first, cached = reference(real, means, BANKS, cache_dir=tmp_path)

@@ -101,6 +101,7 @@ def test_the_divergence_is_per_latent_value():
         ({"widths": (8, 10)}, "multiples of 4"),
         ({"widths": (8,) * 6}, "divisible by 32"),
         ({"kl_weight": -1.0}, "kl_weight=-1"),
+        ({"out": "/dev/null/v.keras"}, r"^out=/dev/null/v.keras: it cannot be written"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(plain, tmp_path, arguments, message):
