@@ -20,6 +20,7 @@ STATUSES = {
     143: "stopped by SIGTERM where nothing is saved before the end (129: by SIGHUP)",
 }
 LONGEST = 380  # characters of a message
+NOT_UTF8 = "a name on the way is not UTF-8"
 # What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
 BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
 TENSORFLOW_BORDER = (
@@ -76,6 +77,8 @@ def reason(error):
     Returns:
         str: the first line of its message that is not empty; the name of its type if there is none.
     """
+    if _is_a_name(error):
+        return NOT_UTF8
     lines = (line.strip() for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)
 
@@ -117,11 +120,18 @@ def one_line_errors():
 def _named(error):
     """An exception in one line: its type, where that adds to the message, and its message."""
     kind, said = type(error), str(error).strip()
+    if _is_a_name(error):
+        return NOT_UTF8
     if isinstance(error, OSError) and error.strerror:
         return one_line(error.strerror)
     if said and (kind is ValueError or kind.__module__.startswith(__package__)):
         return one_line(said)
     return one_line(f"{kind.__name__}: {said}" if said else kind.__name__)
+
+
+def _is_a_name(error):
+    """Whether this is of a file's name, whose bytes are no UTF-8 and are in a str as surrogates."""
+    return isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed"
 
 
 def _end(line, status):

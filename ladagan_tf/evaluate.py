@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import sys
 
 import numpy as np
 
@@ -181,11 +182,17 @@ def report_sweep(swept, points):
 
 
 def write_report_again():
-    """Writes the page of --run_dir again, which shows the numbers, if it has one."""
+    """Writes the page of --run_dir again, which shows the numbers, if it has one.
+
+    Where it cannot be written, as of somebody else's run, a line warns: the numbers are elsewhere.
+    """
     report = pathlib.Path(FLAGS.run_dir or "", keeping.REPORT)
     if FLAGS.run_dir and report.is_file():
-        with writing(report, "run_dir"):
-            keeping.write_report(report.parent)
+        try:
+            with writing(report, "run_dir"):
+                keeping.write_report(report.parent)
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
 
 
 def report_cost():

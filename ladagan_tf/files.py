@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import secrets
 import shutil
 import tempfile
 
@@ -31,13 +32,11 @@ def atomic_path(path):
         OSError: of the file system, with a file's name in it.
     """
     path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = pathlib.Path(name)
+    temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+    temporary.touch(exist_ok=False)  # not by `tempfile`, which does not ask the umask
     try:
         with disk_errors():
             yield temporary
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         if error.errno and error.filename is None:  # a full disk's has none
@@ -128,10 +127,10 @@ def new_folder(path, flag="out"):
     """As `new_file`, for a folder."""
     path = vacant(path, flag)
     with writing(path, flag):
-        partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+        partial = path.parent / f".{path.name}-{secrets.token_hex(4)}"
+        partial.mkdir()
         try:
             yield partial
-            partial.chmod(0o755)
             os.rename(partial, path)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -55,6 +55,7 @@ def defined():
         ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
         ("--fps=nan", "--fps=nan: it must be a finite number"),
         ("--fps=1e999", "--fps=inf: it must be a finite number"),
+        ("--run_dir=r\udcfc", r"--run_dir=r\udcfc: such a name must be UTF-8"),
         ("--flagfile=none.cfg", "--flagfile=none.cfg: No such file or directory"),
         ("--config=cifar10", "--config=cifar10: there is no such flag here; it is for train and "),
     ],

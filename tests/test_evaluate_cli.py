@@ -1,9 +1,11 @@
 """`evaluate.py` as users run it: what is measured, what is printed and written, what is refused."""
 
+import errno
 import functools
 import json
 import re
 import shutil
+import unittest.mock
 
 import numpy as np
 import pytest
@@ -18,8 +20,10 @@ from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.flags import evaluate as evaluate_flags
+from ladagan_tf.flags.common import read_flags
 from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.reports import keeping
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 
@@ -167,6 +171,18 @@ def test_a_run_is_measured_with_its_own_data_and_best_checkpoint(results, place)
 def test_the_report_of_a_run_shows_what_was_measured(results, place):
     text = (place / "run" / "report.html").read_text()
     assert "<summary>Protocol of run, 0.08 kimg, EMA" in text and "fcd ↓" in text
+
+
+def test_a_report_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch, capsys):
+    """Of somebody else's run: the numbers are in --out."""
+    (tmp_path / "report.html").touch()
+    read_only = unittest.mock.Mock(side_effect=OSError(errno.EROFS, "Read-only file system"))
+    monkeypatch.setattr(keeping, "write_report", read_only)
+    with command(evaluate, evaluate_flags.define):
+        read_flags(["evaluate", f"--run_dir={tmp_path}"])
+        evaluate.write_report_again()
+    said = f"run_dir={tmp_path}/report.html: it cannot be written (Read-only file system)"
+    assert capsys.readouterr().err == f"warning: {said}\n"
 
 
 def test_another_evaluation_is_appended_with_its_own_checkpoint(results, place):

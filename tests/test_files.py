@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,15 @@ def test_an_error_without_a_name_gets_that_of_the_file_that_was_to_be(tmp_path):
     named = pytest.raises(OSError, match=f"No space left on device: '{path}'")
     with named, files.atomic_path(path):
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_written_has_the_permissions_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "a.txt", "a")
+        with files.new_folder(tmp_path / "b") as folder:
+            (folder / "c").touch()
+    finally:
+        os.umask(before)
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "b", "b/c")}
+    assert modes == {"a.txt": 0o640, "b": 0o750, "b/c": 0o640}

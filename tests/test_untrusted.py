@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf import untrusted
-from ladagan_tf.errors import LONGEST, InputError, one_line_about, one_line_errors
+from ladagan_tf.errors import LONGEST, InputError, one_line_about, one_line_errors, reason
 
 
 def npy(shape="(4,)", descr="'<f4'", data=bytes(16), order="False"):
@@ -149,6 +149,13 @@ def test_our_own_mistakes_keep_their_traceback(error):
 def test_a_long_message_keeps_both_ends():
     text = str(InputError(f"{'a' * 1_000}: give {'b' * 1_000}"))
     assert len(text) <= LONGEST and text.startswith("a" * 100) and text.endswith("b" * 100)
+
+
+def test_a_name_that_is_no_utf8_is_called_that(capsys):
+    with pytest.raises(UnicodeEncodeError) as raised:
+        "r\udcfc".encode()
+    assert ended(raised.value, capsys) == (2, "error: a name on the way is not UTF-8")
+    assert reason(raised.value) == "a name on the way is not UTF-8"
 
 
 def test_an_exception_without_a_message_is_named_by_its_type():

@@ -159,7 +159,13 @@ def _classifier_of_set(path, at):
         path = default_path(at.folder)
         set_aside_another(path, at.folder)
         if not path.exists():
-            check_writable(path, "features")
+            try:
+                check_writable(path, "features")
+            except InputError as error:
+                raise InputError(
+                    f"{error}; train it with train_classifier --out=FILE.keras, and give "
+                    "--features=classifier:FILE.keras"
+                ) from None
             print(f"{path}: training the classifier of this set, once")
             train_classifier(at.folder, path)
     return classifier(path)

@@ -13,6 +13,7 @@ from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
+OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 
 
@@ -236,10 +237,16 @@ def _check_values():
             if isinstance(value, str) and value.splitlines() not in ([], [value]):
                 # A run's flags.cfg has a line for each flag.
                 raise InputError(f"--{name}={one_line(value)}: it holds a line break")
+            if name in OPENED_BY_TENSORFLOW and not _is_utf8(value or ""):
+                raise InputError(f"--{name}={one_line(value)}: such a name must be UTF-8")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
             if isinstance(value, int) and abs(value) > MOST_SEED:
                 raise InputError(f"--{name}={value}: it must be below 2^63")
+
+
+def _is_utf8(text):
+    return text == text.encode(errors="replace").decode()
 
 
 def _expand_homes():

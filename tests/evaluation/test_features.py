@@ -57,6 +57,14 @@ def test_the_classifier_of_a_set_is_trained_once(two_tone, tmp_path, monkeypatch
     assert "once" in capsys.readouterr().out
 
 
+def test_beside_a_set_on_a_read_only_disk_it_says_where_to_train_it(two_tone, monkeypatch):
+    monkeypatch.setattr(
+        "ladagan_tf.evaluation.features.default_path", lambda folder: Path("/proc/c.keras")
+    )
+    with pytest.raises(InputError, match=r"^features=/proc/c.keras: it cannot .*classifier:FILE"):
+        open_extractor("classifier", folder=two_tone)
+
+
 def test_a_classifier_of_other_images_is_not_taken_for_that_of_a_set(
     two_tone, classifier_file, tmp_path, monkeypatch, capsys
 ):
