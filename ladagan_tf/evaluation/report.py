@@ -121,7 +121,10 @@ def _append(path, text):
             file.write(text.encode())
     except OSError:
         with contextlib.suppress(OSError):
-            os.truncate(path, before) if was_there else os.unlink(path)
+            if was_there:
+                os.truncate(path, before)
+            else:
+                path.unlink()
         raise
 
 

@@ -205,6 +205,8 @@ def read_flags(argv):
         similar = re.search(r"Did you mean: (.+?) \?", str(error))
         hint = f"did you mean {_dashed(similar[1])}?" if similar else "--help lists all flags"
         raise InputError(f"--{error.flagname}: there is no such flag; {hint}") from None
+    except InputError:
+        raise
     except (flags.Error, ValueError) as error:  # a ValueError: of --noNAME=VALUE
         raise InputError(_in_words(one_line(str(error)).removeprefix("flag "))) from None
 
