@@ -27,9 +27,9 @@ def parse(verb, parser=read_flags):
         verb: module of `ladagan_tf.flags`.
         parser: function as `flags.common.read_flags`.
     """
+    fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
-        if stream:  # None where it is closed
-            stream.reconfigure(errors="backslashreplace")
+        stream.reconfigure(errors="backslashreplace")
     verb.define()
     ours = verb.__name__.startswith(f"{__package__}.")  # or a script of examples/
     called = f"ladagan {verb.__name__.rpartition('.')[2]}" if ours else f"python {sys.argv[0]}"
@@ -41,6 +41,18 @@ def parse(verb, parser=read_flags):
     for line in overridden(sys.argv):
         print(f"warning: {line}", file=sys.stderr)
     _import_tensorflow()
+
+
+def fill_closed_streams():
+    """Standard streams that the caller closed lead nowhere from here on.
+
+    Else the next file to be opened gets the number of one, and with it what TensorFlow logs there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)  # of the lowest free number, which is its own
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode))
 
 
 def refuse_arguments(rest):
@@ -75,7 +87,7 @@ def overridden(argv):
 
 def _import_tensorflow():
     """Imports TensorFlow without the lines that it writes before anybody can silence them."""
-    if os.environ.setdefault(LOG_LEVEL, "3") != "3" or not sys.stderr:
+    if os.environ.setdefault(LOG_LEVEL, "3") != "3":
         return
     with held_stderr():
         import tensorflow  # noqa: F401

@@ -105,6 +105,21 @@ def test_a_closed_stream_ends_no_command(tmp_path):
         assert done.returncode == 2, done.stderr
 
 
+def test_no_file_gets_the_number_of_a_closed_stream(tmp_path):
+    """What TensorFlow logs would land in it."""
+    script = (
+        "import os, sys\n"
+        "from ladagan_tf import command\n"
+        "command.fill_closed_streams()\n"
+        f"file = open({str(tmp_path / 'a.txt')!r}, 'w')\n"
+        "os.system('echo lost >&2')\n"
+        "print(file.fileno() > 2, file=file)\n"
+        "print('lost too'), print('lost', file=sys.stderr)\n"
+    )
+    done = subprocess.run(["bash", "-c", f'{sys.executable} -c "{script}" <&- >&- 2>&-'], cwd=ROOT)
+    assert done.returncode == 0 and (tmp_path / "a.txt").read_text() == "True\n"
+
+
 @pytest.mark.parametrize("given", ["--flagfile=FILE", "--flagfile FILE"])
 def test_what_a_later_flagfile_takes_back_is_named(defined, tmp_path, given):
     file = tmp_path / "some.cfg"

@@ -14,7 +14,7 @@ PACKAGE = "ladagan_tf"
 # Imports point up this list, never down it or sideways: rooms of one line do not know each other.
 STOREYS = (
     {"", "errors"},  # "": what `import ladagan_tf` runs
-    {"extras", "files", "flagfiles", "hardware", "slurm", "stopping", "untrusted"},
+    {"extras", "files", "flagfiles", "hardware", "progress", "slurm", "stopping", "untrusted"},
     {"locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},

@@ -10,14 +10,13 @@ import pathlib
 import shutil
 import sys
 
-import tqdm
-
 from ladagan_tf import files
 from ladagan_tf.data import corruption, dataset_info, listing, record_making, sources, unfinished
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.hardware import usable_cores
+from ladagan_tf.progress import progress_bar
 
 # Below this, starting processes takes longer than converting in this one.
 _SMALL = 2_000
@@ -218,10 +217,7 @@ def _written(images, kept, writer, conversion, preparation, encoding, workers):
     adopted, items = kept.adopt(images.items(), writer, preparation.skip_bad)
     yield from adopted
     entries = record_making.entries(items, images.read, conversion, workers, kept)
-    # `disable=None`: no bar where stderr is a log file.
-    progress = tqdm.tqdm(
-        total=images.count, initial=len(adopted), unit="image", desc="preparing", disable=None
-    )
+    progress = progress_bar(images.count, "image", "preparing", initial=len(adopted))
     with progress, contextlib.closing(entries):
         for record in record_making.records_of(entries, encoding):
             writer.write(record)

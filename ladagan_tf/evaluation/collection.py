@@ -10,7 +10,6 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from ladagan_tf import zoo
 from ladagan_tf.devices import replicated
@@ -20,6 +19,7 @@ from ladagan_tf.evaluation.images import Images, open_images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.untrusted import read_npz
 
 CACHE_VERSION = 1  # raise it when what a cached array means changes
@@ -145,13 +145,8 @@ def collect(
     drawn, seen = None, 0
     if 0 < needs.features < images.count:
         drawn = np.isin(np.arange(images.count), sampled_rows(images.count, needs.features))
-    bar = tqdm.tqdm(
-        total=images.count * (2 if needs.path else 1),
-        desc=progress,
-        unit="img",
-        disable=None if progress else True,
-        dynamic_ncols=True,
-    )
+    total = images.count * (2 if needs.path else 1)
+    bar = progress_bar(total, "img", progress, **({} if progress else {"disable": True}))
     with bar, _full_precision():
         for batch in images.batches(batch_size):
             if archive:

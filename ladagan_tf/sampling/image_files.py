@@ -11,13 +11,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import tqdm
 from PIL import Image
 
 from ladagan_tf import extras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.runs import SAMPLED_BY
 from ladagan_tf.sampling.sampler import Sampler
 from ladagan_tf.weights.keras_file import network_sha256
@@ -185,7 +185,7 @@ def _name(seed):
 
 
 def _progress(batches, total):
-    with tqdm.tqdm(total=total, unit="img", disable=None) as bar:
+    with progress_bar(total, "img") as bar:
         for batch in batches:
             yield batch
             bar.update(len(batch))

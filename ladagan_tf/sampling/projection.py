@@ -12,10 +12,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.pixels import scale_images
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.sampler import Sampler
 
@@ -118,11 +118,13 @@ def project(
 
     shown = set(np.rint(steps * np.linspace(0.0, 1.0, MOST_FRAMES) ** 2).astype(int))
     path = [place(free)]
-    for number in tqdm.trange(1, steps + 1, unit="step"):
-        adam.learning_rate = learning_rate * rate((number - 0.5) / steps)
-        step()
-        if number in shown:
-            path.append(place(free))
+    with progress_bar(steps, "step") as bar:
+        for number in range(1, steps + 1):
+            adam.learning_rate = learning_rate * rate((number - 0.5) / steps)
+            step()
+            if number in shown:
+                path.append(place(free))
+            bar.update()
     path = np.stack(path)  # (F, starts, Z)
     path = path[:, np.argmin(losses(path[-1]))]  # (F, Z)
     return Projection(path[-1], path, _distances(source, target, features, label, path))

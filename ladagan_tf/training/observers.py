@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 import tensorflow as tf
-import tqdm
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import write_text
 from ladagan_tf.hardware import peak_memory
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.reports.gathering import classes_of_rows
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
@@ -354,16 +354,14 @@ class Progress(StepCallback):
     def on_train_begin(self, logs=None):
         start, total = self.schedule.start_step, self.schedule.total_steps
         self.warned = False
-        self.bar = tqdm.tqdm(
-            total=self.schedule.images(total),
+        self.bar = progress_bar(
+            self.schedule.images(total),
+            "img",
+            "training",
             initial=self.schedule.images(start),
-            unit="img",
             unit_scale=True,
-            desc="training",
             smoothing=0.05,
-            dynamic_ncols=True,
             mininterval=0.5,
-            disable=None,
         )
 
     def after_step(self, step):

@@ -12,7 +12,6 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-import tqdm
 from keras import ops
 
 from ladagan_tf import pictures
@@ -22,6 +21,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, check_writable, writing
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.weights.vae_weights import default_path
 
@@ -168,8 +168,7 @@ def _fit(network, folder, steps, seed, kl_weight):
         return parts
 
     stream = pipeline.make_dataset(folder, batch_size=BATCH_SIZE, seed=seed, subset=TRAINED_SHARE)
-    # `disable=None`: no bar where stderr is a log file.
-    bar = tqdm.tqdm(total=steps * BATCH_SIZE, unit="img", desc="training", disable=None)
+    bar = progress_bar(steps * BATCH_SIZE, "img", "training")
     with pipeline.damage_as_input_error(folder), bar:
         for index, (images, _) in enumerate(stream.take(steps)):
             parts = step(images, tf.constant(index))

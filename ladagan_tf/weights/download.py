@@ -7,10 +7,9 @@ import pathlib
 import urllib.request
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, cache_folder
+from ladagan_tf.progress import progress_bar
 
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20  # bytes
@@ -92,9 +91,7 @@ def _download(published, cached):
             urllib.request.urlopen(published.url, timeout=TIMEOUT) as response,
             atomic_path(cached) as temporary,
             temporary.open("wb") as file,
-            tqdm(
-                total=response.length, unit="B", unit_scale=True, desc=published.name, disable=None
-            ) as bar,
+            progress_bar(response.length, "B", published.name, unit_scale=True) as bar,
         ):
             while block := response.read(BLOCK):
                 file.write(block)
