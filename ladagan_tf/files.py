@@ -52,6 +52,11 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
+def is_utf8(name):
+    """Whether the bytes of a file's name, a str, are UTF-8: TensorFlow opens no others."""
+    return name == name.encode(errors="replace").decode()
+
+
 def set_aside(path):
     """Renames a file or folder to the first free one of NAME.old-1, NAME.old-2, ...; returns that.
 

@@ -154,7 +154,7 @@ def prepare_from(
         raise InputError(f"workers={workers}: it must be at most {_MOST_WORKERS}")
     wanted = _identity(conversion.resolution, preparation, encoding and encoding.latents)
     out = pathlib.Path(absolute(out))
-    if str(out) != str(out).encode(errors="replace").decode():
+    if not files.is_utf8(str(out)):
         raise InputError(f"out={printable(str(out))}: the names of folders must be UTF-8")
     if finished := _finished(out, wanted, overwrite):
         return finished

@@ -9,6 +9,7 @@ from absl import flags
 
 from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line
+from ladagan_tf.files import is_utf8
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.systems import group
 
@@ -239,16 +240,12 @@ def _check_values():
             if isinstance(value, str) and value.splitlines() not in ([], [value]):
                 # A run's flags.cfg has a line for each flag.
                 raise InputError(f"--{name}={one_line(value)}: it holds a line break")
-            if name in OPENED_BY_TENSORFLOW and not _is_utf8(value or ""):
+            if name in OPENED_BY_TENSORFLOW and not is_utf8(value or ""):
                 raise InputError(f"--{name}={one_line(value)}: such a name must be UTF-8")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
             if isinstance(value, int) and abs(value) > MOST_SEED:
                 raise InputError(f"--{name}={value}: it must be below 2^63")
-
-
-def _is_utf8(text):
-    return text == text.encode(errors="replace").decode()
 
 
 def _expand_homes():
