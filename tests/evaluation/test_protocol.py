@@ -265,10 +265,13 @@ def test_a_full_disk_leaves_no_part_of_a_line(records, tmp_path):
     try:
         with pytest.raises(InputError, match=r"metrics\.jsonl: it cannot be written"):
             report.write(records[:1], path)
+        with pytest.raises(InputError, match=r"new\.jsonl: it cannot be written"):
+            report.write(records[:1] * 9, tmp_path / "new.jsonl")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before
+    assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_real_halves_are_closer_than_noise(two_tone, classifier_file, noise, tmp_path):

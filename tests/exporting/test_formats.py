@@ -6,12 +6,14 @@ import pathlib
 import subprocess
 import sys
 import types
+import unittest.mock
 import zipfile
 from importlib.util import find_spec
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from in_process import command, error_line
 
 from ladagan_tf import export
@@ -174,6 +176,16 @@ def test_a_failing_comparison_leaves_nothing(small, tmp_path, monkeypatch, error
 
     monkeypatch.setitem(formats.FORMATS, "keras", dataclasses.replace(right, load=load))
     with pytest.raises(InputError, match=r"format=keras: its images differ .* nothing was written"):
+        formats.export(small, tmp_path / "out", ["keras"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_not_a_format_s_fault(small, tmp_path, monkeypatch):
+    said = "{{function_node SaveV2}} a.tempstate1; No space left on device [Op:SaveV2]"
+    full = unittest.mock.Mock(side_effect=tf.errors.ResourceExhaustedError(None, None, said))
+    broken = dataclasses.replace(formats.FORMATS["keras"], write=full)
+    monkeypatch.setitem(formats.FORMATS, "keras", broken)
+    with pytest.raises(InputError, match=r"^out=.*/out: it cannot be written \(No space left on"):
         formats.export(small, tmp_path / "out", ["keras"])
     assert not list(tmp_path.iterdir())
 
