@@ -126,7 +126,7 @@ def protocol(about):
 
 
 def lay_out(folder, about):
-    """Places the sheet of samples where `studies.gallery` finds it."""
+    """Places the sheet of samples where `studies.report.samples` finds it."""
     (folder / "samples").mkdir(exist_ok=True)
     sheet = folder / f"samples/samples_{about['images'] / 1000:09.3f}kimg.png"
     shutil.copy(folder / "samples.png", sheet)

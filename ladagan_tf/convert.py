@@ -44,7 +44,7 @@ from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.run_networks import makes_latents
 from ladagan_tf.systems import gat as gat_system
-from ladagan_tf.weights import hub, vae_weights
+from ladagan_tf.weights import download, vae_weights
 
 FLAGS = flags.FLAGS
 
@@ -129,7 +129,7 @@ def resolve_source():
     """
     source = FLAGS.official or FLAGS.run_dir
     if FLAGS.official:
-        FLAGS.official = str(hub.locate(source, (*lada_folder.FILES, *gat_files.FILES)))
+        FLAGS.official = str(download.locate(source, (*lada_folder.FILES, *gat_files.FILES)))
         system = official_system(source)
     else:
         system = "gat" if gat_runs.is_run(source) else "lada"

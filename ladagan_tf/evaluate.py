@@ -22,7 +22,6 @@ import numpy as np
 
 from ladagan_tf import devices, zoo
 from ladagan_tf.cost import flow as flow_cost
-from ladagan_tf.cost import paper as paper_costs
 from ladagan_tf.cost import sample, speed
 from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
@@ -198,18 +197,18 @@ def write_report_again():
 def report_cost():
     """Prints sizes beside the paper's and, for one generator, how fast it runs here."""
     if not (FLAGS.run_dir or FLAGS.model or FLAGS.preset):
-        print(paper_costs.comparison())
+        print(sample.comparison())
         return
     if FLAGS.preset:
-        print(paper_costs.comparison([FLAGS.preset]))
-        generator = of_network(paper_costs.preset_generator(FLAGS.preset))
+        print(sample.comparison([FLAGS.preset]))
+        generator = of_network(sample.preset_generator(FLAGS.preset))
     else:
         generator = open_generator()
         if isinstance(generator.network, DecodedGenerator):
             print(sample.decoded_report(generator.network))
         elif generator.network:
-            print(paper_costs.comparison([]))
-            print(paper_costs.generator_row("this one", generator.network))
+            print(sample.comparison([]))
+            print(sample.generator_row("this one", generator.network))
         if flow := flow_of(generator.network):
             print(f"a sample: {flow_cost.in_words(flow)}")
     print(speed.speed_report(generator, jit=devices.use_jit(FLAGS.jit)))

@@ -29,8 +29,7 @@ from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.systems import named_as_flags
 from ladagan_tf.training import initial
-from ladagan_tf.training.contents import contents
-from ladagan_tf.training.loop import continue_run
+from ladagan_tf.training.loop import contents_of, continue_run
 from ladagan_tf.training.speed import seconds_on_random_data
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
@@ -133,7 +132,7 @@ def train(model, recorded, folder):
     for warning in filter(None, (devices.unseen_gpu(), devices.emulated(FLAGS.precision))):
         run.say(f"warning: {warning}")
     vae = train_flags.SYSTEMS[FLAGS.system].autoencoder(folder, run.vae_file)
-    learned = contents(folder, model.objective, vae)
+    learned = contents_of(folder, model.objective, vae)
     begun = take_over_once(model, run, learned) if FLAGS.init_from else None
     run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
@@ -173,7 +172,7 @@ def take_over_once(model, run, learned):
     Args:
         model: TrainedModel.
         run: RunDirectory.
-        learned: dict of `contents`, which is told the hash of what the run began with.
+        learned: dict of `contents_of`, which is told the hash of what the run began with.
 
     Returns:
         Dict to record in the run, or None.

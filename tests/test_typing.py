@@ -13,8 +13,8 @@ import ladagan_tf
 from ladagan_tf import evaluation, sampling
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.models.gat.networks import GatGenerator
-from ladagan_tf.models.lada.conditional import as_conditional
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.transfer import as_conditional
 
 TYPED = [
     *(f"ladagan_tf.sampling.{found.name}" for found in pkgutil.iter_modules(sampling.__path__)),

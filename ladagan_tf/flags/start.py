@@ -22,7 +22,7 @@ FREE = {
     "metric_images", "features", "inception_weights", "cache_dir", "wandb", "sampler",
     "sampler_steps",
 }  # fmt: skip
-# Free as well where checkpoints record what is found there (`training.contents`).
+# Free as well where checkpoints record what is found there (`training.loop.contents_of`).
 BY_CONTENT = {"dataset", "vae", "teacher", "init_from"}
 UNRECORDED = {"config", "dry_run", "force", "measure_seconds", "preset", "size", "run_dir"}
 BEFORE = {"draw_keys": "32"}  # of runs that began before there was the flag

@@ -14,7 +14,7 @@ from ladagan_tf.runs import checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import EXPORTED
 from ladagan_tf.sampling.run_networks import open_part
-from ladagan_tf.weights import hub
+from ladagan_tf.weights import download
 from ladagan_tf.weights.keras_file import in_precision, load_network
 
 PARTS = ("generator", "averaged", "discriminator")
@@ -42,7 +42,7 @@ def open_networks(source):
     if source.startswith(zoo.PREFIX):
         path = zoo.find(source, "init_from")
     else:
-        path = hub.locate(source, (*FILES, *lada_folder.FILES, *gat_files.FILES), "init_from")
+        path = download.locate(source, (*FILES, *lada_folder.FILES, *gat_files.FILES), "init_from")
     step = checkpoints.NAME.fullmatch(path.name)
     run = RunDirectory(path.parent.parent if step else path)
     inside = [path / name for name in FILES if (path / name).is_file()]

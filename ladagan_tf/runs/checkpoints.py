@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import disk_errors, write_text
-from ladagan_tf.runs.sealed import sealed, unsealed
+from ladagan_tf.runs.json_lines import sealed, unsealed
 
 STATE = "state.json"
 OBSERVED = "observed"  # a part of a state that checkpoints before 2026-11-27 do not have

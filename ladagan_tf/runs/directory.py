@@ -29,7 +29,7 @@ from ladagan_tf.files import atomic_path, json_line, set_aside, write_text
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.environment import environment
-from ladagan_tf.runs.lines import is_number, read_lines
+from ladagan_tf.runs.json_lines import is_number, read_lines
 
 SHOWN_CHARACTERS = 250  # of flags in a message; it stays one line that can be read
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.runs import STRENGTHS
-from ladagan_tf.runs.lines import is_number, read_lines
+from ladagan_tf.runs.json_lines import is_number, read_lines
 
 METRICS = "metrics.jsonl"
 MEASURED = "metric_seconds"  # only lines of the quick metric have it

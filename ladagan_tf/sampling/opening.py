@@ -15,7 +15,7 @@ from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.run_networks import decoded, makes_latents, open_part, read_network
 from ladagan_tf.sampling.sampler import Sampler, check_no_sampler, of_function, of_network
 from ladagan_tf.sampling.saved_models import load_saved_model
-from ladagan_tf.weights import hub, vae_weights
+from ladagan_tf.weights import download, vae_weights
 from ladagan_tf.weights.keras_file import in_precision, load_network
 from ladagan_tf.weights.reading import content_sha256
 
@@ -222,7 +222,7 @@ def sampler_of(generator: Openable) -> Sampler:
 def is_generator(name: Path) -> bool:
     """Whether a name is one that `open_named` takes, and not one of images."""
     name = str(name)
-    if name.startswith((zoo.PREFIX, hub.HUB)) or name.endswith(".keras"):
+    if name.startswith((zoo.PREFIX, download.HUB)) or name.endswith(".keras"):
         return True
     return any(
         pathlib.Path(name, file).exists() for file in (MODELS_FILE, *EXPORTED, "saved_model.pb")
@@ -249,7 +249,7 @@ def locate(model: Path) -> tuple[pathlib.Path, dict | None]:
     """
     model = str(model)
     in_zoo = model.startswith(zoo.PREFIX)
-    place = zoo.find(model) if in_zoo else hub.locate(model, WANTED, "model")
+    place = zoo.find(model) if in_zoo else download.locate(model, WANTED, "model")
     return place, zoo.read_about(place, model)
 
 
@@ -317,7 +317,7 @@ def open_model(
 
 def _no_generator(model, place):
     """What is said of a `--model` that holds none, or is not at its place."""
-    if model.startswith(hub.HUB):
+    if model.startswith(download.HUB):
         return (
             f"model={model}: there is none of {', '.join(EXPORTED)} in it, which ladagan_tf.export "
             f"--push writes; of the authors' checkpoints ladagan_tf.convert --official={model} "

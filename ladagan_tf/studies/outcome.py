@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.runs.sealed import unsealed
+from ladagan_tf.runs.json_lines import unsealed
 
 RESULT = "result.json"
 FINISHED, DIVERGED = "finished", "diverged"

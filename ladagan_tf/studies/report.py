@@ -1,18 +1,22 @@
 """A study in words: results.jsonl, a Markdown table, and figures beside them."""
 
+import collections
 import functools
 import math
 import shlex
 
 import numpy as np
+from PIL import Image
 
 from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path, write_text
-from ladagan_tf.runs.results import markdown_table
-from ladagan_tf.runs.sealed import sealed
-from ladagan_tf.studies import figures, gallery, outcome, plan
+from ladagan_tf.runs import results
+from ladagan_tf.runs.directory import RunDirectory, read_integer
+from ladagan_tf.runs.json_lines import sealed
+from ladagan_tf.studies import figures, outcome, plan
 
 NETWORKS = ("generator", "discriminator")
+LINES = 4  # shown of a sample grid
 
 
 def write(folder, study, rows, arguments):
@@ -42,7 +46,7 @@ def write(folder, study, rows, arguments):
         "blocks.png": figures.blocks,
         "clipped.png": figures.clipped,
         "stress.png": functools.partial(figures.stress, factor=study.diverged_factor),
-        "samples.jpeg": gallery.samples,
+        "samples.jpeg": samples,
     }
     for name, draw in drawn.items():
         figure = draw(rows)
@@ -107,7 +111,7 @@ def table(rows):
         line += [f"x{setting.lr_scale:g}"] if scales else []
         clipped = [_clipped(part)] if clips else []
         lines.append([*line, *_costs(part), *measured, *_gradients(part), *clipped, _counts(part)])
-    return markdown_table(header, lines)
+    return results.markdown_table(header, lines)
 
 
 def stress_table(rows, factor):
@@ -135,7 +139,7 @@ def stress_table(rows, factor):
         "D learning rate",
         "highest tried",
     )
-    return markdown_table(header, lines)
+    return results.markdown_table(header, lines)
 
 
 def spread(values):
@@ -268,3 +272,38 @@ def _in_words(protocol):
 
 def _short(value):
     return value[:12] if isinstance(value, str) and len(value) == 64 else value
+
+
+def samples(rows):
+    """The top of the last sample grid of the first run in each setting: the same latents in all.
+
+    Args:
+        rows: list of dict; their run directories must still be there to be shown.
+
+    Returns:
+        matplotlib.figure.Figure, or None if no run directory has a sample grid.
+    """
+    tops = {}
+    for setting, part in outcome.by_setting(rows).items():
+        run = RunDirectory(part[0]["run_dir"])
+        grids = results.sample_grids(run.path) if run.samples.is_dir() else []
+        if grids:
+            tops[setting] = _top(grids[-1][1], read_integer(run.flags_file, "grid"))
+    if not tops:
+        return None
+    # A line per system, where all have as many values and they fit.
+    counts = set(collections.Counter(setting.system for setting in tops).values())
+    columns = max(counts) if len(counts) == 1 and 1 < max(counts) <= 6 else 4
+    labels = [setting.label for setting in tops]
+    figure, panels = figures.small_multiples(labels, 1.25, margin=0.0, columns=columns)
+    for axes, top in zip(panels, tops.values(), strict=True):
+        axes.imshow(top)
+        axes.set_axis_off()
+    return figure
+
+
+def _top(path, columns):
+    """The first lines of a grid, uint8 (H, W, 3)."""
+    sheet = np.asarray(Image.open(path))
+    tile = (sheet.shape[1] + pictures.MARGIN) // columns
+    return sheet[: LINES * tile - pictures.MARGIN]

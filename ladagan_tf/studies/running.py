@@ -14,7 +14,7 @@ import time
 from ladagan_tf.errors import DivergenceError, InputError, reason
 from ladagan_tf.files import set_aside, write_text
 from ladagan_tf.hardware import usable_cores
-from ladagan_tf.runs.sealed import sealed
+from ladagan_tf.runs.json_lines import sealed
 from ladagan_tf.stopping import StopRequest, ends_with_parent
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect

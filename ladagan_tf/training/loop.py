@@ -14,6 +14,7 @@ from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.snapshots import Snapshots
 from ladagan_tf.training import callbacks, observers, reporting
 from ladagan_tf.training.workers import Workers
+from ladagan_tf.weights.reading import content_sha256
 
 
 def continue_run(
@@ -59,7 +60,7 @@ def continue_run(
         metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
         metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
-        contents: dict, see `training.contents`, for the checkpoints to record; or None.
+        contents: dict, see `contents_of`, for the checkpoints to record; or None.
         initial: dict, see `training.initial.record`, of a run that starts from other networks; or
             None.
         scale: int, whole factor of the images of grids; None: see `observers.Samples`.
@@ -248,3 +249,25 @@ def run_steps(model, stream, steps, around):
                 break
     finally:
         around.on_train_end()
+
+
+def contents_of(folder, objective, vae=None):
+    """Hashes of everything that a run reads, as its checkpoints record them: paths may change.
+
+    Args:
+        folder: a prepared set.
+        objective: the run's; it may have a teacher.
+        vae: AutoencoderKL that decodes what its generator makes, or None.
+
+    Returns:
+        Dict of text by the names of the flags that lead there: "dataset" and, where there are any,
+        "teacher" (with its kind) and "vae".
+    """
+    found = {"dataset": dataset_info.load_info(folder).content_sha256}
+    if teacher := getattr(objective, "teacher", None):
+        about = teacher.about
+        weights = about.get("stored", about).get("sha256")
+        found["teacher"] = f"{about['teacher']} {weights}"
+    if vae:
+        found["vae"] = content_sha256(vae.tensors())
+    return found

@@ -1,4 +1,4 @@
-"""Published weight files: given, cached or downloaded, and proven to be the published ones."""
+"""Weight files of others: published ones, proven to be what they claim, and what the hub has."""
 
 import hashlib
 import http.client
@@ -7,10 +7,12 @@ import pathlib
 import urllib.request
 from typing import NamedTuple
 
-from ladagan_tf.errors import InputError
+from ladagan_tf import extras
+from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import atomic_path, cache_folder
 from ladagan_tf.progress import progress_bar
 
+HUB = "hf:"  # begins a name on the Hugging Face hub
 TIMEOUT = 30  # seconds without a byte
 BLOCK = 1 << 20  # bytes
 
@@ -104,3 +106,35 @@ def _download(published, cached):
         reason = " ".join(str(error).split()) or type(error).__name__
         problem = f"cannot be downloaded ({reason})"
         raise InputError(_by_hand(published, cached, problem)) from error
+
+
+def locate(source, files, flag="official"):
+    """The local file or folder that a flag names, downloaded if it is on the hub.
+
+    Args:
+        source: a path; or hf:USER/REPO, or behind that a folder or file in the repository.
+        files: iterable of str, what to download of a folder: paths in it, in which * stands for
+            anything.
+        flag: str, the flag named in messages.
+
+    Returns:
+        pathlib.Path. Nothing is there if the repository has none of the files.
+
+    Raises:
+        InputError: if huggingface_hub is not installed, or the download fails.
+    """
+    if not str(source).startswith(HUB):
+        return pathlib.Path(source)
+    user, repo, inside = (*str(source).removeprefix(HUB).strip("/").split("/", 2), "", "")[:3]
+    if not user or not repo:
+        raise InputError(f"{flag}={source}: give hf:USER/REPO or hf:USER/REPO/SUBFOLDER")
+    try:
+        import huggingface_hub
+    except ImportError:
+        raise extras.missing(f"{flag}={source}", "hub") from None
+    patterns = [inside, *(f"{inside}/{file}" for file in files)] if inside else list(files)
+    try:
+        local = huggingface_hub.snapshot_download(f"{user}/{repo}", allow_patterns=patterns)
+    except Exception as error:  # of whichever HTTP library the hub's client uses
+        raise InputError(f"{flag}={source}: the download failed ({reason(error)})") from None
+    return pathlib.Path(local) / inside

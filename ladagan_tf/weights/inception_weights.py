@@ -2,7 +2,7 @@
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.features.inception import STAGES, Conv, Inception, Pool, module_name
-from ladagan_tf.models.torch_layout import TO_TORCH
+from ladagan_tf.models.transfer import TO_TORCH
 from ladagan_tf.weights.download import PublishedFile, existing_file, find_published
 from ladagan_tf.weights.reading import content_sha256, read_weights
 

@@ -9,9 +9,9 @@ from ladagan_networks import Z, latents, number, pictures, tiny_discriminator, t
 from paper_sizes import zero_weights
 
 from ladagan_tf.models.classes import ClassTable
-from ladagan_tf.models.lada.conditional import as_conditional
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.transfer import as_conditional
 from ladagan_tf.training.autodiff import value_and_grad
 
 K = 3

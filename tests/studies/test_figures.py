@@ -5,7 +5,7 @@ import pytest
 from study_rows import LAYERS, row
 
 from ladagan_tf import pictures
-from ladagan_tf.studies import figures, gallery
+from ladagan_tf.studies import figures, report
 
 SYSTEMS = ("Lada", "Lada without convolutions, ViTGAN modulation", "Swin")
 
@@ -138,7 +138,7 @@ def test_samples_are_the_top_of_the_last_grid_of_a_system_s_first_run(rows, tmp_
             sheet = pictures.grid(tiles, columns=6)
             pictures.save_png(part["run_dir"] / f"samples/samples_{kimg:010.3f}kimg.png", sheet)
         part["expected"] = sheet[: 4 * 10 - 2]
-    panels = [axes for axes in gallery.samples(rows).axes if axes.images]
+    panels = [axes for axes in report.samples(rows).axes if axes.images]
     for axes, part in zip(panels, (rows[0], rows[3]), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), part["expected"])
 
@@ -153,10 +153,10 @@ def test_samples_of_a_system_are_a_line_where_all_have_as_many_values(tmp_path):
         tiles = np.zeros((16, 8, 8, 3), np.uint8)
         sheet = pictures.grid(tiles, columns=4)
         pictures.save_png(part["run_dir"] / "samples/samples_000012.000kimg.png", sheet)
-    axes = gallery.samples(rows).axes
+    axes = report.samples(rows).axes
     assert [a.get_title().split(",")[0] for a in axes] == ["A"] * 3 + ["B"] * 3
     assert axes[0].get_gridspec().ncols == 3
 
 
 def test_without_run_directories_there_are_no_samples_to_show(rows):
-    assert gallery.samples(rows) is None
+    assert report.samples(rows) is None

@@ -8,12 +8,16 @@ import tensorflow as tf
 
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
-from ladagan_tf.training import contents as contents_module
+from ladagan_tf.training import loop
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.averages import HalfLife
 from ladagan_tf.training.callbacks import Schedule
-from ladagan_tf.training.contents import contents
-from ladagan_tf.training.loop import other_devices, sizes_in_words, told_how_to_continue
+from ladagan_tf.training.loop import (
+    contents_of,
+    other_devices,
+    sizes_in_words,
+    told_how_to_continue,
+)
 from ladagan_tf.training.step import decay_of_halflife
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "stats.jsonl")
@@ -65,14 +69,14 @@ def test_a_start_says_how_many_images_it_learns_from(monkeypatch, subset, said):
 def test_what_a_run_learns_from_is_known_by_content(monkeypatch):
     info = types.SimpleNamespace(content_sha256="01")
     monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
-    monkeypatch.setattr(contents_module, "content_sha256", lambda tensors: f"of {tensors}")
+    monkeypatch.setattr(loop, "content_sha256", lambda tensors: f"of {tensors}")
     vae = types.SimpleNamespace(tensors=lambda: "a, b")
 
     def found(about, vae=None):
         teacher = about and types.SimpleNamespace(about=about)
-        return contents("set", types.SimpleNamespace(teacher=teacher), vae)
+        return contents_of("set", types.SimpleNamespace(teacher=teacher), vae)
 
-    assert found(None) == contents("set", object()) == {"dataset": "01"}
+    assert found(None) == contents_of("set", object()) == {"dataset": "01"}
     classifier = {"teacher": "classifier", "file": "a.keras", "sha256": "23"}
     assert found(classifier, vae) == {
         "dataset": "01",

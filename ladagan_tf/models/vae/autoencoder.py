@@ -10,7 +10,7 @@ from keras import ops
 
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
-from ladagan_tf.models.torch_layout import FROM_TORCH, TO_TORCH
+from ladagan_tf.models.transfer import FROM_TORCH, TO_TORCH
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.coders import Decoder, Encoder
 from ladagan_tf.models.vae.layers import conv

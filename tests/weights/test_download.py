@@ -7,7 +7,7 @@ from fake_hub import FakeHub
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.official import gat_files, lada_folder
-from ladagan_tf.weights import hub
+from ladagan_tf.weights import download
 
 FILES = (*lada_folder.FILES, *gat_files.FILES)
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -40,7 +40,7 @@ def test_of_a_folder_only_its_networks_are_downloaded(downloads):
     besides = {"model_index.json", "pipeline.py", "generator/modeling_gat.py", f"vae/{WEIGHTS}"}
     names = {f"XL/{name}" for name in wanted | besides} | {"B/generator/config.json", "README.md"}
     downloads.add(*names)
-    assert hub.locate("hf:BiliSakura/GAT-diffusers/XL", FILES) == downloads.local / "XL"
+    assert download.locate("hf:BiliSakura/GAT-diffusers/XL", FILES) == downloads.local / "XL"
     assert [repository for repository, _ in downloads.asked] == ["BiliSakura/GAT-diffusers"]
     assert came(downloads) == {f"XL/{name}" for name in wanted}
 
@@ -48,15 +48,17 @@ def test_of_a_folder_only_its_networks_are_downloaded(downloads):
 def test_of_ladagans_folder_its_checkpoints_are_downloaded(downloads):
     wanted = {"config.json", "best-training-checkpoints/checkpoint"}
     downloads.add(*(f"ffhq/{name}" for name in wanted), "ffhq/samples.png", "other/config.json")
-    assert hub.locate("hf:milmor/LadaGAN/ffhq/", FILES) == downloads.local / "ffhq"
+    assert download.locate("hf:milmor/LadaGAN/ffhq/", FILES) == downloads.local / "ffhq"
     assert came(downloads) == {f"ffhq/{name}" for name in wanted}
 
 
 def test_a_repository_and_a_file_are_addresses_too(downloads):
     downloads.add("ema.safetensors", f"vae/{WEIGHTS}", "GAT-XL-2.pt", "old/GAT-XL-2.pt")
-    assert hub.locate("hf:a/b", FILES) == downloads.local
+    assert download.locate("hf:a/b", FILES) == downloads.local
     assert came(downloads) == {"ema.safetensors"}
-    assert hub.locate("hf:a/b/old/GAT-XL-2.pt", FILES) == downloads.local / "old" / "GAT-XL-2.pt"
+    assert (
+        download.locate("hf:a/b/old/GAT-XL-2.pt", FILES) == downloads.local / "old" / "GAT-XL-2.pt"
+    )
     assert came(downloads) == {"ema.safetensors", "old/GAT-XL-2.pt"}
 
 
@@ -64,10 +66,10 @@ def test_no_hub_is_one_line(monkeypatch, tmp_path):
     fake = FakeHub(tmp_path, tmp_path, ConnectionError("off\nline"))
     monkeypatch.setitem(sys.modules, "huggingface_hub", fake)
     with pytest.raises(InputError, match=r"^official=hf:a/b/c: the download failed [(]off[)]$"):
-        hub.locate("hf:a/b/c", FILES)
+        download.locate("hf:a/b/c", FILES)
     with pytest.raises(InputError, match="give hf:USER/REPO"):
-        hub.locate("hf:name", FILES)
+        download.locate("hf:name", FILES)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(InputError, match="pip install 'huggingface_hub>="):
-        hub.locate("hf:a/b/c", FILES)
-    assert hub.locate(tmp_path, FILES) == tmp_path
+        download.locate("hf:a/b/c", FILES)
+    assert download.locate(tmp_path, FILES) == tmp_path
