@@ -94,6 +94,7 @@ def evaluate(strategy):
     folder = real.about["images"] if isinstance(real, images.Images) else None
     extractor = features.open_extractor(
         feature_network(),
+        metrics=FLAGS.metrics,
         dataset=dataset_name(),
         folder=folder,
         inception_path=FLAGS.inception_weights,

@@ -19,7 +19,7 @@ from contextlib import nullcontext
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.evaluation import quick
+from ladagan_tf.evaluation import features, quick
 from ladagan_tf.flags import model as model_flags
 from ladagan_tf.hardware import device_memory, hardware, peak_memory
 from ladagan_tf.locks import locked
@@ -161,7 +161,9 @@ def train(model, recorded, folder):
             wandb=FLAGS.wandb,
         )
     if finished:
-        features_flag = "" if FLAGS.features == "auto" else f" --features={FLAGS.features}"
+        used = features.chosen(FLAGS.features, FLAGS.dataset, [FLAGS.metric])
+        by_default = features.chosen(features.AUTO, FLAGS.dataset)
+        features_flag = "" if used == by_default else f" --features={used}"
         measure = f"python -m ladagan_tf.evaluate --run_dir={run.path}{features_flag}"
         run.say(f"to measure it: {measure}")
 

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Sequence
 
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError
@@ -19,6 +20,8 @@ from ladagan_tf.weights.keras_file import network_sha256
 
 INCEPTION, CLASSIFIER, DINOV2 = "inception", "classifier", "dinov2"
 NONE, AUTO = "none", "auto"
+# Metrics that are defined with one of them only.
+OWN = {"fid": INCEPTION, "sfid": INCEPTION, "fcd": CLASSIFIER, "modes": CLASSIFIER, "fd": DINOV2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,9 +184,27 @@ NETWORKS = {
 }
 
 
+def chosen(spec, dataset, metrics=()):
+    """What `--features=auto` stands for; any other is returned as it is.
+
+    Args:
+        spec, dataset, metrics: see `open_extractor`.
+
+    Returns:
+        str.
+    """
+    if spec != AUTO:
+        return spec
+    if str(dataset).startswith(zoo.PREFIX):
+        return f"{CLASSIFIER}:{dataset}"
+    own = next((OWN[name] for name in metrics if name in OWN), None)
+    return own or (CLASSIFIER if dataset == "shapes" else INCEPTION)
+
+
 def open_extractor(
     spec: str,
     *,
+    metrics: Sequence[str] = (),
     dataset: str | None = None,
     folder: str | os.PathLike | None = None,
     inception_path: str | os.PathLike | None = None,
@@ -194,8 +215,9 @@ def open_extractor(
     Args:
         spec: "inception"; "classifier:PATH" or "classifier:zoo:NAME"; "classifier", the one beside
             the prepared set, which is trained if it is missing; "dinov2" or "dinov2:PRESET";
-            "none"; or "auto": "classifier" for `shapes`, "classifier:zoo:NAME" for "zoo:NAME",
-            otherwise "inception".
+            "none"; or "auto": "classifier:zoo:NAME" for the dataset "zoo:NAME", else what the
+            metrics are defined with, else "classifier" for `shapes`, otherwise "inception".
+        metrics: names of metrics that are wanted of it.
         dataset: what `--dataset=` named.
         folder: the prepared set, or None.
         inception_path, cache_dir: see `inception`.
@@ -206,10 +228,7 @@ def open_extractor(
     Raises:
         InputError: for another spec, or if the network cannot be had.
     """
-    if spec == AUTO:
-        spec = CLASSIFIER if dataset == "shapes" else INCEPTION
-        if str(dataset).startswith(zoo.PREFIX):
-            spec = f"{CLASSIFIER}:{dataset}"
+    spec = chosen(spec, dataset, metrics)
     kind, _, path = spec.partition(":")
     if kind not in NETWORKS or (path and kind in (NONE, INCEPTION)):
         raise InputError(

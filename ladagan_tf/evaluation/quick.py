@@ -5,6 +5,7 @@ extractor and number, and no evaluation of `evaluate.py` has such a name.
 """
 
 from ladagan_tf.data import dataset_info
+from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import features as feature_networks
 from ladagan_tf.evaluation import images, measure
 from ladagan_tf.evaluation.collection import collect, reference
@@ -67,14 +68,22 @@ def open_metric(metric, count, folder, dataset, *, features, inception_path, cac
         metric, count, folder, cache_dir: see `QuickMetric`.
         dataset: str, what --dataset said, of which `folder` is the prepared set.
         features, inception_path: see `features.open_extractor`.
+
+    Raises:
+        InputError: if that cannot be had, or see `QuickMetric`.
     """
     extractor = None
     if metric != "swd":
-        extractor = feature_networks.open_extractor(
-            features,
-            dataset=dataset,
-            folder=folder,
-            inception_path=inception_path,
-            cache_dir=cache_dir,
-        )
+        try:
+            extractor = feature_networks.open_extractor(
+                features,
+                metrics=[metric],
+                dataset=dataset,
+                folder=folder,
+                inception_path=inception_path,
+                cache_dir=cache_dir,
+            )
+        except InputError as error:
+            advice = "metric=swd needs no feature network"
+            raise InputError(f"metric={metric}: {error}; {advice}") from None
     return QuickMetric(metric, count, folder, extractor, cache_dir)

@@ -43,8 +43,9 @@ def define_measuring():
         "auto",
         "Feature network: inception, classifier:FILE.keras, classifier:zoo:NAME (that of a model "
         "of the zoo), classifier (that of the prepared set, trained once), dinov2 (ViT-L/14; needs "
-        "keras-hub) or dinov2:PRESET, a name or folder of KerasHub, none; auto: classifier for "
-        "--dataset=shapes, that of the model for --dataset=zoo:NAME, else inception.",
+        "keras-hub) or dinov2:PRESET, a name or folder of KerasHub, none; auto: that of the model "
+        "for --dataset=zoo:NAME, else what the metrics are defined with, else classifier for "
+        "--dataset=shapes, inception for other sets.",
     )
     flags.DEFINE_string(
         "inception_weights",

@@ -78,7 +78,7 @@ def test_a_classifier_of_other_images_is_not_taken_for_that_of_a_set(
     assert f"it was trained on other images, and is now {aside}" in capsys.readouterr().out
 
 
-def test_the_default_is_the_classifier_for_shapes_and_inception_for_the_rest(monkeypatch, tmp_path):
+def test_the_default_is_what_the_metrics_are_defined_with_else_by_the_set(monkeypatch, tmp_path):
     module = "ladagan_tf.evaluation.features"
     monkeypatch.setattr(f"{module}.inception", lambda path, cache: "inception")
     monkeypatch.setattr(f"{module}.classifier", lambda path: "classifier")
@@ -86,6 +86,9 @@ def test_the_default_is_the_classifier_for_shapes_and_inception_for_the_rest(mon
     assert open_extractor("auto", dataset="shapes", folder=tmp_path) == "classifier"
     assert open_extractor("auto", dataset="tfds:cifar10", folder=tmp_path) == "inception"
     assert open_extractor("none") is None
+    assert open_extractor("auto", dataset="shapes", metrics=["kid", "fid"]) == "inception"
+    of_photos = open_extractor("auto", dataset="photos", folder=tmp_path, metrics=["fcd"])
+    assert of_photos == "classifier"
 
 
 def test_dinov2_gives_the_class_token_of_images_of_any_size(tmp_path):

@@ -8,11 +8,12 @@ import signal
 import numpy as np
 import pytest
 
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import images, measure, protocol, report, tfgan
 from ladagan_tf.evaluation.collection import Collected
 from ladagan_tf.evaluation.features import classifier
-from ladagan_tf.evaluation.quick import QuickMetric
+from ladagan_tf.evaluation.quick import QuickMetric, open_metric
 from ladagan_tf.evaluation.report import class_chart
 from ladagan_tf.sampling.image_files import sample_archive
 
@@ -285,6 +286,16 @@ def test_real_halves_are_closer_than_noise(two_tone, classifier_file, noise, tmp
     ]
     for close, far in zip(*fcd, strict=True):
         assert close["value"] < 0.5 * far["value"]
+
+
+def test_without_a_network_for_the_quick_metric_one_is_named_that_needs_none(tmp_path):
+    folder = prepare("shapes", tmp_path / "set", resolution=16, num_images=20).folder
+    how = {"features": "auto", "inception_path": None, "cache_dir": tmp_path}
+    message = (
+        "metric=fcd: dataset=.*: 20 images; give 100 or more; metric=swd needs no feature network"
+    )
+    with pytest.raises(InputError, match=message):
+        open_metric("fcd", 10, folder, str(folder), **how)
 
 
 def test_a_quick_metric_is_named_after_its_size_and_repeats(noise, two_tone, means, tmp_path):
