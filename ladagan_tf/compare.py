@@ -34,7 +34,7 @@ def main():
     out = pathlib.Path(FLAGS.out or "compare.html")
     if out.suffix != ".html" or out.is_dir():
         raise InputError(f"out={out}: give a file ending in .html")
-    with writing(out):
+    with locked(out), writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         page.write(FLAGS.runs, out)
     print(f"{out}: {len(FLAGS.runs)} run{'s' if len(FLAGS.runs) > 1 else ''}")

@@ -75,18 +75,19 @@ def cluster():
         config = json.loads(os.environ["TF_CONFIG"])
         addresses, task = config["cluster"]["worker"], config["task"]
         index = int(task["index"])
-        for address in addresses:
-            host, _, port = address.rpartition(":")
-            assert host and 0 < int(port) < 2**16
-        assert addresses and task["type"] == "worker" and 0 <= index < len(addresses)
-        assert len(set(addresses)) == len(addresses) and set(config["cluster"]) == {"worker"}
-    except (KeyError, TypeError, ValueError, AttributeError, AssertionError):
+        places = [address.rpartition(":") for address in addresses]
+        right = all(host and 0 < int(port) < 2**16 for host, _, port in places)
+        right &= set(config["cluster"]) == {task["type"]} == {"worker"}
+        right &= 0 <= index < len(addresses) == len(set(addresses))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        right = False
+    if not right:
         raise InputError(
             'strategy=multiworker needs TF_CONFIG={"cluster": {"worker": ["host:port", ...]}, '
             '"task": {"type": "worker", "index": 0}} in the environment of every worker, not '
             f"{one_line(os.environ.get('TF_CONFIG') or 'nothing')}; in a job of Slurm srun starts "
             "them without it"
-        ) from None
+        )
     return addresses, index
 
 

@@ -83,12 +83,14 @@ def evaluate(strategy):
     names_of = [name for name in ("run_dir", "model", "images") if FLAGS[name].value]
     if len(names_of) != 1:
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
+    if FLAGS.preset:
+        raise InputError(f"--preset={FLAGS.preset}: it needs --cost")
     measure.check_names(FLAGS.metrics)  # before anything is downloaded for them
     check_writable(output())
     swept, values = swept_values()
     # A value that changes something: whoever can take that can take the others.
-    strong = [value for value in values if value != STRENGTHS.get(swept)]
-    generator = open_generator(**({swept: strong[0] if strong else values[0]} if swept else {}))
+    strong = next((value for value in values if value != STRENGTHS.get(swept)), values[0])
+    generator = open_generator(**{swept: strong}) if swept else open_generator()
     given = images.open_images(FLAGS.images, FLAGS.num_samples) if FLAGS.images else None
     real = open_reference((generator or given).resolution)
     folder = real.about["images"] if isinstance(real, images.Images) else None
@@ -197,7 +199,10 @@ def write_report_again():
 
 def report_cost():
     """Prints sizes beside the paper's and, for one generator, how fast it runs here."""
-    if not (FLAGS.run_dir or FLAGS.model or FLAGS.preset):
+    given = [name for name in ("run_dir", "model", "preset", "images") if FLAGS[name].value]
+    if len(given) > 1 or FLAGS.images:
+        raise InputError("--cost: give one of --run_dir, --model and --preset, or none of them")
+    if not given:
         print(sample.comparison())
         return
     if FLAGS.preset:
@@ -313,13 +318,9 @@ def saved_samples(subject):
     if not FLAGS.save_samples:
         yield None
         return
-    if FLAGS.images:
-        raise InputError("--save_samples saves generated images; with --images there are none")
     path = pathlib.Path(FLAGS.save_samples)
     if FLAGS.save_samples == "npz":
         path = output().with_name(f"samples_{measure.images_in_words(subject.count)}.npz")
-    if path.suffix != ".npz":
-        raise InputError(f"save_samples={path}: give npz, or a path ending in .npz")
     check_writable(path, "save_samples", subject.count * subject.resolution**2 * 3)
     failures = []
     with (
@@ -341,8 +342,12 @@ def saved_samples(subject):
 
 def locked_samples():
     """A lock on the file of --save_samples; beside the output that one's is enough."""
+    if FLAGS.save_samples and FLAGS.images:
+        raise InputError("--save_samples saves generated images; with --images there are none")
     if FLAGS.save_samples in (None, "", "npz"):
         return contextlib.nullcontext()
+    if pathlib.Path(FLAGS.save_samples).suffix != ".npz":
+        raise InputError(f"save_samples={FLAGS.save_samples}: give npz, or a path ending in .npz")
     return locked(FLAGS.save_samples, "save_samples")
 
 

@@ -116,8 +116,6 @@ def kind_of_output():
 
 def open_source():
     """The generator of --run_dir or --model."""
-    if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
-        raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
     source = opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 
 MARGIN = 2  # pixels between tiles
@@ -17,12 +18,22 @@ WIDE = 640  # pixels, of a sheet that fits on a page
 
 
 def to_levels(images):
-    """Float images, nominally in [-1, 1], to float32 grey levels in [0, 255]: clipped, as uint8."""
-    return (np.clip(np.asarray(images, np.float32), -1.0, 1.0) + 1.0) * 127.5
+    """Float images, nominally in [-1, 1], to float32 grey levels in [0, 255]: clipped, as uint8.
+
+    Raises:
+        InputError: for images that are not finite, which uint8 would show as black.
+    """
+    images = np.asarray(images, np.float32)
+    if not np.isfinite(images).all():
+        raise InputError(
+            "the model makes images that are NaN or infinite, of weights that are, or of a "
+            "guidance or psi far outside of what it was made for"
+        )
+    return (np.clip(images, -1.0, 1.0) + 1.0) * 127.5
 
 
 def to_uint8(images):
-    """Float images, nominally in [-1, 1], to uint8: clipped and rounded, not truncated."""
+    """Float images, nominally in [-1, 1], to uint8: clipped and rounded; see `to_levels`."""
     return np.rint(to_levels(images)).astype(np.uint8)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from ladagan_tf import pictures, zoo
 from ladagan_tf.data.conversion import Conversion, UnusableImageError, convert_image
-from ladagan_tf.data.source import open_encoded
+from ladagan_tf.data.source import check_encoded, open_encoded
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.classifier import default_path
@@ -102,8 +102,6 @@ def write_film(source, target, path, labels, out):
 
 def open_source():
     """The generator of --run_dir or --model."""
-    if FLAGS.model and (FLAGS["checkpoint"].present or FLAGS["ema"].present):
-        raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
     return opening.open_source(
         FLAGS.run_dir,
         FLAGS.model,
@@ -131,6 +129,7 @@ def read_picture(path, side):
     what = f"image={path}"
     try:
         with one_line_about(what, "picture"):
+            check_encoded(pathlib.Path(path).stat().st_size)
             image = open_encoded(pathlib.Path(path).read_bytes())
             size = image.size
             if size == (side, side) or FLAGS.resize:

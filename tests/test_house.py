@@ -79,6 +79,11 @@ def test_every_module_has_a_room():
     assert {room(module) for module in SOURCES} == rooms
 
 
+def test_nothing_is_checked_by_asserts_which_python_may_leave_out():
+    nodes = ((name, node) for name, tree in TREES.items() for node in ast.walk(tree))
+    assert [name for name, node in nodes if isinstance(node, ast.Assert)] == []
+
+
 def test_files_of_tests_have_names_of_their_own():
     """Without packages in `tests`, pytest takes two files of one name for the same module."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]

@@ -3,15 +3,23 @@
 import io
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from ladagan_tf import pictures
+from ladagan_tf.errors import InputError
 
 
 def test_floats_are_clipped_and_rounded_to_uint8():
     values = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 0.0041], np.float32)
     np.testing.assert_array_equal(pictures.to_uint8(values), [0, 0, 128, 255, 255, 128])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_no_black_picture(value):
+    with pytest.raises(InputError, match="images that are NaN or infinite"):
+        pictures.to_uint8(np.full((1, 2, 2, 3), value, np.float32))
 
 
 def test_grid_fills_rows_first_and_the_rest_with_white():

@@ -123,6 +123,15 @@ def test_a_large_set_of_high_resolution_on_a_gpu(a_set):
     assert slower["g_decoder_widths"] == "32,16,8" and slower["batch_size"] == "64"
 
 
+@pytest.mark.parametrize(
+    ("side", "classes", "metric"),
+    [(512, "ab", "swd"), (512, "", "swd"), (256, "ab", "fcd"), (96, "ab", "none")],
+)
+def test_the_metric_takes_images_of_the_size(a_set, side, classes, metric):
+    found = {line.flag: line.value for line in suggestion._metric(a_set(500, side, classes), 9.0)}
+    assert found["metric"] == metric
+
+
 def test_several_gpus_share_a_batch_that_they_divide(a_set):
     machine = dataclasses.replace(H100, gpus=3)
     _, values, _, _ = suggested(a_set(70_000, 32), machine, 3, per_second=600)

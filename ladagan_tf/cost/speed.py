@@ -1,6 +1,5 @@
 """How fast a generator runs here, and how much memory it takes."""
 
-import resource
 import statistics
 import time
 
@@ -8,10 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.devices import replicated
+from ladagan_tf.hardware import peak_memory
 from ladagan_tf.sampling import seeds
 
 BATCH_SIZES = (1, 8, 64)
 WARM_UP, REPEATS = 2, 7
+OF = {"cpu_peak_gb": "this process", "gpu_peak_gb": "the fullest GPU"}
 
 
 def measure_speed(sampler, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
@@ -48,27 +49,14 @@ def measure_speed(sampler, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
     return rows
 
 
-def peak_memory():
-    """Most memory in use so far, in bytes, and of what.
-
-    Returns:
-        (int, str): of the first GPU's allocations where there is one; otherwise of this process,
-        TensorFlow itself included.
-    """
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
-        return tf.config.experimental.get_memory_info("GPU:0")["peak"], "GPU:0"
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "this process"
-
-
 def speed_report(sampler, **how):
-    """`measure_speed` and `peak_memory` as text; `how` are arguments of the former."""
+    """`measure_speed` and the peak of memory as text; `how` are arguments of the former."""
     lines = ["batch   latency      throughput"]
     for row in measure_speed(sampler, **how):
         lines.append(
             f"{row['batch_size']:>5}   {row['latency_ms']:>7.1f} ms   "
             f"{row['images_per_s']:>7.1f} images/s"
         )
-    peak, where = peak_memory()
-    lines.append(f"peak memory of {where}: {peak / 1e9:.2f} GB")
+    for what, peak in peak_memory().items():
+        lines.append(f"peak memory of {OF[what]}: {peak:.2f} GB")
     return "\n".join(lines)

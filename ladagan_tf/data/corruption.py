@@ -73,7 +73,7 @@ def corrupted(images, kinds, seed):
             raise InputError(f"corrupt={kind}: the source has {len(images.classes)} classes")
     largest, count = None, images.count
     if "dominating" in kinds:
-        counts = collections.Counter(item.label for item in images.items())
+        counts = collections.Counter(_label(item, kinds) for item in images.items())
         largest = max(counts, key=lambda label: (counts[label], -label))
 
     def items():
@@ -82,7 +82,7 @@ def corrupted(images, kinds, seed):
             drawn = np.random.default_rng([seed, index]).random(len(CORRUPTIONS))
             chosen = dict(zip(CORRUPTIONS, drawn, strict=True))
             befalls = {kind for kind, share in kinds.items() if chosen[kind] < share}
-            if "dominating" in befalls and item.label != largest:
+            if "dominating" in befalls and _label(item, kinds) != largest:
                 continue
             found, done = item, []
             if "duplicates" in befalls and before:
@@ -98,7 +98,7 @@ def corrupted(images, kinds, seed):
             if "labels" in befalls:
                 # The draw within the share is uniform again.
                 label = int(chosen["labels"] / kinds["labels"] * (len(images.classes) - 1))
-                label += label >= found.label
+                label += label >= _label(found, kinds)
                 done.append(f"label, was {images.classes[found.label]}")
             if "jpeg" in befalls:  # its quality is above every draw
                 damage["jpeg"] = kinds["jpeg"]
@@ -109,6 +109,14 @@ def corrupted(images, kinds, seed):
     if "dominating" in kinds:
         count = sum(1 for _ in items())
     return dataclasses.replace(images, count=count, items=items)
+
+
+def _label(item, kinds):
+    """An item's class, which must have one: sources may hold images with and without."""
+    if item.label is None:
+        of_classes = ", ".join(kind for kind in OF_CLASSES if kind in kinds)
+        raise InputError(f"corrupt={of_classes}: {item.name} has no class")
+    return item.label
 
 
 def damaged(pixels, damage):

@@ -98,7 +98,10 @@ def _paired(folder, resolution, num_classes):
     images = sources.open_source(str(folder / IMAGES), resolution=resolution, labelled=False)
     items = list(images.items())
     files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
-    latents = {_key(name): name for name in files}
+    latents = {}
+    for name in files:
+        if (other := latents.setdefault(_key(name), name)) != name:
+            raise InputError(f"{folder / LATENTS / name}: of the same image as {other}")
     used = collections.Counter(_key(item.name) for item in items)
     for item in items:
         path = folder / IMAGES / item.name

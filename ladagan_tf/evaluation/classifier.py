@@ -7,7 +7,6 @@ Features and classes of `models.features.classifier.Classifier` take the place o
 
 import os.path
 import pathlib
-import sys
 
 import keras
 import numpy as np
@@ -18,6 +17,7 @@ from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, check_writable, writing
 from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.progress import progress_bar
 from ladagan_tf.weights.keras_file import load_network
 
 KIMG = 80.0
@@ -130,9 +130,14 @@ def _fit(network, folder, steps, seed):
         return x["images"] if beside_latents else x, {"features": labels, "logits": labels}
 
     stream = stream.map(example)
-    verbose = 1 if sys.stderr.isatty() else 0
-    with pipeline.damage_as_input_error(folder):
-        network.fit(stream, steps_per_epoch=steps, shuffle=False, verbose=verbose)
+    with (
+        pipeline.damage_as_input_error(folder),
+        progress_bar(steps * BATCH_SIZE, "img", "classifier") as bar,
+    ):
+        told = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs: bar.update(BATCH_SIZE)
+        )
+        network.fit(stream, steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[told])
 
 
 def _held_out_accuracy(network, folder, count):

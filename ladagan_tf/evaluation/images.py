@@ -273,6 +273,8 @@ def split_part(path: str | os.PathLike) -> tuple[str | os.PathLike, int, int | N
 
 
 def _checked_count(count, available, what):
+    if available < 1:
+        raise InputError(f"{what}: there are no images in that part")
     if count is None:
         return available
     if not 2 <= count <= available:

@@ -374,10 +374,25 @@ def over_repeats(repeats):
                 value=float(np.mean(values)),
                 spread=float(np.std(values, ddof=1)),
                 spread_over=f"{len(values)} seeds",
-                details={**same[0].details, "values": values},
+                details={**_mean_details([m.details for m in same]), "values": values},
             )
         )
     return joined
+
+
+def _mean_details(given):
+    """Of plain values of one form each: the mean of their numbers; what is no number, of the first.
+
+    Numbers that may be missing, as a class's distance, are missing where one of them is.
+    """
+    first = given[0]
+    if isinstance(first, dict):
+        return {name: _mean_details([each.get(name) for each in given]) for name in first}
+    if isinstance(first, list):
+        return [_mean_details(list(each)) for each in zip(*given, strict=True)]
+    if all(each == first for each in given) or isinstance(first, str):
+        return first
+    return None if None in given else float(np.mean(given))
 
 
 def images_in_words(count):

@@ -59,6 +59,12 @@ def laplacian_pyramid(images):
     return [*pyramid, level]
 
 
+def has_pyramid(resolution):
+    """Whether images of a side, in pixels, can be halved down to `SMALLEST`: bool."""
+    ratio, rest = divmod(resolution, SMALLEST)
+    return not rest and ratio.bit_count() == 1
+
+
 class PatchBank:
     """Random patches of a set of images, gathered batch by batch.
 
@@ -76,13 +82,12 @@ class PatchBank:
     """
 
     def __init__(self, resolution, num_images, seed=0):
-        ratio = resolution // SMALLEST
-        if resolution % SMALLEST or ratio < 1 or ratio & (ratio - 1):
+        if not has_pyramid(resolution):
             raise InputError(f"resolution={resolution} must be 16, 32, 64, or so on in doublings")
         if num_images < 2:
             raise InputError(f"num_images={num_images} must be at least 2")
         self.resolution, self.num_images, self.seed = resolution, num_images, seed
-        self.sides = [resolution >> i for i in range(ratio.bit_length())]
+        self.sides = [resolution >> i for i in range((resolution // SMALLEST).bit_length())]
         self._every = -(-num_images // MAX_PATCHES)
         used = -(-num_images // self._every)
         self._per_image = min(PATCHES_PER_IMAGE, MAX_PATCHES // used)

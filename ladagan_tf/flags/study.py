@@ -1,5 +1,7 @@
 """Flags of `python -m ladagan_tf.study`, which a study file holds."""
 
+import itertools
+
 from absl import flags
 
 from ladagan_tf import flagfiles
@@ -100,8 +102,12 @@ def parse(argv):
     Returns:
         List of str, what is no flag.
     """
-    given = [a.split("=", 1)[1] for a in argv[1:] if a.startswith(("--study=", "-study="))]
-    files = [f"--flagfile={flagfiles.find(name, 'study')}" for name in given]
+    files = []
+    for word, following in itertools.pairwise([*argv[1:], ""]):
+        name, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("-") and name == "study":
+            value = value if equals else following
+            files.append(f"--flagfile={flagfiles.find(value, 'study')}")
     return common.read_flags([argv[0], *files, *argv[1:]])
 
 

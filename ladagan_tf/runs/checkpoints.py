@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import sys
 
 import tensorflow as tf
 
@@ -217,7 +218,11 @@ def find_checkpoint(folder, which):
     if not found:
         raise InputError(f"{folder}: no checkpoint in it; train first, or check --run_dir")
     if which in ("best", "latest"):
-        path = (best_checkpoint(folder) if which == "best" else None) or max(found)
+        path = (best_checkpoint(folder) if which == "best" else None) or [*found][-1]
+        newest = checkpoint_paths(folder)[-1]
+        if which == "latest" and path != newest:
+            told = f"{newest} is damaged ({STATE} cannot be read); taking {path.name}"
+            print(f"warning: {told}", file=sys.stderr)
     else:
         kimgs = {f"{state['images'] / 1000:g}": path for path, state in found.items()}
         if which not in kimgs:

@@ -167,8 +167,13 @@ def sample_archive(
 
 
 def _fill_zip(archive, raw, seeds, side):
+    """A file for each seed: of one that is named twice the second image is the first."""
+    there = set()
     for seed in seeds:
         image = np.frombuffer(raw.read(side * side * 3), np.uint8).reshape(side, side, 3)
+        if seed in there:
+            continue
+        there.add(seed)
         png = io.BytesIO()
         Image.fromarray(image).save(png, format="PNG")
         archive.writestr(_entry(_name(seed)), png.getvalue())

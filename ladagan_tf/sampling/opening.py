@@ -61,6 +61,8 @@ def open_source(
         raise InputError(
             f"give either --run_dir or --model, as --model={zoo.PREFIX}{zoo.names()[0]}"
         )
+    if model and (checkpoint != "best" or not ema):
+        raise InputError("--checkpoint and --ema choose within --run_dir; --model has one network")
     if model and average:
         raise InputError(f"average={average}: it chooses within --run_dir; --model has one network")
     how = {"psi": psi, "guidance": guidance, "sampler": sampler, "sampler_steps": sampler_steps}

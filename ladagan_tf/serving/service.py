@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 from PIL import Image
 
 from ladagan_tf import extras, pictures
+from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds
 from ladagan_tf.serving.telemetry import Telemetry
 from ladagan_tf.serving.worker import QueueFullError, Worker
@@ -269,7 +270,11 @@ async def _generate(worker, wanted, timeout_s, request):
         )
         if future.done():
             of_what = _classes(labels, sampler.class_names)
-            return await asyncio.to_thread(_response, future.result(), wanted, of_what)
+            try:
+                images = future.result()
+            except InputError as error:  # of the model, not of this request
+                raise fastapi.HTTPException(500, str(error)) from None
+            return await asyncio.to_thread(_response, images, wanted, of_what)
         if hung_up.done():
             raise fastapi.HTTPException(HUNG_UP, "the client hung up")
         raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s")

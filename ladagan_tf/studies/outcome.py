@@ -179,6 +179,8 @@ def _diverged(row, metric, best, factor):
     if row["lr_scale"] is None or metric not in row["metrics"]:
         return False
     value = row["metrics"][metric]
+    if best <= 0:  # of an unbiased estimate, as KID, a factor says nothing
+        return False
     return value > factor * best if row["lower_is_better"][metric] else value < best / factor
 
 

@@ -254,15 +254,24 @@ def _behind_speed(system, info, network, speed, hours):
 
 def _metric(info, kimg):
     """What chooses the checkpoint."""
+    # Not above: flags and their help know of this module, without TensorFlow.
+    from ladagan_tf.evaluation.classifier import MIN_IMAGES
+    from ladagan_tf.evaluation.sliced import has_pyramid
+    from ladagan_tf.models.features.classifier import RESOLUTIONS
+
     if info.latents and not info.latents.images:
         return [Line("metric", "none", "The set has no images to measure against.")]
     if info.preparation.corrupt:
         return [Line("metric", "none", "The set was damaged on purpose: evaluate with another.")]
-    metric, features = "swd", []
-    reason = "It needs neither classes nor a download. It chooses the checkpoint."
-    if len(info.classes) > 1 and info.count >= 100:
+    features = []
+    if len(info.classes) > 1 and info.count >= MIN_IMAGES and info.resolution in RESOLUTIONS:
         metric, reason = "fcd", "By a classifier of the set's own; it chooses the checkpoint."
         features = [Line("features", "classifier", "Trained once, by the first start.")]
+    elif has_pyramid(info.resolution):
+        metric = "swd"
+        reason = "It needs neither classes nor a download. It chooses the checkpoint."
+    else:
+        return [Line("metric", "none", "None that needs no download takes images of this size.")]
     return [
         *features,
         Line("metric", metric, reason),

@@ -14,6 +14,7 @@ from ladagan_tf.files import write_text
 from ladagan_tf.hardware import peak_memory
 from ladagan_tf.progress import progress_bar
 from ladagan_tf.reports.gathering import classes_of_rows
+from ladagan_tf.runs import results
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
@@ -300,7 +301,7 @@ class Tracking(StepCallback):
         found = {}
         for line in map(json.loads, lines):
             found |= {tag(name): value for name, value in line.items() if name not in STEPS}
-        grid = max(self.run.samples.glob("samples_*.png"), default=None)
+        _, grid = next(reversed(results.sample_grids(self.run.path)), (None, None))
         if grid and grid != self.sent:
             found["images/samples"], self.sent = self.image(str(grid)), grid
         if found:

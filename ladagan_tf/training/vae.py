@@ -79,7 +79,7 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     info = dataset_info.load_info(folder)
     out = pathlib.Path(out or default_path(info.folder))
     steps = round(kimg * 1000 / BATCH_SIZE)
-    _check(info, out, steps, widths, kl_weight)
+    _check(info, out, kimg, widths, kl_weight)
     check_writable(out)
     seed_keras(seed)
     sizes = {"widths": widths, "resnets": RESNETS, "groups": GROUPS}
@@ -102,13 +102,13 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     return network
 
 
-def _check(info, out, steps, widths, kl_weight):
+def _check(info, out, kimg, widths, kl_weight):
     if info.latents:
         raise InputError(f"dataset={info.folder}: it holds latents; give the set of their images")
     if out.suffix != ".keras":
         raise InputError(f"out={out}: it must end in .keras")
-    if steps < 1:
-        raise InputError(f"kimg={steps * BATCH_SIZE / 1000}: it must be at least {BATCH_SIZE}e-3")
+    if round(kimg * 1000 / BATCH_SIZE) < 1:
+        raise InputError(f"kimg={kimg:g}: it must be at least {BATCH_SIZE / 1000}, one batch")
     if info.count < 10 * BATCH_SIZE:
         raise InputError(
             f"dataset={info.folder}: {info.count} images; give {10 * BATCH_SIZE} or more"

@@ -1,6 +1,6 @@
 """Speed is reported per batch size, memory with what it is of."""
 
-from ladagan_tf.cost.speed import measure_speed, peak_memory, speed_report
+from ladagan_tf.cost.speed import measure_speed, speed_report
 
 
 def test_every_batch_size_is_timed(noise):
@@ -15,4 +15,3 @@ def test_every_batch_size_is_timed(noise):
 def test_the_report_names_throughput_and_memory(noise):
     text = speed_report(noise, batch_sizes=(2,), repeats=1)
     assert "images/s" in text and "peak memory of this process" in text
-    assert peak_memory()[0] > 1e6

@@ -124,6 +124,14 @@ def test_classes_cannot_be_damaged_where_there_are_none(clean):
             corruption.corrupted(source, {"labels": 0.5}, 0)
 
 
+@pytest.mark.parametrize("kind", ["labels", "dominating"])
+def test_an_image_without_a_class_among_others_is_named(kind):
+    items = [Item("a.png", 0, 0), Item("b.png", None, 1)]
+    source = Source(2, CLASSES, lambda: iter(items), lambda payload: payload)
+    with pytest.raises(InputError, match=f"corrupt={kind}: b.png has no class"):
+        list(corruption.corrupted(source, {kind: 1.0}, 0).items())
+
+
 def test_a_prepared_set_says_what_was_done_to_it_and_to_each_image(tmp_path):
     given = {"resolution": 8, "num_images": 40, "workers": 1}
     clean = prepare("shapes", tmp_path / "clean", **given)

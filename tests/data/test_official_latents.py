@@ -1,6 +1,7 @@
 """The layout of GAT's authors: pairing by name, both kinds of files, and what is refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,6 +137,10 @@ def _double(root):
     Image.fromarray(_IMAGES[0]).save(root / "images/00000/img00000002.bmp")
 
 
+def _double_latents(root):
+    shutil.copy(root / "vae-sd" / _latents_name(2), root / "vae-sd/00000/img00000002.npy")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -147,6 +152,7 @@ def _double(root):
             _remove("images/00000/img00000002.png"),
             r"vae-sd/00000/img-mean-std-00000002\.npy: no image of that name in images/",
         ),
+        (_double_latents, r"img00000002\.npy: of the same image as 00000/img-mean-std-00000002"),
         (_double, r"img00000002\.\w+: another image has that name but for its suffix"),
         (_remove("vae-sd/dataset.json"), r"vae-sd/dataset\.json: it must hold"),
         (_change_labels("{}"), r"dataset\.json: it must hold \{\"labels\": \[\[file, class\]"),

@@ -56,6 +56,11 @@ def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
         images.open_images(f"{two_tone}[120:]", 2)
 
 
+def test_a_part_beyond_the_end_has_no_images(two_tone):
+    with pytest.raises(InputError, match="there are no images in that part"):
+        images.open_images(f"{two_tone}[500:]")
+
+
 def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):
     arrays = np.random.default_rng(0).integers(0, 256, (7, 8, 8, 3), dtype=np.uint8)
     (tmp_path / "folder").mkdir()

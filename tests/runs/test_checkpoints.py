@@ -219,6 +219,23 @@ def test_a_checkpoint_is_found_as_best_latest_or_by_its_images(tmp_path, state):
         find_checkpoint(tmp_path, "7")
 
 
+def test_the_latest_has_the_most_steps_however_many_digits(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state, keep=9)
+    for step in (99_999_999, 100_000_000):
+        save(checkpoints, state, step)
+    assert find_checkpoint(tmp_path, "latest")[0].name == "step-100000000"
+
+
+def test_a_newest_checkpoint_that_is_passed_over_is_said(tmp_path, state, capsys):
+    checkpoints = Checkpoints(tmp_path, state, keep=9)
+    for step in (1, 2):
+        save(checkpoints, state, step)
+    (tmp_path / "step-00000002/state.json").write_text("{")
+    assert find_checkpoint(tmp_path, "latest")[0].name == "step-00000001"
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ") and "step-00000002 is damaged" in said
+
+
 def test_without_scores_the_best_is_the_latest(tmp_path, state):
     save(Checkpoints(tmp_path, state), state, 1)
     assert find_checkpoint(tmp_path, "best")[0].name == "step-00000001"

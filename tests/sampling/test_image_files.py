@@ -3,6 +3,7 @@
 import shutil
 import tracemalloc
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -67,6 +68,15 @@ def test_an_archive_is_streamed(tmp_path, ending):
         with np.load(path) as file:
             assert file["arr_0"].shape == (count, side, side, 3)
             assert file["arr_0"][999].max() == 990 % 256
+
+
+def test_a_seed_that_is_named_twice_is_one_file(tmp_path):
+    def produce(some):
+        yield np.zeros((len(some), 2, 2, 3), np.uint8)
+
+    image_files.write_archive(tmp_path / "a.zip", [3, 5, 3], produce, 2, {})
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == ["seed00000003.png", "seed00000005.png"]
 
 
 def test_a_saved_model_is_known_by_its_files_wherever_they_lie(tmp_path):

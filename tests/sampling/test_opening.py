@@ -252,6 +252,12 @@ def test_fewer_large_images_are_computed_at_once(tiny_gat_run):
     assert sizes == [32, 16, 4, 1]
 
 
+@pytest.mark.parametrize("given", [{"checkpoint": "untrained"}, {"ema": False}])
+def test_what_chooses_within_a_run_is_not_for_a_model(given):
+    with pytest.raises(InputError, match="--checkpoint and --ema choose within --run_dir"):
+        opening.open_source(None, "zoo:shapes", **given)
+
+
 def test_what_is_no_generator_is_one_line(tmp_path, run):
     with pytest.raises(InputError, match="not a run"):
         opening.open_run(tmp_path)

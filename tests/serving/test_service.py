@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -263,6 +264,16 @@ def test_errors_of_ours_and_of_no_http_are_json_too(small, monkeypatch):
         connection.close()
     assert answer.startswith(b"HTTP/1.1 400") and b"application/json" in answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
+
+
+def test_a_model_that_makes_no_pictures_says_so(noise):
+    def generate(z, *labels):
+        return np.full((len(z), 16, 16, 3), np.nan, np.float32)
+
+    with serving(dataclasses.replace(noise, generate=generate)) as address:
+        status, _, content = get(address, "/v1/generate")
+    assert status == 500
+    assert "images that are NaN or infinite" in json.loads(content)["detail"]
 
 
 def test_the_description_of_requests_and_answers_is_right(address):

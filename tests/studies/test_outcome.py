@@ -97,6 +97,11 @@ def test_where_higher_is_better_worse_is_lower():
     assert [r.diverged for r in outcome.climb(rows, 2.0)] == [[False], [False], [True]]
 
 
+def test_beside_an_estimate_below_zero_no_factor_is_worse():
+    found = rungs((1.0, [-0.001, -0.0012]), (2.0, [-0.0005]))
+    assert [rung.diverged for rung in found] == [[False, False], [False]]
+
+
 def test_results_are_read_from_the_file_or_its_folder(tmp_path):
     rows = [row(seed=0), row(seed=1, fcd=None)]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))

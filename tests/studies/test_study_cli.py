@@ -58,6 +58,7 @@ def test_flags_beside_the_file_count_more_than_those_in_it(call, file):
     flags.FLAGS.unparse_flags()
     file.write_text(file.read_text() + "--jobs=5\n")
     assert study_flags.parse(["study", "--jobs=2", f"--study={file}", "rest"]) == ["study", "rest"]
+    assert study_flags.parse(["study", "--study", str(file), "--jobs=2"]) == ["study"]
     assert (flags.FLAGS.jobs, flags.FLAGS.title) == (2, "A small study")
 
 

@@ -279,7 +279,8 @@ def test_weights_and_biases_sees_what_the_run_writes_and_goes_on_at_the_same_pag
         tracking.on_train_begin()
         for step in (start + 1, start + 2):
             run.append_stats({"step": step, "kimg": step / 2, "d_loss": step / 4, "fid": 3.0})
-            (run.samples / f"samples_{step / 2:010.3f}kimg.png").touch()
+            for kind in ("samples", "samples_psi0.5"):
+                (run.samples / f"{kind}_{step / 2:010.3f}kimg.png").touch()
             tracking.after_step(step)
         tracking.on_train_end()
     (first, logged), (again, later) = wandb.begun

@@ -8,6 +8,7 @@ from ladagan_tf.models.pixels import scale_images
 
 WIDTHS = (32, 64, 128, 128, 128, 128)
 LAST_SIDE = 4  # pixels; strided convolutions halve the side down to this
+RESOLUTIONS = tuple(2 * LAST_SIDE << i for i in range(len(WIDTHS)))
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")
@@ -39,11 +40,10 @@ class Classifier(keras.Model):
         self.resolution = resolution
         self.classes = tuple(classes)
         self.about = dict(about or {})
-        stages = (resolution // LAST_SIDE).bit_length() - 1
-        check(
-            1 <= stages <= len(WIDTHS) and LAST_SIDE << stages == resolution,
-            f"resolution={resolution}: the classifier takes 8, 16, 32, 64, 128 or 256",
-        )
+        sides = ", ".join(map(str, RESOLUTIONS))
+        accepted = f"resolution={resolution}: the classifier takes one of {sides}"
+        check(resolution in RESOLUTIONS, accepted)
+        stages = RESOLUTIONS.index(resolution) + 1
         check(len(self.classes) >= 2, f"classes={list(self.classes)}: give at least 2")
         self.dimension = WIDTHS[stages - 1]
         self.convs = [
