@@ -19,7 +19,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
 from ladagan_tf.locks import locked
-from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import posthoc, run_networks
 from ladagan_tf.sampling.sampler import of_network
 
@@ -71,8 +71,7 @@ def open_metric(network, run):
     """
     if FLAGS.metric == "none":
         return None
-    recorded = read_flags(run.flags_file) if run.flags_file.is_file() else {}
-    dataset = FLAGS.dataset or recorded.get("dataset")
+    dataset = FLAGS.dataset or run.flags().get("dataset")
     if dataset is None:
         raise InputError("--dataset is required with --metric: the run does not name one")
     folder = pipeline.open_dataset(dataset, resolution=network.resolution)

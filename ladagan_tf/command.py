@@ -6,15 +6,17 @@ answered at once, and the worker processes that `prepare` starts import no Tenso
 
 import os
 import sys
+import warnings
 
 from absl import flags, logging
 
 from ladagan_tf import flagfiles
-from ladagan_tf.errors import InputError, held_stderr, one_line_errors
+from ladagan_tf.errors import InputError, held_stderr, one_line, one_line_errors
 from ladagan_tf.flags import help
 from ladagan_tf.flags.common import read_flags, with_home
 from ladagan_tf.stopping import Interrupt
 
+BACKEND = "KERAS_BACKEND"
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # TensorFlow's; who sets it sees what it says
 
 
@@ -40,6 +42,7 @@ def parse(verb, parser=read_flags):
         refuse_arguments(parser(sys.argv)[1:])
     for line in overridden(sys.argv):
         print(f"warning: {line}", file=sys.stderr)
+    _choose_tensorflow()
     _import_tensorflow()
 
 
@@ -83,6 +86,19 @@ def overridden(argv):
                 "later; give it behind the file"
             )
     return lines
+
+
+def _choose_tensorflow():
+    """Keras under TensorFlow, whatever else it is told: only benchmarks/gpu_run.py runs under JAX.
+
+    Warnings of Keras about NumPy are nothing that a user of a command can change.
+    """
+    asked = os.environ.get(BACKEND, "tensorflow")
+    if asked != "tensorflow":
+        told = "commands run under tensorflow"
+        print(f"warning: {BACKEND}={one_line(asked)} has no effect: {told}", file=sys.stderr)
+    os.environ[BACKEND] = "tensorflow"  # counts more than ~/.keras/keras.json
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
 
 
 def _import_tensorflow():

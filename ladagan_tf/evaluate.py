@@ -259,8 +259,7 @@ def dataset_name():
     if own := own_reference():
         return str(own / zoo.REFERENCE)
     if FLAGS.dataset is None and FLAGS.run_dir:
-        file = directory.RunDirectory(FLAGS.run_dir).flags_file
-        return directory.read_flags(file).get("dataset") if file.is_file() else None
+        return directory.RunDirectory(FLAGS.run_dir).flags().get("dataset")
     return FLAGS.dataset
 
 

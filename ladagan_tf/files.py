@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import math
@@ -106,6 +107,12 @@ def cache_folder():
             "there is no home folder to keep a cache in; set XDG_CACHE_HOME, or give --cache_dir"
         )
     return pathlib.Path(root) / "ladagan_tf"
+
+
+def sha256_of(path):
+    """The SHA-256 of a file's content in hexadecimal; OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -220,7 +220,9 @@ def write_images(source, numbers, classes, out):
 
 def write_grid(source, numbers, classes, out):
     """Images of seeds as one .png; see `write_images`."""
-    columns = walks.parse_grid(FLAGS.grid)[1] if FLAGS.grid else math.isqrt(len(numbers) - 1) + 1
+    columns = pictures.square_columns(len(numbers))
+    if FLAGS.grid:
+        columns = walks.parse_grid(FLAGS.grid)[1]
     if FLAGS.classes:
         columns = len(numbers)
         parts = [batch for c in classes for batch in compute(source, numbers, [c])]

@@ -1,6 +1,7 @@
 """Pictures people look at: image grids and attention sheets, as uint8 arrays and PNG files."""
 
 import io
+import math
 
 import matplotlib
 import numpy as np
@@ -53,6 +54,11 @@ def enlarged(images, factor):
 def factor_within(width, pixels):
     """The largest whole factor, 1 at least, that keeps a `width` within so many `pixels`."""
     return max(1, pixels // width)
+
+
+def square_columns(count):
+    """Columns of a sheet of so many images that is as square as possible: int."""
+    return math.isqrt(count - 1) + 1
 
 
 def grid(images, columns):

@@ -25,7 +25,7 @@ from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.classifier import default_path
 from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
-from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import image_files, latent_files, opening, projection, walks
 
 FLAGS = flags.FLAGS
@@ -151,11 +151,8 @@ def open_features(source):
         file = own_classifier()
         spec = f"{features.CLASSIFIER}:{file}" if file else features.NONE
     extractor = features.open_extractor(spec)
-    if extractor and extractor.resolution not in (None, source.resolution):
-        raise InputError(
-            f"features={spec}: the network takes images of {extractor.resolution} px, the model "
-            f"makes {source.resolution} px; give another one, or none"
-        )
+    if extractor:
+        extractor.check(source.resolution, "the model's ")
     return extractor
 
 
@@ -164,8 +161,7 @@ def own_classifier():
     if FLAGS.model:
         place, about = opening.locate(FLAGS.model)
         return place / zoo.CLASSIFIER if about else None
-    file = RunDirectory(FLAGS.run_dir).flags_file
-    dataset = read_flags(file).get("dataset") if file.is_file() else None
+    dataset = RunDirectory(FLAGS.run_dir).flags().get("dataset")
     beside = default_path(dataset) if dataset else None
     return beside if beside and beside.is_file() else None
 

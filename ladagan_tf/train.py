@@ -26,7 +26,7 @@ from ladagan_tf.locks import locked
 from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.official.initial import open_networks
 from ladagan_tf.runs.checkpoints import newest_state
-from ladagan_tf.runs.directory import RunDirectory, read_flags
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import named_as_flags
 from ladagan_tf.training import initial
 from ladagan_tf.training.loop import contents_of, continue_run
@@ -185,7 +185,7 @@ def take_over_once(model, run, learned):
         learned["init_from"] = begun["sha256"]
         return begun
     learned["init_from"] = state["about"].get("contents", {}).get("init_from", "none")
-    recorded = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    recorded = run.flags()
     # Of the same name it may be gone, or have been trained further.
     if recorded.get("init_from") != FLAGS.init_from and not FLAGS.force:
         learned["init_from"] = initial.networks_sha256(open_networks(FLAGS.init_from)[0])

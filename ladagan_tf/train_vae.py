@@ -26,13 +26,14 @@ FLAGS = flags.FLAGS
 
 def main():
     """Trains, saves and tells how good reconstructions are."""
-    if not all(width.strip().isdecimal() for width in FLAGS.widths):
-        raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers")
+    try:
+        widths = tuple(map(int, FLAGS.widths))
+    except ValueError:
+        raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers") from None
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
     out = FLAGS.out or default_path(folder)
-    widths = tuple(int(width) for width in FLAGS.widths)
     with locked(out):
         network = train_vae(
             folder, out, FLAGS.kimg, FLAGS.seed, widths, FLAGS.kl_weight, FLAGS.precision

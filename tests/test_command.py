@@ -1,6 +1,7 @@
 """Command lines: what is wrong with them in one line, and what a flagfile takes back."""
 
 import importlib
+import os
 import pathlib
 import re
 import signal
@@ -96,6 +97,15 @@ def test_what_no_name_can_hold_is_refused(defined, tmp_path):
     for end in ("\n", "\r", "\n--seed=5", "\x85b", "\u2028b"):  # a run's flags.cfg has lines
         with pytest.raises(InputError, match=r"^--out=a.*: it holds a line break$"):
             common.read_flags(["generate", f"--out=a{end}"])
+
+
+@pytest.mark.parametrize("backend", ["jax", "none\nsuch"])
+def test_commands_run_under_tensorflow_whatever_keras_is_told(monkeypatch, capsys, backend):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    prologue._choose_tensorflow()
+    assert os.environ["KERAS_BACKEND"] == "tensorflow"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: KERAS_BACKEND=") and line.endswith("run under tensorflow")
 
 
 def test_a_closed_stream_ends_no_command(tmp_path):

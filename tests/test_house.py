@@ -84,6 +84,31 @@ def test_nothing_is_checked_by_asserts_which_python_may_leave_out():
     assert [name for name, node in nodes if isinstance(node, ast.Assert)] == []
 
 
+# First parts of names that are no modules of ours: libraries, and what a function was given.
+OF_OTHERS = {
+    "argparse", "keras", "safetensors", "tensorflow_gan", "tf", "torch", "zipfile",
+    "discriminator", "generator", "model", "network", "run",
+}  # fmt: skip
+
+
+def test_what_a_text_refers_to_in_another_module_is_there():
+    """`module.name` in a docstring or comment; names of files and of classes are passed over."""
+    lost = []
+    for module, path in SOURCES.items():
+        for name in re.findall(r"`([a-z_]+(?:\.\w+)+)`", path.read_text()):
+            first, (place, _, last) = name.split(".")[0], name.rpartition(".")
+            if first in OF_OTHERS or re.search(
+                r"\.(py|pyi|jsonl?|cfg|npz|npy|keras|md|\w?html)$", name
+            ):
+                continue
+            whole = [m for m in SOURCES if f".{m}".endswith(f".{name}")]
+            here = [m for m in SOURCES if f".{m}".endswith(f".{place}")]
+            said = (re.search(rf"\b{last}\b", SOURCES[m].read_text()) for m in here)
+            if not whole and not any(said):
+                lost.append(f"{module}: {name}")
+    assert lost == []
+
+
 def test_files_of_tests_have_names_of_their_own():
     """Without packages in `tests`, pytest takes two files of one name for the same module."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]

@@ -106,7 +106,7 @@ def memory_estimate(
 ):
     """Rough peak memory of one training step on one device, in bytes, by what uses it.
 
-    Counted as in `cost.memory_estimate`. The greater phase is D's: four passes of D are kept for
+    Counted as in `lada.memory_estimate`. The greater phase is D's: four passes of D are kept for
     the backward pass; with `remat` only the blocks' inputs of each, and one block at a time.
 
     Args:

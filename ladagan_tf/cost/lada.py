@@ -88,7 +88,7 @@ def discriminator_multiply_adds(discriminator):
     """Multiply-adds of one image, from the discriminator's configuration.
 
     Args:
-        discriminator: `models.lada.generator.Discriminator`.
+        discriminator: `models.lada.discriminator.Discriminator`.
 
     Returns:
         int.
@@ -161,7 +161,7 @@ def discriminator_activations(discriminator):
     and the normed output.
 
     Args:
-        discriminator: `models.lada.generator.Discriminator`.
+        discriminator: `models.lada.discriminator.Discriminator`.
 
     Returns:
         int.

@@ -82,7 +82,10 @@ def files_below(folder):
             left_out.append((place.rstrip("/"), why))
             continue
         seen.add(identity)
-        for entry in os.scandir(folder / place):
+        entries = list(os.scandir(folder / place))
+        if place and not entries:
+            left_out.append((place.rstrip("/"), "an empty folder"))
+        for entry in entries:
             name = place + entry.name
             if entry.is_dir():
                 (links if entry.is_symlink() else folders).append(name + "/")

@@ -241,11 +241,16 @@ def _numbers(text, what):
         content = json.loads(text)
         if not isinstance(content, dict) or "labels" not in content:
             return None
-        return dict(content["labels"] or ())
+        entries = list(content["labels"] or ())
+        numbers = dict(entries)
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
         ) from None
+    for name, label in entries if len(numbers) < len(entries) else ():
+        if numbers[name] != label:
+            raise InputError(f"{what}: {name} has two labels, {label} and {numbers[name]}")
+    return numbers
 
 
 def _relabelled(found, numbers, num_classes, what):

@@ -18,7 +18,7 @@ from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.images import Images, open_images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
-from ladagan_tf.files import atomic_path, cache_folder, check_writable, writing
+from ladagan_tf.files import atomic_path, cache_folder, check_writable, sha256_of, writing
 from ladagan_tf.progress import progress_bar
 from ladagan_tf.untrusted import read_npz
 
@@ -131,11 +131,8 @@ def collect(
     """
     if images.count < 2:
         raise InputError(f"{images.count} images: statistics need at least 2")
-    if extractor and extractor.resolution not in (None, images.resolution):
-        raise InputError(
-            f"features={extractor.name}: the network takes images of {extractor.resolution} px, "
-            f"not of {images.resolution} px"
-        )
+    if extractor:
+        extractor.check(images.resolution)
     patches = PatchBank(images.resolution, images.count) if needs.patches else None
     compute = extractor and _compiled(
         extractor.features, strategy or tf.distribute.get_strategy(), jit
@@ -331,7 +328,14 @@ def open_real(name, count=None, with_images=False):
         collected, about = given_moments(name)
         if collected:
             if with_images:
-                collected.images = open_images(name, count)
+                try:
+                    collected.images = open_images(name, count)
+                except InputError as error:
+                    known = about_zoo.get("statistics", name)
+                    raise InputError(
+                        f"dataset={known}: these metrics need its images, but it holds mean and "
+                        f"covariance only; give a prepared set, or --metrics=fid or fcd ({error})"
+                    ) from None
             return collected, about | about_zoo
     return open_images(name, count)
 
@@ -369,7 +373,7 @@ def given_moments(path):
     count = int(count) if known else None
     about = {
         "statistics": str(path),
-        "file_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "file_sha256": sha256_of(path),
         "count": count or "not stored in the file",
     }
     return Collected(count, mean, covariance, *spatial), about

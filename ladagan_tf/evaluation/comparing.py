@@ -3,7 +3,6 @@
 Each measures as `evaluate.py` does, and returns numbers; `evaluate` has their protocol, too.
 """
 
-import numbers
 import os
 import pathlib
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from ladagan_tf.evaluation import images as sets
 from ladagan_tf.evaluation.features import Extractor, open_extractor
 from ladagan_tf.evaluation.images import Images
 from ladagan_tf.sampling import opening
-from ladagan_tf.sampling.sampler import PIXELS
+from ladagan_tf.sampling.sampler import PIXELS, check_count
 
 # What images are taken from.
 Source = np.ndarray | Images | opening.Openable
@@ -80,8 +79,8 @@ def evaluate(
             not, or sets that do not suit each other.
     """
     for name, value in (("count", count), ("batch_size", batch_size)):
-        if value is not None and (not isinstance(value, numbers.Integral) or value < 1):
-            raise InputError(f"{name}={value}: give a whole number, 1 or more")
+        if value is not None:
+            check_count(name, value)
     extractor = _extractor(features, real)
     kind = extractor and extractor.name
     names = (metrics,) if isinstance(metrics, str) else metrics
@@ -119,6 +118,10 @@ def frechet_distance(
     is the function of means and covariances.
     """
     extractor = _extractor(features, real)
+    if extractor is None:
+        raise InputError(
+            "features=none: this distance is of features; sliced_wasserstein_distance is not"
+        )
     metric = measure.DEFAULTS[extractor and extractor.name][0]
     return _values(real, generated, metric, extractor, count, batch_size)[metric]
 
@@ -224,8 +227,10 @@ def _values(real, generated, metric, features, count, batch_size):
 
 def _extractor(features, real):
     """The feature network of a name, which may be that of the prepared set `real`."""
-    if not isinstance(features, str):
+    if isinstance(features, Extractor | None):
         return features
+    if not isinstance(features, str):
+        raise InputError(f"features={features!r}: give a name, as inception, or an Extractor")
     named = isinstance(real, str | os.PathLike)
     folder = sets.split_part(real)[0] if named else None
     found = folder is not None and pathlib.Path(folder, INFO_NAME).is_file()

@@ -46,6 +46,14 @@ class Extractor:
     about: dict
     classes: tuple = ()
 
+    def check(self, resolution: int, whose: str = "") -> None:
+        """Raises InputError unless it takes images of a side in pixels; `whose` they are."""
+        if self.resolution not in (None, resolution):
+            raise InputError(
+                f"features={self.name}: the network takes images of {self.resolution} px, not "
+                f"{whose}of {resolution} px"
+            )
+
 
 def inception(
     path: str | os.PathLike | None = None, cache_dir: str | os.PathLike | None = None
@@ -184,7 +192,7 @@ NETWORKS = {
 }
 
 
-def chosen(spec, dataset, metrics=()):
+def chosen(spec: str, dataset: str | None, metrics: Sequence[str] = ()) -> str:
     """What `--features=auto` stands for; any other is returned as it is.
 
     Args:

@@ -265,9 +265,12 @@ def open_images(path: str | os.PathLike, count: int | None = None) -> Images:
 
 
 def split_part(path: str | os.PathLike) -> tuple[str | os.PathLike, int, int | None]:
-    """("data/set", 100, 200) of "data/set[100:200]"; 0 and None where a border is not given."""
+    """("data/set", 100, 200) of "data/set[100:200]"; 0 and None where a border is not given.
+
+    What is there under the whole name is no part.
+    """
     part = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", str(path))
-    if not part:
+    if not part or os.path.exists(path):
         return path, 0, None
     return part[1], int(part[2] or 0), int(part[3]) if part[3] else None
 

@@ -192,11 +192,8 @@ def _check_sets(generated, real, extractor, names, engine):
     compared = moments.images if moments else real
     sets = [*generated, compared] if compared else generated
     for images in sets:
-        if extractor and extractor.resolution not in (None, images.resolution):
-            raise InputError(
-                f"features={extractor.name}: the network takes images of {extractor.resolution} "
-                f"px, not of {images.resolution} px"
-            )
+        if extractor:
+            extractor.check(images.resolution)
     if "swd" in names and len({images.resolution for images in sets}) > 1:
         raise InputError(
             f"metrics=swd: the real images have {compared.resolution} px, what is measured "

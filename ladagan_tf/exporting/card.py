@@ -8,7 +8,6 @@ from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import SAMPLED_BY, results
-from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.sampling.sampler import flow_of
 
 NAME = "README.md"
@@ -182,7 +181,7 @@ def _training(sampler, run):
         return (
             "## Training\n\nExported from a file: what it was trained on is not recorded in it.\n"
         )
-    flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    flags = run.flags()
     windows, _ = results.read_stats(run.path)
     kimg = sampler.about.get("kimg", 0)  # the run may have gone on
     last = [line for line in windows if line["kimg"] <= kimg][-1:]
@@ -229,7 +228,7 @@ def find_set(run):
     Args:
         run: `runs.directory.RunDirectory`.
     """
-    flags = read_flags(run.flags_file) if run.flags_file.is_file() else {}
+    flags = run.flags()
     if not flags.get("dataset"):
         return None
     folder = pipeline.prepared_folder(flags["dataset"], flags.get("resolution"))

@@ -87,7 +87,7 @@ def write_saved_model(network, path):
         add(attend, latents)
     if strength:
         add(truncate, [*latents, *strength])
-    # What `opening.open_model` reads. Keras has no public way to store plain values.
+    # What `saved_models.load_saved_model` reads. Keras has no public way to store plain values.
     if strength and not getattr(network, "guides", False):
         archive._tf_trackable.guides = tf.Variable(False, trainable=False)
     if classes:

@@ -10,7 +10,6 @@ So a generator can be measured where there is neither its data set nor a network
 """
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 
@@ -22,7 +21,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, protocol
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.exporting import card, formats
-from ladagan_tf.files import json_line, new_folder
+from ladagan_tf.files import json_line, new_folder, sha256_of
 from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.runs.environment import environment
 from ladagan_tf.sampling import opening
@@ -80,7 +79,7 @@ def write(sampler, out, run, licence, say=print):
             "float16": {"largest_error": errors["float16"], **_levels(stored, sampler)},
             "exported": environment(),
             # Those that are opened; git may change the ends of a text's lines.
-            "files": {name: {"sha256": _sha256(folder / name)} for name in OPENED},
+            "files": {name: {"sha256": sha256_of(folder / name)} for name in OPENED},
             "bytes": size,
         }
         text = json.dumps(json.loads(json_line(about)), indent=1)
@@ -102,7 +101,7 @@ def measure(sampler, folder, name):
         Dict, see `protocol.evaluate`.
     """
     about = {**sampler.about, "model": f"{zoo.PREFIX}{name}"}
-    about["file_sha256"] = _sha256(folder / GENERATOR)
+    about["file_sha256"] = sha256_of(folder / GENERATOR)
     extractor = features.classifier(folder / zoo.CLASSIFIER)
     real, about_real = collection.given_moments(folder / zoo.REFERENCE)
     count = COUNT_OF_STEPS if "sampler" in about else COUNT
@@ -142,7 +141,3 @@ def _levels(stored, live):
     pair = map(formats.sample_grid, (stored, live))
     levels = np.abs(np.subtract(*pair, dtype=np.int16))
     return {"mean_levels": float(levels.mean()), "largest_levels": int(levels.max())}
-
-
-def _sha256(path):
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -33,10 +33,13 @@ def rms_normalize(x, epsilon=NORM_EPSILON, weight=1.0):
 
 
 def check_in_range(labels, num_classes):
-    """Raises ValueError for labels (B,) of no class, where their values are known: outside graphs.
+    """Raises ValueError for labels (B,) that are no integers, or that are of no class.
 
-    Unchecked, a CPU wraps -1 around or raises, and a GPU takes zeros.
+    The second is known outside graphs only. Unchecked, a CPU wraps -1 around or raises, and a GPU
+    takes zeros.
     """
+    dtype = keras.backend.standardize_dtype(getattr(labels, "dtype", "int32"))
+    check("int" in dtype, f"labels are {dtype}; give integers, the numbers of classes")
     if callable(getattr(labels, "numpy", None)):
         values = labels.numpy()
         wrong = values[(values < 0) | (values >= num_classes)].reshape(-1)

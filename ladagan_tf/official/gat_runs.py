@@ -62,7 +62,7 @@ def open_official(path, part="averaged", official_quirks=False):
     Args:
         path: see `gat_files.read`.
         part: one of `PARTS`.
-        official_quirks: see `official_gat.read_checkpoint`.
+        official_quirks: see `gat.read_checkpoint`.
 
     Returns:
         (GatGenerator or GatDiscriminator, number of steps it was trained or None).
@@ -100,7 +100,7 @@ def flags_of(checkpoint, path):
     """What a checkpoint says as flags of `train.py`.
 
     Args:
-        checkpoint: dict of `official_gat.read_checkpoint`.
+        checkpoint: dict of `gat.read_checkpoint`.
         path: where it is from, for messages.
 
     Returns:
@@ -155,7 +155,7 @@ def write_run(checkpoint, out, flags, path, vae=None):
     """Makes a run directory that can be evaluated, sampled, exported and trained further.
 
     Args:
-        checkpoint: dict of `official_gat.read_checkpoint`, which was told `--official_quirks`.
+        checkpoint: dict of `gat.read_checkpoint`, which was told `--official_quirks`.
         out: the run directory to make.
         flags: dict of text to record, as `train.py` does; `flags_of` and more.
         path: where the checkpoint is from, for messages.

@@ -1,6 +1,5 @@
 """What `benchmarks/gpu_run.py` brings back from a machine without TensorFlow, as a run of ours."""
 
-import hashlib
 import json
 import math
 import pathlib
@@ -9,7 +8,7 @@ import shutil
 import numpy as np
 
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.files import new_folder, sha256_of, write_text
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.runs.checkpoints import Checkpoints
@@ -111,9 +110,8 @@ def write_run(folder, about, out, flags, model, vae=None):
 def _part(path, digest):
     if not path.is_file():
         raise InputError(f"{path}: no such file; copy all that the run brought back")
-    with open(path, "rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-            raise InputError(f"{path}: it is not the part that was written; copy it again")
+    if sha256_of(path) != digest:
+        raise InputError(f"{path}: it is not the part that was written; copy it again")
     return read_npy(path).ravel()
 
 

@@ -34,7 +34,7 @@ def is_official(path):
 
 
 def read_config(folder):
-    """The fields of a folder's config.json that we use, see `official_fields.parse_config`."""
+    """The fields of a folder's config.json that we use, see `lada_fields.parse_config`."""
     return parse_config(read_json(pathlib.Path(folder) / CONFIG), pathlib.Path(folder) / CONFIG)
 
 

@@ -81,7 +81,7 @@ def write_run(folder, out, flags, optimizers=True):
     Args:
         folder: an official folder.
         out: the run directory to make.
-        flags: dict of text to record, as `train.py` does; `fields.flags_of` and more.
+        flags: dict of text to record, as `train.py` does; `lada_fields.flags_of` and more.
         optimizers: bool, take over Adam's state; else it starts anew, as it does if there is none.
 
     Returns:

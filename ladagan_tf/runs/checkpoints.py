@@ -1,6 +1,5 @@
 """Checkpoints of a training state: complete folders, verified before they are read."""
 
-import hashlib
 import os
 import pathlib
 import re
@@ -10,7 +9,7 @@ import sys
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.files import disk_errors, write_text
+from ladagan_tf.files import disk_errors, sha256_of, write_text
 from ladagan_tf.runs.json_lines import sealed, unsealed
 
 STATE = "state.json"
@@ -72,7 +71,7 @@ class Checkpoints:
             "score": score,
             "metric": metric,
             "about": self.about,
-            "sha256": {file.name: _sha256(file) for file in sorted(partial.iterdir())},
+            "sha256": {file.name: sha256_of(file) for file in sorted(partial.iterdir())},
         }
         write_text(partial / STATE, sealed(state))
 
@@ -287,13 +286,8 @@ def damage(path):
         if not (path / name).is_file():
             return f"{name} is missing"
         try:
-            if _sha256(path / name) != digest:
+            if sha256_of(path / name) != digest:
                 return f"{name} has changed"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
     return None
-
-
-def _sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

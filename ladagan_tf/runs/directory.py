@@ -56,6 +56,10 @@ class RunDirectory:
         self.tensorboard = self.path / "tensorboard"
         self._started, self._said = False, []  # lines before `start`, which makes the log
 
+    def flags(self):
+        """The flags that the run recorded, dict of text; empty where it recorded none."""
+        return read_flags(self.flags_file) if self.flags_file.is_file() else {}
+
     def check_flags(self, flags, free, force, defaults=None, by_content=()):
         """Refuses to continue a run with other mathematics.
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ladagan_tf import extras
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, vacant, write_text, writing
+from ladagan_tf.files import atomic_path, sha256_of, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
 from ladagan_tf.progress import progress_bar
 from ladagan_tf.runs import SAMPLED_BY
@@ -41,9 +41,8 @@ def _files_sha256(folder):
     digest = hashlib.sha256()
     for path in sorted(pathlib.Path(folder).rglob("*")):
         if path.is_file():
-            with open(path, "rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode())
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\n{sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 import collections.abc
 import dataclasses
 import functools
+import numbers
 
 import keras
 import numpy as np
@@ -153,6 +154,7 @@ def of_function(
     Raises:
         InputError: if it makes something else than such images.
     """
+    check_count("noise_dim", noise_dim)
     kinds = [np.float32, np.int32][: 2 if num_classes else 1]
     probe = [np.random.default_rng(0).standard_normal((PROBES, noise_dim), np.float32)]
     probe += [np.zeros(PROBES, np.int32)][: len(kinds) - 1]
@@ -201,6 +203,13 @@ def checked_side(images: np.ndarray, count: int, ours: bool) -> int:
             f"its images are from {low:.3g} to {high:.3g}; they must be nominally in [-1, 1]"
         )
     return side
+
+
+def check_count(name: str, value: int) -> None:
+    """Raises InputError unless an argument is a whole number from 1 on; bool is none."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise InputError(f"{name}={value}: give a whole number, 1 or more")
 
 
 def check_stage(stage: int, network: keras.Model | None) -> None:

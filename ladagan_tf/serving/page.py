@@ -17,7 +17,6 @@ from ladagan_tf.serving.page_pictures import (
     IN_TURN,
     STEPS,
     View,
-    columns_of,
     framed_grid,
     index_at,
 )
@@ -227,7 +226,7 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         kind += f"_psi_{psi:g}" if view.truncates else ""
         kind += f"_truncation_{truncation_z:g}" if limit(truncation_z) else ""
         path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
-        pictures.save_png(path, pictures.grid(images, columns_of(count)))
+        pictures.save_png(path, pictures.grid(images, pictures.square_columns(count)))
         picture = framed(images, first, 0, chosen_class)
         return picture, images, first, str(path), gr.Slider(1, count, value=1), str(first)
 

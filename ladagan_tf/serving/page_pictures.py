@@ -1,8 +1,5 @@
 """What the demo page shows, as functions of what is typed and chosen on it; no web in here."""
 
-import functools
-import math
-
 import numpy as np
 
 from ladagan_tf import pictures
@@ -39,7 +36,7 @@ class View:
             self.styled = sampler.styled()
         moves = self.styled or (hasattr(sampler.network, "latent_to_tokens") and sampler)
         self.directions = min(DIRECTIONS, moves.noise_dim) if moves else 0
-        self._deviations = functools.cache(self._deviations)
+        self._known = {}  # what `_deviations` returned, by class
         self.heads = {}  # by side of the token grid
         if getattr(sampler.network, "has_attention_maps", False):
             _, maps = self._attend(0, self._first_class())
@@ -129,11 +126,15 @@ class View:
 
     def _deviations(self, label):
         """One standard deviation along each direction: float64 (K, Z), of styles (K, C)."""
-        if label is None:
-            return principal_directions(self.sampler.network, self.directions)[0]
-        gat = self.sampler.network.generator
-        found, deviations = style_directions(gat, label, self.directions)
-        return found * deviations[:, None]
+        if label not in self._known:
+            if label is None:
+                found, _ = principal_directions(self.sampler.network, self.directions)
+            else:
+                gat = self.sampler.network.generator
+                found, deviations = style_directions(gat, label, self.directions)
+                found = found * deviations[:, None]
+            self._known[label] = found
+        return self._known[label]
 
     def words(self, seed, count, chosen, chosen_class):
         """What a picture shows, for those who do not see it.
@@ -208,14 +209,9 @@ def enlarged(image, width):
     return pictures.enlarged(image, pictures.factor_within(image.shape[1], width))
 
 
-def columns_of(count):
-    """As in `ladagan_tf.generate`: as square as possible."""
-    return math.isqrt(count - 1) + 1
-
-
 def framed_grid(images, chosen):
     """A grid, enlarged, with a frame around one image; white outside of it."""
-    columns, margin = columns_of(len(images)), pictures.MARGIN
+    columns, margin = pictures.square_columns(len(images)), pictures.MARGIN
     sheet = np.pad(
         pictures.grid(images, columns),
         ((margin, margin), (margin, margin), (0, 0)),
@@ -238,7 +234,7 @@ def index_at(x, y, images):
     """
     if x < 0 or y < 0:
         return None
-    columns, side = columns_of(len(images)), images.shape[1]
+    columns, side = pictures.square_columns(len(images)), images.shape[1]
     pitch, rows = side + pictures.MARGIN, -(-len(images) // columns)
     factor = pictures.factor_within(columns * pitch + pictures.MARGIN, WIDE)
     row, column = (min(int(v) // factor // pitch, n - 1) for v, n in ((y, rows), (x, columns)))

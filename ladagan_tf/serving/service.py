@@ -31,6 +31,7 @@ try:
 except ImportError:
     raise extras.missing("serve", "serve") from None
 
+REPEATED = {"labels"}  # of a query, a list
 PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1
 TAKE_S = 30  # that a client has to take its answer
@@ -140,7 +141,7 @@ def make_app(worker, timeout_s):
     async def measure(request, call_next):
         start, status = time.perf_counter(), 500
         try:
-            response = _refuse_body(request, longest) or await call_next(request)
+            response = _refused(request, longest) or await call_next(request)
             status = response.status_code
         finally:
             # Only known paths: anybody can ask for new ones.
@@ -237,8 +238,15 @@ def request_model(max_batch, sampler):
     return GenerateRequest
 
 
-def _refuse_body(request, longest):
-    """The answer to a body that is too long, or may be; FastAPI's own is no JSON."""
+def _refused(request, longest):
+    """The answer to a body that is too long, or may be, or to a query that says a thing twice.
+
+    FastAPI's own is no JSON, and it takes the last of two.
+    """
+    twice = set(request.query_params).difference(REPEATED)
+    twice = [name for name in twice if len(request.query_params.getlist(name)) > 1]
+    if twice:
+        return _problem(422, f"{min(twice)[:50]}: it is given more than once")
     if "transfer-encoding" in request.headers:
         return _problem(411, "give the body's content-length")
     if int(request.headers.get("content-length", 0)) > longest:
@@ -298,7 +306,7 @@ def _classes(labels, names):
 
 def _response(images, wanted, of_what):
     if wanted.format == "png":
-        sheet = pictures.grid(images, math.ceil(len(images) ** 0.5))
+        sheet = pictures.grid(images, pictures.square_columns(len(images)))
         return fastapi.Response(_png(sheet), media_type="image/png")
     encoded = [base64.b64encode(_png(image)).decode() for image in images]
     return fastapi.responses.JSONResponse({"seed": wanted.seed, **of_what, "images": encoded})
@@ -320,6 +328,8 @@ async def _explain(request, error):
     for found in error.errors():
         if found["type"] == "json_invalid":
             findings.append("the body is not JSON")
+        elif isinstance(found["input"], bytes):  # not read, as the header names another kind
+            findings.append("the body is JSON: give the header content-type: application/json")
         elif found["type"] == "value_error":  # of ours, which says it all
             findings.append(str(found["ctx"]["error"]))
         else:

@@ -169,8 +169,7 @@ def _thinned(windows, name):
     parts = [windows[i : i + together] for i in range(0, len(windows), together)]
     if name == "kimg":
         return [part[-1][name] for part in parts]
-    known = [[line[name] for line in part if line[name] is not None] for part in parts]
-    return [_rounded(np.mean(values)) if values else None for values in known]
+    return [_rounded(np.mean([line[name] for line in part])) for part in parts]
 
 
 def _environment(directory):

@@ -196,7 +196,8 @@ def _meaning(arguments):
     for argument in arguments:
         flag, given, value = argument.removeprefix("--").partition("=")
         if not given:
-            flag, value = (flag[2:], "false") if flag.startswith("no") else (flag, "true")
+            negated = flag.startswith("no") and not flag.startswith("noise")  # --noise_guidance
+            flag, value = (flag[2:], "false") if negated else (flag, "true")
         found[flag] = [_number(part.strip()) for part in value.split(",")], argument
     return found
 

@@ -129,7 +129,7 @@ def stress_table(rows, factor):
         if stable is None:
             lines.append((label, "none", "-", "-", tried))
             continue
-        (arguments, *_) = [r["arguments"]["train"] for r in part if r["lr_scale"] == stable]
+        arguments = next(r["arguments"]["train"] for r in part if r["lr_scale"] == stable)
         rates = [f"{plan.learning_rate(arguments, name):.3g}" for name in ("g_lr", "d_lr")]
         lines.append((label, f"x{stable:g}", *rates, tried))
     header = (

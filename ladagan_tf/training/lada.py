@@ -144,7 +144,7 @@ class LadaObjective:
         return (batch["labels"],) if self.conditional else ()
 
     def update_statistics(self, generator, batch, draws, total):
-        """Nothing: batch norms update their statistics while they run. See `GatObjective`."""
+        """Nothing: batch norms update their statistics while they run."""
 
     def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
         """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.

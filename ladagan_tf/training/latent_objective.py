@@ -10,7 +10,7 @@ import dataclasses
 import keras
 from keras import ops
 
-from ladagan_tf.models.precision import computing_in
+from ladagan_tf.models.gat.transformer import computing_in
 from ladagan_tf.training import losses
 from ladagan_tf.training.augment import sometimes
 from ladagan_tf.training.autodiff import input_gradient

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ladagan_tf import extras
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.files import atomic_path, cache_folder
+from ladagan_tf.files import atomic_path, cache_folder, sha256_of
 from ladagan_tf.progress import progress_bar
 
 HUB = "hf:"  # begins a name on the Hugging Face hub
@@ -66,8 +66,7 @@ def find_published(published, cache_dir=None, download=True):
         return cached
     if published.sha256 is None:
         return cached
-    with cached.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(cached)
     if found != published.sha256:
         raise InputError(
             f"{cached}: its SHA-256 is {found[:12]}.., not the published "

@@ -4,10 +4,10 @@ A folder each, as `python -m ladagan_tf.export --format=zoo` writes it; see `exp
 about.json says everything about it, and the hash of each file that is opened.
 """
 
-import hashlib
 import pathlib
 
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.files import sha256_of
 from ladagan_tf.untrusted import read_json
 
 PREFIX = "zoo:"
@@ -72,8 +72,7 @@ def read_about(folder, model):
         raise InputError(f"model={model}: {folder / ABOUT} names no files")
     for name, recorded in files.items():
         try:
-            with (folder / pathlib.PurePath(name).name).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = sha256_of(folder / pathlib.PurePath(name).name)
         except (OSError, ValueError) as error:  # ValueError: a name that no file can have
             raise InputError(
                 f"model={model}: {folder / name} cannot be read ({reason(error)})"

@@ -238,6 +238,7 @@ def test_labels_of_stylegans_tools_count_more_than_folders(tmp_path, labels, exp
         ('{"labels": [["a.png", 0]]}', r"json: the label of b\.png is None; it must be an integer"),
         ('{"labels": [["a.png", 0], ["b.png", 2]]}', "2 is the highest, but none is 1"),
         ('{"labels": [0]}', r'json: it must hold \{"labels": \[\[file, class\], \.\.\.\]\}'),
+        ('{"labels": [["a.png", 0], ["b.png", 0], ["a.png", 1]]}', "a.png has two labels, 0 and 1"),
         ("{", r"dataset\.json: it must hold"),
         ("[" * 100_000, r"dataset\.json: it must hold"),
     ],
@@ -383,6 +384,14 @@ def test_a_source_that_cannot_be_read_is_named(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"source=.*set\.zip: (not|this zip cannot)"):
         open_source(str(path), resolution=8)
+
+
+def test_an_empty_folder_is_told(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "a" / "1.png")
+    found = open_source(str(tmp_path), resolution=8)
+    assert found.count == 1 and "an empty folder (b)" in describe(found.left_out)
 
 
 def test_no_source_is_not_the_working_folder():

@@ -91,6 +91,8 @@ def test_a_model_of_the_zoo_brings_its_classifier_and_its_reference():
     for open_it in (collection.open_real, classifier):
         with pytest.raises(InputError, match="=zoo:shape: the zoo has no such model"):
             open_it("zoo:shape")
+    with pytest.raises(InputError, match="dataset=zoo:shapes: these metrics need its images"):
+        collection.open_real("zoo:shapes", with_images=True)
 
 
 def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_path):
@@ -106,13 +108,27 @@ def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_pat
     ):
         with pytest.raises(InputError, match=message):
             evaluation.evaluate(real, wrong, "fcd", means)
-    for name, value in (("count", 2.5), ("count", 0), ("batch_size", -1), ("batch_size", "3")):
+    for name, value in (
+        ("count", 2.5),
+        ("count", 0),
+        ("count", True),
+        ("batch_size", -1),
+        ("batch_size", "3"),
+    ):
         with pytest.raises(InputError, match=f"^{name}={value}: give a whole number, 1 or more"):
             evaluation.evaluate(real, generated, "fcd", means, **{name: value})
     with pytest.raises(InputError, match="metrics=fid is not defined with features=classifier"):
         evaluation.evaluate(real, generated, "fid", means)
-    with pytest.raises(InputError, match="there is no prepared set; give classifier:FILE"):
-        evaluation.frechet_distance(real, generated, "classifier")
+    for features, message in (
+        ("classifier", "there is no prepared set; give classifier:FILE"),
+        ("none", "features=none: this distance is of features"),
+        (3, "features=3: give a name, as inception, or an Extractor"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluation.frechet_distance(real, generated, features)
+    for noise_dim in (0, "a", True):
+        with pytest.raises(InputError, match=f"^noise_dim={noise_dim}: give a whole number"):
+            of_function(lambda z: z, noise_dim)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 import struct
 import zipfile
 import zlib
@@ -59,6 +60,12 @@ def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
 def test_a_part_beyond_the_end_has_no_images(two_tone):
     with pytest.raises(InputError, match="there are no images in that part"):
         images.open_images(f"{two_tone}[500:]")
+
+
+def test_a_set_whose_own_name_looks_like_a_part_is_that_set(two_tone, tmp_path):
+    named = tmp_path / "set[:8]"
+    shutil.copytree(two_tone, named)
+    assert images.open_images(named).count == dataset_info.load_info(two_tone).count
 
 
 def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):

@@ -109,7 +109,10 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
         (["--out=a.jpg"], "out=a.jpg: give .gif, .mp4, .png"),
         (["--classes=0"], "classes=0: this model is unconditional"),
         (["--model=coloured"], "give one class, as --classes=0"),
-        (["--features=classifier:{}/of16.keras"], "the network takes images of 16 px, the model"),
+        (
+            ["--features=classifier:{}/of16.keras"],
+            "the network takes images of 16 px, not the model's",
+        ),
         (["--features=classifier"], "there is no prepared set; give classifier:FILE"),
         (["--noema"], "--model has one network"),
         (["--out=a.mp4"], "it needs packages that are not here: pip install 'imageio"),

@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import contextlib
 import dataclasses
+import http.client
 import io
 import json
 import os
@@ -79,12 +80,22 @@ def test_an_image_is_that_of_its_seed(address, small):
         ("number=3", "number: Extra inputs are not permitted"),
         ("labels=1", "labels: this generator has no classes"),
         ("psi=0.5", "psi: this generator has no mean style; leave it out"),
+        ("num=2&num=3", "num: it is given more than once"),
         ("psi=2", "psi: Input should be less than or equal to 1; given '2'"),
     ],
 )
 def test_a_bad_request_says_what_is_accepted(address, query, message):
     status, _, content = get(address, f"/v1/generate?{query}")
     assert status == 422 and json.loads(content)["detail"].startswith(message)
+
+
+def test_a_body_that_is_called_another_kind_is_told_the_header(address):
+    connection = http.client.HTTPConnection(address, timeout=60)
+    kind = {"content-type": "application/x-www-form-urlencoded"}  # as curl -d sends it
+    connection.request("POST", "/v1/generate", '{"num": 1}', kind)
+    response = connection.getresponse()
+    assert response.status == 422
+    assert "content-type: application/json" in json.loads(response.read())["detail"]
 
 
 @pytest.mark.parametrize("body", ['{"num": ', "[]", '{"num": null}', '{"seed": 1e400}'])

@@ -141,6 +141,7 @@ def test_other_flags_of_a_result_are_named(base):
         (["--a=1", "--b=x"], ["--b=x", "--a=1"]),
         (["--g_lr=0.001"], ["--g_lr=1e-3"]),
         (["--a=1", "--a=2"], ["--a=2.0"]),
+        (["--noise_guidance"], ["--noise_guidance=true"]),
         (["--bcr", "--nojit"], ["--bcr=True", "--jit=false"]),
         (["--policy=color, cutout"], ["--policy=color,cutout"]),
     ],

@@ -9,7 +9,7 @@ from keras import ops
 
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.models.precision import computing_in
+from ladagan_tf.models.gat.transformer import computing_in
 from ladagan_tf.training import NOISE_SIDES, gat, losses
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.gat import GatObjective

@@ -9,7 +9,6 @@ from ladagan_tf.models.checks import check, check_positive
 from ladagan_tf.models.classes import at_least_float32
 from ladagan_tf.models.gat.attention import sincos_table
 from ladagan_tf.models.gat.sizes import check_tokens
-from ladagan_tf.models.precision import computing_in
 
 MOST_BLOCKS = 1_000  # 28 in the paper's largest
 
@@ -111,3 +110,28 @@ class GatTransformer(keras.Model):
             "trainable_positions": self.trainable_positions,
             "attention": self.attention,
         }
+
+
+@contextlib.contextmanager
+def computing_in(network, dtype):
+    """Within it, layers of `network` that compute in half precision compute in `dtype`.
+
+    The weights, float32 in mixed precision, are the same. Graphs that were traced outside keep
+    their precision, and those traced inside keep `dtype`.
+
+    Args:
+        network: keras.Model.
+        dtype: str, e.g. "float32"; None leaves them as they are.
+    """
+    half = [
+        (layer, layer.dtype_policy)
+        for layer in (network._flatten_layers() if dtype else ())
+        if keras.backend.standardize_dtype(layer.compute_dtype) in ("bfloat16", "float16")
+    ]
+    try:
+        for layer, _ in half:
+            layer.dtype_policy = dtype
+        yield
+    finally:
+        for layer, policy in half:
+            layer.dtype_policy = policy

@@ -20,7 +20,7 @@ def decode_in_strips(decoder, z, rows):
     """The decoder applied to latents in strips.
 
     Args:
-        decoder: built `vae_coders.Decoder`.
+        decoder: built `coders.Decoder`.
         z: float tensor (B, h, w, C) of static h and w.
         rows: int >= 1, latent rows per strip; the last strip may have fewer.
 
@@ -192,7 +192,7 @@ class AutoencoderKL(keras.Model):
 
         Args:
             latents: float tensor (B, h, w, C) of static h and w.
-            tile: int, latent rows per strip; see `vae_tiling`. SD-1.x's decoder needs 181 MiB
+            tile: int, latent rows per strip; see `decode_in_strips`. SD-1.x's decoder needs 181 MiB
                 instead of 377 for 256 px in 8 strips on a CPU, and a quarter more time.
         """
         z = ops.cast(latents, self.compute_dtype)  # (B, h, w, C)

@@ -1,7 +1,7 @@
 """The blocks of the SD-1.x autoencoder (Rombach et al., arXiv 2112.10752): group norm, resnets.
 
 Layers carry the names of the published checkpoints ("norm1", "to_out.0", ..), so that the path of
-a variable is the name of its tensor; see `vae_names`.
+a variable is the name of its tensor; see `models.vae.names`.
 """
 
 import keras
