@@ -42,8 +42,8 @@ def _define_metric():
         "metric",
         "none",
         ["none", *QUICK_METRICS],
-        "Quick metric of each average: fid (with Inception), fcd (with a classifier), swd (without "
-        "a network).",
+        "Quick metric of each average: fid (with Inception), fcd (with a classifier), fd (with "
+        "DINOv2), swd (without a network).",
     )
     flags.DEFINE_integer(
         "metric_images", 5_000, "Images of each side of a measurement.", lower_bound=1

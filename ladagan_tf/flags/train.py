@@ -310,7 +310,7 @@ def _define_metric_flags():
         "none",
         ["none", *QUICK_METRICS],
         "Quick metric during training, which chooses the best checkpoint: fid (with Inception),"
-        " fcd (with a classifier), swd (without a network).",
+        " fcd (with a classifier), fd (with DINOv2), swd (without a network).",
     )
     flags.DEFINE_float("metric_kimg", 500.0, "Measure every so many kimg.")
     flags.DEFINE_integer("metric_images", 5_000, "Images of each side of a measurement.")

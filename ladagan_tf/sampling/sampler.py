@@ -274,6 +274,8 @@ def of_network(
         InputError: if it is no generator, or psi, guidance, stage, sampler or steps are out of
             range or not for it.
     """
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"KERAS_BACKEND={backend}: generators are opened under tensorflow")
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
         raise InputError(f"{about.get('model', network.name)}: it is not a generator")

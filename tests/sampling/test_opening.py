@@ -17,6 +17,7 @@ from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.weights.reading import content_sha256
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
@@ -256,6 +257,12 @@ def test_fewer_large_images_are_computed_at_once(tiny_gat_run):
 def test_what_chooses_within_a_run_is_not_for_a_model(given):
     with pytest.raises(InputError, match="--checkpoint and --ema choose within --run_dir"):
         opening.open_source(None, "zoo:shapes", **given)
+
+
+def test_a_network_of_another_backend_is_one_line(monkeypatch, networks):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(InputError, match="KERAS_BACKEND=jax: generators are opened under tensor"):
+        of_network(networks[0])
 
 
 def test_what_is_no_generator_is_one_line(tmp_path, run):
