@@ -274,8 +274,6 @@ def of_network(
         InputError: if it is no generator, or psi, guidance, stage, sampler or steps are out of
             range or not for it.
     """
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise InputError(f"KERAS_BACKEND={backend}: generators are opened under tensorflow")
     about = dict(about or {})
     if not hasattr(network, "noise_dim") or not hasattr(network, "resolution"):
         raise InputError(f"{about.get('model', network.name)}: it is not a generator")
@@ -302,10 +300,12 @@ def of_network(
 
     @tf.function(autograph=False)
     def generate(z, *labels):
+        _check_backend()
         return network(z, *labels, training=False, **strength)
 
     @tf.function(autograph=False)
     def compiled(psi, z, *labels):
+        _check_backend()
         return network(z, *labels, psi=psi, training=False, **strength)
 
     def truncated(psi, z, *labels):  # a tensor: a number would be compiled anew
@@ -322,3 +322,9 @@ def of_network(
         tuple(getattr(network, "class_names", ())),
     )
     return source if psi == 1.0 else source.at(psi)
+
+
+def _check_backend():
+    """Raises InputError unless Keras computes with TensorFlow: networks alone also do with JAX."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"KERAS_BACKEND={backend}: a sampler's images are made under tensorflow")

@@ -261,8 +261,8 @@ def test_what_chooses_within_a_run_is_not_for_a_model(given):
 
 def test_a_network_of_another_backend_is_one_line(monkeypatch, networks):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-    with pytest.raises(InputError, match="KERAS_BACKEND=jax: generators are opened under tensor"):
-        of_network(networks[0])
+    with pytest.raises(InputError, match="KERAS_BACKEND=jax: a sampler's images are made under"):
+        of_network(networks[0]).generate(seeds.latents(range(3), 8))
 
 
 def test_what_is_no_generator_is_one_line(tmp_path, run):
