@@ -116,12 +116,11 @@ def sha256_of(path):
 
 
 @contextlib.contextmanager
-def new_file(path, flag="out"):
+def new_file(path):
     """Yields a temporary sibling of a file to make, renamed to `path` when the block succeeds.
 
     Args:
-        path: it must not exist yet; its folder is made.
-        flag: str, the flag named in messages.
+        path: it must not exist yet, what `--out` says; its folder is made.
 
     Yields:
         pathlib.Path, as `atomic_path`.
@@ -129,16 +128,16 @@ def new_file(path, flag="out"):
     Raises:
         InputError: if something is there, or nothing can be written there.
     """
-    path = vacant(path, flag)
-    with writing(path, flag), atomic_path(path) as temporary:
+    path = vacant(path)
+    with writing(path), atomic_path(path) as temporary:
         yield temporary
 
 
 @contextlib.contextmanager
-def new_folder(path, flag="out"):
+def new_folder(path):
     """As `new_file`, for a folder."""
-    path = vacant(path, flag)
-    with writing(path, flag):
+    path = vacant(path)
+    with writing(path):
         partial = path.parent / f".{path.name}-{secrets.token_hex(4)}"
         partial.mkdir()
         try:

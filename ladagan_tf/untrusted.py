@@ -36,18 +36,17 @@ def read_json(path):
     return content
 
 
-def read_npy(path, what=None):
+def read_npy(path):
     """The array in an .npy file, read-only.
 
     Args:
         path: the file.
-        what: str, how messages name it; None: by its path.
 
     Raises:
         InputError: if it cannot be read, or holds Python objects.
     """
     path = pathlib.Path(path)
-    with one_line_about(what or path, ".npy file"), path.open("rb") as file:
+    with one_line_about(path, ".npy file"), path.open("rb") as file:
         return _array(file, path.stat().st_size)
 
 

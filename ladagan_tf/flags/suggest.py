@@ -6,7 +6,6 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.flags import start, train
 
 FLAGS = flags.FLAGS
-OF_A_START = ("config", "dry_run", "force")  # no part of what is suggested
 KNOWN = ("lada", "gat")  # systems that there are suggestions for
 
 
@@ -47,5 +46,5 @@ def given():
     return {
         flag.name: start.as_text(flag.value)
         for flag in FLAGS.get_key_flags_for_module(train.__name__)
-        if flag.present and flag.name not in OF_A_START
+        if flag.present and flag.name != "config"
     }
