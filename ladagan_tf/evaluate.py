@@ -66,6 +66,12 @@ SWEEPS = {
     ),
 }
 
+# Flags that say what a generator makes, and how.
+OF_A_GENERATOR = (
+    "checkpoint", "ema", "average", "vae", "psi", "guidance", "truncation_z", "sampler",
+    "sampler_steps", "precision", "labels", "seed", "repeats",
+)  # fmt: skip
+
 
 def main():
     """Measures what the flags name, or reports its cost."""
@@ -85,6 +91,10 @@ def evaluate(strategy):
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
     if FLAGS.preset:
         raise InputError(f"--preset={FLAGS.preset}: it needs --cost")
+    for name in OF_A_GENERATOR if FLAGS.images else ():
+        if (value := FLAGS[name].value) != FLAGS[name].default:
+            given = f"--no{name}" if value is False else f"--{name}={value}"
+            raise InputError(f"{given}: it is for a generator; --images are there already")
     measure.check_names(FLAGS.metrics)  # before anything is downloaded for them
     check_writable(output())
     swept, values = swept_values()

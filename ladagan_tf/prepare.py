@@ -15,6 +15,7 @@ if __name__ == "__main__":
 import pathlib
 import re
 
+from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, latents, official_latents, sources
 from ladagan_tf.data.conversion import parse_background
 from ladagan_tf.data.preparation import MOST_LISTED, absolute, prepare
@@ -33,6 +34,9 @@ _CONVERSION = (
 
 def main():
     """Prepares what the flags name and sums it up."""
+    if FLAGS.out == sources.SHAPES or FLAGS.out.startswith((TFDS_PREFIX, zoo.PREFIX)):
+        raise InputError(f"--out={FLAGS.out}: as --dataset that is another set; give ./{FLAGS.out}")
+    sources.told_of_folder(FLAGS.source, "source")
     part = parse_shard()
     place = part.folder(pathlib.Path(FLAGS.out)) if part else FLAGS.out
     with locked(place):

@@ -47,7 +47,7 @@ def open_dataset(name, *, resolution, data_dir=None, cache_dir="data"):
     Raises:
         InputError: if there is no such set, or its images have another size.
     """
-    if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
+    if sources.told_of_folder(name, "dataset"):
         if resolution is None:
             raise InputError(f"resolution is required with dataset={name}: the side in pixels")
         folder = prepared_folder(name, resolution, cache_dir)

@@ -9,6 +9,7 @@ import functools
 import json
 import os.path
 import pathlib
+import sys
 import zipfile
 
 import numpy as np
@@ -39,6 +40,20 @@ MOST_CLASSES = 1_000_000
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
 _ORDER_SEED = 20240607
+
+
+def told_of_folder(name, flag):
+    """Whether a name is `shapes` or `tfds:...`; warns where a folder of that name is here, too.
+
+    Args:
+        name: str, a source or a set.
+        flag: str, the flag that says it.
+    """
+    named = name == SHAPES or name.startswith(TFDS_PREFIX)
+    if named and os.path.exists(name):
+        told = f"{flag}={name} is not the folder of that name here, which is ./{name}"
+        print(f"warning: {told}", file=sys.stderr)
+    return named
 
 
 def open_source(

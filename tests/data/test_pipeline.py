@@ -351,4 +351,13 @@ def test_open_dataset_prepares_shapes_once(tmp_path, capsys):
     assert folder == tmp_path / "shapes-4" and pipeline.num_images(folder) == 10_000
     assert pipeline.open_dataset("shapes", resolution=4, cache_dir=tmp_path) == folder
     assert (folder / "dataset.json").stat().st_mtime_ns == written
-    assert "already prepared" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "already prepared" in said.out and not said.err
+
+
+def test_a_folder_that_is_called_as_a_set_is_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "shapes").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="resolution is required"):
+        pipeline.open_dataset("shapes", resolution=None)
+    assert "dataset=shapes is not the folder of that name here" in capsys.readouterr().err

@@ -356,6 +356,13 @@ def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
         prepare("tfds:lsun/bedroom", tmp_path / "out", resolution=8)
 
 
+@pytest.mark.parametrize("name", ["shapes", "tfds:mine", "zoo:mine"])
+def test_a_set_gets_no_name_that_means_another_one(flawed, name):
+    with command(prepare_command, prepare_flags.define) as call:
+        status, _, error = outcome(call, [f"--source={flawed}", f"--out={name}", "--resolution=16"])
+    assert status == 2 and f"--out={name}: as --dataset that is another set; give ./" in error
+
+
 def test_the_command_line_prepares_a_folder_with_workers(flawed, tmp_path):
     arguments = [
         f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=16", "--crop=none",
