@@ -36,6 +36,9 @@ def main():
 
 def make_averages():
     """As `main`, where nobody else writes to --out."""
+    for name in ("dataset", "features", "metric_images"):
+        if FLAGS.metric == "none" and FLAGS[name].value != FLAGS[name].default:
+            raise InputError(f"--{name}={FLAGS[name].value}: it needs --metric")
     lengths = posthoc.parse_sigma_rel("sigma_rel", FLAGS.sigma_rel)
     run = RunDirectory(FLAGS.run_dir)
     if not run.models_file.is_file():

@@ -54,7 +54,7 @@ def main():
     if sum(map(bool, (FLAGS.official, FLAGS.run_dir, FLAGS.gpu_run))) != 1:
         raise InputError("give either --official, to convert it, or --run_dir, or --gpu_run")
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
-    if FLAGS.to_official and (as_keras or FLAGS.official):
+    if FLAGS.to_official and (as_keras or not FLAGS.run_dir):
         raise InputError(
             "--to_official needs --run_dir and a folder as --out: the format holds both networks "
             "and, of LadaGAN, their optimizers, which a .keras file does not"

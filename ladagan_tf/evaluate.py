@@ -112,6 +112,7 @@ def evaluate(strategy):
         inception_path=FLAGS.inception_weights,
         cache_dir=FLAGS.cache_dir,
     )
+    check_features(extractor)
     has_images = not isinstance(real, tuple) or real[0].images is not None
     names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
     jit = devices.use_jit(FLAGS.jit)
@@ -264,6 +265,16 @@ def feature_network():
     return f"{features.CLASSIFIER}:{own / zoo.CLASSIFIER}" if own else FLAGS.features
 
 
+def check_features(extractor):
+    """Raises InputError for statistics of the zoo, but another network's features."""
+    own, name = own_reference(), FLAGS.dataset or ""
+    if name.startswith(zoo.PREFIX):
+        path = zoo.file_of(name, zoo.CLASSIFIER, "dataset")
+        features.check_features_of_zoo(path, f"--dataset={name}", extractor)
+    elif own:
+        features.check_features_of_zoo(own / zoo.CLASSIFIER, f"--model={FLAGS.model}", extractor)
+
+
 def dataset_name():
     """--dataset, or what the run was trained on, or the reference of a model of the zoo."""
     if own := own_reference():
@@ -276,9 +287,12 @@ def dataset_name():
 def open_reference(resolution):
     """What `collection.open_real` returns; None where no metric compares with real images."""
     name = dataset_name()
+    named = name and (name == sources.SHAPES or name.startswith((TFDS_PREFIX, zoo.PREFIX)))
+    here = named or (name and pathlib.Path(images.split_part(name)[0]).exists())
+    alone = FLAGS.metrics and set(FLAGS.metrics) <= set(measure.WITHOUT_REALS)
+    if alone and not here and FLAGS.dataset is None:  # not even the run's set is needed
+        return None
     if name is None:
-        if FLAGS.metrics and set(FLAGS.metrics) <= set(measure.WITHOUT_REALS):
-            return None
         raise InputError("--dataset is required: the real images to compare with")
     if name == sources.SHAPES or name.startswith(TFDS_PREFIX):
         name = pipeline.open_dataset(name, resolution=resolution, data_dir=FLAGS.data_dir)

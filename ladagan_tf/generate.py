@@ -96,6 +96,9 @@ def kind_of_output():
     if out.suffix not in ENDINGS[kind]:
         accepted = ", ".join(ending or "a folder" for ending in ENDINGS[kind])
         raise InputError(f"out={out}: give {accepted}")
+    for name in ("frames", "interpolation"):
+        if kind != "walk" and FLAGS[name].value is not None:
+            raise InputError(f"{name}={FLAGS[name].value}: it needs --interpolate")
     if FLAGS.grid and (kind != "images" or out.suffix != ".png" or FLAGS.classes):
         raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
     if FLAGS.latents and FLAGS.seeds:

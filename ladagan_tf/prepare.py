@@ -30,15 +30,16 @@ _CONVERSION = (
     "crop", "resize_filter", "background", "min_side", "skip_bad", "split", "data_dir", "seed",
     "num_images", "corrupt", "corrupt_seed",
 )  # fmt: skip
+_LATENTS = ("latent_dtype", "store_images", "encode_batch", "strategy")
 
 
 def main():
     """Prepares what the flags name and sums it up."""
     if FLAGS.out == sources.SHAPES or FLAGS.out.startswith((TFDS_PREFIX, zoo.PREFIX)):
         raise InputError(f"--out={FLAGS.out}: as --dataset that is another set; give ./{FLAGS.out}")
-    sources.told_of_folder(FLAGS.source, "source")
     part = parse_shard()
-    place = part.folder(pathlib.Path(FLAGS.out)) if part else FLAGS.out
+    out = pathlib.Path(absolute(FLAGS.out))
+    place = part.folder(out) if part else out
     with locked(place):
         prepare_and_tell({"part": part, "merge": FLAGS.merge})
 
@@ -66,11 +67,14 @@ def prepare_and_tell(parts):
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")
-    if FLAGS.latents and latents.is_prepared_set(FLAGS.source):
+    if not FLAGS.latents:
+        _refuse(_LATENTS, "only for latents, with --latents")
+    named = sources.told_of_folder(FLAGS.source, "source")
+    if FLAGS.latents and not named and latents.is_prepared_set(FLAGS.source):
         info = _prepare_set(parts)
     elif FLAGS.resolution is None:
         raise InputError("--resolution is required: the side of the prepared images in pixels")
-    elif FLAGS.latents and official_latents.is_official(FLAGS.source):
+    elif FLAGS.latents and not named and official_latents.is_official(FLAGS.source):
         _refuse(("shard", "merge"), "stored latents are not encoded")
         _refuse(_CONVERSION, "the images that belong to stored latents are taken as they are")
         encoding = _encoding(FLAGS.resolution)

@@ -132,6 +132,12 @@ def test_the_metric_takes_images_of_the_size(a_set, side, classes, metric):
     assert found["metric"] == metric
 
 
+def test_classes_that_a_set_has_not_are_not_suggested(a_set):
+    given = [suggestion.Line("conditional", "True", "As given.")]
+    with pytest.raises(InputError, match=r"^--conditional: .* has 0 classes"):
+        suggested(a_set(500, 64), CPU, 3, per_second=66, given=given)
+
+
 def test_several_gpus_share_a_batch_that_they_divide(a_set):
     machine = dataclasses.replace(H100, gpus=3)
     _, values, _, _ = suggested(a_set(70_000, 32), machine, 3, per_second=600)

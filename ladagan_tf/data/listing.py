@@ -174,6 +174,11 @@ def arrange(files, left_out, spec, split, is_image):
     )
 
 
+def is_hidden(name):
+    """Whether a file, by its slash-separated name, is hidden or in a folder of a system."""
+    return any(part.startswith(".") or part.lower() in _SYSTEM_FOLDERS for part in name.split("/"))
+
+
 def _why_not(name, file, is_image):
     """Why a file is no image of the source; None if it is one."""
     parts = name.split("/")

@@ -306,17 +306,24 @@ def _worker_rows(batch_size, worker_index, num_workers, replicas):
 
 
 def _load(info, wanted, chosen):
-    """Reads the chosen records: dict, field -> tensor (n,), as `records.parse` returns it."""
+    """Reads the chosen records: dict, field -> tensor (n,), as `records.parse` returns it.
+
+    Others are not kept while it reads: what is chosen may be a small part of a large set.
+    """
+    is_chosen = np.zeros(info.count, bool)
+    is_chosen[chosen] = True
     dataset = tf.data.TFRecordDataset(info.shard_paths, num_parallel_reads=1).batch(4096)
-    dataset = dataset.map(lambda serialised: records.parse(serialised, wanted))
+    parts, count = [], 0
     with damage_as_input_error(info.folder):
-        parts = list(dataset.as_numpy_iterator())
-    columns = {field: np.concatenate([part[field] for part in parts]) for field in wanted}
-    count = len(columns["label"])
+        for serialised in dataset.as_numpy_iterator():
+            kept = serialised[np.flatnonzero(is_chosen[count : count + len(serialised)])]
+            count += len(serialised)
+            parts.append({k: v.numpy() for k, v in records.parse(kept, wanted).items()})
     if count != info.count:
         raise InputError(
             f"{info.folder}: {count} records, but {dataset_info.INFO_NAME} says {info.count}; "
             "prepare the set again"
         )
+    columns = {field: np.concatenate([part[field] for part in parts]) for field in wanted}
     with tf.device("CPU"):
-        return {field: tf.constant(column[chosen]) for field, column in columns.items()}
+        return {field: tf.constant(column) for field, column in columns.items()}

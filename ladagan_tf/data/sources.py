@@ -217,12 +217,14 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
     `read`, `open_`, `stamp`: functions from `path` and what stands for a file to an image, to an
     open file, and to the stamp of an `Item`.
     """
-    numbers = None
-    if labelled and LABELS_NAME in files:
-        with open_(path, files[LABELS_NAME]) as data:
-            numbers = _numbers(data.read(MOST_LABELS_BYTES), f"source={path}: {LABELS_NAME}")
+    numbers, name = None, _labels_name(files) if labelled else None
+    if name:
+        with open_(path, files[name]) as data:
+            numbers = _numbers(data.read(MOST_LABELS_BYTES), f"source={path}: {name}")
     if numbers is not None:
-        del files[LABELS_NAME]
+        del files[name]
+        place = name.removesuffix(LABELS_NAME)
+        numbers = {f"{place}{file}": label for file, label in numbers.items()}
 
     def is_image(file):
         try:
@@ -233,7 +235,7 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
 
     found = listing.arrange(files, left_out, str(path), split, is_image)
     if numbers is not None:
-        found = _relabelled(found, numbers, num_classes, f"source={path}: {LABELS_NAME}")
+        found = _relabelled(found, numbers, num_classes, f"source={path}: {name}")
     elif num_classes is not None:
         raise InputError(f"num_classes={num_classes}: source={path} has no labels that are numbers")
     count = len(found.files)
@@ -245,6 +247,15 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
 
     read = functools.partial(read, path)
     return Source(count, found.classes, items, read, found.left_out, found.split)
+
+
+def _labels_name(files):
+    """The name of the `dataset.json` of all files: at the top, or in what wraps all; else None."""
+    names = [name for name in files if name.rpartition("/")[2] == LABELS_NAME]
+    name = min(names, key=lambda name: name.count("/"), default="")
+    place = name.removesuffix(LABELS_NAME)
+    inside = all(file.startswith(place) for file in files if not listing.is_hidden(file))
+    return name if inside and not listing.is_hidden(name) else None
 
 
 def _numbers(text, what):

@@ -23,6 +23,7 @@ from ladagan_tf import files
 from ladagan_tf.data.dataset_info import RECORD_BYTES, Shard
 from ladagan_tf.data.records import Record
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.locks import UNKNOWN
 
 # Large enough for fast sequential reads, small enough that a set too large for memory has many
 # shards to interleave.
@@ -66,7 +67,12 @@ def _locked(folder):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return None
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in UNKNOWN:  # without locks `locks.locked` has warned
+            os.close(handle)
+            raise
     if _is_at(handle, folder):
         return handle
     os.close(handle)  # another process finished it or gave it up

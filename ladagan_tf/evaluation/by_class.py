@@ -110,7 +110,7 @@ def table(record):
     """Lines of text for a record with details by class: a class with what was measured of it."""
     details = record["details"]
     if "right" in details:
-        width = max(map(len, details["right"]))
+        width = max(map(len, details["right"]), default=0)
         return [f"  {name:<{width}}  {share:>8.3g}" for name, share in details["right"].items()]
     rows = details.get("by_class", {})
     width = max(map(len, rows), default=0)

@@ -14,7 +14,11 @@ from ladagan_tf.data.dataset_info import INFO_NAME
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, measure, protocol
 from ladagan_tf.evaluation import images as sets
-from ladagan_tf.evaluation.features import Extractor, open_extractor
+from ladagan_tf.evaluation.features import (
+    Extractor,
+    check_features_of_zoo,
+    open_extractor,
+)
 from ladagan_tf.evaluation.images import Images
 from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import PIXELS, check_count
@@ -86,6 +90,9 @@ def evaluate(
     names = (metrics,) if isinstance(metrics, str) else metrics
     wanted = measure.needs(names, real=True)
     reals = _reals(real, count, bool(wanted.features or wanted.patches))
+    if isinstance(real, str) and real.startswith(zoo.PREFIX):
+        own = zoo.file_of(real, zoo.CLASSIFIER, "dataset")
+        check_features_of_zoo(own, real, extractor)
     has_images = not isinstance(reals, tuple) or reals[0].images is not None
     names = measure.check_metrics(names, kind, has_images)
     available = reals and (reals[0] if isinstance(reals, tuple) else reals).count

@@ -147,6 +147,21 @@ def dinov2(preset: str = dinov2_weights.LARGE) -> Extractor:
     return Extractor(DINOV2, features, network.features, None, about)
 
 
+def check_features_of_zoo(path: str | os.PathLike, name: str, extractor: Extractor | None) -> None:
+    """Raises InputError unless statistics of the zoo are compared in the features they are of.
+
+    Args:
+        path: of the classifier that came with them.
+        name: str, what named them.
+        extractor: Extractor, or None for metrics without features.
+    """
+    if extractor and extractor.about.get("sha256") != classifier(path).about["sha256"]:
+        raise InputError(
+            f"features={extractor.name}: the statistics of {name} are of another network's "
+            f"features; leave --features out, or give {CLASSIFIER}:zoo:NAME of the same model"
+        )
+
+
 @dataclasses.dataclass(frozen=True)
 class Surroundings:
     """What a feature network may be found by, beside its name.

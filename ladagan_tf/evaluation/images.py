@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, listing, pipeline, sources
 from ladagan_tf.data.conversion import to_rgb
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import metrics
@@ -105,6 +106,12 @@ def stored(path: str | os.PathLike, count: int | None = None) -> Images:
     Raises:
         InputError: if there are none or fewer, one is broken, or their sizes differ.
     """
+    named = str(path).startswith(TFDS_PREFIX)
+    if str(path) == sources.SHAPES or not (named or pathlib.Path(path).exists()):
+        raise InputError(
+            f"{path}: not found; give a prepared set, a folder or .zip of images, an .npz, or "
+            f"{TFDS_PREFIX}NAME"
+        )
     source = sources.open_source(str(path), resolution=None, labelled=False)
     if source.left_out:
         print(f"images={path}: {listing.describe(source.left_out)}", file=sys.stderr)

@@ -383,16 +383,17 @@ def over_repeats(repeats):
 def _mean_details(given):
     """Of plain values of one form each: the mean of their numbers; what is no number, of the first.
 
-    Numbers that may be missing, as a class's distance, are missing where one of them is.
+    Entries that one of them lacks, as the distance of a class with few images, are left out.
     """
     first = given[0]
     if isinstance(first, dict):
-        return {name: _mean_details([each.get(name) for each in given]) for name in first}
+        shared = [name for name in first if all(each.get(name) is not None for each in given)]
+        return {name: _mean_details([each[name] for each in given]) for name in shared}
     if isinstance(first, list):
         return [_mean_details(list(each)) for each in zip(*given, strict=True)]
-    if all(each == first for each in given) or isinstance(first, str):
+    if all(each == first for each in given) or isinstance(first, str | None):
         return first
-    return None if None in given else float(np.mean(given))
+    return float(np.mean(given))
 
 
 def images_in_words(count):

@@ -20,11 +20,13 @@ _TIE = 1e-9
 _MOST = 1e150  # of values whose squares are summed
 
 
-def _checked_bank(features, what):
-    """`features` as an array, which must be (N >= 2, D) and finite."""
+def _checked_bank(features, what, fewest=2):
+    """`features` as an array, which must be (N >= `fewest`, D) and finite."""
     features = np.asarray(features)
-    if features.ndim != 2 or len(features) < 2 or not features.shape[1]:
-        raise InputError(f"{what} has shape {features.shape}, expected (2 or more rows, features)")
+    if features.ndim != 2 or len(features) < fewest or not features.shape[1]:
+        raise InputError(
+            f"{what} has shape {features.shape}, expected ({fewest} or more rows, features)"
+        )
     low, high = float(features.min()), float(features.max())  # NaN if any is
     if not np.isfinite([low, high]).all():
         raise InputError(f"{what} has values that are not finite (NaN or infinity)")
@@ -428,7 +430,8 @@ def path_lengths(first: ArrayLike, second: ArrayLike, step: float = PATH_STEP) -
     Raises:
         InputError: for different shapes or values that are not finite.
     """
-    first, second = _checked_bank(first, "first"), _checked_bank(second, "second")
+    # A batch of them: the last one may have one row.
+    first, second = _checked_bank(first, "first", 1), _checked_bank(second, "second", 1)
     if first.shape != second.shape:
         raise InputError(f"first {first.shape} and second {second.shape} must have one shape")
     return np.square(first.astype(np.float64) - second).sum(axis=1) / step**2

@@ -34,6 +34,7 @@ class QuickMetric:
         self.metrics = measure.check_metrics([metric], kind)
         self.extractor = extractor
         self.batch_size = batch_size
+        self.folder = folder
         everything = images.prepared(folder)
         self.count = min(count, everything.count)
         # As many of each class as are real: what counts is how they look.
@@ -52,6 +53,11 @@ class QuickMetric:
         """The metric of a Sampler, a float; always of the same latents."""
         labels = {"labels": "proportional", "class_counts": self.class_counts}
         labelled = sampler.num_classes and self.class_counts
+        if labelled and len(self.class_counts) != sampler.num_classes:
+            raise InputError(
+                f"dataset={self.folder}: it has {len(self.class_counts)} classes, the model "
+                f"{sampler.num_classes}"
+            )
         generated = collect(
             images.generated(sampler, self.count, **(labels if labelled else {})),
             self.extractor,

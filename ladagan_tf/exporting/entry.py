@@ -22,7 +22,6 @@ from ladagan_tf.evaluation import collection, features, images, protocol
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.exporting import card, formats
 from ladagan_tf.files import json_line, new_folder, sha256_of
-from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.runs.environment import environment
 from ladagan_tf.sampling import opening
 from ladagan_tf.weights.keras_file import save_deflated
@@ -53,7 +52,11 @@ def write(sampler, out, run, licence, say=print):
             the files are larger than `MOST`. Nothing is left.
     """
     name = pathlib.Path(out).name
-    flags = read_flags(run.flags_file)
+    flags = run.flags()
+    if not flags.get("dataset"):
+        raise InputError(
+            f"format=zoo: {run.flags_file} names no --dataset, whose classifier an entry needs"
+        )
     side = int(flags["resolution"]) if "resolution" in flags else None
     prepared = pipeline.open_dataset(flags["dataset"], resolution=side)
     with new_folder(out) as folder:

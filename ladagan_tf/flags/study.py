@@ -120,7 +120,10 @@ def check_asked():
                 words = values[name].help.partition(".")[0]
                 raise InputError(f"--{name} is required: {words}")
     of_cost = {"configs", "cost_seconds"}
-    others = {"study", "base", "system", "axis", "prepare", "seeds", "runs_dir", "jobs", "dry_run"}
+    others = {
+        "study", "base", "system", "axis", "prepare", "seeds", "runs_dir", "jobs", "dry_run",
+        "lr_scales", "evaluate", "title", "diverged_factor",
+    }  # fmt: skip
     for name in sorted(others if values.cost else of_cost):
         if values[name].value != values[name].default:
             why = "not with --cost" if values.cost else "it needs --cost"

@@ -61,7 +61,7 @@ class Checkpoints:
             os.rename(partial, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
-        self._prune()
+        self._prune(step)
 
     def _write(self, partial, step, images, score, metric):
         self.checkpoint.write(str(partial / "ckpt"))
@@ -75,9 +75,12 @@ class Checkpoints:
         }
         write_text(partial / STATE, sealed(state))
 
-    def _prune(self):
+    def _prune(self, step):
         for leftover in self.folder.glob(".step-*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
+        for path in self.paths():
+            if _step(path) > step:  # it was damaged, for the run went on from one before it
+                shutil.rmtree(path)
         paths = self.paths()
         best = self.best()
         for path in paths[: -self.keep]:

@@ -118,6 +118,7 @@ def _check_images(signature, latent, others, ours):
 
 def _call(signature, names, values):
     """The only output of a signature, which takes tensors by name."""
-    tensors = map(tf.convert_to_tensor, values)
-    (images,) = signature(**dict(zip(names, tensors, strict=True))).values()
+    wanted = signature.structured_input_signature[1]  # labels of others may be int64
+    inputs = {n: tf.cast(x, wanted[n].dtype) for n, x in zip(names, values, strict=True)}
+    (images,) = signature(**inputs).values()
     return images

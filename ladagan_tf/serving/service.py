@@ -264,7 +264,10 @@ async def _generate(worker, wanted, timeout_s, request):
     if labels is None and sampler.num_classes:
         labels = seeds.labels(chosen, sampler.num_classes, "balanced").tolist()
     try:
-        future = asyncio.wrap_future(worker.submit(chosen, labels, wanted.psi, wanted.truncation_z))
+        # In a thread: truncated latents of many numbers take seconds to draw.
+        future = asyncio.wrap_future(
+            await asyncio.to_thread(worker.submit, chosen, labels, wanted.psi, wanted.truncation_z)
+        )
     except QueueFullError:
         raise fastapi.HTTPException(
             503,

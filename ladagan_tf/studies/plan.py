@@ -13,7 +13,10 @@ from ladagan_tf.studies.outcome import all_diverged, climb
 DEFAULT_RATE = 2e-4  # what train.py takes if --g_lr or --d_lr is not given
 # Flags that a study gives itself, or that would not make a run that can be measured.
 GIVEN_TO_TRAIN = ("run_dir", "seed", "dry_run", "force", "measure_seconds")
-GIVEN_TO_EVALUATE = ("run_dir", "model", "images", "out", "cost")
+GIVEN_TO_EVALUATE = (
+    "run_dir", "model", "images", "out", "cost", "sweep_psi", "sweep_guidance",
+    "sweep_truncation_z", "sweep_sampler_steps", "sweep_average",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

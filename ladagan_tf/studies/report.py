@@ -228,7 +228,7 @@ def _circumstances(study, rows):
     machines = [
         ", ".join([f"{a['cpu']}, {a['cores']} cores", *(a["gpus"] or ["no GPU"])]) for a in about
     ]
-    dates = sorted(a["date"][:10] for a in about)
+    dates = sorted(a["date"][:10] for a in about if a["date"]) or ["an unknown day"]
     kimg = sorted({row["kimg"] for row in rows if row["status"] == outcome.FINISHED})
     protocol = next((row["protocol"] for row in rows if row["protocol"]), None)
     seeds = _distinct(row["seed"] for row in rows)

@@ -61,6 +61,18 @@ def integers(name):
         raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
 
 
+def refuse_without(name, there, needed):
+    """Raises InputError for a flag that has another value than its default, but no effect.
+
+    Args:
+        name: str, the flag.
+        there: whether what it needs is there.
+        needed: str, in words.
+    """
+    if not there and FLAGS[name].value != FLAGS[name].default:
+        raise InputError(f"--{name}={FLAGS[name].value}: it needs {needed}")
+
+
 def average_of(kind, **sizes):
     """A generator of a class and sizes for the average; it is given the trained one's weights.
 

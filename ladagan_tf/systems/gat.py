@@ -1,5 +1,7 @@
 """GAT: its flags of `train.py`, and the networks and objective they describe."""
 
+import sys
+
 from absl import flags
 
 from ladagan_tf.data import dataset_info
@@ -15,6 +17,7 @@ from ladagan_tf.systems import (
     integers,
     named_as_flags,
     penalty_every,
+    refuse_without,
 )
 from ladagan_tf.training import NOISE_SCHEDULES, NOISE_SIDES
 
@@ -164,11 +167,11 @@ def implied():
     """Dict from flag to what others say of it.
 
     Raises:
-        InputError: for a flag of the noise without noise.
+        InputError: for a flag that has no effect without another one.
     """
     for name in ("noise_schedule", "min_information", "noise_side"):
-        if not FLAGS.noise_guidance and FLAGS[name].value != FLAGS[name].default:
-            raise InputError(f"--{name}={FLAGS[name].value}: it needs --noise_guidance")
+        refuse_without(name, FLAGS.noise_guidance, "--noise_guidance")
+    refuse_without("alignment_weight", FLAGS.teacher != "none", "--teacher")
     if FLAGS.noise_schedule == "learned" and FLAGS.precision == "mixed_float16":
         raise InputError(
             "--precision=mixed_float16: the gradients that --noise_schedule=learned looks at "
@@ -209,10 +212,12 @@ def autoencoder(folder, own=None):
     has_own = own is not None and own.is_file()
     try:
         path = vae_weights.find(FLAGS.vae or latents.vae, FLAGS.cache_dir, download=not has_own)
-    except InputError:
+    except InputError as error:
         if not has_own:
             raise
         path = own
+        if FLAGS.vae:
+            print(f"warning: {error}; the run's own {own.name} is taken", file=sys.stderr)
     vae, _ = vae_weights.load(path)
     if vae_weights.encoder_sha256(vae) != latents.encoder_sha256:
         raise InputError(
@@ -276,10 +281,12 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
             dtype=FLAGS.precision,
         )
     features = teacher.features if teacher else None
+    channels = latents.channels if latents else 4
     if not latents and FLAGS.teacher != "none":
         features = DINO_FEATURES
     sizes = {
         "latent_size": FLAGS.latent_size,
+        "channels": channels,
         "patch": FLAGS.patch,
         "num_classes": FLAGS.num_classes,
         "levels": FLAGS.levels,
@@ -309,6 +316,7 @@ def assembled(folder, discriminator, objective, official_quirks=False, **own):
         minimised = objective(
             noise_dim=FLAGS.noise_dim,
             latent_size=FLAGS.latent_size,
+            channels=channels,
             levels=FLAGS.levels,
             scaling_factor=latents.scaling_factor if latents else SD1_SCALING_FACTOR,
             r1_weight=FLAGS.r1_weight,

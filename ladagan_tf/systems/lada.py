@@ -16,6 +16,7 @@ from ladagan_tf.systems import (
     named_as_flags,
     num_classes,
     penalty_every,
+    refuse_without,
 )
 from ladagan_tf.training import LOSSES
 
@@ -220,11 +221,14 @@ def implied():
     """Dict from flag to what --preset says of it.
 
     Raises:
-        InputError: for a flag of classes without --conditional.
+        InputError: for a flag that has no effect without another one.
     """
     for name in ("num_classes", "class_head", "class_tokens"):
-        if not FLAGS.conditional and FLAGS[name].value != FLAGS[name].default:
-            raise InputError(f"--{name}={FLAGS[name].value}: it needs --conditional")
+        refuse_without(name, FLAGS.conditional, "--conditional")
+    refuse_without("bcr_weight", FLAGS.bcr, "--bcr")
+    attention = FLAGS.attention or DEFAULTS["attention"]
+    refuse_without("linformer_rank", attention == "linformer", "--attention=linformer")
+    refuse_without("swin_window", attention.startswith("swin"), "--attention=swin")
     preset = PRESETS[FLAGS.preset]
     return {
         "resolution": preset.resolution,

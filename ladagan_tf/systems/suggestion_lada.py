@@ -131,6 +131,8 @@ def of_the_set(info, given):
         reason = "With 1,000 and 2,000 images it lowered the distance in all seeds (docs/studies)."
         lines.append(Line("bcr", "true", reason))
     if given.get("conditional", str(learns_classes(info))) == "True":
+        if len(info.classes) < 2:
+            raise InputError(f"--conditional: {info.folder} has {len(info.classes)} classes")
         reason = "With this and the next line the networks learn the classes, without them none. "
         lines += [
             Line("conditional", "true", reason + "On emoji they helped (docs/lada.md)."),

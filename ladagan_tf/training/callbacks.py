@@ -139,7 +139,8 @@ class Checkpointing(StepCallback):
         self.request.end()
 
     def after_step(self, step):
-        if self.any_told(self.request.received is not None):
+        told = self.any_told(self.request.received is not None)
+        if told and step < self.schedule.total_steps:  # what is finished is not stopped
             self.stopped_by = self.request.received or "a signal to another worker"
         measured = self.measuring is not None and self.measuring.measured_step == step
         due = self.schedule.due(step, self.kimg)

@@ -263,6 +263,7 @@ class Tracking(StepCallback):
         self.project = project
         self.flags = flags
         self.intervals_kimg = intervals_kimg
+        self.tracked = None  # until it has begun
 
     def on_train_begin(self, logs=None):
         import wandb
@@ -308,7 +309,8 @@ class Tracking(StepCallback):
             self.tracked.log({**found, "kimg": self.schedule.images(step) / 1000}, step=step)
 
     def on_train_end(self, logs=None):
-        self.tracked.finish()
+        if self.tracked:
+            self.tracked.finish()
 
 
 class Forecast(StepCallback):

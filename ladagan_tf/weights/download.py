@@ -94,10 +94,14 @@ def _download(published, cached):
             temporary.open("wb") as file,
             progress_bar(response.length, "B", published.name, unit_scale=True) as bar,
         ):
+            size = response.length
             while block := response.read(BLOCK):
                 file.write(block)
                 digest.update(block)
                 bar.update(len(block))
+            if size is not None and file.tell() != size:  # a broken connection is no error of it
+                short = f"arrived with {file.tell():,} of {size:,} bytes"
+                raise InputError(_by_hand(published, cached, short))
             if published.sha256 not in (None, digest.hexdigest()):
                 found = f"{digest.hexdigest()[:12]}.., not {published.sha256[:12]}.."
                 raise InputError(_by_hand(published, cached, f"arrived with SHA-256 {found}"))

@@ -1,6 +1,7 @@
 """Preparing a set: from the function, and from the command line."""
 
 import concurrent.futures
+import errno
 import io
 import json
 import os
@@ -361,6 +362,24 @@ def test_a_set_gets_no_name_that_means_another_one(flawed, name):
     with command(prepare_command, prepare_flags.define) as call:
         status, _, error = outcome(call, [f"--source={flawed}", f"--out={name}", "--resolution=16"])
     assert status == 2 and f"--out={name}: as --dataset that is another set; give ./" in error
+
+
+def test_what_is_for_latents_is_not_passed_over(flawed, tmp_path):
+    given = [f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=16"]
+    with command(prepare_command, prepare_flags.define) as call:
+        status, _, error = outcome(call, [*given, "--nostore_images"])
+    assert status == 2 and "--store_images=False: only for latents" in error
+
+
+def test_without_locks_a_set_is_prepared_all_the_same(flawed, tmp_path, monkeypatch, capsys):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with command(prepare_command, prepare_flags.define) as call:
+        call(f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=16", "--skip_bad")
+    assert "this file system has no locks" in capsys.readouterr().err
+    assert dataset_info.load_info(tmp_path / "out").count == 3
 
 
 def test_the_command_line_prepares_a_folder_with_workers(flawed, tmp_path):

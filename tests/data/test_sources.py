@@ -230,6 +230,11 @@ def test_labels_of_stylegans_tools_count_more_than_folders(tmp_path, labels, exp
         found = {item.name: item.label for item in source.items()}
         assert [found["00000/a.png"], found["00001/b.png"]] == expected
         assert source.classes == classes and not source.left_out
+    shutil.make_archive(str(tmp_path / "wrapped"), "zip", tmp_path, "set")  # as `zip -r` makes it
+    source = open_source(str(tmp_path / "wrapped.zip"), resolution=8)
+    found = {item.name: item.label for item in source.items()}
+    assert found == dict(zip(("set/00000/a.png", "set/00001/b.png"), expected, strict=True))
+    assert source.classes == classes and not source.left_out
 
 
 @pytest.mark.parametrize(

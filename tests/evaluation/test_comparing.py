@@ -95,6 +95,11 @@ def test_a_model_of_the_zoo_brings_its_classifier_and_its_reference():
         collection.open_real("zoo:shapes", with_images=True)
 
 
+def test_statistics_of_the_zoo_are_of_their_own_classifier_s_features(pair, means):
+    with pytest.raises(InputError, match="the statistics of zoo:shapes are of another network"):
+        evaluation.evaluate("zoo:shapes", pair[1], "fcd", means)
+
+
 def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_path):
     real, generated = pair
     for wrong, message in (

@@ -57,6 +57,12 @@ def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
         images.open_images(f"{two_tone}[120:]", 2)
 
 
+@pytest.mark.parametrize("name", ["missing", "shapes"])
+def test_what_is_not_there_to_be_measured_says_what_could_be(name):
+    with pytest.raises(InputError, match=f"^{name}: not found; give a prepared set, a folder"):
+        images.open_images(name)
+
+
 def test_a_part_beyond_the_end_has_no_images(two_tone):
     with pytest.raises(InputError, match="there are no images in that part"):
         images.open_images(f"{two_tone}[500:]")

@@ -176,9 +176,9 @@ def test_repeats_give_mean_and_spread():
 def test_what_repeats_tell_beside_their_number_is_averaged_too():
     found = [
         measure.Measurement("intra_fid", 3.0, True, "", details={"of": "a", "n": 2, "by": [one, 1]})
-        for one in ({"cat": 1.0, "dog": None}, {"cat": 2.0, "dog": 4.0})
+        for one in ({"cat": 1.0, "dog": {"value": 1.0}}, {"cat": 2.0})
     ]
     (joined,) = over_repeats([[each] for each in found])
     assert joined.details == {
-        "of": "a", "n": 2, "by": [{"cat": 1.5, "dog": None}, 1], "values": [3.0, 3.0],
+        "of": "a", "n": 2, "by": [{"cat": 1.5}, 1], "values": [3.0, 3.0],
     }  # fmt: skip

@@ -63,6 +63,8 @@ def test_extremes_beyond_a_percent_are_left_out():
     assert metrics.perceptual_path_length([2.0, 4.0]) == 3.0
     ends = np.zeros((2, 3)), np.full((2, 3), 1e-4)
     np.testing.assert_allclose(metrics.path_lengths(*ends), 3.0)
+    one = (end[:1] for end in ends)  # as the last of 65 pairs, 64 at a time
+    np.testing.assert_allclose(metrics.path_lengths(*one), 3.0)
     with pytest.raises(InputError, match="must have one shape"):
         metrics.path_lengths(np.zeros((2, 3)), np.zeros((3, 3)))
 

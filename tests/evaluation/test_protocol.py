@@ -298,6 +298,12 @@ def test_without_a_network_for_the_quick_metric_one_is_named_that_needs_none(tmp
         open_metric("fcd", 10, folder, str(folder), **how)
 
 
+def test_a_quick_metric_needs_as_many_classes_as_the_model(noise, two_tone, means, tmp_path):
+    quick = QuickMetric("fcd", 100, two_tone, means, cache_dir=tmp_path)
+    with pytest.raises(InputError, match="it has 2 classes, the model 5"):
+        quick(dataclasses.replace(noise, num_classes=5))
+
+
 def test_a_quick_metric_is_named_after_its_size_and_repeats(noise, two_tone, means, tmp_path):
     quick = QuickMetric("fcd", 100, two_tone, means, cache_dir=tmp_path)
     assert quick.name == "fcd_classifier_100"

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ladagan_tf.evaluation.classifier import default_path
 from ladagan_tf.exporting import card, entry, formats
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.models.features.classifier import Classifier
+from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
 
 
@@ -64,6 +66,13 @@ def test_what_is_too_large_leaves_nothing(measurable, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"format=zoo: .* MB in all; at most 0[.]01 MB"):
         entry.write(sampler, tmp_path / "out", measurable, "CC0", say=lambda line: None)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+def test_a_run_that_names_no_set_is_one_line(measurable, tmp_path):
+    run = RunDirectory(shutil.copytree(measurable.path, tmp_path / "nameless"))
+    run.flags_file.write_text("--system=lada\n")
+    with pytest.raises(InputError, match=r"format=zoo: .*flags\.cfg names no --dataset"):
+        entry.write(opening.open_run(run.path), tmp_path / "out", run, "CC0")
 
 
 def test_float16_is_half_the_size_and_rounded_to_nearest(small, tmp_path):

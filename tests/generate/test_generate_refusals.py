@@ -22,6 +22,7 @@ import pytest
             ["--interpolate", "--attention"],
             "give one of --interpolate, --attention, --sweep_psi and --directions",
         ),
+        (["--frames=4"], "frames=4: it needs --interpolate"),
         (["--run_dir=a"], "give either --run_dir or --model"),
         (["--noema"], "--model has one network"),
         (["--guidance=2"], "guidance=2: this model has no styles to guide"),

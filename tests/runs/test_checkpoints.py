@@ -236,6 +236,16 @@ def test_a_newest_checkpoint_that_is_passed_over_is_said(tmp_path, state, capsys
     assert said.startswith("warning: ") and "step-00000002 is damaged" in said
 
 
+def test_a_damaged_newest_one_goes_once_the_run_has_gone_on_without_it(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state, keep=1)
+    save(checkpoints, state, 1, score=1.0)
+    save(checkpoints, state, 3, score=2.0)
+    flip_a_byte(tmp_path / "step-00000003")
+    assert checkpoints.restore_latest(say=lambda line: None)["step"] == 1
+    save(checkpoints, state, 2, score=3.0)
+    assert names(checkpoints) == ["step-00000001", "step-00000002"]  # the best and the newest
+
+
 def test_without_scores_the_best_is_the_latest(tmp_path, state):
     save(Checkpoints(tmp_path, state), state, 1)
     assert find_checkpoint(tmp_path, "best")[0].name == "step-00000001"

@@ -139,6 +139,19 @@ def test_a_foreign_saved_model_that_fits_is_used(tmp_path):
     assert loaded.generate(z).shape == (4, 16, 16, 3) and loaded.resolution == 16
 
 
+def test_labels_of_64_bits_in_a_foreign_saved_model_are_given(tmp_path):
+    specs = [tf.TensorSpec((None, 8), tf.float32), tf.TensorSpec((None,), tf.int64)]
+    module = tf.Module()
+    module.num_classes = tf.Variable(3, trainable=False)
+    module.serve = tf.function(
+        lambda z, labels: tiles(z, 16, 16, 3) + 0.0 * tf.cast(labels[0], tf.float32),
+        input_signature=specs,
+    )
+    tf.saved_model.save(module, str(tmp_path / "saved"), {"serving_default": module.serve})
+    loaded = opening.open_model(tmp_path / "saved")
+    assert loaded.generate(seeds.latents(range(4), 8), np.zeros(4, np.int32)).shape[0] == 4
+
+
 def test_precision_is_chosen_when_loading(tmp_path):
     network = Generator(**SIZES, dtype="mixed_bfloat16")
     network.save(tmp_path / "g.keras")

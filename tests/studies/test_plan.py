@@ -61,6 +61,7 @@ def test_both_learning_rates_are_scaled_from_what_the_run_would_have(base):
         ({"systems": ["A: '"]}, "--system=A: ': No closing quotation"),
         ({"systems": ["A:", "a:"]}, "two runs would be in the folder a_seed-0"),
         ({"axes": ["bcr"]}, "--axis=bcr: give FLAG: value"),
+        ({"evaluate": "--sweep_psi=0,1"}, "--sweep_psi is what the study decides"),
         ({"evaluate": "--run_dir=x"}, "--run_dir is what the study decides"),
         ({"lr_scales": (0.0, 1.0)}, "--lr_scales=0,1: they must be finite, greater than 0"),
         ({"lr_scales": (float("nan"),)}, "--lr_scales=nan: they must be finite, greater than 0"),

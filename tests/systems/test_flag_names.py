@@ -1,10 +1,17 @@
 """What does not fit of a network is said of the flag that it was given by."""
 
+import types
+
 import pytest
+from absl import flags
 from in_process import command, error_line
 
 from ladagan_tf import train
+from ladagan_tf.data import dataset_info
+from ladagan_tf.flags import start
 from ladagan_tf.flags import train as train_flags
+from ladagan_tf.flags.common import read_flags
+from ladagan_tf.systems import gat
 
 LADA = [
     "--g_widths=8,8,8", "--g_heads=2,2,2", "--g_mlp_widths=4,4,4", "--noise_dim=8",
@@ -36,6 +43,11 @@ REFUSALS = [
     (GAT, "--g_shape=16,2,3", "--g_shape=16,2,3: num_heads=3 does not divide the width 16"),
     (GAT, "--d_shape=18,2,2", "--d_shape=18,2,2: width=18 is not a multiple of 4"),
     (GAT, "--g_shape=16,-2,2", "--g_shape=16,-2,2: depth=-2: give a positive integer"),
+    (LADA, "--bcr_weight=2", "--bcr_weight=2.0: it needs --bcr"),
+    (LADA, "--linformer_rank=3", "--linformer_rank=3: it needs --attention=linformer"),
+    (LADA, "--swin_window=4", "--swin_window=4: it needs --attention=swin"),
+    (GAT, "--alignment_weight=2 --teacher=none", "--alignment_weight=2.0: it needs --teacher"),
+    (GAT, "--patch=0", "--patch=0: it must be a finite number greater than 0"),
     (GAT, "--patch=3", "--patch=3 does not divide the latent_size 4"),
     (FLOW, "--g_shape=16,0,2", "--g_shape=16,0,2: depth=0: give a positive integer"),
 ]  # fmt: skip
@@ -63,3 +75,15 @@ def test_a_dry_run_says_how_deep_the_networks_are(call, capsys, tmp_path):
     printed = capsys.readouterr().out
     for part in ("--g_depths=1,2,1", "--d_depth=2", "block_16_2", "multiply-adds"):
         assert part in printed
+
+
+def test_a_gat_has_as_many_channels_as_the_latents_of_its_set(call, monkeypatch, tmp_path):
+    latents = types.SimpleNamespace(channels=6, teacher=None, scaling_factor=1.0)
+    info = types.SimpleNamespace(latents=latents, classes=("a", "b"))
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
+    flags.FLAGS.unparse_flags()
+    read_flags(["train", *GAT, f"--dataset={tmp_path}", f"--run_dir={tmp_path / 'run'}"])
+    start.resolve()
+    networks, averaged, objective = gat.build(tmp_path)
+    assert objective.channels == averaged.channels == 6
+    assert {network.channels for network in networks.values()} == {6}

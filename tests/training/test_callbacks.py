@@ -96,6 +96,16 @@ def test_a_signal_lets_the_running_step_finish_saves_and_stops(number):
     assert model.stop_training and saving.stopped_by == number.name
 
 
+def test_a_signal_in_the_last_step_leaves_a_finished_run():
+    checkpoints, model = Saves(), FakeModel(-1, weight=1.0)
+    saving = Checkpointing(
+        Schedule(8, 0, 1), checkpoints, guard(model), 1000.0, any_told=lambda _: True
+    )
+    saving.set_model(model)
+    saving.on_train_batch_end(0)
+    assert checkpoints.saved == [(1, 8)] and saving.stopped_by is None
+
+
 def test_a_signal_to_another_worker_saves_and_stops_this_one_too():
     checkpoints, model, told = Saves(), FakeModel(-1, weight=1.0), iter([False, True])
     saving = Checkpointing(

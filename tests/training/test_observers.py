@@ -293,6 +293,10 @@ def test_weights_and_biases_sees_what_the_run_writes_and_goes_on_at_the_same_pag
     assert after["loss/d_loss"] == 1.0 and "step" not in {*values, *after}
 
 
+def test_weights_and_biases_that_never_began_need_no_end(tmp_path):
+    Tracking(Schedule(500, 0, 4), RunDirectory(tmp_path / "a"), "faces", {}, (1.0,)).on_train_end()
+
+
 def test_weights_and_biases_that_cannot_be_reached_is_one_line(wandb, tmp_path):
     def init(**how):
         raise RuntimeError("api_key not configured (no-tty)")

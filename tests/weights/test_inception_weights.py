@@ -16,6 +16,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.files import cache_folder
 from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.weights import inception_weights
+from ladagan_tf.weights.download import PublishedFile, find_published
 from ladagan_tf.weights.inception_weights import NAME, canonical, find, graph_names, load
 
 CONTENT = b"as if these were weights"
@@ -116,6 +117,17 @@ def test_a_download_is_checked_and_kept(tmp_path, published, network_answers):
 def test_a_damaged_download_leaves_nothing_behind(tmp_path, published, network_answers):
     network_answers(CONTENT[:-1])
     assert "arrived with SHA-256" in refusal(find, cache_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_breaks_off_is_not_kept(tmp_path, monkeypatch):
+    """Of a file whose hash nobody published, only the length tells."""
+    response = io.BytesIO(CONTENT)
+    response.length = len(CONTENT) + 1
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: response)
+    published = PublishedFile("the weights", "a.bin", "https://a.example/a.bin", None, "--a")
+    said = refusal(find_published, published, tmp_path)
+    assert f"arrived with {len(CONTENT):,} of {len(CONTENT) + 1:,} bytes" in said
     assert not list(tmp_path.iterdir())
 
 

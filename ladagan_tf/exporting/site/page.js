@@ -167,6 +167,7 @@ function choose(tile) {
 
 let current = 0; // the number of the newest grid: an older one stops
 
+let shownFirst = 0n; // the seed of the first image of the grid
 async function drawGrid() {
   const first = seedOf(at("first"));
   if (first === null) return;
@@ -174,6 +175,7 @@ async function drawGrid() {
   if (first + BigInt(count) - 1n > MAX_SEED) return say(`Seeds end at ${MAX_SEED}.`);
   say("");
   const mine = ++current;
+  shownFirst = first;
   const grid = at("grid");
   const tiles = Array.from({ length: count }, (_, i) => {
     const tile = document.createElement("button");
@@ -224,16 +226,23 @@ function drawBetween() {
   return walking;
 }
 
+let playing = 0;
 async function play() {
   const button = at("play");
   const begins = button.getAttribute("aria-pressed") === "false";
   button.setAttribute("aria-pressed", String(begins));
+  const mine = ++playing; // an image of a walk before this one may still be on its way
   let direction = STEP;
-  while (button.getAttribute("aria-pressed") === "true") {
+  while (mine === playing && button.getAttribute("aria-pressed") === "true") {
     const position = Number(at("position").value);
     if (position + direction > 100 || position + direction < 0) direction = -direction;
     at("position").value = position + direction;
-    await drawBetween();
+    try {
+      await drawBetween();
+    } catch (error) {
+      button.setAttribute("aria-pressed", "false");
+      throw error;
+    }
     await new Promise((done) => setTimeout(done, 40));
     if (at("from").matches("[aria-invalid=true]") || at("to").matches("[aria-invalid=true]"))
       button.setAttribute("aria-pressed", "false");
@@ -264,7 +273,7 @@ function saveGrid() {
   tiles.forEach((tile, i) =>
     context.drawImage(tile.firstChild, (i % columns) * step, Math.floor(i / columns) * step),
   );
-  save(sheet, `seeds-${at("first").value.trim()}`);
+  save(sheet, `seeds-${shownFirst}`);
 }
 
 function show() {
