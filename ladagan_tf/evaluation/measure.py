@@ -354,48 +354,6 @@ _OURS = {
 _TFGAN = ("fid", "fcd", "fd", "kid", "is")
 
 
-def over_repeats(repeats):
-    """Joins the measurements of several seeds: their mean, and their spread.
-
-    Args:
-        repeats: list of lists as `measure` returns them, one per seed.
-
-    Returns:
-        List of Measurement; with one repeat, that of `measure`.
-    """
-    if len(repeats) == 1:
-        return repeats[0]
-    joined = []
-    for same in zip(*repeats, strict=True):
-        values = [m.value for m in same]
-        joined.append(
-            dataclasses.replace(
-                same[0],
-                value=float(np.mean(values)),
-                spread=float(np.std(values, ddof=1)),
-                spread_over=f"{len(values)} seeds",
-                details={**_mean_details([m.details for m in same]), "values": values},
-            )
-        )
-    return joined
-
-
-def _mean_details(given):
-    """Of plain values of one form each: the mean of their numbers; what is no number, of the first.
-
-    Entries that one of them lacks, as the distance of a class with few images, are left out.
-    """
-    first = given[0]
-    if isinstance(first, dict):
-        shared = [name for name in first if all(each.get(name) is not None for each in given)]
-        return {name: _mean_details([each[name] for each in given]) for name in shared}
-    if isinstance(first, list):
-        return [_mean_details(list(each)) for each in zip(*given, strict=True)]
-    if all(each == first for each in given) or isinstance(first, str | None):
-        return first
-    return float(np.mean(given))
-
-
 def images_in_words(count):
     """2000 as "2k", 19962 as "19962": for names of metrics."""
     return f"{count // 1000}k" if count and count % 1000 == 0 else str(count)

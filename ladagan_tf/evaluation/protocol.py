@@ -5,6 +5,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError
@@ -182,7 +183,7 @@ def _records(repeats, protocol, kind, generated, real):
             "details": m.details,
             "protocol": protocol,
         }
-        for m in measure.over_repeats(repeats)
+        for m in over_repeats(repeats)
     ]
 
 
@@ -276,3 +277,45 @@ def _unlike_published(about):
 def _needs(names, real, engine, by_class):
     wanted = measure.needs(names, real=real, engine=engine)
     return dataclasses.replace(wanted, features=ALL) if by_class else wanted
+
+
+def over_repeats(repeats: list[list[measure.Measurement]]) -> list[measure.Measurement]:
+    """Joins the measurements of several seeds: their mean, and their spread.
+
+    Args:
+        repeats: list of lists as `measure` returns them, one per seed.
+
+    Returns:
+        List of Measurement; with one repeat, that of `measure`.
+    """
+    if len(repeats) == 1:
+        return repeats[0]
+    joined = []
+    for same in zip(*repeats, strict=True):
+        values = [m.value for m in same]
+        joined.append(
+            dataclasses.replace(
+                same[0],
+                value=float(np.mean(values)),
+                spread=float(np.std(values, ddof=1)),
+                spread_over=f"{len(values)} seeds",
+                details={**_mean_details([m.details for m in same]), "values": values},
+            )
+        )
+    return joined
+
+
+def _mean_details(given):
+    """Of plain values of one form each: the mean of their numbers; what is no number, of the first.
+
+    Entries that one of them lacks, as the distance of a class with few images, are left out.
+    """
+    first = given[0]
+    if isinstance(first, dict):
+        shared = [name for name in first if all(each.get(name) is not None for each in given)]
+        return {name: _mean_details([each[name] for each in given]) for name in shared}
+    if isinstance(first, list):
+        return [_mean_details(list(each)) for each in zip(*given, strict=True)]
+    if all(each == first for each in given) or isinstance(first, str | None):
+        return first
+    return float(np.mean(given))

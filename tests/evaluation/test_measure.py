@@ -6,7 +6,7 @@ import pytest
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import measure, metrics
 from ladagan_tf.evaluation.collection import Collected, sampled_rows
-from ladagan_tf.evaluation.measure import check_metrics, metric_name, needs, over_repeats
+from ladagan_tf.evaluation.measure import check_metrics, metric_name, needs
 
 
 def collected(features):
@@ -162,23 +162,3 @@ def test_a_name_tells_features_and_numbers_of_images():
     assert metric_name("fid", "inception", 50000, 19962) == "fid_inception_50k_vs_19962"
     assert metric_name("swd", "inception", 2000) == "swd_2k"
     assert metric_name("fid", "inception", 50000, None) == "fid_inception_50k"
-
-
-def test_repeats_give_mean_and_spread():
-    one = measure.Measurement("fid", 3.0, True, "")
-    assert over_repeats([[one]]) == [one]
-    two = measure.Measurement("fid", 5.0, True, "")
-    (joined,) = over_repeats([[one], [two]])
-    assert joined.value == 4.0 and joined.spread == pytest.approx(2**0.5)
-    assert joined.spread_over == "2 seeds" and joined.details["values"] == [3.0, 5.0]
-
-
-def test_what_repeats_tell_beside_their_number_is_averaged_too():
-    found = [
-        measure.Measurement("intra_fid", 3.0, True, "", details={"of": "a", "n": 2, "by": [one, 1]})
-        for one in ({"cat": 1.0, "dog": {"value": 1.0}}, {"cat": 2.0})
-    ]
-    (joined,) = over_repeats([[each] for each in found])
-    assert joined.details == {
-        "of": "a", "n": 2, "by": [{"cat": 1.5}, 1], "values": [3.0, 3.0],
-    }  # fmt: skip

@@ -321,3 +321,23 @@ def test_a_line_that_was_cut_short_does_not_spoil_the_next_one(records, tmp_path
     report.write(records[:1], tmp_path / "metrics.jsonl")
     first, second = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert first == '{"name": "cut' and json.loads(second)["name"] == records[0]["name"]
+
+
+def test_repeats_give_mean_and_spread():
+    one = measure.Measurement("fid", 3.0, True, "")
+    assert protocol.over_repeats([[one]]) == [one]
+    two = measure.Measurement("fid", 5.0, True, "")
+    (joined,) = protocol.over_repeats([[one], [two]])
+    assert joined.value == 4.0 and joined.spread == pytest.approx(2**0.5)
+    assert joined.spread_over == "2 seeds" and joined.details["values"] == [3.0, 5.0]
+
+
+def test_what_repeats_tell_beside_their_number_is_averaged_too():
+    found = [
+        measure.Measurement("intra_fid", 3.0, True, "", details={"of": "a", "n": 2, "by": [one, 1]})
+        for one in ({"cat": 1.0, "dog": {"value": 1.0}}, {"cat": 2.0})
+    ]
+    (joined,) = protocol.over_repeats([[each] for each in found])
+    assert joined.details == {
+        "of": "a", "n": 2, "by": [{"cat": 1.5}, 1], "values": [3.0, 3.0],
+    }  # fmt: skip
