@@ -174,19 +174,20 @@ def arrange(files, left_out, spec, split, is_image):
     )
 
 
-def is_hidden(name):
-    """Whether a file, by its slash-separated name, is hidden or in a folder of a system."""
-    return any(part.startswith(".") or part.lower() in _SYSTEM_FOLDERS for part in name.split("/"))
-
-
-def _why_not(name, file, is_image):
-    """Why a file is no image of the source; None if it is one."""
-    parts = name.split("/")
-    for part in parts:
+def why_hidden(name):
+    """Why a file is passed over whatever it holds: a system's, or hidden; None if it is neither."""
+    for part in name.split("/"):
         if part.lower() in _SYSTEM_FOLDERS:
             return f"in {part}"
         if part.startswith("."):
             return "hidden"
+    return None
+
+
+def _why_not(name, file, is_image):
+    """Why a file is no image of the source; None if it is one."""
+    if why := why_hidden(name):
+        return why
     suffix = posixpath.splitext(name)[1].lower()
     if suffix in image_suffixes() or (not suffix and is_image(file)):
         return None

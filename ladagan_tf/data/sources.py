@@ -254,8 +254,8 @@ def _labels_name(files):
     names = [name for name in files if name.rpartition("/")[2] == LABELS_NAME]
     name = min(names, key=lambda name: name.count("/"), default="")
     place = name.removesuffix(LABELS_NAME)
-    inside = all(file.startswith(place) for file in files if not listing.is_hidden(file))
-    return name if inside and not listing.is_hidden(name) else None
+    inside = all(file.startswith(place) for file in files if not listing.why_hidden(file))
+    return name if inside and not listing.why_hidden(name) else None
 
 
 def _numbers(text, what):
