@@ -23,7 +23,7 @@ def measurement(metric="fcd", value=12.345678, details=None, **changes):
         "spread": None,
         "spread_over": "",
         "lower_is_better": True,
-        "definition": f"what {metric} is",
+        "definition": "tensorflow-gan, x" if changes.get("engine") == "tfgan" else "x",
         "details": details or {},
         "protocol": {**protocol, **changes},
     }

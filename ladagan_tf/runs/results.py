@@ -308,7 +308,9 @@ def protocol_of(record):
 def number_in_words(record):
     """Metric, value and which direction is better, of a record of `read_metrics`: texts."""
     engine, spread = protocol_of(record).get("engine", "ours"), record.get("spread")
-    metric = record["metric"] if engine == "ours" else f"{record['metric']} by {engine}"
+    # Beside its own numbers an evaluation by tensorflow-gan has those that only we compute.
+    own = engine == "ours" or not str(record.get("definition")).startswith("tensorflow-gan")
+    metric = record["metric"] if own else f"{record['metric']} by {engine}"
     value = f"{record['value']:.4g}"
     if spread is not None:
         value += f" ± {spread:.2g} ({record.get('spread_over', '?')})"

@@ -155,16 +155,18 @@ def test_the_table_states_the_protocol_of_each_number(run):
 def test_the_table_keeps_the_last_of_equal_measurements_and_all_different_ones(run):
     again = measurement(value=11.0, environment={"date": "2026-11-22"})
     by_other_code = measurement(value=10.0, engine="tfgan")
+    ours = {**measurement("recall", value=0.5, engine="tfgan"), "definition": "Kynkaanniemi"}
     three = {**measurement(value=9.0, sets=3), "spread": 0.5, "spread_over": "3 seeds"}
     file = run / "metrics.jsonl"
-    file.write_text(file.read_text() + lines_of(again, by_other_code, three))
+    file.write_text(file.read_text() + lines_of(again, by_other_code, ours, three))
     rows = results.metrics_table([run]).splitlines()[2:]
     assert [row.split(" | ")[1:3] for row in rows] == [
         ["fcd", "11"],
         ["fcd by tfgan", "10"],
+        ["recall", "0.5"],
         ["fcd", "9 ± 0.5 (3 seeds)"],
     ]
-    assert "3 sets of 1000" in rows[2]
+    assert "3 sets of 1000" in rows[-1]
 
 
 def test_progress_names_the_best_value_of_the_quick_metric(run, tmp_path):
