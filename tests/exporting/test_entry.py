@@ -91,10 +91,11 @@ def test_float16_is_half_the_size_and_rounded_to_nearest(small, tmp_path):
     [
         (["--format=zoo,keras", "--run_dir=r"], "format=zoo,keras: zoo is written alone"),
         (["--format=zoo", "--model=m.keras"], "format=zoo: it needs --run_dir"),
+        (["--model=m.keras", "--min_psnr=40"], "min_psnr=40: it needs --weights=float16 or int8"),
         (["--format=zoo", "--run_dir=r"], "and --data_licence, the licence of the training"),
     ],
 )
-def test_what_an_entry_needs_is_asked_for_first(arguments, message, tmp_path, capsys):
+def test_what_an_export_needs_is_asked_for_first(arguments, message, tmp_path, capsys):
     with command(export, export_flags.define) as main:
         assert message in error_line(main, [*arguments, f"--out={tmp_path / 'o'}"], capsys)
     assert not list(tmp_path.iterdir())
