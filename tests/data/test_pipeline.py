@@ -331,6 +331,15 @@ def test_records_that_are_missing_are_counted(fifty, tmp_path):
         list(pipeline.iterate_images(folder, 8))
 
 
+def test_of_a_subset_in_memory_no_other_record_is_parsed(fifty, monkeypatch):
+    parsed, parse = [], records.parse
+    monkeypatch.setattr(
+        records, "parse", lambda kept, wanted: parsed.append(len(kept)) or parse(kept, wanted)
+    )
+    pipeline.make_dataset(fifty, batch_size=2, seed=0, subset=0.1)
+    assert sum(parsed) == 5
+
+
 def test_open_dataset_returns_a_prepared_folder(fifty):
     assert pipeline.open_dataset(str(fifty), resolution=8) == fifty
 
