@@ -37,7 +37,9 @@ def main():
     parser.add_argument("--batch_size", type=int, default=64, help="images per step")
     parser.add_argument("--steps", type=int, default=5, help="timed steps per variant")
     parser.add_argument("--threads", type=int, default=0, help="0 (default): one per core")
-    parser.add_argument("--variant", help=argparse.SUPPRESS)  # used by the parent only
+    parser.add_argument(
+        "--variant", metavar="PRECISION,0|1", help="only this, in this process: float32,0 ..."
+    )
     arguments = parser.parse_args()
     if arguments.variant:
         with one_line_errors():
@@ -103,7 +105,7 @@ def measure(arguments):
     networks = gan.generator, gan.discriminator
     macs, *_ = train_flags.SYSTEMS[system].step_cost(*networks, batch_size=batch)
     rate = macs * batch / step_seconds
-    matmul = matmul_rate(tf)
+    rates = {name: matmul_rate(tf, name) for name in ("float32", "bfloat16")}
     return {
         "precision": precision,
         name: option == "1",
@@ -114,8 +116,8 @@ def measure(arguments):
         "generator_images_per_s": round(batch / generator_seconds, 2),
         "peak_memory_gb": round(peak / 1e9, 2),
         "training_multiply_adds_per_image": macs,
-        "float32_matmul_multiply_adds_per_s": round(matmul),
-        "share_of_float32_matmul_rate": round(rate / matmul, 3),
+        **{f"{name}_matmul_multiply_adds_per_s": round(most) for name, most in rates.items()},
+        **{f"share_of_{name}_matmul_rate": round(rate / most, 3) for name, most in rates.items()},
     }
 
 
@@ -168,9 +170,9 @@ def synchronise(result):
         value.numpy()
 
 
-def matmul_rate(tf, size=2048):
-    """Multiply-adds per second of a large float32 matrix product on this machine."""
-    a = tf.random.normal((size, size))
+def matmul_rate(tf, dtype, size=2048):
+    """Multiply-adds per second of a large matrix product on this machine."""
+    a = tf.cast(tf.random.normal((size, size)), dtype)
     product = tf.function(lambda: tf.reduce_sum(tf.matmul(a, a)))
     return size**3 / timed(product, 7)
 

@@ -5,11 +5,17 @@ import tensorflow as tf
 
 
 def multiply_adds(function, *inputs):
-    """Those of every matrix product and convolution, for inputs of these shapes or like these."""
+    """Those of every matrix product and convolution, for inputs of these shapes or like these.
+
+    But for additive attention's pooling, which the paper writes, and counts, as weights times
+    tokens and a sum: as a product it pools all channels by all heads' weights.
+    """
     inputs = [tf.TensorSpec(x) if isinstance(x, tuple) else x for x in inputs]
     graph = tf.function(function, autograph=False).get_concrete_function(*inputs).graph
     total = 0
     for op in graph.get_operations():
+        if "pooling" in op.name:
+            continue
         if op.type == "Conv2D":
             contracted = np.prod(op.inputs[1].shape[:3])
         elif op.type in ("MatMul", "BatchMatMulV2"):

@@ -11,8 +11,10 @@ from ladagan_networks import (
     tiny_discriminator,
     tiny_generator,
 )
+from scipy.special import erf
 
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.lada.ladaformer import exact_gelu
 from ladagan_tf.models.lada.norms import BatchNormalization
 
 
@@ -29,6 +31,27 @@ def test_one_trace_serves_every_batch_size(tf, rng):
         images, logits = both(z)
         np.testing.assert_allclose(images, generator(z), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(logits, discriminator(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-12), ("bfloat16", 0.01)])
+def test_both_derivatives_of_gelu_are_the_closed_forms(tf, dtype, close):
+    x = tf.cast(tf.linspace(-6.0, 6.0, 121), dtype)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            value = exact_gelu(x)
+        first = inner.gradient(value, x)
+    second = outer.gradient(first, x)
+    u = np.asarray(x, np.float64)
+    density = np.exp(-(u**2) / 2) / np.sqrt(2 * np.pi)
+    cdf = (1 + erf(u / np.sqrt(2))) / 2
+    for actual, wanted in (
+        (value, u * cdf),
+        (first, cdf + u * density),
+        (second, (2 - u**2) * density),
+    ):
+        np.testing.assert_allclose(np.asarray(actual, np.float64), wanted, close, close)
 
 
 def value_and_gradients(tf, network, x):

@@ -123,6 +123,41 @@ def test_both_derivatives_of_batch_norm_agree_with_finite_differences(tf, norm, 
     np.testing.assert_allclose(second, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+def derivatives(tf, layer, x):
+    """Of the mean cube of what a batch norm gives, and of the square of that gradient: in float64.
+
+    Returns what it gives, the gradients to x, gamma and beta, and those of the penalty to x and
+    gamma, of which beta is no part.
+    """
+    x, affine = tf.constant(x), [layer.gamma.value, layer.beta.value]
+    with tf.GradientTape() as outer:
+        outer.watch([x, *affine])
+        with tf.GradientTape() as inner:
+            inner.watch([x, *affine])
+            y = layer(x, training=True)
+            loss = tf.reduce_mean(tf.cast(y, tf.float64) ** 3)
+        first = inner.gradient(loss, [x, *affine])
+        penalty = tf.reduce_sum(tf.cast(first[0], tf.float64) ** 2)
+    return [
+        np.asarray(v, np.float64) for v in (y, *first, *outer.gradient(penalty, [x, affine[0]]))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "policy", "close"),
+    [("float32", "float32", 1e-5), ("bfloat16", "mixed_bfloat16", 0.03)],
+)
+def test_the_kernel_of_batch_norm_is_the_formula(tf, built, images, norm, dtype, policy, close):
+    layer = built(BatchNormalization(momentum=0.9, dtype=policy), images.shape)
+    layer.set_weights(norm.get_weights())
+    images = tf.cast(images, dtype)
+    actual = derivatives(tf, layer, images)
+    for ours, wanted in zip(actual, derivatives(tf, norm, tf.cast(images, "float64")), strict=True):
+        np.testing.assert_allclose(ours, wanted, rtol=close, atol=close * np.abs(wanted).max())
+    for ours, wanted in zip(layer.weights, norm.weights, strict=True):  # moving statistics, too
+        np.testing.assert_allclose(number(ours), number(wanted), rtol=1e-5)
+
+
 def group_norm(layer, x, group, epsilon=1e-5):
     parts = x.reshape(*x.shape[:3], -1, group)
     mean, variance = (f(parts, axis=(1, 2, 4), keepdims=True) for f in (np.mean, np.var))

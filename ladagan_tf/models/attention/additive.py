@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from ladagan_tf.models.attention import SCORES
@@ -31,12 +32,18 @@ def additive_pooling(by_head, scores):
     Returns:
         Global token (B, 1, H d) and weights (B, N, H), at least float32, that sum to 1 over N.
     """
-    heads, width = by_head.shape[2:]
+    tokens, heads, width = by_head.shape[1:]
     # In half precision a softmax over many tokens would lose the small weights.
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     weights = ops.softmax(scores / math.sqrt(width), axis=1)  # (B, N, H)
-    pooled = ops.expand_dims(ops.cast(weights, by_head.dtype), -1) * by_head  # (B, N, H, d)
-    return ops.reshape(ops.sum(pooled, axis=1), (-1, 1, heads * width)), weights
+    # One product of matrices pools all channels by every head's weights: no weighted copy of the
+    # tokens is made. Of (H, H d) the d of a head by its own weights are kept.
+    with keras.name_scope("pooling"):
+        by_weight = ops.transpose(ops.cast(weights, by_head.dtype), (0, 2, 1))  # (B, H, N)
+        channels = ops.reshape(by_head, (-1, tokens, heads * width))  # (B, N, H d)
+        pooled = ops.matmul(by_weight, channels)  # (B, H, H d)
+        own = ops.cast(np.repeat(np.eye(heads), width, axis=1), by_head.dtype)  # (H, H d)
+        return ops.sum(pooled * own, axis=1, keepdims=True), weights
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

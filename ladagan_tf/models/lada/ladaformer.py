@@ -1,5 +1,7 @@
 """LadaGAN's transformer block (arXiv 2401.09596, Sec. III), with the switches of its ablation."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -10,9 +12,22 @@ from ladagan_tf.models.lada.sizes import MODULATIONS
 from ladagan_tf.models.orthogonal import dense
 
 
+@ops.custom_gradient
 def exact_gelu(x):
-    """x * Phi(x) with the error function, not its tanh approximation."""
-    return ops.gelu(x, approximate=False)
+    """x * Phi(x) with the error function, not its tanh approximation; of any shape.
+
+    Its gradient Phi(x) + x Phi'(x) is written out: half as many passes over x as what autodiff
+    makes of the formula, and exact when it is differentiated again.
+    """
+    # Not ops.gelu: the erfc in it takes seven times as long in bfloat16. LiteRT, which has no erf,
+    # knows its own GELU by just this form.
+    twice_cdf = 1.0 + ops.erf(x * math.sqrt(0.5))
+
+    def gradient(upstream):
+        density = ops.exp(ops.square(x) * -0.5) / math.sqrt(2 * math.pi)
+        return upstream * (0.5 * twice_cdf + x * density)
+
+    return (0.5 * x) * twice_cdf, gradient
 
 
 @keras.saving.register_keras_serializable(package="ladagan_tf")

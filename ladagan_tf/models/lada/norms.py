@@ -5,10 +5,14 @@ from keras import ops
 
 from ladagan_tf.models.orthogonal import dense, zero_dense
 
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
 LN_EPSILON = 1e-6
 GROUP = 16  # channels, at most: as good as 32 groups (Wu and He 2018, Table 3)
 
 
+@ops.custom_gradient
 def normalize(x):
     """Layer norm without parameters over the last axis, biased variance, epsilon 1e-6.
 
@@ -17,12 +21,50 @@ def normalize(x):
     order 1/D. The official code's layer norm (`tf.nn.moments`) does so, and its recorded gradients
     are reproduced here under every backend. Batch norm there was a fused kernel, which is exact.
     """
+    dtype, precise = x.dtype, keras.backend.result_type(x.dtype, "float32")
+    x = ops.cast(x, precise)
+    mean = _mean(x)
+    centred = x - ops.stop_gradient(mean)
+    scale = ops.rsqrt(_mean(ops.square(centred)) + LN_EPSILON)
+    normal = (x - mean) * scale
+
+    def gradient(upstream):
+        # As autodiff has it, in three quarters of the time.
+        g = ops.cast(upstream, precise)
+        along = centred * (scale * _mean(g * normal))
+        return ops.cast((g - _mean(g) - along) * scale, dtype)
+
+    return ops.cast(normal, dtype), gradient
+
+
+def _mean(x):
+    return ops.mean(x, axis=-1, keepdims=True)
+
+
+def normalize_batch(x, gamma, beta, epsilon):
+    """Batch norm over (B, H, W) with statistics of x, exact for two derivatives.
+
+    Args:
+        x: float tensor (B, H, W, C).
+        gamma, beta: float tensors (C,), at least float32, for moments in half are too coarse.
+        epsilon: float, at least 1.001e-5, the least that TensorFlow's kernel takes as it is.
+
+    Returns:
+        Tensor like x, mean (C,) and unbiased variance (C,).
+    """
+    precise = keras.backend.standardize_dtype(gamma.dtype)
+    if keras.backend.backend() == "tensorflow" and precise == "float32":
+        # One kernel, a fifth of the time of what follows on a CPU.
+        return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=epsilon)
     dtype = x.dtype
-    x = ops.cast(x, keras.backend.result_type(dtype, "float32"))
-    mean = ops.mean(x, axis=-1, keepdims=True)
-    variance = ops.mean(ops.square(x - ops.stop_gradient(mean)), axis=-1, keepdims=True)
-    scale = ops.rsqrt(variance + LN_EPSILON)
-    return ops.cast(x * scale - mean * scale, dtype)
+    x = ops.cast(x, precise)
+    # Not ops.moments: TensorFlow's stops the mean's gradient inside the variance, which is right
+    # for one derivative but not for the two that R1 takes.
+    mean = ops.mean(x, axis=(0, 1, 2))  # (C,)
+    variance = ops.mean(ops.square(x - mean), axis=(0, 1, 2))  # (C,)
+    y = ops.cast((x - mean) * (gamma * ops.rsqrt(variance + epsilon)) + beta, dtype)
+    count = ops.cast(ops.size(x) // x.shape[-1], precise)
+    return y, mean, variance * (count / ops.maximum(count - 1.0, 1.0))
 
 
 def relu_of_sum(x, y=None):
@@ -154,25 +196,15 @@ class BatchNormalization(keras.layers.Layer):
         )
 
     def call(self, x, training=False):
-        dtype = x.dtype
-        x = ops.cast(x, self.variable_dtype)  # half-precision moments would be too coarse
         if training:
-            # Not ops.moments: TensorFlow's stops the mean's gradient inside the variance, which is
-            # right for one derivative but not for the two that R1 takes.
-            mean = ops.mean(x, axis=(0, 1, 2))  # (C,)
-            variance = ops.mean(ops.square(x - mean), axis=(0, 1, 2))  # (C,)
-            self._update_moving_statistics(x, mean, variance)
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        return ops.cast((x - mean) * scale + self.beta, dtype)
-
-    def _update_moving_statistics(self, x, mean, variance):
-        count = ops.cast(ops.size(x) // x.shape[-1], variance.dtype)
-        unbiased = variance * (count / ops.maximum(count - 1.0, 1.0))
-        for moving, value in ((self.moving_mean, mean), (self.moving_variance, unbiased)):
-            value = ops.stop_gradient(value)
-            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            y, mean, variance = normalize_batch(x, self.gamma, self.beta, self.epsilon)
+            for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                value = ops.stop_gradient(value)
+                moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+            return y
+        scale = self.gamma * ops.rsqrt(self.moving_variance + self.epsilon)
+        precise = ops.cast(x, self.variable_dtype)
+        return ops.cast((precise - self.moving_mean) * scale + self.beta, x.dtype)
 
     def compute_output_shape(self, x_shape):
         return tuple(x_shape)
