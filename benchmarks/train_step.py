@@ -3,6 +3,8 @@
     python benchmarks/train_step.py --config=configs/cifar10.cfg --batch_size=64
     python benchmarks/train_step.py --config=configs/gat_s2_imagenet256.cfg --batch_size=2 \
         --threads=1
+    python benchmarks/train_step.py --config=configs/cifar10.cfg --variant=mixed_bfloat16,0 \
+        --operations=12
 
 Every variant runs in a process of its own, so that peak memory is its own: float32 and bfloat16,
 each with and without XLA for LadaGAN, with and without rematerialisation for GAT and CAT, whose
@@ -10,6 +12,7 @@ teacher is replaced by constants. Run it on an otherwise idle machine.
 """
 
 import argparse
+import collections
 import dataclasses
 import json
 import os
@@ -18,6 +21,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -37,6 +41,9 @@ def main():
     parser.add_argument("--batch_size", type=int, default=64, help="images per step")
     parser.add_argument("--steps", type=int, default=5, help="timed steps per variant")
     parser.add_argument("--threads", type=int, default=0, help="0 (default): one per core")
+    parser.add_argument(
+        "--operations", type=int, default=0, metavar="N", help="and the N kinds that take longest"
+    )
     parser.add_argument(
         "--variant", metavar="PRECISION,0|1", help="only this, in this process: float32,0 ..."
     )
@@ -100,6 +107,7 @@ def measure(arguments):
     )
 
     step_seconds = timed(step, arguments.steps)
+    kinds = seconds_by_kind(step, arguments.operations) if arguments.operations else {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     generator_seconds = timed(generate, arguments.steps)
     networks = gan.generator, gan.discriminator
@@ -118,6 +126,7 @@ def measure(arguments):
         "training_multiply_adds_per_image": macs,
         **{f"{name}_matmul_multiply_adds_per_s": round(most) for name, most in rates.items()},
         **{f"share_of_{name}_matmul_rate": round(rate / most, 3) for name, most in rates.items()},
+        **({"seconds_by_kind_of_operation": kinds} if kinds else {}),
     }
 
 
@@ -168,6 +177,26 @@ def timed(function, repeats):
 def synchronise(result):
     for value in result.values() if isinstance(result, dict) else [result]:
         value.numpy()
+
+
+def seconds_by_kind(step, most):
+    """What one call's operations take by kind, the longest first, those at one time added up."""
+    import tensorflow as tf
+    from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            synchronise(step())
+        (file,) = pathlib.Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(file.read_bytes())
+    seconds = collections.Counter()
+    for plane in space.planes:
+        names = {key: value.name for key, value in plane.event_metadata.items()}
+        for event in (event for line in plane.lines for event in line.events):
+            node, _, kind = names[event.metadata_id].rpartition(":")  # of an operation: path:Kind
+            if "/" in node and kind.isidentifier():
+                seconds[kind] += event.duration_ps / 1e12
+    return {kind: round(value, 3) for kind, value in seconds.most_common(most)}
 
 
 def matmul_rate(tf, dtype, size=2048):

@@ -40,12 +40,17 @@ def measured(folder, flags, *more):
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [LADA, GAT], ids=["without classes", "latents of classes"])
 def test_a_variant_is_measured(tmp_path, flags):
-    done = measured(tmp_path, flags, "--batch_size=2", "--steps=1", "--variant=float32,0")
+    done = measured(
+        tmp_path, flags, "--batch_size=2", "--steps=1", "--variant=float32,0", "--operations=3"
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["batch_size"] == 2 and found["seconds_per_step"] > 0.0
     assert found["train_images_per_s"] > 0.0 < found["generator_images_per_s"]
     assert found["training_multiply_adds_per_image"] > 0 < found["peak_memory_gb"]
+    kinds = found["seconds_by_kind_of_operation"]
+    assert len(kinds) == 3 and sorted(kinds.values(), reverse=True) == list(kinds.values())
+    assert any("MatMul" in kind or "Conv2D" in kind or kind == "Mul" for kind in kinds), kinds
 
 
 @pytest.mark.slow
