@@ -42,7 +42,11 @@ def main():
     parser.add_argument("--steps", type=int, default=5, help="timed steps per variant")
     parser.add_argument("--threads", type=int, default=0, help="0 (default): one per core")
     parser.add_argument(
-        "--operations", type=int, default=0, metavar="N", help="and the N kinds that take longest"
+        "--operations",
+        type=int,
+        default=0,
+        metavar="N",
+        help="and the N kinds of operations that take longest, of those that XLA does not compile",
     )
     parser.add_argument(
         "--variant", metavar="PRECISION,0|1", help="only this, in this process: float32,0 ..."
@@ -107,8 +111,8 @@ def measure(arguments):
     )
 
     step_seconds = timed(step, arguments.steps)
-    kinds = seconds_by_kind(step, arguments.operations) if arguments.operations else {}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    kinds = seconds_by_kind(step, arguments.operations) if arguments.operations else {}
     generator_seconds = timed(generate, arguments.steps)
     networks = gan.generator, gan.discriminator
     macs, *_ = train_flags.SYSTEMS[system].step_cost(*networks, batch_size=batch)
@@ -126,7 +130,7 @@ def measure(arguments):
         "training_multiply_adds_per_image": macs,
         **{f"{name}_matmul_multiply_adds_per_s": round(most) for name, most in rates.items()},
         **{f"share_of_{name}_matmul_rate": round(rate / most, 3) for name, most in rates.items()},
-        **({"seconds_by_kind_of_operation": kinds} if kinds else {}),
+        **({"seconds_by_kind_of_operation": kinds} if arguments.operations else {}),
     }
 
 

@@ -33,7 +33,7 @@ def test_one_trace_serves_every_batch_size(tf, rng):
         np.testing.assert_allclose(logits, discriminator(images), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-12), ("bfloat16", 0.01)])
+@pytest.mark.parametrize(("dtype", "close"), [("float64", 1e-12), ("bfloat16", 0.008)])
 def test_both_derivatives_of_gelu_are_the_closed_forms(tf, dtype, close):
     x = tf.cast(tf.linspace(-6.0, 6.0, 121), dtype)
     with tf.GradientTape() as outer:
@@ -51,7 +51,8 @@ def test_both_derivatives_of_gelu_are_the_closed_forms(tf, dtype, close):
         (first, cdf + u * density),
         (second, (2 - u**2) * density),
     ):
-        np.testing.assert_allclose(np.asarray(actual, np.float64), wanted, close, close)
+        off = np.abs(np.asarray(actual, np.float64) - wanted)
+        assert np.all(off <= close * np.maximum(1.0, np.abs(u))), (wanted, off)
 
 
 def value_and_gradients(tf, network, x):

@@ -124,10 +124,9 @@ def test_both_derivatives_of_batch_norm_agree_with_finite_differences(tf, norm, 
 
 
 def derivatives(tf, layer, x):
-    """Of the mean cube of what a batch norm gives, and of the square of that gradient: in float64.
+    """Of the mean fourth power of what a batch norm gives, and of that gradient squared: float64.
 
-    Returns what it gives, the gradients to x, gamma and beta, and those of the penalty to x and
-    gamma, of which beta is no part.
+    Returns what it gives, and the gradients of both to x, gamma and beta.
     """
     x, affine = tf.constant(x), [layer.gamma.value, layer.beta.value]
     with tf.GradientTape() as outer:
@@ -135,17 +134,19 @@ def derivatives(tf, layer, x):
         with tf.GradientTape() as inner:
             inner.watch([x, *affine])
             y = layer(x, training=True)
-            loss = tf.reduce_mean(tf.cast(y, tf.float64) ** 3)
+            loss = tf.reduce_mean(tf.cast(y, tf.float64) ** 4)
         first = inner.gradient(loss, [x, *affine])
         penalty = tf.reduce_sum(tf.cast(first[0], tf.float64) ** 2)
-    return [
-        np.asarray(v, np.float64) for v in (y, *first, *outer.gradient(penalty, [x, affine[0]]))
-    ]
+    return [np.asarray(v, np.float64) for v in (y, *first, *outer.gradient(penalty, [x, *affine]))]
 
 
 @pytest.mark.parametrize(
     ("dtype", "policy", "close"),
-    [("float32", "float32", 1e-5), ("bfloat16", "mixed_bfloat16", 0.03)],
+    [
+        ("float32", "float32", 1e-5),
+        ("float16", "mixed_float16", 0.01),
+        ("bfloat16", "mixed_bfloat16", 0.03),
+    ],
 )
 def test_the_kernel_of_batch_norm_is_the_formula(tf, built, images, norm, dtype, policy, close):
     layer = built(BatchNormalization(momentum=0.9, dtype=policy), images.shape)
@@ -156,6 +157,16 @@ def test_the_kernel_of_batch_norm_is_the_formula(tf, built, images, norm, dtype,
         np.testing.assert_allclose(ours, wanted, rtol=close, atol=close * np.abs(wanted).max())
     for ours, wanted in zip(layer.weights, norm.weights, strict=True):  # moving statistics, too
         np.testing.assert_allclose(number(ours), number(wanted), rtol=1e-5)
+
+
+def test_compiled_batch_norm_stands_a_mean_much_larger_than_the_deviation(tf, built, rng):
+    # XLA's form of the kernel takes the difference of two squares for the variance.
+    images = (100.0 + 0.01 * rng.standard_normal((8, 16, 16, 4))).astype("float32")
+    layer = built(BatchNormalization(dtype="float32"), images.shape)
+    exact = built(BatchNormalization(dtype="float64"), images.shape)
+    exact.set_weights(layer.get_weights())
+    compiled = tf.function(lambda x: layer(x, training=True), jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled(images), exact(images, training=True), atol=0.01)
 
 
 def group_norm(layer, x, group, epsilon=1e-5):
@@ -203,6 +214,29 @@ def test_first_derivative_of_layer_norm_agrees_with_finite_differences(tf, token
         y = tf.reduce_sum(normalize(x) ** 3)
     expected = central_differences(lambda x: np.sum(layer_norm(x) ** 3), tokens)
     np.testing.assert_allclose(tape.gradient(y, x), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_second_derivative_of_layer_norm_takes_the_mean_in_the_variance_as_constant(
+    tf, tokens, live
+):
+    def formula(x):
+        mean = tf.reduce_mean(x, -1, keepdims=True)
+        inside = mean if live else tf.stop_gradient(mean)
+        variance = tf.reduce_mean((x - inside) ** 2, -1, keepdims=True)
+        return (x - mean) / tf.sqrt(variance + 1e-6)
+
+    def second(norm):
+        x = tf.constant(tokens)
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                y = tf.reduce_sum(norm(x) ** 3)
+            penalty = tf.reduce_sum(inner.gradient(y, x) ** 3)  # a square would hide it
+        return outer.gradient(penalty, x).numpy()
+
+    assert np.allclose(second(normalize), second(formula), rtol=1e-9, atol=1e-9) != live
 
 
 def test_layer_norm_scales_and_shifts_normalised_tokens(built, tokens):

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from ladagan_tf.models.attention import SCORES
+from ladagan_tf.models.one_by_one import one_by_one
 from ladagan_tf.models.orthogonal import ORTHOGONAL
 
 
@@ -26,7 +27,7 @@ def additive_pooling(by_head, scores):
         a_hn = softmax over n of s_hn / sqrt(d);  g_h = sum_n a_hn t_hn
 
     Args:
-        by_head: float tensor (B, N, H, d), t, the tokens.
+        by_head: float tensor (B, N, H, d), t, the tokens; all but B are known.
         scores: float tensor (B, N, H), s.
 
     Returns:
@@ -36,6 +37,9 @@ def additive_pooling(by_head, scores):
     # In half precision a softmax over many tokens would lose the small weights.
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     weights = ops.softmax(scores / math.sqrt(width), axis=1)  # (B, N, H)
+    if not one_by_one():
+        pooled = ops.expand_dims(ops.cast(weights, by_head.dtype), -1) * by_head  # (B, N, H, d)
+        return ops.reshape(ops.sum(pooled, axis=1), (-1, 1, heads * width)), weights
     # One product of matrices pools all channels by every head's weights: no weighted copy of the
     # tokens is made. Of (H, H d) the d of a head by its own weights are kept.
     with keras.name_scope("pooling"):

@@ -9,18 +9,24 @@ from ladagan_tf.models.attention.kinds import make_attention
 from ladagan_tf.models.checks import check
 from ladagan_tf.models.lada.norms import LayerNormalization, SelfModulatedLayerNorm
 from ladagan_tf.models.lada.sizes import MODULATIONS
+from ladagan_tf.models.one_by_one import one_by_one
 from ladagan_tf.models.orthogonal import dense
 
 
-@ops.custom_gradient
 def exact_gelu(x):
-    """x * Phi(x) with the error function, not its tanh approximation; of any shape.
+    """x * Phi(x) with the error function, not its tanh approximation; x of any shape."""
+    return _gelu(x) if one_by_one() else ops.gelu(x, approximate=False)
 
-    Its gradient Phi(x) + x Phi'(x) is written out: half as many passes over x as what autodiff
-    makes of the formula, and exact when it is differentiated again.
+
+@ops.custom_gradient
+def _gelu(x):
+    """The same with its gradient Phi(x) + x Phi'(x) written out: half as many passes over x as what
+    autodiff makes of it, and exact when it is differentiated again.
+
+    In half precision Phi is exact to one unit of 1 at negative x, not of Phi.
     """
-    # Not ops.gelu: the erfc in it takes seven times as long in bfloat16. LiteRT, which has no erf,
-    # knows its own GELU by just this form.
+    # The erfc in ops.gelu takes seven times as long in bfloat16. LiteRT, which has no erf, knows
+    # its own GELU by just this form.
     twice_cdf = 1.0 + ops.erf(x * math.sqrt(0.5))
 
     def gradient(upstream):
