@@ -31,7 +31,7 @@ def _normal_and_gradient(x):
     mean = _mean(x)
     centred = x - ops.stop_gradient(mean)
     scale = ops.rsqrt(_mean(ops.square(centred)) + LN_EPSILON)
-    normal = (x - mean) * scale
+    normal = x * scale - mean * scale  # as the official code rounds it
 
     def gradient(upstream):
         g = ops.cast(upstream, precise)
