@@ -18,5 +18,5 @@ def one_by_one():
         return False
     if any(tf.config.list_physical_devices(kind) for kind in ("GPU", "TPU")):
         return False
-    # Nothing public tells it. Keras 2's layers asked the same.
+    # Nothing public tells it.
     return not control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
