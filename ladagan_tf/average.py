@@ -22,6 +22,7 @@ from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import posthoc, run_networks
 from ladagan_tf.sampling.sampler import of_network
+from ladagan_tf.systems import refuse
 
 FLAGS = flags.FLAGS
 MUCH = 0.1  # of a profile that the stored ones cannot make
@@ -36,9 +37,8 @@ def main():
 
 def make_averages():
     """As `main`, where nobody else writes to --out."""
-    for name in ("dataset", "features", "metric_images"):
-        if FLAGS.metric == "none" and FLAGS[name].value != FLAGS[name].default:
-            raise InputError(f"--{name}={FLAGS[name].value}: it needs --metric")
+    if FLAGS.metric == "none":
+        refuse(("dataset", "features", "metric_images"), "it needs --metric")
     lengths = posthoc.parse_sigma_rel("sigma_rel", FLAGS.sigma_rel)
     run = RunDirectory(FLAGS.run_dir)
     if not run.models_file.is_file():

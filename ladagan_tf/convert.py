@@ -44,6 +44,7 @@ from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.run_networks import makes_latents
 from ladagan_tf.systems import gat as gat_system
+from ladagan_tf.systems import refuse
 from ladagan_tf.weights import download, vae_weights
 
 FLAGS = flags.FLAGS
@@ -63,9 +64,13 @@ def main():
         raise InputError(
             f"--average={FLAGS.average}: it chooses among the averages of a --run_dir; leave it out"
         )
-    for name in ("ema_decays", "ema_halflives_kimg", "posthoc_ema"):
-        if FLAGS[name].value:
-            raise InputError(f"--{name}: what is converted has one average; leave the flag out")
+    refuse(("ema_decays", "ema_halflives_kimg", "posthoc_ema"), "what is converted has one average")
+    if not FLAGS.run_dir:
+        refuse(["checkpoint"], "it chooses among the checkpoints of a --run_dir; leave it out")
+    if not as_keras:
+        refuse(["part"], "it chooses what a .keras file holds; --out is to hold all networks")
+    if as_keras or FLAGS.to_official or FLAGS.gpu_run:
+        refuse(["optimizers"], "it is for a run directory of the LadaGAN authors' folder")
     with locked(FLAGS.out):
         vacant(FLAGS.out)
         if FLAGS.gpu_run:

@@ -40,6 +40,7 @@ from ladagan_tf.sampling.sampler import (
     flow_of,
     of_network,
 )
+from ladagan_tf.systems import refuse
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
@@ -66,6 +67,12 @@ SWEEPS = {
     ),
 }
 
+# Flags of measuring, which --cost does not.
+MEASURED_WITH = (
+    *SWEEPS, "num_samples", "seed", "repeats", "labels", "save_samples", "dataset", "data_dir",
+    "num_real", "metrics", "by_class", "engine", "features", "inception_weights", "out",
+    "batch_size",
+)  # fmt: skip
 # Flags that say what a generator makes, and how.
 OF_A_GENERATOR = (
     "checkpoint", "ema", "average", "vae", "psi", "guidance", "truncation_z", "sampler",
@@ -91,10 +98,8 @@ def evaluate(strategy):
         raise InputError("give one of --run_dir, --model and --images: what is to be measured")
     if FLAGS.preset:
         raise InputError(f"--preset={FLAGS.preset}: it needs --cost")
-    for name in OF_A_GENERATOR if FLAGS.images else ():
-        if (value := FLAGS[name].value) != FLAGS[name].default:
-            given = f"--no{name}" if value is False else f"--{name}={value}"
-            raise InputError(f"{given}: it is for a generator; --images are there already")
+    if FLAGS.images:
+        refuse(OF_A_GENERATOR, "it is for a generator; --images are there already")
     measure.check_names(FLAGS.metrics)  # before anything is downloaded for them
     check_writable(output())
     swept, values = swept_values()
@@ -167,9 +172,7 @@ def swept_values():
     if len(asked) > 1:
         raise InputError(f"give one of {' and '.join(f'--{flag}' for flag in asked)}")
     flag, (argument, parse, check) = asked[0], SWEEPS[asked[0]]
-    for other in (argument, "images", "save_samples"):
-        if FLAGS[other].value != FLAGS[other].default:
-            raise InputError(f"--{other}={FLAGS[other].value}: not with --{flag}")
+    refuse((argument, "images", "save_samples"), f"not with --{flag}")
     text = ",".join(FLAGS[flag].value)
     try:
         values = [parse(entry) for entry in FLAGS[flag].value]
@@ -213,6 +216,7 @@ def report_cost():
     given = [name for name in ("run_dir", "model", "preset", "images") if FLAGS[name].value]
     if len(given) > 1 or FLAGS.images:
         raise InputError("--cost: give one of --run_dir, --model and --preset, or none of them")
+    refuse(MEASURED_WITH, "not with --cost")
     if not given:
         print(sample.comparison())
         return

@@ -18,6 +18,7 @@ from ladagan_tf.exporting import entry, formats, hub, web
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
+from ladagan_tf.systems import refuse_without
 
 FLAGS = flags.FLAGS
 
@@ -26,8 +27,8 @@ def main():
     """Exports what the flags name, and uploads it with --push."""
     as_entry = export_flags.ZOO in FLAGS.format
     check_entry() if as_entry else formats.check_formats(FLAGS.format, FLAGS.weights)
-    if FLAGS.weights == formats.FLOAT32 and FLAGS.min_psnr != FLAGS["min_psnr"].default:
-        raise InputError(f"min_psnr={FLAGS.min_psnr:g}: it needs --weights=float16 or int8")
+    smaller = FLAGS.weights != formats.FLOAT32
+    refuse_without("min_psnr", smaller, "--weights=float16 or int8")
     target = hub.parse(FLAGS.push) if FLAGS.push else None
     as_page = formats.WEB in FLAGS.format
     if FLAGS.ort_web and not as_page:

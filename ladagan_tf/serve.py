@@ -19,7 +19,7 @@ def main():
     """Answers requests with the generator that the flags name."""
     from ladagan_tf.serving import service  # its packages are optional
 
-    source = opening.open_model(FLAGS.model)
+    source = opening.open_model(FLAGS.model, vae=FLAGS.vae)
     service.serve(
         source,
         FLAGS.host,

@@ -61,6 +61,15 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
         (["--official=a", "--out=r", "--posthoc_ema"], "--posthoc_ema: what is converted has one"),
         (["--official=a", "--out=x.keras", "--average=0.9"], "--average=0.9: it chooses among the"),
         (
+            ["--official=a", "--out=x.keras", "--checkpoint=latest"],
+            "--checkpoint=latest: it chooses",
+        ),
+        (["--gpu_run=a", "--out=r", "--part=generator"], "--part=generator: it chooses what a .ke"),
+        (
+            ["--official=a", "--out=x.keras", "--nooptimizers"],
+            "--nooptimizers: it is for a run dir",
+        ),
+        (
             ["--run_dir=r", "--out=x.keras", "--average=0.9", "--part=generator"],
             "--average=0.9: it",
         ),

@@ -42,7 +42,7 @@ TINY = [
 REFUSALS = {
     "--num_classes=3": "--num_classes=3: --dataset=.* has num_classes=2",
     "--num_classes=0": "--num_classes=0: it must be a finite number greater than 0",
-    "--noconditional": "--class_tokens=True: it needs --conditional",
+    "--noconditional": "--class_tokens: it needs --conditional",
     "--dataset=FOLDER/unlabelled": "--conditional: the images of --dataset=.*/unlabelled have no",
     "--class_head=other": "class_head=other",
     "--system=gat": "--.*: there is no such flag with --system=gat",

@@ -327,11 +327,16 @@ def open_real(name, count=None, with_images=False):
     if pathlib.Path(name).suffix == ".npz":
         collected, about = given_moments(name)
         if collected:
+            known = about_zoo.get("statistics", name)
+            if count:
+                raise InputError(
+                    f"num_real={count}: dataset={known} holds mean and covariance of all its "
+                    "images; leave num_real out"
+                )
             if with_images:
                 try:
-                    collected.images = open_images(name, count)
+                    collected.images = open_images(name)
                 except InputError as error:
-                    known = about_zoo.get("statistics", name)
                     raise InputError(
                         f"dataset={known}: these metrics need its images, but it holds mean and "
                         f"covariance only; give a prepared set, or --metrics=fid or fcd ({error})"

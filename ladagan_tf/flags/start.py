@@ -13,6 +13,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.flags import train
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.sampling import posthoc
+from ladagan_tf.systems import refuse, refuse_without
 
 FLAGS = flags.FLAGS
 # What may differ between two starts of one run, because it changes no mathematics.
@@ -62,8 +63,7 @@ def resolve():
     _check_ranges()
     _check_schedule()
     _check_averages()
-    if FLAGS.freeze_d and not FLAGS.init_from:
-        raise InputError(f"--freeze_d={FLAGS.freeze_d}: it needs --init_from, whose weights stay")
+    refuse_without("freeze_d", FLAGS.init_from, "--init_from, whose weights stay")
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -147,10 +147,12 @@ def _check_averages():
         if not usable:
             raise InputError(f"--{name}={as_text(FLAGS[name].value)}: give numbers {words}")
     posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
-    if not FLAGS.posthoc_ema and FLAGS.posthoc_sigma_rel != FLAGS["posthoc_sigma_rel"].default:
-        raise InputError(
-            f"--posthoc_sigma_rel={as_text(FLAGS.posthoc_sigma_rel)}: it needs --posthoc_ema"
-        )
+    refuse_without("posthoc_sigma_rel", FLAGS.posthoc_ema, "--posthoc_ema")
+    halves = FLAGS.ema_halflife_kimg or FLAGS.ema_halflives_kimg
+    refuse_without("ema_rampup", halves, "--ema_halflife_kimg or --ema_halflives_kimg")
+    if FLAGS.ema_halflife_kimg:
+        half = f"--ema_halflife_kimg={FLAGS.ema_halflife_kimg:g}"
+        refuse(["ema_decay"], f"{half} takes its place; give one of them, or --ema_decays beside")
 
 
 def further_averages():

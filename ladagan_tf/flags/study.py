@@ -7,6 +7,7 @@ from absl import flags
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import common
+from ladagan_tf.systems import refuse
 
 
 def define():
@@ -124,12 +125,10 @@ def check_asked():
         "study", "base", "system", "axis", "prepare", "seeds", "runs_dir", "jobs", "dry_run",
         "lr_scales", "evaluate", "title", "diverged_factor",
     }  # fmt: skip
-    for name in sorted(others if values.cost else of_cost):
-        if values[name].value != values[name].default:
-            why = "not with --cost" if values.cost else "it needs --cost"
-            text = values[name].value
-            text = ",".join(text) if isinstance(text, list) else text
-            raise InputError(f"--{name}={text}: {why}")
+    if values.cost:
+        refuse(sorted(others), "not with --cost")
+    else:
+        refuse(sorted(of_cost), "it needs --cost")
     if not values.cost_seconds > 0:
         raise InputError(f"--cost_seconds={values.cost_seconds:g}: it must be greater than 0")
 

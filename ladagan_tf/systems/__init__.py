@@ -61,16 +61,25 @@ def integers(name):
         raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
 
 
-def refuse_without(name, there, needed):
-    """Raises InputError for a flag that has another value than its default, but no effect.
+def refuse(names, why):
+    """Raises InputError if a flag has another value than its default, which would have no effect.
 
     Args:
-        name: str, the flag.
-        there: whether what it needs is there.
-        needed: str, in words.
+        names: iterable of str, such flags.
+        why: str, in words.
     """
-    if not there and FLAGS[name].value != FLAGS[name].default:
-        raise InputError(f"--{name}={FLAGS[name].value}: it needs {needed}")
+    for name in names:
+        value = FLAGS[name].value
+        if value != FLAGS[name].default:
+            text = ",".join(value) if isinstance(value, list) else value
+            given = f"no{name}" if value is False else name if value is True else f"{name}={text}"
+            raise InputError(f"--{given}: {why}")
+
+
+def refuse_without(name, there, needed):
+    """Raises InputError as `refuse` unless what a flag needs is there, `needed` in words."""
+    if not there:
+        refuse([name], f"it needs {needed}")
 
 
 def average_of(kind, **sizes):

@@ -91,7 +91,10 @@ def test_float16_is_half_the_size_and_rounded_to_nearest(small, tmp_path):
     [
         (["--format=zoo,keras", "--run_dir=r"], "format=zoo,keras: zoo is written alone"),
         (["--format=zoo", "--model=m.keras"], "format=zoo: it needs --run_dir"),
-        (["--model=m.keras", "--min_psnr=40"], "min_psnr=40: it needs --weights=float16 or int8"),
+        (
+            ["--model=m.keras", "--min_psnr=40"],
+            "--min_psnr=40.0: it needs --weights=float16 or int8",
+        ),
         (["--format=zoo", "--run_dir=r"], "and --data_licence, the licence of the training"),
     ],
 )

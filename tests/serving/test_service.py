@@ -372,6 +372,19 @@ def test_a_port_in_use_and_a_missing_model_are_one_line(address, saved, tmp_path
             assert message in error_line(call, arguments, capsys)
 
 
+def test_latents_are_served_decoded_by_the_autoencoder_that_is_named(
+    tiny_gat, tmp_path, monkeypatch
+):
+    tiny_gat.generator.save(tmp_path / "latents.keras")
+    tiny_gat.vae.save(tmp_path / "vae.keras")
+    served = []
+    monkeypatch.setattr(service, "serve", lambda source, *_, **__: served.append(source))
+    with command(serve, serve_flags.define) as call:
+        call(f"--model={tmp_path / 'latents.keras'}", f"--vae={tmp_path / 'vae.keras'}")
+    z, labels = seeds.latents(range(2), 8), np.int32([0, 2])
+    np.testing.assert_allclose(served[0].generate(z, labels), tiny_gat(z, labels), atol=1e-5)
+
+
 @pytest.mark.slow
 def test_load_without_a_failed_request(running, monkeypatch):
     monkeypatch.setattr(load, "server", lambda *_: contextlib.nullcontext(running))
