@@ -78,16 +78,17 @@ def add_noise(stages, noise, levels=None):
         Float tensor (B, S, S, K, C).
     """
     count = stages.shape[3]
+    stages, noise = (ops.unstack(x, axis=3) for x in (stages, noise))
     levels = noise_levels(count) if levels is None else levels
     tensors = ops.is_tensor(levels)
     chain, next_level, noised = 0.0, 0.0, []
     for k in reversed(range(count)):
-        t = ops.cast(levels[k], stages.dtype) if tensors else float(levels[k])
+        t = ops.cast(levels[k], stages[k].dtype) if tensors else float(levels[k])
         kept = (1.0 - t) / (1.0 - next_level)
         variance = t**2 - next_level**2 * kept**2
         fresh = ops.sqrt(ops.relu(variance)) if tensors else math.sqrt(max(variance, 0.0))
-        chain = kept * chain + fresh * noise[:, :, :, k]  # (B, S, S, C)
-        noised.append((1.0 - t) * stages[:, :, :, k] + chain)
+        chain = kept * chain + fresh * noise[k]  # (B, S, S, C)
+        noised.append((1.0 - t) * stages[k] + chain)
         next_level = t
     return ops.stack(noised[::-1], axis=3)
 

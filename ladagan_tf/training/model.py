@@ -9,28 +9,35 @@ from keras import ops
 from ladagan_tf.runs.checkpoints import OBSERVED, average_part
 from ladagan_tf.training.averages import AveragedWeights, Decay, HalfLife, PowerFunction
 from ladagan_tf.training.schedules import Schedules
-from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window, tensor_norms
-from ladagan_tf.training.step import clip_by_global_norm, own_gradients, update_average
+from ladagan_tf.training.statistics import BlockNorms, SpikeCounter, Window
+from ladagan_tf.training.step import (
+    clip_by_global_norm,
+    own_gradients,
+    squared_norms,
+    update_average,
+)
 
 # Streams of random numbers within one step. Evaluation and sampling use seeds of their own.
 DISCRIMINATOR_PHASE, GENERATOR_PHASE, BATCH_PHASE = 0, 1, 2
 
 
-def draw_key(seed, step, stream, bits=64):
-    """The two words that a draw derives from.
+def draw_keys(seed, step, streams, bits=64):
+    """The two words that each draw of a step derives from: seed and step folded, and its stream.
 
     Args:
         seed: int.
         step: int64 scalar tensor.
-        stream: int, of the draws of a step.
+        streams: ints, one of each draw.
         bits: 64, or 32 as in runs that began before 2026-11-26: of keys that short, 30 pairs of the
             532,000 steps of a CIFAR-10 run are the same.
 
     Returns:
-        Integer tensor (2,).
+        List of integer tensors (2,), as `tf.random.fold_in` makes them of each stream, which
+        computes the first word, the same for all, anew for each.
     """
-    base = tf.random.fold_in([seed, 0], step)
-    return tf.random.fold_in(base, tf.constant(stream, tf.int64 if bits == 64 else tf.int32))
+    words = tf.int64 if bits == 64 else tf.int32
+    first = tf.random.fold_in(tf.random.fold_in([seed, 0], step), tf.constant(0, words))[:1]
+    return [tf.concat([first, tf.constant([stream], words)], axis=0) for stream in streams]
 
 
 def sample_draws(specification, count, seed, step, phase, key_bits=64):
@@ -42,16 +49,16 @@ def sample_draws(specification, count, seed, step, phase, key_bits=64):
         seed: int.
         step: int64 scalar tensor.
         phase: int, which stream of the step.
-        key_bits: see `draw_key`.
+        key_bits: see `draw_keys`.
 
     Returns:
         Nested dict of tensors (count, *shape), float32 or int32.
     """
     flat = keras.tree.flatten(specification)
+    streams = range(phase * 1024, phase * 1024 + len(flat))
     drawn = []
-    for i, draw in enumerate(flat):
-        key = draw_key(seed, step, phase * 1024 + i, key_bits)
-        shape = tf.concat([tf.reshape(count, (1,)), tf.constant(draw.shape, tf.int32)], axis=0)
+    for key, draw in zip(draw_keys(seed, step, streams, key_bits), flat, strict=True):
+        shape = (count, *draw.shape)
         if draw.kind == "normal":
             value = tf.random.stateless_normal(shape, key)
         elif draw.kind == "uniform":
@@ -82,7 +89,7 @@ class TrainedModel(keras.Model):
         objective: what to minimise, e.g. `FlowObjective`.
         seed: int, all randomness of the steps derives from (seed, step).
         spike_factor: float, see `statistics.SpikeCounter`.
-        key_bits: 64 or 32, see `draw_key`.
+        key_bits: 64 or 32, see `draw_keys`.
         **others: the other networks of `phases`, built keras.Models.
 
     `train_step` takes (what `data.pipeline` yields for the objective's `batch`, int32 labels (B,)).
@@ -335,11 +342,11 @@ class TrainedModel(keras.Model):
         """Clips and applies `gradients`; returns their norms before clipping, as metrics."""
         optimizer = self.optimizer_of(name)
         scale = optimizer.scale_loss(1.0)
-        norms = tensor_norms(gradients) / scale
+        squares = squared_norms(gradients)
         if self.clip_norm:
-            gradients = clip_by_global_norm(gradients, self.clip_norm * scale)
+            gradients = clip_by_global_norm(gradients, self.clip_norm * scale, squares)
         optimizer.apply(gradients, getattr(self, name).trainable_variables)
-        return self.norms[name](norms)
+        return self.norms[name](ops.sqrt(ops.stack(squares)) / scale)
 
     def _end(self, metrics, images, seen):
         """Moves the averages and counts the step; returns its metrics."""

@@ -30,8 +30,10 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def apply(self, grads, trainable_variables=None):
-        step = ops.cast(self.iterations + 1, "float32")
-        self._powers = ops.power(self.beta_1, step), ops.power(self.beta_2, step)
+        step, names = ops.cast(self.iterations + 1, "float32"), ("beta1", "beta2", "epsilon")
+        given = [tf.constant(x, tf.float32) for x in (self.beta_1, self.beta_2, self.epsilon)]
+        self._of_all = dict(zip(names, given, strict=True))  # one tensor each for all variables
+        self._of_all |= {f"{name}_power": self._of_all[name] ** step for name in names[:2]}
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
@@ -48,11 +50,7 @@ class FusedAdam(keras.optimizers.Adam):
             var=variable.handle,
             m=moments[0].handle,
             v=moments[1].handle,
-            beta1_power=self._powers[0],
-            beta2_power=self._powers[1],
             lr=learning_rate,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
             grad=gradient,
+            **self._of_all,
         )

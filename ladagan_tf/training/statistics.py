@@ -7,18 +7,11 @@ from keras import ops
 SPIKE_WINDOW = 50  # steps that a running median is taken over
 
 
-def tensor_norms(gradients):
-    """Each parameter tensor's gradient L2 norm, a tensor (T,).
-
-    Their mean, of a network or of a block, is what the LadaGAN authors plot (pytorch/train.py).
-    """
-    return ops.stack([ops.sqrt(ops.sum(ops.square(g))) for g in gradients])
-
-
 class BlockNorms:
     """Means of the tensors' norms over a network and over each of its blocks, as metrics.
 
-    Blocks are the parts directly below the network that have trained parameters.
+    That over a network is what the LadaGAN authors plot (pytorch/train.py). Blocks are the parts
+    directly below the network that have trained parameters.
 
     Args:
         name: of the network's mean; a block's is `name/block`.
@@ -38,7 +31,7 @@ class BlockNorms:
         self.averages = (members / members.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def __call__(self, norms):
-        """Dict of scalars by name, from `tensor_norms` (T,)."""
+        """Dict of scalars by name, from the L2 norms of the parameter tensors' gradients (T,)."""
         means = ops.unstack(ops.matmul(ops.convert_to_tensor(self.averages), norms))
         return dict(zip(self.names, means, strict=True))
 

@@ -110,7 +110,7 @@ def _mean_over_parts(differentiated, batch, draws, parts):
     for index in range(parts):
         found = differentiated(*_part((batch, draws), index, parts, sums))
         sums = _sum(sums, found)
-    return keras.tree.map_structure(lambda x: x / parts, sums)
+    return sums if parts == 1 else keras.tree.map_structure(lambda x: x / parts, sums)
 
 
 def _part(tree, index, parts, before):
@@ -134,9 +134,17 @@ def _sum(sums, values):
     return values if sums is None else keras.tree.map_structure(lambda a, b: a + b, sums, values)
 
 
-def clip_by_global_norm(gradients, limit):
-    """Scales all gradients down together so that their joint L2 norm is at most `limit`."""
-    norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
+def squared_norms(gradients):
+    """Each gradient's squared L2 norm: a list of scalars."""
+    return [ops.sum(ops.square(g)) for g in gradients]
+
+
+def clip_by_global_norm(gradients, limit, squares=None):
+    """Scales all gradients down together so that their joint L2 norm is at most `limit`.
+
+    `squares`: their `squared_norms`, where these are known already.
+    """
+    norm = ops.sqrt(sum(squares or squared_norms(gradients)))
     factor = ops.minimum(1.0, limit / (norm + 1e-12))
     return [g * factor for g in gradients]
 

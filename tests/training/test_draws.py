@@ -10,7 +10,7 @@ tf = pytest.importorskip("tensorflow")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("AdversarialModel needs the TensorFlow backend", allow_module_level=True)
 
-from ladagan_tf.training.model import draw_key, sample_draws  # noqa: E402
+from ladagan_tf.training.model import draw_keys, sample_draws  # noqa: E402
 
 SPECIFICATION = {
     "z": Draw.normal(5),
@@ -38,10 +38,18 @@ def test_draws_are_a_function_of_seed_step_and_phase():
 def test_keys_have_64_bits_and_those_of_older_runs_32():
     steps = [tf.constant(step, tf.int64) for step in range(200)]
     for bits, most in ((64, 2**63), (32, 2**31)):
-        keys = np.array([draw_key(3, step, 1024, bits) for step in steps])
+        keys = np.array([draw_keys(3, step, [1024], bits)[0] for step in steps])
         assert (keys[:, 1] == 1024).all() and len(set(keys[:, 0])) == 200
         assert most / 2 < np.abs(keys[:, 0].astype(float)).max() < most
     assert np.mean(drawn()["z"] == drawn(key_bits=32)["z"]) < 0.5
+
+
+def test_a_key_is_seed_step_and_stream_folded_one_after_the_other():
+    step = tf.constant(12345, tf.int64)
+    for words, bits in ((tf.int64, 64), (tf.int32, 32)):
+        for stream, key in zip((0, 7, 2050), draw_keys(9, step, (0, 7, 2050), bits), strict=True):
+            folded = tf.random.fold_in([9, 0], step)
+            np.testing.assert_array_equal(key, tf.random.fold_in(folded, tf.cast(stream, words)))
 
 
 def test_every_seed_up_to_63_bits_has_draws_of_its_own():

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.training.statistics import SPIKE_WINDOW, BlockNorms, SpikeCounter, tensor_norms
+from ladagan_tf.training.statistics import SPIKE_WINDOW, BlockNorms, SpikeCounter
 
 
 @pytest.fixture
@@ -14,11 +14,6 @@ def network():
     network = keras.Sequential([keras.layers.Dense(3, name="first"), inner])
     network.build((None, 4))
     return network
-
-
-def test_norms_are_those_of_each_tensor():
-    gradients = [np.float32([[3.0, 4.0]]), np.float32([-1.0]), np.zeros(7, np.float32)]
-    np.testing.assert_allclose(tensor_norms(gradients), [5.0, 1.0, 0.0])
 
 
 def test_a_block_is_a_layer_below_the_network_and_its_norm_the_mean_over_its_tensors(network):

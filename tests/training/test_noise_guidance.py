@@ -209,7 +209,7 @@ def test_a_step_tells_how_each_output_is_pulled_and_learns_as_with_given_levels(
     assert float(metrics["g_loss"]) == pytest.approx(float(others["g_loss"]), rel=1e-6)
     assert set(metrics) - set(others) == set(learned.observed) - set(given.observed)
 
-    fake = np.asarray(generator(tree[1]["z"], tree[0]["labels"], return_levels=True), np.float64)
+    fake = np.asarray(generator(tree[1]["z"], tree[0]["labels"], return_levels=True))
     levels = noise_levels(3, "exponential", 0.3)
     w = np.asarray(discriminator.w, np.float64).reshape(size, size, 3, 4)
     views = (

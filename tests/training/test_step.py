@@ -11,6 +11,7 @@ from ladagan_tf.training.step import (
     decay_of_halflife,
     discriminator_gradients,
     generator_gradients,
+    squared_norms,
     update_average,
 )
 
@@ -89,6 +90,11 @@ def test_clipping_scales_all_gradients_to_the_joint_norm():
     clipped = [ops.convert_to_numpy(g) for g in clip_by_global_norm(gradients, 1.0)]
     np.testing.assert_allclose(clipped[0], [0.6, 0.0], rtol=1e-6)
     np.testing.assert_allclose(clipped[1], [[0.8]], rtol=1e-6)
+
+
+def test_norms_are_those_of_each_gradient():
+    gradients = [np.float32([[3.0, 4.0]]), np.float32([-1.0]), np.zeros(7, np.float32)]
+    np.testing.assert_allclose(squared_norms(gradients), [25.0, 1.0, 0.0])
 
 
 def test_clipping_leaves_small_and_zero_gradients_alone():

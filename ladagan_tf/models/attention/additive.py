@@ -31,19 +31,21 @@ def additive_pooling(by_head, scores):
         scores: float tensor (B, N, H), s.
 
     Returns:
-        Global token (B, 1, H d) and weights (B, N, H), at least float32, that sum to 1 over N.
+        Global token (B, 1, H d) and weights (B, H, N), at least float32, that sum to 1 over N.
     """
     tokens, heads, width = by_head.shape[1:]
     # In half precision a softmax over many tokens would lose the small weights.
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
-    weights = ops.softmax(scores / math.sqrt(width), axis=1)  # (B, N, H)
+    # Over the last axis: over another, TensorFlow works out a transposition when it is run.
+    weights = ops.softmax(ops.transpose(scores, (0, 2, 1)) / math.sqrt(width))  # (B, H, N)
+    by_weight = ops.cast(weights, by_head.dtype)
     if not one_by_one():
-        pooled = ops.expand_dims(ops.cast(weights, by_head.dtype), -1) * by_head  # (B, N, H, d)
+        shares = ops.expand_dims(ops.transpose(by_weight, (0, 2, 1)), -1)  # (B, N, H, 1)
+        pooled = shares * by_head  # (B, N, H, d)
         return ops.reshape(ops.sum(pooled, axis=1), (-1, 1, heads * width)), weights
     # One product of matrices pools all channels by every head's weights: no weighted copy of the
     # tokens is made. Of (H, H d) the d of a head by its own weights are kept.
     with keras.name_scope("pooling"):
-        by_weight = ops.transpose(ops.cast(weights, by_head.dtype), (0, 2, 1))  # (B, H, N)
         channels = ops.reshape(by_head, (-1, tokens, heads * width))  # (B, N, H d)
         pooled = ops.matmul(by_weight, channels)  # (B, H, H d)
         own = ops.cast(np.repeat(np.eye(heads), width, axis=1), by_head.dtype)  # (H, H d)
@@ -116,10 +118,10 @@ class AdditiveAttention(keras.layers.Layer):
             scores = ops.matmul(query, self.score_kernel) + self.score_bias  # (B, N, H)
         else:
             scores = ops.sum(by_head * self.score_kernel, axis=-1)  # (B, N, H)
-        global_query, weights = additive_pooling(by_head, scores)  # (B, 1, D), (B, N, H)
+        global_query, weights = additive_pooling(by_head, scores)  # (B, 1, D), (B, H, N)
         mixed = global_query * key * value  # (B, N, D)
         y = ops.matmul(mixed, self.output_kernel) + self.output_bias  # (B, N, D)
-        return y, ops.transpose(weights, (0, 2, 1))
+        return y, weights
 
     def compute_output_shape(self, x_shape):
         return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])

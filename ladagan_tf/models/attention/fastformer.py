@@ -63,7 +63,7 @@ class FastformerAttention(keras.layers.Layer):
         p = global_query * key  # (B, N, D)
         global_key, _ = self._pooled(p, self.key_score(p))  # (B, 1, D)
         y = self.output_projection(global_key * query) + query  # (B, N, D)
-        return y, ops.transpose(weights, (0, 2, 1))
+        return y, weights
 
     def compute_output_shape(self, x_shape):
         return tuple(x_shape), (x_shape[0], self.num_heads, x_shape[1])
