@@ -1,10 +1,11 @@
-"""How long a command takes to answer: help, a typo, and `generate` from its start to a picture.
+"""How long a command takes to answer: help, a typo, `generate` to a picture, `train` of one step.
 
     python benchmarks/start.py --repeats=5
 
 Every command is a process of its own, measured from its start to its end. The picture is of an
-untrained generator of the quickstart's sizes, in a .keras file that is made first. Prints JSON:
-[median, least, most] seconds, and seconds of processor time, which other programs disturb less.
+untrained generator of the quickstart's sizes, in a .keras file that is made first; a run of one
+step ends with its checkpoint and its page. Prints JSON: [median, least, most] seconds, and seconds
+of processor time, which other programs disturb less.
 
 `--before=FOLDER`, a checkout of an older commit, runs each command there and here in turn; `gain`
 is then how many times as long it took there, of the pairs of such runs.
@@ -44,6 +45,11 @@ def main():
         model = pathlib.Path(folder) / "model.keras"
         make = [sys.executable, "-c", MAKE.format(sizes=SIZES), str(model)]
         subprocess.run(make, check=True, stderr=subprocess.DEVNULL, cwd=checkouts[0])
+        shapes = [f"--out={folder}/shapes", "--resolution=32", "--num_images=64"]
+        prepare = [sys.executable, "-m", "ladagan_tf.prepare", "--source=shapes", *shapes]
+        subprocess.run(prepare, check=True, capture_output=True, cwd=checkouts[0])
+        step = [f"--dataset={folder}/shapes", "--run_dir=NEW/run", "--total_kimg=0.001"]
+        step += ["--metric=none", "--sample_kimg=9", "--grid=2"]
         picture = [f"--model={model}", f"--out={folder}/picture.png"]
         found = {
             f"{verb} {name}": compared(checkouts, arguments.repeats, verb, words, status)
@@ -54,6 +60,8 @@ def main():
                 ("generate", "--sedes=1", ["--sedes=1"], 2),
                 ("generate", "to a picture of 1", ["--seeds=0", *picture], 0),
                 ("generate", "to a picture of 64", picture, 0),
+                ("train", "one step of the quickstart", ["--config=quickstart", *step], 0),
+                ("train", "one step of cifar10", ["--config=cifar10", "--batch_size=4", *step], 0),
             )
         }
     from ladagan_tf.hardware import hardware
@@ -87,12 +95,15 @@ def spread(values):
 def timed(root, verb, words, status):
     """Seconds, and processor seconds, of a command's process, which must end with `status`.
 
-    Another status is named: older checkouts ended `--help` with 1.
+    NEW in a word becomes an empty folder. Another status is named: older checkouts ended `--help`
+    with 1.
     """
     script = root / f"{verb}.py"
     called = [str(script)] if script.is_file() else ["-m", f"ladagan_tf.{verb}"]
     used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run([sys.executable, *called, *words], cwd=root, capture_output=True)
+    with tempfile.TemporaryDirectory() as new:
+        given = [word.replace("NEW", new) for word in words]
+        done = subprocess.run([sys.executable, *called, *given], cwd=root, capture_output=True)
     seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != status:
         print(f"{root}: {verb} {words[0]}: status {done.returncode}", file=sys.stderr)
