@@ -60,8 +60,18 @@ def main():
                 ("generate", "--sedes=1", ["--sedes=1"], 2),
                 ("generate", "to a picture of 1", ["--seeds=0", *picture], 0),
                 ("generate", "to a picture of 64", picture, 0),
-                ("train", "one step of the quickstart", ["--config=quickstart", *step], 0),
-                ("train", "one step of cifar10", ["--config=cifar10", "--batch_size=4", *step], 0),
+                (
+                    "train",
+                    "one step of the quickstart",
+                    ["--flagfile=configs/quickstart.cfg", *step],
+                    0,
+                ),
+                (
+                    "train",
+                    "one step of cifar10",
+                    ["--flagfile=configs/cifar10.cfg", "--batch_size=4", *step],
+                    0,
+                ),
             )
         }
     from ladagan_tf.hardware import hardware
@@ -100,11 +110,11 @@ def timed(root, verb, words, status):
     """
     script = root / f"{verb}.py"
     called = [str(script)] if script.is_file() else ["-m", f"ladagan_tf.{verb}"]
-    used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with tempfile.TemporaryDirectory() as new:
-        given = [word.replace("NEW", new) for word in words]
-        done = subprocess.run([sys.executable, *called, *given], cwd=root, capture_output=True)
-    seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        given = [sys.executable, *called, *(word.replace("NEW", new) for word in words)]
+        used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        done = subprocess.run(given, cwd=root, capture_output=True)
+        seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode != status:
         print(f"{root}: {verb} {words[0]}: status {done.returncode}", file=sys.stderr)
     return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime

@@ -217,6 +217,8 @@ def report_cost():
     if len(given) > 1 or FLAGS.images:
         raise InputError("--cost: give one of --run_dir, --model and --preset, or none of them")
     refuse(MEASURED_WITH, "not with --cost")
+    if not FLAGS.run_dir and not FLAGS.model:
+        refuse(OF_A_GENERATOR, "it is for a trained generator, by --run_dir or --model")
     if not given:
         print(sample.comparison())
         return

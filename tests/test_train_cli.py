@@ -80,7 +80,6 @@ REFUSALS = {
     "--posthoc_sigma_rel=0.4": "--posthoc_sigma_rel=0.4: give numbers from 0.001 to below 0.2887",
     "--noposthoc_ema --posthoc_sigma_rel=0.1": "--posthoc_sigma_rel=0.1: it needs --posthoc_ema",
     "--ema_rampup=0.1 --ema_halflives_kimg=": "--ema_rampup=0.1: it needs --ema_halflife_kimg or",
-    "--ema_decay=0.9 --ema_halflife_kimg=2": "--ema_decay=0.9: --ema_halflife_kimg=2 takes",
     "--freeze_d=2": "--freeze_d=2: it needs --init_from, whose weights stay",
     "--subset=2": "--subset=2.0: it must be above 0, at most 1",
     "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",

@@ -328,14 +328,14 @@ def open_real(name, count=None, with_images=False):
         collected, about = given_moments(name)
         if collected:
             known = about_zoo.get("statistics", name)
-            if count:
+            if count and not with_images:
                 raise InputError(
-                    f"num_real={count}: dataset={known} holds mean and covariance of all its "
-                    "images; leave num_real out"
+                    f"num_real={count}: dataset={known} gives mean and covariance, not images; "
+                    "leave num_real out"
                 )
             if with_images:
                 try:
-                    collected.images = open_images(name)
+                    collected.images = open_images(name, count)
                 except InputError as error:
                     raise InputError(
                         f"dataset={known}: these metrics need its images, but it holds mean and "

@@ -172,14 +172,14 @@ def define_seed(words):
     flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MOST_SEED)
 
 
-def define_vae():
-    """Of commands that open a generator."""
+def define_vae(runs=True):
+    """Of commands that open a generator; `runs`: also of a run."""
+    of_run = "; or of a run, instead of its own: one with the same encoder" if runs else ""
     flags.DEFINE_string(
         "vae",
         None,
         "Autoencoder that decodes the latents of a --model without one, a GAT of "
-        "ladagan_tf.convert; or of a run, instead of its own: one with the same encoder. sd15, "
-        "sd-mse, sd-ema or a file.",
+        f"ladagan_tf.convert{of_run}. sd15, sd-mse, sd-ema or a file.",
     )
 
 

@@ -100,7 +100,11 @@ def _define_reference():
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
     )
     flags.DEFINE_integer(
-        "num_real", None, "The first so many real images; all by default.", lower_bound=1
+        "num_real",
+        None,
+        "The first so many real images; all by default. Not of statistics, but of the images that "
+        "may lie beside them, for metrics that compare these.",
+        lower_bound=1,
     )
 
 

@@ -9,7 +9,7 @@ def define():
     """Defines them."""
     common.define_model("Generator to serve. Required.")
     flags.mark_flag_as_required("model")
-    common.define_vae()
+    common.define_vae(runs=False)
     common.define_address(8000)
     flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(

@@ -122,12 +122,12 @@ def _check_schedule():
         refused |= dict.fromkeys(("augment_p", "augment_ramp"), found)
     else:
         refused["augment_kimg"] = "it needs --augment_target"
-    given = {n for n in (*ends, *refused) if FLAGS[n].value != FLAGS[n].default}
-    for name in sorted(given & refused.keys()):
-        raise InputError(f"--{name}={FLAGS[name].value}: {refused[name]}")
+    for name in sorted(refused):
+        refuse([name], refused[name])
+    given = {n for n in ends if FLAGS[n].value != FLAGS[n].default}
     if scheduled and FLAGS.schedule_kimg is None:
         raise InputError(f"--schedule={FLAGS.schedule}: it needs --schedule_kimg, until when")
-    if scheduled and not given.intersection(ends):
+    if scheduled and not given:
         raise InputError(
             f"--schedule={FLAGS.schedule}: nothing changes along it; give --lr_final, "
             "--penalty_final or --augment_ramp"
@@ -150,9 +150,6 @@ def _check_averages():
     refuse_without("posthoc_sigma_rel", FLAGS.posthoc_ema, "--posthoc_ema")
     halves = FLAGS.ema_halflife_kimg or FLAGS.ema_halflives_kimg
     refuse_without("ema_rampup", halves, "--ema_halflife_kimg or --ema_halflives_kimg")
-    if FLAGS.ema_halflife_kimg:
-        half = f"--ema_halflife_kimg={FLAGS.ema_halflife_kimg:g}"
-        refuse(["ema_decay"], f"{half} takes its place; give one of them, or --ema_decays beside")
 
 
 def further_averages():

@@ -117,8 +117,8 @@ def _define_optimizer_flags():
     flags.DEFINE_float(
         "ema_rampup",
         0.05,
-        "With --ema_halflife_kimg: the half-life is at most this share of the images seen; 0: "
-        "no ramp-up.",
+        "With --ema_halflife_kimg and --ema_halflives_kimg: the half-life is at most this share of "
+        "the images seen; 0: no ramp-up.",
     )
 
 

@@ -32,8 +32,9 @@ class FusedAdam(keras.optimizers.Adam):
     def apply(self, grads, trainable_variables=None):
         step, names = ops.cast(self.iterations + 1, "float32"), ("beta1", "beta2", "epsilon")
         given = [tf.constant(x, tf.float32) for x in (self.beta_1, self.beta_2, self.epsilon)]
-        self._of_all = dict(zip(names, given, strict=True))  # one tensor each for all variables
-        self._of_all |= {f"{name}_power": self._of_all[name] ** step for name in names[:2]}
+        of_all = dict(zip(names, given, strict=True))
+        powers = {f"{name}_power": of_all[name] ** step for name in names[:2]}
+        self._of_all = of_all | powers  # a tensor each for all variables
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):

@@ -143,7 +143,7 @@ def test_given_moments_are_read_and_checked(tmp_path):
     np.testing.assert_array_equal(found.covariance, np.eye(3))
     assert found.count is None and len(about["file_sha256"]) == 64
     assert found.spatial_mean is None, "they do not fit"
-    with pytest.raises(InputError, match=r"^num_real=7: dataset=\S+ holds mean and covariance of"):
+    with pytest.raises(InputError, match=r"^num_real=7: dataset=\S+ gives mean and covariance"):
         open_real(tmp_path / "VIRTUAL.npz", 7)
     spatial = {"mu_s": np.ones(2), "sigma_s": np.eye(2)}
     np.savez(tmp_path / "both.npz", mu=np.zeros(3), sigma=np.eye(3), **spatial)
