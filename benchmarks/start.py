@@ -50,6 +50,8 @@ def main():
         subprocess.run(prepare, check=True, capture_output=True, cwd=checkouts[0])
         step = [f"--dataset={folder}/shapes", "--run_dir=NEW/run", "--total_kimg=0.001"]
         step += ["--metric=none", "--sample_kimg=9", "--grid=2"]
+        quickstart = ["--flagfile=configs/quickstart.cfg", *step]
+        cifar10 = ["--flagfile=configs/cifar10.cfg", "--batch_size=4", *step]
         picture = [f"--model={model}", f"--out={folder}/picture.png"]
         found = {
             f"{verb} {name}": compared(checkouts, arguments.repeats, verb, words, status)
@@ -60,18 +62,8 @@ def main():
                 ("generate", "--sedes=1", ["--sedes=1"], 2),
                 ("generate", "to a picture of 1", ["--seeds=0", *picture], 0),
                 ("generate", "to a picture of 64", picture, 0),
-                (
-                    "train",
-                    "one step of the quickstart",
-                    ["--flagfile=configs/quickstart.cfg", *step],
-                    0,
-                ),
-                (
-                    "train",
-                    "one step of cifar10",
-                    ["--flagfile=configs/cifar10.cfg", "--batch_size=4", *step],
-                    0,
-                ),
+                ("train", "one step of the quickstart", quickstart, 0),
+                ("train", "one step of cifar10", cifar10, 0),
             )
         }
     from ladagan_tf.hardware import hardware
