@@ -30,11 +30,15 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def apply(self, grads, trainable_variables=None):
-        step, names = ops.cast(self.iterations + 1, "float32"), ("beta1", "beta2", "epsilon")
-        given = [tf.constant(x, tf.float32) for x in (self.beta_1, self.beta_2, self.epsilon)]
-        of_all = dict(zip(names, given, strict=True))
-        powers = {f"{name}_power": of_all[name] ** step for name in names[:2]}
-        self._of_all = of_all | powers  # a tensor each for all variables
+        step = ops.cast(self.iterations + 1, "float32")
+        beta1, beta2 = (tf.constant(beta, tf.float32) for beta in (self.beta_1, self.beta_2))
+        self._of_all = {  # a tensor each for all variables
+            "beta1": beta1,
+            "beta2": beta2,
+            "beta1_power": beta1**step,
+            "beta2_power": beta2**step,
+            "epsilon": tf.constant(self.epsilon, tf.float32),
+        }
         super().apply(grads, trainable_variables)
 
     def update_step(self, gradient, variable, learning_rate):
