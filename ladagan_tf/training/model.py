@@ -32,8 +32,8 @@ def draw_keys(seed, step, streams, bits=64):
             532,000 steps of a CIFAR-10 run are the same.
 
     Returns:
-        List of integer tensors (2,), as `tf.random.fold_in` makes them of each stream, which
-        computes the first word, the same for all, anew for each.
+        List of integer tensors (2,), those of `tf.random.fold_in`, which would compute the first
+        word, the same for all, for each.
     """
     words = tf.int64 if bits == 64 else tf.int32
     first = tf.random.fold_in(tf.random.fold_in([seed, 0], step), tf.constant(0, words))[:1]
@@ -55,18 +55,15 @@ def sample_draws(specification, count, seed, step, phase, key_bits=64):
         Nested dict of tensors (count, *shape), float32 or int32.
     """
     flat = keras.tree.flatten(specification)
-    streams = range(phase * 1024, phase * 1024 + len(flat))
-    drawn = []
+    drawn, streams = [], range(phase * 1024, phase * 1024 + len(flat))
     for key, draw in zip(draw_keys(seed, step, streams, key_bits), flat, strict=True):
         shape = (count, *draw.shape)
         if draw.kind == "normal":
-            value = tf.random.stateless_normal(shape, key)
+            drawn.append(tf.random.stateless_normal(shape, key))
         elif draw.kind == "uniform":
-            value = tf.random.stateless_uniform(shape, key)
+            drawn.append(tf.random.stateless_uniform(shape, key))
         else:
-            value = tf.random.stateless_uniform(shape, key, draw.low, draw.high, tf.int32)
-        static = count if isinstance(count, int) else None
-        drawn.append(tf.ensure_shape(value, (static, *draw.shape)))
+            drawn.append(tf.random.stateless_uniform(shape, key, draw.low, draw.high, tf.int32))
     return keras.tree.pack_sequence_as(specification, drawn)
 
 

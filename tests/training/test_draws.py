@@ -59,6 +59,21 @@ def test_every_seed_up_to_63_bits_has_draws_of_its_own():
     assert all(abs(values.std() - 1.0) < 0.05 for values in drawn_by)
 
 
+def test_shapes_are_known_in_a_graph_but_for_a_count_that_is_not():
+    known = {}
+
+    @tf.function
+    def draws(count):
+        for of, value in (("tensor", count), ("int", 7)):
+            made = sample_draws(SPECIFICATION, value, 0, tf.constant(0, tf.int64), 0)
+            known[of] = [x.shape.as_list() for x in keras.tree.flatten(made)]
+        return made
+
+    draws(tf.constant(3))
+    assert sorted(known["int"]) == [[7], [7], [7], [7, 5]]
+    assert sorted(known["tensor"], key=len) == [[None], [None], [None], [None, 5]]
+
+
 def test_draws_have_the_shapes_types_and_ranges_asked_for():
     values = drawn(20000)
     z, u, i = values["z"], values["u"], values["nested"]["i"]
