@@ -317,7 +317,7 @@ def open_real(name, count=None, with_images=False):
         images.Images; or (Collected, dict), what `given_moments` returns.
 
     Raises:
-        InputError: see both functions.
+        InputError: see both functions; and for a count of moments.
     """
     name = str(name)
     about_zoo = {}
@@ -328,11 +328,6 @@ def open_real(name, count=None, with_images=False):
         collected, about = given_moments(name)
         if collected:
             known = about_zoo.get("statistics", name)
-            if count and not with_images:
-                raise InputError(
-                    f"num_real={count}: dataset={known} gives mean and covariance, not images; "
-                    "leave num_real out"
-                )
             if with_images:
                 try:
                     collected.images = open_images(name, count)
@@ -341,6 +336,11 @@ def open_real(name, count=None, with_images=False):
                         f"dataset={known}: these metrics need its images, but it holds mean and "
                         f"covariance only; give a prepared set, or --metrics=fid or fcd ({error})"
                     ) from None
+            elif count:
+                raise InputError(
+                    f"num_real={count}: dataset={known} gives mean and covariance, not images; "
+                    "leave num_real out"
+                )
             return collected, about | about_zoo
     return open_images(name, count)
 
