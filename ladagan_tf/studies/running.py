@@ -18,7 +18,7 @@ from ladagan_tf.runs.json_lines import sealed
 from ladagan_tf.stopping import StopRequest, ends_with_parent
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
-from ladagan_tf.studies.outcome import DIVERGED, FINISHED, RESULT, read_result
+from ladagan_tf.studies.outcome import DIVERGED, FINISHED, RESULT, check_protocols, read_result
 
 LOG, SETS = "study.log", "sets"
 POLL_SECONDS = 0.1
@@ -187,6 +187,7 @@ class Runner:
 
     def _finish(self, child, diverged):
         row = collect(self.study, child.run, child.run_dir, self.jobs, diverged)
+        check_protocols([*self.rows.values(), row])  # not when all of them have run
         path = child.run_dir / RESULT
         if path.exists():  # it could not be read
             set_aside(path)

@@ -15,6 +15,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.runs.json_lines import sealed
 from ladagan_tf.stopping import ends_with_parent
 from ladagan_tf.studies import outcome, plan, running
 
@@ -122,6 +123,16 @@ def test_a_run_with_other_flags_is_refused_and_nothing_begins(study, tmp_path):
         running.Runner(study("A: --x=1", "B:"), tmp_path, FAKES)
     assert "a_seed-0" in str(error.value) and "train.py --x=1 is new" in str(error.value)
     assert "--runs_dir" in str(error.value)
+
+
+def test_a_run_measured_in_another_way_ends_a_study_before_the_next_begins(study, tmp_path):
+    runner, _, _ = run(study("A:"), tmp_path)
+    row = runner.rows["a_seed-0"]
+    row["protocol"]["features"] = "of a classifier that another machine trained"
+    (tmp_path / "a_seed-0" / "result.json").write_text(sealed(row))
+    runner, ending, _ = run(study("A:", "B:", "C:"), tmp_path)
+    assert ending.failure.startswith("protocol: features is of a classifier that another machine")
+    assert starts(tmp_path) == {"a_seed-0": 1, "b_seed-0": 1} and list(runner.rows) == ["a_seed-0"]
 
 
 def test_a_run_that_diverged_is_a_result_and_the_study_goes_on(study, tmp_path):
