@@ -74,6 +74,49 @@ def measure(arguments):
     """Times one variant in this process."""
     precision, option = arguments.variant.split(",")
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    gan, step, generate = functions(arguments, precision, int(option))
+    import tensorflow as tf
+    from absl import flags
+
+    from ladagan_tf.flags import train as train_flags
+
+    batch = arguments.batch_size
+    step_seconds = timed(step, arguments.steps)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    kinds = seconds_by_kind(step, arguments.operations) if arguments.operations else {}
+    generator_seconds = timed(generate, arguments.steps)
+    networks = gan.generator, gan.discriminator
+    system = flags.FLAGS.system
+    macs, *_ = train_flags.SYSTEMS[system].step_cost(*networks, batch_size=batch)
+    rate = macs * batch / step_seconds
+    rates = {name: matmul_rate(tf, name) for name in ("float32", "bfloat16")}
+    return {
+        "precision": precision,
+        OPTIONS[system][0]: option == "1",
+        "batch_size": batch,
+        "threads": arguments.threads or len(os.sched_getaffinity(0)),
+        "seconds_per_step": round(step_seconds, 3),
+        "train_images_per_s": round(batch / step_seconds, 2),
+        "generator_images_per_s": round(batch / generator_seconds, 2),
+        "peak_memory_gb": round(peak / 1e9, 2),
+        "training_multiply_adds_per_image": macs,
+        **{f"{name}_matmul_multiply_adds_per_s": round(most) for name, most in rates.items()},
+        **{f"share_of_{name}_matmul_rate": round(rate / most, 3) for name, most in rates.items()},
+        **({"seconds_by_kind_of_operation": kinds} if arguments.operations else {}),
+    }
+
+
+def functions(arguments, precision, option):
+    """The model of a config, its training step and its generator.
+
+    Args:
+        arguments: with config, batch_size and threads.
+        precision: str, value of `--precision`.
+        option: 0 or 1, of `OPTIONS`.
+
+    Returns:
+        (TrainedModel, function without arguments, function without arguments).
+    """
     import tensorflow as tf
     from absl import flags
 
@@ -95,43 +138,21 @@ def measure(arguments):
     system = flags.FLAGS.system
     if system not in OPTIONS:
         raise InputError(f"--config={arguments.config}: of lada, gat or cat, not {system}")
-    name, settings = OPTIONS[system]
-    flags.FLAGS([__file__, settings[int(option)]])
+    flags.FLAGS([__file__, OPTIONS[system][1][option]])
     start_flags.resolve()
     gan = model.build(tf.distribute.get_strategy())
     if getattr(gan.discriminator, "teacher_dim", 0):
         gan.objective = dataclasses.replace(gan.objective, teacher=constant_teacher(gan, batch))
     latents, labels = inputs_of(gan.averaged, batch)
     data = training_data(gan, batch), labels
-    step = tf.function(lambda: gan.train_step(data), autograph=False)
     conditions = [labels] if gan.generator.num_classes else []
-    jit = use_jit(flags.FLAGS.jit)
+    step = tf.function(lambda: gan.train_step(data), autograph=False)
     generate = tf.function(
-        lambda: gan.averaged(latents, *conditions), jit_compile=jit, autograph=False
+        lambda: gan.averaged(latents, *conditions),
+        jit_compile=use_jit(flags.FLAGS.jit),
+        autograph=False,
     )
-
-    step_seconds = timed(step, arguments.steps)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    kinds = seconds_by_kind(step, arguments.operations) if arguments.operations else {}
-    generator_seconds = timed(generate, arguments.steps)
-    networks = gan.generator, gan.discriminator
-    macs, *_ = train_flags.SYSTEMS[system].step_cost(*networks, batch_size=batch)
-    rate = macs * batch / step_seconds
-    rates = {name: matmul_rate(tf, name) for name in ("float32", "bfloat16")}
-    return {
-        "precision": precision,
-        name: option == "1",
-        "batch_size": batch,
-        "threads": arguments.threads or len(os.sched_getaffinity(0)),
-        "seconds_per_step": round(step_seconds, 3),
-        "train_images_per_s": round(batch / step_seconds, 2),
-        "generator_images_per_s": round(batch / generator_seconds, 2),
-        "peak_memory_gb": round(peak / 1e9, 2),
-        "training_multiply_adds_per_image": macs,
-        **{f"{name}_matmul_multiply_adds_per_s": round(most) for name, most in rates.items()},
-        **{f"share_of_{name}_matmul_rate": round(rate / most, 3) for name, most in rates.items()},
-        **({"seconds_by_kind_of_operation": kinds} if arguments.operations else {}),
-    }
+    return gan, step, generate
 
 
 def inputs_of(generator, batch):
