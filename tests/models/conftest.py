@@ -57,7 +57,7 @@ def z(rng):
 
 @pytest.fixture
 def levels(rng):
-    """What GAT's discriminator takes: four levels of three samples, one after the other."""
+    """What GAT's discriminator takes: two levels of three samples, one after the other."""
     return rng.standard_normal((3, S, S, K * 3)).astype("float32")
 
 
