@@ -51,9 +51,9 @@ def network(rule):
 
 @pytest.fixture(scope="module")
 def features(network, stored):
-    """`features[size]`: every tap of the stored images, in graph mode."""
-    compute = tf.function(network, autograph=False)
-    return {size: compute(stored[f"images_{size}"]) for size in SIZES}
+    """`features[size]`: every tap of the stored images, of one size in graph mode."""
+    compute = dict(zip(SIZES, (network, tf.function(network, autograph=False)), strict=True))
+    return {size: compute[size](stored[f"images_{size}"]) for size in SIZES}
 
 
 def close(actual, expected, atol):
