@@ -139,9 +139,7 @@ def test_stages_are_the_oracles(computed, stored, config, case):
 
 
 def test_compiled_by_xla_agrees(networks, stored):
-    image = stored["tiny_sq_image"] / np.float32(127.5) - np.float32(1)
-    moments = tf.function(networks["tiny"].moments, jit_compile=True, autograph=False)(image)
-    close(moments, stored["tiny_sq_moments"], MOMENTS_ATOL)
+    """Of the encoder, models/test_vae.py compiles the one kind of layer that no decoder has."""
     decode = tf.function(networks["tiny"].decode, jit_compile=True, autograph=False)
     close(decode(stored["tiny_sq_rand_latent"]), stored["tiny_sq_decode_rand"], DECODE_ATOL)
 
