@@ -199,28 +199,52 @@ def test_r1_and_its_input_gradient(recorded, networks, resolution):
     assert_close(weighted, arrays["loss/r1_weighted"], "R1")
 
 
-# Compiling takes most of the time: one resolution stands for both.
-@pytest.mark.parametrize(
-    ("resolution", "jit"), [(32, False), (64, False), (32, True)], ids=["32", "64", "32-xla"]
-)
-def test_gradients_of_both_losses(recorded, networks, resolution, jit):
-    arrays = recorded.arrays(f"models_{resolution}")
-    generator, discriminator = networks
-    objective = objective_of(recorded, resolution)
+def given_to(objective, generator, discriminator, arrays):
+    """What both gradient functions take."""
     batch = {"real": tf.constant(arrays["in/images"])}
     draws = {"z": tf.constant(arrays["in/z"]), "fake": {}, "real": {}}
-    given = (discriminator, batch, draws)
-    compiled = (
-        functools.partial(tf.function, jit_compile=True, autograph=False) if jit else lambda fn: fn
-    )
-    # Compiled, D judges the recorded images: what makes them is compiled with G's gradients.
-    made = (lambda *_, **__: arrays["out/g_image"]) if jit else generator
-    d_gradients, d = compiled(lambda: discriminator_gradients(objective, made, *given))()
+    return objective, generator, discriminator, batch, draws
+
+
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_gradients_of_both_losses(recorded, networks, resolution):
+    arrays = recorded.arrays(f"models_{resolution}")
+    generator, discriminator = networks
+    given = given_to(objective_of(recorded, resolution), generator, discriminator, arrays)
+    d_gradients, d = discriminator_gradients(*given)
     for key in ("d_loss", "d_total"):
         assert_close(d[key], arrays[f"loss/{key}"], key)
     assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    g_gradients, g = compiled(lambda: generator_gradients(objective, generator, *given))()
+    g_gradients, g = generator_gradients(*given)
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
+    assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
+
+
+# Compiling takes most of the time: one resolution stands for both, and each network is compiled
+# once: D for the recorded images, G for the gradient of its loss with respect to them.
+@pytest.mark.parametrize("resolution", [32])
+def test_gradients_compiled_by_xla(recorded, networks, resolution):
+    arrays = recorded.arrays(f"models_{resolution}")
+    (generator, discriminator), fake = networks, tf.constant(arrays["out/g_image"])
+    compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+    objective, *given = given_to(
+        objective_of(recorded, resolution), lambda *_, **__: fake, discriminator, arrays
+    )
+    d_gradients, d = compiled(lambda: discriminator_gradients(objective, *given))()
+    for key in ("d_loss", "d_total"):
+        assert_close(d[key], arrays[f"loss/{key}"], key)
+    assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
+    _, wanted = input_gradient(
+        lambda x: objective.generator_loss(lambda *_, **__: x, *given[1:])[0], fake, discriminator
+    )
+
+    @compiled
+    def generator_gradients_of(z):
+        with tf.GradientTape() as tape:
+            change = tf.reduce_sum(generator(z, training=True) * wanted)
+        return tape.gradient(change, generator.trainable_variables)
+
+    g_gradients = generator_gradients_of(tf.constant(arrays["in/z"]))
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
 
 
@@ -248,13 +272,12 @@ def test_networks_of_classes_whose_weights_are_zero_are_the_recorded_ones(record
         logits = discriminator(*of_every_class(x))
         assert_close(logits, of_every_class(arrays[f"out/d_logits_{kind}_inference"])[0], kind)
     objective = objective_of(recorded, resolution, conditional=True)
-    batch = {"real": tf.constant(real), "labels": tf.constant(np.arange(len(real)) % CLASSES)}
-    draws = {"z": tf.constant(z), "fake": {}, "real": {}}
-    networks = (objective, generator, discriminator, batch, draws)
-    d_gradients, d = discriminator_gradients(*networks)
+    given = given_to(objective, generator, discriminator, arrays)
+    given[3]["labels"] = tf.constant(np.arange(len(real)) % CLASSES)
+    d_gradients, d = discriminator_gradients(*given)
     assert_close(d["d_total"], arrays["loss/d_total"], "d_total")
     assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    g_gradients, g = generator_gradients(*networks)
+    g_gradients, g = generator_gradients(*given)
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
 
