@@ -15,7 +15,7 @@ from recorded_ladagan import (
     objective_of,
 )
 
-from ladagan_tf.official.lada_names import discriminator_names, generator_names
+from ladagan_tf.official.lada_names import discriminator_names, generator_names, load_official
 from ladagan_tf.training.adversarial import AdversarialModel
 from ladagan_tf.training.optimizers import FusedAdam
 
@@ -40,11 +40,19 @@ def recorded(fixtures_dir):
     return Recorded(fixtures_dir)
 
 
-def training_model(recorded, objective):
-    step = recorded.meta["step"]
-    generator = recorded.generator("models_32", 32)
-    discriminator = recorded.discriminator("models_32", 32)
-    gan = AdversarialModel(generator, discriminator, recorded.generator("models_32", 32), objective)
+@pytest.fixture(scope="module")
+def networks(recorded):
+    """G, D and a second G, built once."""
+    sizes = "models_32", 32
+    build = recorded.generator, recorded.discriminator, recorded.generator
+    return [network(*sizes) for network in build]
+
+
+def training_model(recorded, networks, objective):
+    step, (generator, discriminator, averaged) = recorded.meta["step"], networks
+    for names in (generator_names(generator), discriminator_names(discriminator)):
+        load_official(names, recorded.weights("models_32"))
+    gan = AdversarialModel(generator, discriminator, averaged, objective)
     for average, weight in zip(gan.averaged.weights, generator.weights, strict=True):
         average.assign(0.5 * weight)
     gan.compile(
@@ -89,10 +97,10 @@ def update_reach(key, number, step):
 # in training/test_adversarial.py.
 @pytest.mark.usefixtures("eagerly")
 @pytest.mark.parametrize("name", STEPS)
-def test_training_steps(recorded, monkeypatch, name):
+def test_training_steps(recorded, networks, monkeypatch, name):
     arrays, step = recorded.arrays(name), recorded.meta["step"]
     objective = objective_of(recorded, 32, **STEPS[name])
-    gan = training_model(recorded, objective)
+    gan = training_model(recorded, networks, objective)
     named = dict([*generator_names(gan.generator), *discriminator_names(gan.discriminator)])
     named |= dict(generator_names(gan.averaged, "ema_generator"))
     first_gradients, differentiated = {}, gan._differentiated

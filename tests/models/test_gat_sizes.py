@@ -65,8 +65,8 @@ def test_the_closed_forms_are_the_parameters_of_the_official_code():
         assert trained_in_discriminator(name, 2, projector=False) + table == official
 
 
-# Every size, and every patch of one: the closed forms above tell of the rest.
-BUILT = [*((name, 2) for name in ("S", "B", "L", "XL")), ("S", 4), ("S", 8)]
+# Every patch, and the smallest and the largest size: the closed forms above tell of the rest.
+BUILT = [("S", 2), ("S", 4), ("S", 8), ("XL", 2)]
 
 
 @pytest.mark.parametrize(("name", "patch"), BUILT)

@@ -1,6 +1,7 @@
 """LadaGAN with classes: the unconditional networks at first, then the formulas."""
 
 import functools
+import math
 import unittest.mock
 
 import keras
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from ladagan_networks import Z, latents, number, pictures, tiny_discriminator, tiny_generator
 
-from ladagan_tf.models.blank import shapes_only
+from ladagan_tf.models.blank import blank_of, shapes_only
 from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
@@ -25,7 +26,10 @@ EVERY_GENERATOR = pytest.mark.parametrize("given", GENERATORS.values(), ids=GENE
 EVERY_HEAD = pytest.mark.parametrize("head", ["projection", "pooled", "pure"])
 
 
-made = functools.cache(lambda make, **given: make(num_classes=K, **given))
+@functools.cache
+def made(make, **given):
+    with blank_of(math.inf):  # filled below
+        return make(num_classes=K, **given)
 
 
 def conditional_generator(randomised, **given):

@@ -19,6 +19,7 @@ from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.weights import inception_weights
 from ladagan_tf.weights.download import PublishedFile, find_published
 from ladagan_tf.weights.inception_weights import NAME, canonical, find, graph_names, load
+from ladagan_tf.weights.reading import read_weights
 
 CONTENT = b"as if these were weights"
 
@@ -173,12 +174,11 @@ def test_the_same_weights_have_the_same_hash_in_every_format(rule, tmp_path):
     np.savez(tmp_path / "w.npz", **rule)
     save_file({**rule, "x.num_batches_tracked": np.array(1)}, tmp_path / "w.safetensors")
     (tmp_path / "w.pb").write_bytes(as_graph(rule))
-    loaded = {suffix: load(tmp_path / f"w.{suffix}") for suffix in ("npz", "safetensors", "pb")}
-    (digest,) = {digest for _, digest in loaded.values()}
-    assert len(digest) == 64
-    first, *others = [network.get_weights() for network, _ in loaded.values()]
-    for weights in others:
-        assert all(np.array_equal(a, b) for a, b in zip(first, weights, strict=True))
+    (first, digest), (second, another) = (load(tmp_path / f"w.{s}") for s in ("safetensors", "pb"))
+    assert digest == another and len(digest) == 64
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert inception_weights.content_sha256(read_weights(tmp_path / "w.npz")) == digest
 
 
 def test_other_weights_have_another_hash(rule):
