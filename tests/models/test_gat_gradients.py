@@ -100,9 +100,10 @@ def test_one_trace_serves_every_batch_size(tf, generator, discriminator, rng):
         outputs = generator(z, labels, return_levels=True)
         return outputs[-1], discriminator(outputs, labels)
 
+    z = rng.standard_normal((3, Z)).astype("float32")
+    outputs = generator(z, LABELS, return_levels=True)
+    expected = discriminator(outputs, LABELS)
     for count in (1, 3):
-        z = rng.standard_normal((count, Z)).astype("float32")
-        latents, logits = both(z, LABELS[:count])
-        outputs = generator(z, LABELS[:count], return_levels=True)
-        np.testing.assert_allclose(latents, outputs[-1], rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(logits, discriminator(outputs, LABELS[:count]), atol=1e-4)
+        latents, logits = both(z[:count], LABELS[:count])
+        np.testing.assert_allclose(latents, outputs[-1][:count], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(logits, expected[:count], atol=1e-4)
