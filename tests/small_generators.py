@@ -96,8 +96,7 @@ def saved_gat(gat, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def noise():
+def make_noise():
     """`Sampler`: uniform noise of 16 px from the latent, in [-1, 1]."""
 
     def generate(z, *labels):
@@ -107,3 +106,9 @@ def noise():
         return keras.ops.reshape(images, (-1, 16, 16, 3))
 
     return Sampler(generate, 3, 16, 0, None, {"model": "noise"})
+
+
+@pytest.fixture
+def noise():
+    """See `make_noise`."""
+    return make_noise()

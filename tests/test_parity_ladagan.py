@@ -45,6 +45,27 @@ def recorded(fixtures_dir):
     return Recorded(fixtures_dir)
 
 
+@pytest.fixture(scope="module")
+def built(recorded):
+    """`built(resolution)`: G and D, built once."""
+
+    @functools.cache
+    def build(resolution):
+        name = f"models_{resolution}"
+        return recorded.generator(name, resolution), recorded.discriminator(name, resolution)
+
+    return build
+
+
+@pytest.fixture
+def networks(recorded, built, resolution):
+    """G and D of a resolution with the recorded weights."""
+    weights, made = recorded.weights(f"models_{resolution}"), built(resolution)
+    for network, names in zip(made, (generator_names, discriminator_names), strict=True):
+        load_official(names(network), weights)
+    return made
+
+
 # ------------------------------------------------------------------------------------- layers
 
 
@@ -109,12 +130,10 @@ def test_down_block(recorded):
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
-def test_every_official_variable_is_loaded_once(recorded, resolution):
-    name = f"models_{resolution}"
-    generator = recorded.generator(name, resolution)
-    discriminator = recorded.discriminator(name, resolution)
+def test_every_official_variable_is_loaded_once(recorded, networks, resolution):
+    generator, discriminator = networks
     ours = [*generator_names(generator), *discriminator_names(discriminator)]
-    official = recorded.meta["variables"][name]
+    official = recorded.meta["variables"][f"models_{resolution}"]
     assert sorted(key for key, _ in ours) == sorted(official)
     assert len(ours) == len(generator.weights) + len(discriminator.weights)
     for key, variable in ours:
@@ -122,11 +141,9 @@ def test_every_official_variable_is_loaded_once(recorded, resolution):
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
-def test_networks_forward(recorded, resolution):
-    name = f"models_{resolution}"
-    arrays = recorded.arrays(name)
-    generator = recorded.generator(name, resolution)
-    discriminator = recorded.discriminator(name, resolution)
+def test_networks_forward(recorded, networks, resolution):
+    arrays = recorded.arrays(f"models_{resolution}")
+    generator, discriminator = networks
     images, maps = generator.attention_maps(arrays["in/z"])
     assert_close(generator(arrays["in/z"]), arrays["out/g_image"], "image")
     assert_close(images, arrays["out/g_image"], "image beside the maps")
@@ -171,9 +188,9 @@ def test_losses_from_logits(recorded, resolution):
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
-def test_r1_and_its_input_gradient(recorded, resolution):
+def test_r1_and_its_input_gradient(recorded, networks, resolution):
     arrays = recorded.arrays(f"models_{resolution}")
-    discriminator = recorded.discriminator(f"models_{resolution}", resolution)
+    _, discriminator = networks
     _, gradient = input_gradient(
         lambda x: discriminator(x, training=True), tf.constant(arrays["in/images"]), discriminator
     )
@@ -182,66 +199,94 @@ def test_r1_and_its_input_gradient(recorded, resolution):
     assert_close(weighted, arrays["loss/r1_weighted"], "R1")
 
 
-# Compiling takes most of the time: one resolution stands for both.
-@pytest.mark.parametrize(
-    ("resolution", "jit"), [(32, False), (64, False), (32, True)], ids=["32", "64", "32-xla"]
-)
-def test_gradients_of_both_losses(recorded, resolution, jit):
-    name = f"models_{resolution}"
-    arrays = recorded.arrays(name)
-    generator = recorded.generator(name, resolution)
-    discriminator = recorded.discriminator(name, resolution)
-    objective = objective_of(recorded, resolution)
+def given_to(objective, generator, discriminator, arrays):
+    """What both gradient functions take."""
     batch = {"real": tf.constant(arrays["in/images"])}
     draws = {"z": tf.constant(arrays["in/z"]), "fake": {}, "real": {}}
-    networks = (objective, generator, discriminator, batch, draws)
-    compiled = (
-        functools.partial(tf.function, jit_compile=True, autograph=False) if jit else lambda fn: fn
-    )
-    d_gradients, d = compiled(lambda: discriminator_gradients(*networks))()
+    return objective, generator, discriminator, batch, draws
+
+
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_gradients_of_both_losses(recorded, networks, resolution):
+    arrays = recorded.arrays(f"models_{resolution}")
+    generator, discriminator = networks
+    given = given_to(objective_of(recorded, resolution), generator, discriminator, arrays)
+    d_gradients, d = discriminator_gradients(*given)
     for key in ("d_loss", "d_total"):
         assert_close(d[key], arrays[f"loss/{key}"], key)
     assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    g_gradients, g = compiled(lambda: generator_gradients(*networks))()
+    g_gradients, g = generator_gradients(*given)
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
+
+
+# Compiling takes most of the time: one resolution stands for both, and each network is compiled
+# once: D for the recorded images, G for the gradient of its loss with respect to them.
+@pytest.mark.parametrize("resolution", [32])
+def test_gradients_compiled_by_xla(recorded, networks, resolution):
+    arrays = recorded.arrays(f"models_{resolution}")
+    (generator, discriminator), fake = networks, tf.constant(arrays["out/g_image"])
+    compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+    objective, *given = given_to(
+        objective_of(recorded, resolution), lambda *_, **__: fake, discriminator, arrays
+    )
+    d_gradients, d = compiled(lambda: discriminator_gradients(objective, *given))()
+    for key in ("d_loss", "d_total"):
+        assert_close(d[key], arrays[f"loss/{key}"], key)
+    assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
+    _, wanted = input_gradient(
+        lambda x: objective.generator_loss(lambda *_, **__: x, *given[1:])[0], fake, discriminator
+    )
+
+    @compiled
+    def generator_gradients_of(z):
+        with tf.GradientTape() as tape:
+            change = tf.reduce_sum(generator(z, training=True) * wanted)
+        return tape.gradient(change, generator.trainable_variables)
+
+    g_gradients = generator_gradients_of(tf.constant(arrays["in/z"]))
+    assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
+
+
+CLASSES = 3
+
+
+def of_every_class(array):
+    """The array once for each class, and the labels."""
+    return np.concatenate([array] * CLASSES), np.repeat(np.arange(CLASSES), len(array))
 
 
 @pytest.mark.parametrize("resolution", [32, 64])
 def test_networks_of_classes_whose_weights_are_zero_are_the_recorded_ones(recorded, resolution):
     """For every label: images, maps, logits, and the gradients of all weights but the classes'."""
-    name, classes = f"models_{resolution}", 3
+    name = f"models_{resolution}"
     arrays = recorded.arrays(name)
-    generator = recorded.generator(name, resolution, num_classes=classes)
-    discriminator = recorded.discriminator(name, resolution, num_classes=classes)
+    generator = recorded.generator(name, resolution, num_classes=CLASSES)
+    discriminator = recorded.discriminator(name, resolution, num_classes=CLASSES)
     z, real, fake = arrays["in/z"], arrays["in/images"], arrays["out/g_image"]
-    for label in range(classes):
-        labels = np.full(len(z), label)
-        images, maps = generator.attention_maps(z, labels)
-        assert_close(images, arrays["out/g_image"], f"images of {label}")
-        for side, weights in zip((8, 16, 32), maps, strict=True):
-            assert_close(weights, arrays[f"out/g_attn_{side}"], f"map {side} of {label}")
-        for kind, x in (("real", real), ("fake", fake)):
-            logits = discriminator(x, np.full(len(x), label))
-            assert_close(logits, arrays[f"out/d_logits_{kind}_inference"], f"{kind} as {label}")
+    images, maps = generator.attention_maps(*of_every_class(z))
+    assert_close(images, of_every_class(fake)[0], "images")
+    for side, weights in zip((8, 16, 32), maps, strict=True):
+        assert_close(weights, of_every_class(arrays[f"out/g_attn_{side}"])[0], f"map {side}")
+    for kind, x in (("real", real), ("fake", fake)):
+        logits = discriminator(*of_every_class(x))
+        assert_close(logits, of_every_class(arrays[f"out/d_logits_{kind}_inference"])[0], kind)
     objective = objective_of(recorded, resolution, conditional=True)
-    batch = {"real": tf.constant(real), "labels": tf.constant(np.arange(len(real)) % classes)}
-    draws = {"z": tf.constant(z), "fake": {}, "real": {}}
-    networks = (objective, generator, discriminator, batch, draws)
-    d_gradients, d = discriminator_gradients(*networks)
+    given = given_to(objective, generator, discriminator, arrays)
+    given[3]["labels"] = tf.constant(np.arange(len(real)) % CLASSES)
+    d_gradients, d = discriminator_gradients(*given)
     assert_close(d["d_total"], arrays["loss/d_total"], "d_total")
     assert_gradients(d_gradients, discriminator, discriminator_names, arrays, "grad_d_total")
-    g_gradients, g = generator_gradients(*networks)
+    g_gradients, g = generator_gradients(*given)
     assert_close(g["g_loss"], arrays["loss/g_loss"], "g_loss")
     assert_gradients(g_gradients, generator, generator_names, arrays, "grad_g_loss")
 
 
 def test_a_decoder_of_classes_whose_weights_are_zero_is_the_recorded_one(recorded):
     arrays = recorded.arrays("convdec_128")
-    generator = recorded.generator("convdec_128", 128, recorded.meta["dec_dim_128"], 3)
-    for label in range(3):
-        images = generator(arrays["in/z"], np.full(len(arrays["in/z"]), label))
-        assert_close(images, arrays["out/g_image_inference"], f"images of {label}")
+    generator = recorded.generator("convdec_128", 128, recorded.meta["dec_dim_128"], CLASSES)
+    images = generator(*of_every_class(arrays["in/z"]))
+    assert_close(images, of_every_class(arrays["out/g_image_inference"])[0])
 
 
 def assert_gradients(gradients, network, names, arrays, prefix):

@@ -136,9 +136,9 @@ def test_batches_have_the_order_of_the_images_set(fifty, fifty_latents, limit):
         np.testing.assert_array_equal(found_labels, labels)
 
 
-def test_workers_and_replicas_share_batches_that_hold_moments_alone(fifty_latents, limit):
-    whole = _take(fifty_latents, 3, memory_limit_bytes=limit)
-    share = {"num_workers": 2, "replicas": 2, "memory_limit_bytes": limit}
+def test_workers_and_replicas_share_batches_that_hold_moments_alone(fifty_latents):
+    whole = _take(fifty_latents, 3)
+    share = {"num_workers": 2, "replicas": 2}
     first, second = (_take(fifty_latents, 6, worker_index=w, **share) for w in range(2))
     for step, (content, _) in enumerate(whole):
         assert content.keys() == {"moments"}

@@ -4,7 +4,6 @@ import json
 import pathlib
 import re
 import shutil
-import types
 
 import in_process
 import numpy as np
@@ -106,16 +105,27 @@ def test_latents_that_are_not_finite_name_their_image(tmp_path, value, dtype):
     assert not list(tmp_path.iterdir())
 
 
-def _tiny_vae(path):
-    network = AutoencoderKL((4, 4), resnets=1, latent_channels=2, groups=2, scaling_factor=0.7)
-    network.save(path)
-    return network
+def _tiny_vae(widths):
+    return AutoencoderKL(widths, resnets=1, latent_channels=2, groups=2, scaling_factor=0.7)
 
 
-def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fifty, tmp_path):
-    vae = _tiny_vae(tmp_path / "vae.keras")
+@pytest.fixture(scope="module")
+def vae():
+    return _tiny_vae((4, 4))
+
+
+@pytest.fixture(scope="module")
+def vae_file(vae, tmp_path_factory):
+    path = tmp_path_factory.mktemp("vae") / "vae.keras"
+    vae.save(path)
+    return path
+
+
+def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(
+    fifty, vae, vae_file, tmp_path
+):
     arguments = [
-        f"--source={fifty}", "--latents", f"--vae={tmp_path / 'vae.keras'}",
+        f"--source={fifty}", "--latents", f"--vae={vae_file}",
         f"--out={tmp_path / 'out'}", "--latent_dtype=float32", "--nostore_images",
         "--encode_batch=7",
     ]  # fmt: skip
@@ -123,10 +133,11 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         status, said, error = in_process.outcome(call, arguments)
     assert status == 0, error
     found = dataset_info.load_info(tmp_path / "out").latents
-    _, vae_sha256 = vae_weights.load(tmp_path / "vae.keras")
+    _, vae_sha256 = vae_weights.load(vae_file)
     assert (found.size, found.channels, found.scaling_factor) == (4, 2, 0.7)
-    assert (found.vae, found.vae_sha256) == (str(tmp_path / "vae.keras"), vae_sha256)
-    assert found.encoder_sha256 != vae_sha256 and not found.images
+    assert (found.vae, found.vae_sha256) == (str(vae_file), vae_sha256)
+    assert found.encoder_sha256 == vae_weights.encoder_sha256(vae) != vae_sha256
+    assert not found.images
     assert "50 float32 latents of 4 x 4 x 2 by" in said
     assert f"standard deviation {found.std:.3f} after scaling, without images" in said
     images, _ = next(pipeline.iterate_images(fifty, 50))
@@ -147,33 +158,27 @@ def test_the_command_line_stores_what_the_autoencoder_makes_of_a_prepared_set(fi
         ({"crop": "adm"}, "--crop=adm: the images of a prepared set are taken as they are"),
     ],
 )
-def test_the_command_refuses_a_mistake_in_one_line(fifty, tmp_path, capsys, flags, message):
-    _tiny_vae(tmp_path / "vae.keras")
+def test_the_command_refuses_a_mistake_in_one_line(
+    fifty, vae_file, tmp_path, capsys, flags, message
+):
     given = {
         "source": str(fifty),
         "out": str(tmp_path / "out"),
         "latents": True,
-        "vae": str(tmp_path / "vae.keras"),
+        "vae": str(vae_file),
     }
     arguments = [f"--{name}={value}" for name, value in (given | flags).items() if value]
     with in_process.command(command, prepare_flags.define) as call:
         assert re.search(message, in_process.error_line(call, arguments, capsys))
 
 
-def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encoder(
-    tmp_path, monkeypatch
-):
-    given = {"latent_dtype": "float16", "store_images": True, "encode_batch": 2}
-    given |= {"store_teacher": None}
-    flags = types.SimpleNamespace(**given, vae=str(tmp_path / "vae.keras"), strategy="none")
-    monkeypatch.setattr(command, "FLAGS", flags)
-    network = _tiny_vae(tmp_path / "vae.keras")
-    found = []
+def test_autoencoders_that_differ_in_their_decoders_share_the_hash_of_the_encoder():
+    network, found = _tiny_vae((4,)), []
     for changed in (None, network.decoder, network.quant_conv):
         if changed:
             changed.weights[-1].assign_add([1.0] * changed.weights[-1].shape[0])
-        network.save(flags.vae)
-        found.append(command._encoding(8).latents)
-    plain, decoder, encoder = found
-    assert len({latents.vae_sha256 for latents in found}) == 3
-    assert plain.encoder_sha256 == decoder.encoder_sha256 != encoder.encoder_sha256
+        whole = vae_weights.content_sha256(network.tensors())
+        found.append((whole, vae_weights.encoder_sha256(network)))
+    (plain, plain_encoder), (decoder, same_encoder), (encoder, another_encoder) = found
+    assert len({plain, decoder, encoder}) == 3
+    assert plain_encoder == same_encoder != another_encoder

@@ -1,13 +1,12 @@
 """A set whose classes a classifier learns at once, and feature networks without any weights."""
 
-import keras
 import numpy as np
 import pytest
+from feature_networks import make_means
 from small_generators import noise  # noqa: F401
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import train_classifier
-from ladagan_tf.evaluation.features import Extractor
 
 
 @pytest.fixture(scope="session")
@@ -30,19 +29,5 @@ def classifier_file(two_tone, tmp_path_factory):
 
 @pytest.fixture
 def means():
-    """Extractor: the mean of each channel, and as two logits how dark and how bright they are.
-
-    `means.calls` counts the batches it is traced or called for.
-    """
-
-    class Features:
-        calls = 0
-
-        def __call__(self, images):
-            self.calls += 1
-            x = keras.ops.mean(keras.ops.cast(images, "float32"), axis=(1, 2))
-            bright = keras.ops.mean(x, axis=1, keepdims=True) - 114.0
-            return {"features": x, "logits": keras.ops.concatenate([-bright, bright], axis=1)}
-
-    about = {"network": "channel means", "sha256": "0" * 64, "resize": "none"}
-    return Extractor("classifier", Features(), 3, None, about, ("dark", "bright"))
+    """See `make_means`."""
+    return make_means()

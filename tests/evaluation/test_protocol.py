@@ -7,6 +7,8 @@ import signal
 
 import numpy as np
 import pytest
+from feature_networks import make_means
+from small_generators import make_noise
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
@@ -18,14 +20,14 @@ from ladagan_tf.evaluation.report import class_chart
 from ladagan_tf.sampling.image_files import sample_archive
 
 
-@pytest.fixture
-def records(noise, two_tone, means, tmp_path):
+@pytest.fixture(scope="module")
+def records(two_tone, tmp_path_factory):
     return protocol.evaluate(
-        [images.generated(noise, 40, seed) for seed in range(2)],
+        [images.generated(make_noise(), 40, seed) for seed in range(2)],
         images.prepared(two_tone),
-        means,
+        make_means(),
         ("fcd", "modes", "swd"),
-        cache_dir=tmp_path,
+        cache_dir=tmp_path_factory.mktemp("cache"),
         progress=False,
     )
 

@@ -6,9 +6,9 @@ import numpy as np
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.gat.scales import CatDiscriminator
 
-S, CLASSES, Z, K = 8, 5, 6, 4
-TINY = {"latent_size": S, "patch": 2, "width": 16, "depth": 4, "num_heads": 2}
-TINY |= {"num_classes": CLASSES, "channels": 3}
+S, CLASSES, Z, K = 8, 5, 6, 2
+TINY = {"latent_size": S, "patch": 2, "width": 16, "depth": 2, "num_heads": 2}
+TINY |= {"num_classes": CLASSES, "channels": 3, "levels": K}
 LABELS = np.array([3, 1, 3], "int32")
 
 
@@ -34,4 +34,4 @@ def in_one_program(network):
 
 def tiny_cat_discriminator(**others):
     """Of three scales: 2, 4 and 8."""
-    return CatDiscriminator(**{**TINY, **HEAD, "depth": 2, "levels": 3, **others})
+    return CatDiscriminator(**{**TINY, **HEAD, "levels": 3, **others})

@@ -13,10 +13,8 @@ TINY = {"noise_dim": Z, "widths": (8, 8, 64), "num_heads": (2, 2, 2), "mlp_width
 HEADS = {
     "32": (32, ()),
     "64_patch": (64, ()),
-    "128_patch": (128, ()),
     "256_patch": (256, ()),
     "64_conv": (64, (4,)),
-    "128_conv": (128, (4, 3)),
     "256_conv": (256, (4, 3, 2)),
 }
 EVERY_HEAD = pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)

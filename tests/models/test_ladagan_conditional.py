@@ -1,13 +1,15 @@
 """LadaGAN with classes: the unconditional networks at first, then the formulas."""
 
+import functools
+import math
 import unittest.mock
 
 import keras
 import numpy as np
 import pytest
 from ladagan_networks import Z, latents, number, pictures, tiny_discriminator, tiny_generator
-from paper_sizes import zero_weights
 
+from ladagan_tf.models.blank import blank_of, shapes_only
 from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
@@ -24,12 +26,24 @@ EVERY_GENERATOR = pytest.mark.parametrize("given", GENERATORS.values(), ids=GENE
 EVERY_HEAD = pytest.mark.parametrize("head", ["projection", "pooled", "pure"])
 
 
+@functools.cache
+def made(make, **given):
+    with blank_of(math.inf):  # filled below
+        return make(num_classes=K, **given)
+
+
 def conditional_generator(randomised, **given):
-    return randomised(tiny_generator(num_classes=K, **given))
+    """Built once, with other weights for every test."""
+    return randomised(made(tiny_generator, **given))
 
 
 def conditional_discriminator(randomised, head):
-    return randomised(tiny_discriminator(num_classes=K, class_head=head, class_dim=6))
+    return randomised(made(tiny_discriminator, class_head=head, class_dim=6))
+
+
+def of_every_class(x):
+    """The same inputs for each class, and the labels."""
+    return np.concatenate([x] * K), np.repeat(np.arange(K), len(x))
 
 
 # ---------------------------------------------------------------------- zero class weights
@@ -39,31 +53,27 @@ def conditional_discriminator(randomised, head):
 def test_a_generator_made_conditional_makes_the_same_images_for_every_label(rng, randomised, given):
     given, how = dict(given), {"class_tokens": "class_tokens" in given}
     given.pop("class_tokens", None)
-    before, z = randomised(tiny_generator(**given)), latents(rng)
+    before = randomised(tiny_generator(**given))
     after = as_conditional(before, K, **how)
-    images, maps = before.attention_maps(z)
-    for label in range(K):
-        labels = np.full(len(z), label)
-        theirs, their_maps = after.attention_maps(z, labels)
-        np.testing.assert_array_equal(number(after(z, labels)), number(images))
-        np.testing.assert_array_equal(number(theirs), number(images))
-        for ours, expected in zip(their_maps, maps, strict=True):
-            np.testing.assert_array_equal(number(ours), number(expected))
+    z, labels = of_every_class(latents(rng))
+    (images, maps), (theirs, their_maps) = before.attention_maps(z), after.attention_maps(z, labels)
+    np.testing.assert_array_equal(number(theirs), number(images))
+    for ours, expected in zip(their_maps, maps, strict=True):
+        np.testing.assert_array_equal(number(ours), number(expected))
 
 
 @pytest.mark.parametrize("head", ["projection", "pooled"])
 def test_a_discriminator_made_conditional_gives_the_same_logits_for_every_label(
     rng, randomised, head
 ):
-    before, images = randomised(tiny_discriminator()), pictures(rng, 32)
+    before = randomised(tiny_discriminator())
     after = as_conditional(before, K, class_head=head)
-    for label in range(K):
-        logits = after(images, np.full(len(images), label))
-        np.testing.assert_array_equal(number(logits), number(before(images)))
+    images, labels = of_every_class(pictures(rng, 32))
+    np.testing.assert_array_equal(number(after(images, labels)), number(before(images)))
 
 
 def test_what_is_new_has_the_sizes_of_the_paper_s_networks():
-    with zero_weights():
+    with shapes_only():
         networks = {kind: [kind(), kind(num_classes=10)] for kind in (Generator, Discriminator)}
     new = {k: b.count_params() - a.count_params() for k, (a, b) in networks.items()}
     assert new[Generator] == 2 * 128 * (1024 + 256 + 64) + 10 * 128 == 344_064 + 1_280
@@ -76,7 +86,7 @@ def test_what_is_new_has_the_sizes_of_the_paper_s_networks():
 @pytest.mark.parametrize("classes", [0, K])
 def test_psi_moves_what_the_norms_read_towards_its_mean_for_each_class(rng, randomised, classes):
     generator = randomised(tiny_generator(num_classes=classes, modulation="vitgan_sln"))
-    assert generator.truncates and not tiny_generator().truncates
+    assert generator.truncates
     z, seen = latents(rng, 3), []
     labels = [np.array([2, 0, 2])] if classes else []
 
@@ -107,8 +117,13 @@ def test_psi_moves_what_the_norms_read_towards_its_mean_for_each_class(rng, rand
     np.testing.assert_array_equal(number(generator(z, *labels)), whole)
     assert np.abs(whole - half).max() > 1e-3
     np.testing.assert_array_equal(number(generator.attention_maps(z, *labels, psi=0.5)[0]), half)
+
+
+def test_without_a_mapping_there_is_no_mean_style(rng):
+    generator = tiny_generator()
+    assert not generator.truncates
     with pytest.raises(ValueError, match="only modulation='vitgan_sln' has a mean style"):
-        tiny_generator()(z, psi=0.5)
+        generator(latents(rng), psi=0.5)
 
 
 @EVERY_HEAD
@@ -133,13 +148,13 @@ def test_what_a_class_adds_to_the_logits_is_the_formula(rng, randomised, head):
 @EVERY_HEAD
 def test_logits_are_the_unconditional_ones_and_what_the_class_adds(rng, randomised, head):
     discriminator, images = conditional_discriminator(randomised, head), pictures(rng, 32)
-    logits = [number(discriminator(images, np.full(2, label))) for label in range(K)]
+    logits = number(discriminator(*of_every_class(images))).reshape(K, 2, 25)
     kept = number(discriminator.classes.table)
     discriminator.classes.table.assign(np.zeros_like(kept))
     if head == "pure":
         discriminator.embed.bias.assign(np.zeros(6))
     plain = number(discriminator(images, np.zeros(2, int)))
-    added = np.stack(logits) - plain  # (K, 2, 25)
+    added = logits - plain  # (K, 2, 25)
     assert np.abs(plain).max() == 0.0 if head == "pure" else np.abs(plain).max() > 0.1
     constant = np.ptp(added, axis=2).max() < 1e-4
     assert constant == (head == "pooled") and np.abs(added).max() > 0.01
@@ -158,20 +173,32 @@ def test_class_vectors_are_as_long_as_latents(rng, randomised):
 # ------------------------------------------------------------------------------ classes alone
 
 
-@EVERY_GENERATOR
-def test_to_number_the_classes_otherwise_changes_nothing(rng, randomised, given):
-    order = np.array([2, 0, 1])
-    networks = [
-        (conditional_generator(randomised, **given), latents(rng, 3)),
-        *((conditional_discriminator(randomised, h), pictures(rng, 32, 3)) for h in ("pure",)),
-    ]
-    for network, x in networks:
-        labels = np.array([0, 1, 2])
-        before = number(network(x, labels))
-        assert np.abs(before - number(network(x, np.zeros(3, int))))[1:].max() > 1e-3
-        table = number(network.classes.table)
-        network.classes.table.assign(table[np.argsort(order)])
-        np.testing.assert_array_equal(number(network(x, order[labels])), before)
+CONDITIONAL = {
+    "every SLN": lambda fill: conditional_generator(fill),
+    "the mapping": lambda fill: conditional_generator(fill, **GENERATORS["the mapping"]),
+    "tokens": lambda fill: conditional_generator(fill, **GENERATORS["tokens"]),
+    "projection": lambda fill: conditional_discriminator(fill, "projection"),
+    "pooled": lambda fill: conditional_discriminator(fill, "pooled"),
+    "pure": lambda fill: conditional_discriminator(fill, "pure"),
+}
+
+
+def conditional(rng, randomised, kind, count):
+    """A network of `CONDITIONAL` and so many inputs."""
+    network = CONDITIONAL[kind](randomised)
+    judges = isinstance(network, Discriminator)
+    return network, pictures(rng, 32, count) if judges else latents(rng, count)
+
+
+@pytest.mark.parametrize("kind", ["every SLN", "the mapping", "tokens", "pure"])
+def test_to_number_the_classes_otherwise_changes_nothing(rng, randomised, kind):
+    network, x = conditional(rng, randomised, kind, 3)
+    labels, order = np.array([0, 1, 2]), np.array([2, 0, 1])
+    before = number(network(x, labels))
+    assert np.abs(before - number(network(x, np.zeros(3, int))))[1:].max() > 1e-3
+    table = number(network.classes.table)
+    network.classes.table.assign(table[np.argsort(order)])
+    np.testing.assert_array_equal(number(network(x, order[labels])), before)
 
 
 def test_swapped_labels_of_two_images_swap_only_their_logits(rng, randomised):
@@ -187,27 +214,15 @@ def test_swapped_labels_of_two_images_swap_only_their_logits(rng, randomised):
     np.testing.assert_allclose(one[[1, 0, 2]], other, rtol=1e-5, atol=1e-5)
 
 
-@EVERY_HEAD
-def test_classes_that_are_absent_have_no_gradient(rng, randomised, head):
-    networks = (
-        (conditional_generator(randomised), latents(rng)),
-        (conditional_discriminator(randomised, head), pictures(rng, 32)),
+@pytest.mark.parametrize("kind", ["every SLN", "projection", "pooled", "pure"])
+def test_classes_that_are_absent_have_no_gradient(rng, randomised, kind):
+    network, x = conditional(rng, randomised, kind, 2)
+    _, gradients = value_and_grad(
+        lambda: (keras.ops.sum(keras.ops.square(network(x, np.array([2, 2])))), ()), network
     )
-    for network, x in networks:
-        _, gradients = value_and_grad(
-            lambda network=network, x=x: (
-                keras.ops.sum(keras.ops.square(network(x, np.array([2, 2])))),
-                (),
-            ),
-            network,
-        )
-        (i,) = (
-            i
-            for i, v in enumerate(network.trainable_variables)
-            if v.name == "table" and "classes" in v.path
-        )
-        rows = np.abs(number(gradients[i])).max(axis=1)
-        assert rows[2] > 0 and not rows[:2].any()
+    (i,) = (i for i, v in enumerate(network.trainable_variables) if v is network.classes.table)
+    rows = np.abs(number(gradients[i])).max(axis=1)
+    assert rows[2] > 0 and not rows[:2].any()
 
 
 # ------------------------------------------------------------------- precision, saving, refusals
@@ -221,24 +236,12 @@ def test_classes_stay_float32_where_the_rest_is_half(rng):
     assert logits.dtype == "float32" and np.isfinite(number(logits)).all()
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        lambda fill: conditional_generator(fill, class_tokens=True),
-        lambda fill: conditional_generator(fill, modulation="vitgan_sln"),
-        lambda fill: conditional_discriminator(fill, "pooled"),
-        lambda fill: conditional_discriminator(fill, "pure"),
-    ],
-    ids=["tokens", "mapping", "pooled", "pure"],
-)
-def test_a_saved_conditional_network_loads_with_the_same_outputs(
-    rng, randomised, tmp_path, network
-):
-    network, labels = network(randomised), np.array([2, 1])
+@pytest.mark.parametrize("kind", ["the mapping", "tokens", "pure"])
+def test_a_saved_conditional_network_loads_with_the_same_outputs(rng, randomised, tmp_path, kind):
+    network, x = conditional(rng, randomised, kind, 2)
     network.save(tmp_path / "network.keras")
-    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    loaded, labels = keras.saving.load_model(tmp_path / "network.keras"), np.array([2, 1])
     assert loaded.get_config() == network.get_config()
-    x = pictures(rng, 32) if isinstance(network, Discriminator) else latents(rng)
     np.testing.assert_array_equal(number(loaded(x, labels)), number(network(x, labels)))
 
 
@@ -255,9 +258,9 @@ def test_a_saved_conditional_network_loads_with_the_same_outputs(
         (lambda: tiny_discriminator(class_head="no"), "class_head='no' is not one of projection"),
         (lambda: tiny_discriminator(num_classes=2, class_dim=0), "class_dim=0: give a pos"),
         (lambda: tiny_generator()(np.zeros((1, 6)), np.zeros(1)), "generator has no classes; give"),
-        (lambda: tiny_generator(num_classes=2)(np.zeros((1, 6))), "generator has 2 classes; give"),
+        (lambda: made(tiny_generator)(np.zeros((1, 6))), "generator has 3 classes; give"),
         (
-            lambda: tiny_generator(num_classes=2)(np.zeros((2, 6), "f"), np.zeros(1, "i")),
+            lambda: made(tiny_generator)(np.zeros((2, 6), "f"), np.zeros(1, "i")),
             r"labels of shape \(1,\): give one for each of the 2 samples",
         ),
         (
@@ -265,8 +268,8 @@ def test_a_saved_conditional_network_loads_with_the_same_outputs(
             "class_head='pure': it has no unconditional logits",
         ),
         (
-            lambda: as_conditional(tiny_generator(num_classes=2), 2),
-            "generator has 2 classes already",
+            lambda: as_conditional(made(tiny_generator), 2),
+            "generator has 3 classes already",
         ),
     ],
 )
@@ -276,10 +279,11 @@ def test_what_does_not_fit_is_refused(call, message):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX wraps and clips labels")
-@pytest.mark.parametrize("label", [-1, 2])
-def test_a_label_of_no_class_is_refused(label):
-    with pytest.raises(ValueError, match=rf"labels: \[{label}\] is no class; give 0 to 1"):
-        tiny_generator(num_classes=2)(np.zeros((2, 6), "f"), np.int32([0, label]))
+def test_a_label_of_no_class_is_refused(randomised):
+    generator = conditional_generator(randomised)
+    for label in (-1, K):
+        with pytest.raises(ValueError, match=rf"labels: \[{label}\] is no class; give 0 to 2"):
+            generator(np.zeros((2, 6), "f"), np.int32([0, label]))
 
 
 def test_a_table_of_zeros_starts_at_zero():

@@ -6,8 +6,9 @@ from ladagan_networks import (
     EVERY_RESOLUTION,
     TINY,
 )
-from paper_sizes import DISCRIMINATOR, DISCRIMINATOR_WIDTHS, EVERY_ROW, zero_weights
+from paper_sizes import DISCRIMINATOR, DISCRIMINATOR_WIDTHS, EVERY_ROW, ROWS
 
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.models.lada.sizes import PRESETS
@@ -22,27 +23,23 @@ def counts(network):
 
 @EVERY_ROW
 def test_generator_has_the_parameters_of_the_official_code(row):
-    with zero_weights():
+    with shapes_only():
         assert counts(Generator(**row.generator)) == (row.parameters, row.trained)
 
 
 @EVERY_RESOLUTION
 def test_discriminator_has_the_parameters_of_the_official_code(resolution):
-    with zero_weights():
+    with shapes_only():
         network = Discriminator(resolution=resolution, widths=DISCRIMINATOR_WIDTHS[resolution])
     assert counts(network) == DISCRIMINATOR[resolution][:2]
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_buildable_and_named_after_their_resolution(name):
+def test_presets_are_sizes_that_are_built_above_and_named_after_their_resolution(name):
     preset = PRESETS[name]
-    with zero_weights():
-        Generator(
-            resolution=preset.resolution,
-            widths=preset.widths,
-            decoder_widths=preset.decoder_widths,
-        )
-        Discriminator(resolution=preset.resolution, widths=preset.discriminator_widths)
+    generator = (preset.resolution, preset.widths, preset.decoder_widths)
+    assert generator in [(r.resolution, r.widths, r.decoder_widths) for r in ROWS.values()]
+    assert preset.discriminator_widths == DISCRIMINATOR_WIDTHS[preset.resolution]
     assert name.endswith(f"_{preset.resolution}")
 
 
@@ -62,7 +59,7 @@ def test_presets_of_published_configurations_are_the_published_sizes():
 
 def test_defaults_are_the_cifar10_preset():
     preset = PRESETS["cifar10_32"]
-    with zero_weights():
+    with shapes_only():
         generator, discriminator = Generator(), Discriminator()
     assert (generator.resolution, generator.widths) == (preset.resolution, preset.widths)
     assert generator.decoder_widths == preset.decoder_widths

@@ -24,16 +24,17 @@ def arrays(network):
             lambda: tiny_generator(64, (4,), num_classes=3),
             "classes class_hidden decoder_64 to_rgb/kernel",
         ),
-        (tiny_generator, lambda: tiny_generator(64), "to_rgb/kernel"),
-        (lambda: tiny_discriminator(64), tiny_discriminator, "down_32"),
         (
-            lambda: tiny_discriminator(num_classes=2),
+            lambda: tiny_discriminator(64, num_classes=2),
             lambda: tiny_discriminator(num_classes=3),
-            "classes",
+            "down_32 classes",
         ),
         (gat_generator, lambda: gat_generator(num_classes=7), "mapping/classes mean_style"),
-        (gat_discriminator, lambda: gat_discriminator(num_classes=7), "classes/table"),
-        (gat_discriminator, lambda: gat_discriminator(latent_size=16), "positions"),
+        (
+            gat_discriminator,
+            lambda: gat_discriminator(num_classes=7, latent_size=16),
+            "classes/table positions",
+        ),
     ],
 )
 def test_what_has_the_same_name_and_shape_is_taken_and_nothing_else_moves(

@@ -11,10 +11,16 @@ from rule_weights import rule_weights
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.vae import names
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
-from ladagan_tf.models.vae.layers import Downsample, GroupNorm, SpatialAttention, Upsample
+from ladagan_tf.models.vae.layers import (
+    Downsample,
+    GroupNorm,
+    ResnetBlock,
+    SpatialAttention,
+    Upsample,
+)
 from ladagan_tf.weights import vae_weights
 
-SIZES = {"widths": (8, 16, 16), "resnets": 1, "groups": 4}
+SIZES = {"widths": (8, 16), "resnets": 1, "groups": 4}
 
 
 @pytest.fixture(scope="module")
@@ -94,21 +100,21 @@ def test_log_variances_are_clipped():
 def test_shapes_follow_from_the_images(vae):
     images = normal(2, 16, 24, 3)
     mean, std = vae.encode(images)
-    assert mean.shape == std.shape == (2, 4, 6, 4) and np.min(std) > 0
+    assert mean.shape == std.shape == (2, 8, 12, 4) and np.min(std) > 0
     assert vae(images).shape == images.shape
-    assert vae.factor == 4 and vae.scaling_factor == 0.18215
+    assert vae.factor == 2 and vae.scaling_factor == 0.18215
 
 
 def test_images_that_do_not_divide_are_refused(vae):
-    with pytest.raises(ValueError, match="4 must divide both"):
-        vae.moments(normal(1, 16, 18, 3))
+    with pytest.raises(ValueError, match="2 must divide both"):
+        vae.moments(normal(1, 16, 17, 3))
     with pytest.raises(ValueError, match="groups=3"):
         AutoencoderKL((8, 16), groups=3)
 
 
-@pytest.mark.parametrize("tile", [1, 3, 8, 50])
+@pytest.mark.parametrize("tile", [1, 3, 50])
 def test_strips_are_the_plain_decode(vae, tile):
-    latents = normal(2, 9, 5, 4)
+    latents = normal(2, 4, 5, 4)
     equal(vae.decode_tiled(latents, tile), vae.decode(latents), atol=2e-5)
 
 
@@ -128,28 +134,31 @@ def test_half_precision_is_close_and_returns_float32(vae):
         assert np.sqrt(np.mean(np.square(found - exact))) < 0.03 * np.std(exact)
 
 
-def test_gradients_reach_every_variable_also_under_xla():
-    vae = AutoencoderKL(widths=(4, 8), resnets=1, groups=2)  # each kind of layer, little to compile
+def test_gradients_reach_every_variable():
+    vae = AutoencoderKL(widths=(4, 8), resnets=1, groups=2)
     vae.load_tensors(rule_weights(vae.tensor_shapes(), gain=1.0))
-    images = normal(1, 8, 8, 3)
-
-    @tf.function(jit_compile=True, autograph=False)
-    def gradients():
-        with tf.GradientTape() as tape:
-            mean, logvar = split_moments(vae.moments(images))
-            loss = tf.reduce_sum(tf.square(vae.decode(mean + tf.exp(0.5 * logvar))))
-        return tape.gradient(loss, vae.trainable_variables)
-
-    for gradient, variable in zip(gradients(), vae.trainable_variables, strict=True):
+    with tf.GradientTape() as tape:
+        mean, logvar = split_moments(vae.moments(normal(1, 8, 8, 3)))
+        loss = tf.reduce_sum(tf.square(vae.decode(mean + tf.exp(0.5 * logvar))))
+    gradients = tape.gradient(loss, vae.trainable_variables)
+    for gradient, variable in zip(gradients, vae.trainable_variables, strict=True):
         # A constant added to all keys leaves softmax as it is.
         assert np.any(gradient) or variable.path.endswith("to_k/bias"), variable.path
 
 
-def test_a_saved_network_is_the_same(vae, tmp_path):
-    vae.save(tmp_path / "v.keras")
-    other = keras.saving.load_model(tmp_path / "v.keras")
-    assert other.get_config() == vae.get_config()
-    equal(other(normal(1, 8, 8, 3)), vae(normal(1, 8, 8, 3)))
+def test_xla_compiles_forward_and_backward_of_every_kind_of_layer():
+    layers = keras.Sequential([ResnetBlock(8, 2), Downsample(), SpatialAttention(2), Upsample()])
+    layers.build((1, 4, 4, 4))
+    x = tf.constant(normal(1, 4, 4, 4))
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.square(layers(x)))
+        return tape.gradient(loss, layers.trainable_variables)
+
+    compiled = tf.function(gradients, jit_compile=True, autograph=False)()
+    for found, expected in zip(compiled, gradients(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_a_decoder_alone_decodes_the_same_and_is_saved_alone(vae, tmp_path):
@@ -160,9 +169,11 @@ def test_a_decoder_alone_decodes_the_same_and_is_saved_alone(vae, tmp_path):
     }
     alone.save(tmp_path / "v.keras")
     loaded = keras.saving.load_model(tmp_path / "v.keras")
+    latents = normal(1, 4, 4, 4)
+    expected = vae.decode(latents)
     for network in (alone, loaded):
-        equal(network.decode(normal(1, 4, 4, 4)), vae.decode(normal(1, 4, 4, 4)))
-        equal(network.decode_tiled(normal(1, 4, 4, 4), 2), vae.decode(normal(1, 4, 4, 4)), 1e-5)
+        equal(network.decode(latents), expected)
+    equal(loaded.decode_tiled(latents, 2), expected, 1e-5)
     with pytest.raises(ValueError, match="this autoencoder only decodes"):
         loaded.encode(normal(1, 8, 8, 3))
     with pytest.raises(InputError, match=r"v\.keras: it holds a decoder alone"):
@@ -203,7 +214,7 @@ def as_ldm(tensors, prefix=""):
             name = re.sub(new, old, name)
         for new, old in (("resnets", "block"), ("upsamplers.0", "upsample")):
             pattern = rf"up_blocks\.(\d)\.{re.escape(new)}"
-            name = re.sub(pattern, lambda m, old=old: f"up.{2 - int(m[1])}.{old}", name)
+            name = re.sub(pattern, lambda m, old=old: f"up.{1 - int(m[1])}.{old}", name)
         found[prefix + name] = array
     return found
 
@@ -216,17 +227,22 @@ def autoencoder_checkpoint(tensors):
     return {"loss.logvar": np.ones(()), **as_ldm(tensors)}
 
 
+@pytest.fixture(scope="module")
+def other():
+    return AutoencoderKL(**SIZES)
+
+
 @pytest.mark.parametrize(
     "spelling", [dict, with_old_attention, as_ldm, full_checkpoint, autoencoder_checkpoint]
 )
-def test_every_spelling_loads(vae, spelling, tmp_path):
-    tensors = spelling(vae.tensors())
-    other = AutoencoderKL(**SIZES)
+def test_every_spelling_loads(vae, other, spelling):
+    tensors, expected = spelling(vae.tensors()), vae.get_weights()
+    other.set_weights([np.zeros_like(weight) for weight in expected])
     other.load_tensors(tensors)
-    for a, b in zip(other.get_weights(), vae.get_weights(), strict=True):
+    for a, b in zip(other.get_weights(), expected, strict=True):
         equal(a, b)
     assert names.sizes(names.canonical(tensors)) == {
-        "widths": (8, 16, 16), "resnets": 1, "latent_channels": 4,
+        "widths": (8, 16), "resnets": 1, "latent_channels": 4,
     }  # fmt: skip
 
 
@@ -257,7 +273,7 @@ def test_ambiguous_and_infinite_tensors_are_refused(vae):
 @pytest.fixture(scope="module")
 def standard():
     """A network of 32 groups, which files without a config are taken to have."""
-    network = AutoencoderKL((32, 64), resnets=1)
+    network = AutoencoderKL((32,), resnets=1)
     network.load_tensors(rule_weights(network.tensor_shapes(), gain=1.0))
     return network
 
@@ -268,8 +284,11 @@ def test_the_same_weights_have_the_same_hash_in_every_file(standard, tmp_path):
     standard.save(tmp_path / "own.keras")
     loaded = [vae_weights.load(tmp_path / n) for n in ("new.npz", "old.npz", "own.keras")]
     assert len({digest for _, digest in loaded}) == 1
+    images = normal(1, 8, 8, 3)
+    expected = standard(images)
     for network, _ in loaded:
-        equal(network.decode(normal(1, 4, 4, 4)), standard.decode(normal(1, 4, 4, 4)), 1e-5)
+        equal(network(images), expected, 1e-5)
+    assert loaded[-1][0].get_config() == standard.get_config()
     half, digest = vae_weights.load(tmp_path / "own.keras", dtype="mixed_bfloat16")
     assert digest == loaded[0][1] and half.compute_dtype == "bfloat16"
     assert half.decoder.conv_out.compute_dtype == "bfloat16"
