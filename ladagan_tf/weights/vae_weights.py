@@ -2,6 +2,8 @@
 
 import pathlib
 
+import keras
+
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.vae import names
@@ -113,9 +115,10 @@ def _load_keras(path, dtype):
         raise InputError(f"{path}: it holds a {type(vae).__name__}, not an AutoencoderKL")
     if not vae.encodes:
         raise InputError(f"{path}: it holds a decoder alone, not a whole AutoencoderKL")
-    if dtype is None:
+    if dtype is None or keras.DTypePolicy(dtype) == vae.dtype_policy:
         return vae
-    other = AutoencoderKL.from_config({**vae.get_config(), "dtype": dtype})
+    with blank_of(vae.count_params()):
+        other = AutoencoderKL.from_config({**vae.get_config(), "dtype": dtype})
     other.set_weights(vae.get_weights())
     return other
 
