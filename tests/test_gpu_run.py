@@ -44,7 +44,6 @@ FLAGS = """\
 --g_widths=32,8,8
 --g_heads=1,1,1
 --g_mlp_widths=4,4,4
---g_depths=1,1,2
 --d_widths=4,4
 --d_out_widths=4,4
 --d_heads=1
