@@ -4,6 +4,7 @@ import functools
 import json
 
 import pytest
+import tensorflow as tf
 from absl import flags
 from in_process import benchmark, error_line
 
@@ -36,6 +37,9 @@ def measure(tmp_path, monkeypatch):
     train_step = benchmark("train_step")
     small = functools.partial(train_step.matmul_rate, size=64)
     monkeypatch.setattr(train_step, "matmul_rate", small)
+    for name in ("intra", "inter"):  # TensorFlow is set up already, with as many as asked for
+        monkeypatch.setattr(tf.config.threading, f"set_{name}_op_parallelism_threads", [].append)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # which it sets itself
     others = set(flags.FLAGS)
 
     def call(lines):
