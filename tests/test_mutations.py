@@ -78,3 +78,18 @@ def test_what_is_written_is_noticed(tmp_path):
     tried = mutations.Format(None, lambda path: path.with_name("new").write_bytes(b"x"))
     with pytest.raises(AssertionError, match="something was written"):
         tried.outcome(tmp_path / "a", tmp_path, 0, 0)
+
+
+def test_a_mutant_has_nothing_of_the_last_one(tmp_path):
+    (tmp_path / "a").mkdir()
+    for name in "xy":
+        (tmp_path / "a" / name).write_bytes(b"abcdefgh")
+    seen = []
+
+    def read(folder):
+        seen.append(tuple(file.read_bytes() == b"abcdefgh" for file in sorted(folder.iterdir())))
+
+    tried = mutations.Format(None, read)
+    for number in range(20):
+        tried.outcome(tmp_path / "a", tmp_path, 0, number)
+    assert set(seen) - {(True, True)} == {(True, False), (False, True)}
