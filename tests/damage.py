@@ -136,13 +136,14 @@ def edited_zip(data, rng, edit):
         members.append(members[chosen])
     else:
         members[chosen][1] = edit(*members[chosen], rng)
-    # LZMA is slow.
+    # LZMA is slow, and both it and BZIP2 for every member that they pack: it is one.
     methods = [zipfile.ZIP_STORED] * 48 + [zipfile.ZIP_DEFLATED] * 8
     methods += [zipfile.ZIP_BZIP2] * 3 + [zipfile.ZIP_LZMA]
+    method = methods[rng.integers(len(methods))]
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", methods[rng.integers(len(methods))]) as archive:
-        for name, content in members:
-            archive.writestr(name, content)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for i, (name, content) in enumerate(members):
+            archive.writestr(name, content, method if i == chosen else None)
     return buffer.getvalue()
 
 

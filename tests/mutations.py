@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import faulthandler
 import io
+import json
 import os
 import pathlib
 import resource
@@ -99,11 +100,12 @@ class Format:
         """
         rng = np.random.default_rng([seed, number])
         mutant = self._placed(example, work)
-        files = sorted(p for p in mutant.rglob(self.only) if p.is_file()) or [mutant]
-        file = files[rng.integers(len(files))]
-        original = file.read_bytes()
-        _replace(file, self.edit(file.name, original, rng))
-        before = _listing(mutant.parent)
+        file = list(self.originals)[rng.integers(len(self.originals))]
+        edited = self.edit(file.name, self.originals[file], rng)
+        if self.damaged not in (None, file):
+            _replace(self.damaged, self.originals[self.damaged])
+        self.damaged = file
+        _replace(file, edited)
         try:
             with contextlib.nullcontext() if build else without_networks():
                 (self.read if build else self.check)(mutant)
@@ -116,10 +118,9 @@ class Format:
         except BaseException:
             shutil.rmtree(mutant.parent)  # or the next one would have its damage too
             raise
-        if _listing(mutant.parent) != before:
+        if _listing(mutant.parent) != {**self.listing, str(file): len(edited)}:
             shutil.rmtree(mutant.parent)
             raise AssertionError("something was written")
-        _replace(file, original)
         return said
 
     def _placed(self, example, work):
@@ -131,6 +132,9 @@ class Format:
                 shutil.copytree(example, mutant)
             else:
                 shutil.copy(example, mutant)
+            files = sorted(p for p in mutant.rglob(self.only) if p.is_file()) or [mutant]
+            self.originals = {file: file.read_bytes() for file in files}
+            self.listing, self.damaged = _listing(mutant.parent), None
         return mutant
 
 
@@ -165,6 +169,7 @@ def formats():
     from ladagan_tf.data.conversion import Conversion, convert_items
     from ladagan_tf.data.preparation import prepare
     from ladagan_tf.evaluation import collection, images
+    from ladagan_tf.files import sha256_of
     from ladagan_tf.models.lada.generator import Generator
     from ladagan_tf.models.vae.autoencoder import AutoencoderKL
     from ladagan_tf.official import gat as official_gat
@@ -274,8 +279,15 @@ def formats():
         tf.saved_model.save(module, str(folder / "saved"), {"serving_default": serve})
         return folder / "saved"
 
-    def entry(folder):
-        return pathlib.Path(shutil.copytree(zoo.FOLDER / "shapes", folder / "entry"))
+    def entry(folder):  # its files cut short, which are hashed anew for every mutant
+        shutil.copytree(zoo.FOLDER / "shapes", folder / "entry")
+        about = json.loads((folder / "entry/about.json").read_text())
+        for name, recorded in about["files"].items():
+            file = folder / "entry" / name
+            file.write_bytes(file.read_bytes()[:1000])
+            recorded["sha256"] = sha256_of(file)
+        (folder / "entry/about.json").write_text(json.dumps(about, indent=1))
+        return folder / "entry"
 
     def run(folder):
         network, directory = Generator(noise_dim=4, **widths), RunDirectory(folder / "run")

@@ -2,30 +2,32 @@
 
 import importlib.util
 import json
-import os
-import pathlib
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
+from gpu_runs import (
+    CONVOLUTIONS,
+    REFUSED,
+    ROOT,
+    WRONG,
+    classes_of,
+    images_of,
+    latents_of,
+    runs,
+    wrong_files,
+)
 from in_process import command, error_line
 from PIL import Image
-from tiny_gat import VAE
 
 from examples import set_as_npz
 from ladagan_tf import convert
-from ladagan_tf import prepare as prepare_verb
 from ladagan_tf.data.pipeline import make_dataset
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
 from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
 from ladagan_tf.flags import convert as convert_flags
-from ladagan_tf.flags import prepare as prepare_flags
-from ladagan_tf.models.features.classifier import Classifier
-from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.pictures import MARGIN, to_uint8
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.opening import open_run
@@ -37,98 +39,55 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed"),
 ]
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FLAGS = """\
---dataset=nowhere
---g_widths=32,8,8
---g_heads=1,1,1
---g_mlp_widths=4,4,4
---g_depths=1,1,2
---d_widths=4,4
---d_out_widths=4,4
---d_heads=1
---d_mlp_width=4
---noise_dim=8
---batch_size=2
---log_kimg=0.004
---g_output=softclip
---d_scale_cue
---nod_ladaformer
---r1_weight=0
---policy=
---flip
-"""
-# As on a machine without TensorFlow.
-RUN = """
-import os, runpy, sys
-sys.modules['tensorflow'] = None
-os.environ['KERAS_BACKEND'] = 'jax'
-CONVOLUTIONS
-sys.argv[0] = 'benchmarks/gpu_run.py'
-runpy.run_path(sys.argv[0], run_name='__main__')
-"""
-# Before a run, in its process: `convolution` beside Keras's, each by (size, step, padding, side).
-CONVOLUTIONS = """
-sys.path.insert(0, "benchmarks")
-import keras, numpy as np
-from gpu_programs import convolution
-random, found = np.random.default_rng(0), {}
-for size, step, padding, side in [(1, 1, "same", 6), (3, 1, "same", 6), (3, 2, "same", 6),
-                                  (3, 2, "same", 7), (4, 1, "valid", 4), (3, 2, "valid", 7)]:
-    x = random.standard_normal((2, side, side, 3), np.float32)
-    kernel = random.standard_normal((size, size, 3, 5), np.float32)
-    for name, of in (("product", convolution), ("keras", keras.ops.conv)):
-        case = f"{size},{step},{padding},{side},{name}"
-        found[case] = of(x, kernel, step, padding, "channels_last")
-np.savez("FILE", **found)
-"""
-
 
 @pytest.fixture(scope="module")
-def carried(tmp_path_factory):
-    """What a run of a few steps brings back."""
+def ended(tmp_path_factory):
+    """A folder with what runs of a few steps bring back, and what was said of flags and files.
+
+    One process of everything, but for the run of programs that it compiled: a process that imports
+    JAX and Keras takes as long as to compile a network.
+    """
     folder = tmp_path_factory.mktemp("gpu")
-    (folder / "tiny.cfg").write_text(FLAGS)
-    images = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), np.uint8)
-    np.savez(folder / "images.npz", images=images)
-    keras.utils.set_random_seed(0)
-    Classifier(32, ["one", "two"]).save(folder / "classifier.keras")
-    arguments = [
-        f"--flagfile={folder / 'tiny.cfg'}",
-        f"--images={folder / 'images.npz'}",
-        "--minutes=0.01",
-        "--snapshots=0",
-        "--steps_per_call=2",
-        f"--classifier={folder / 'classifier.keras'}",
-        f"--out={folder / 'out'}",
-    ]
-    plain = RUN.replace("CONVOLUTIONS", "")
-    run(plain, *arguments, "--compile_for=here")
-    run(plain, *arguments, f"--programs={folder / 'out/programs.bin'}")
-    return folder / "out"
+    carried = images_of(folder / "carried")
+    ours = classes_of(folder / "classes"), latents_of(folder / "latents")
+    given = f"--flagfile={folder}/carried/tiny.cfg"
+    refused = [f"{given} {word}" for word in REFUSED]
+    refused += wrong_files(folder, folder / "latents/latents.npz")
+    trained = [carried + " --compile_for=here", *ours]
+    convolutions = CONVOLUTIONS.replace("FILE", str(folder / "convolutions.npz"))
+    refused = [f"{line} --out={folder}/nowhere" for line in refused]
+    said = runs(*trained, *refused, before=convolutions)
+    said += runs(f"{carried} --programs={folder}/carried/out/programs.bin")
+    assert said[:3] + said[-1:] == ["None"] * 4, said
+    return folder, said[3:-1]
 
 
 @pytest.fixture(scope="module")
-def classes(tmp_path_factory):
-    """What two seeds of a run with classes bring back, of a step of plain networks."""
-    folder = tmp_path_factory.mktemp("classes")
-    more = "--conditional\n--num_classes=3\n--g_modulation=layer_norm\n--class_tokens\n"
-    (folder / "tiny.cfg").write_text(FLAGS + more)
-    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-    np.savez(folder / "images.npz", images=images, labels=np.array([0, 2, 1, 2, 0]))
-    convolutions = CONVOLUTIONS.replace("FILE", str(folder / "convolutions.npz"))
-    run(
-        RUN.replace("CONVOLUTIONS", convolutions),
-        f"--flagfile={folder / 'tiny.cfg'}",
-        f"--images={folder / 'images.npz'}",
-        "--minutes=0.01",
-        "--steps_per_call=2",
-        "--seeds=3,4",
-        "--policy=translation",
-        "--augment_target=0.6",
-        f"--out={folder / 'out'}",
-    )
-    return folder / "out"
+def carried(ended):
+    """What a run of a few steps brings back."""
+    return ended[0] / "carried/out"
+
+
+@pytest.fixture(scope="module")
+def classes(ended):
+    """What two seeds of a run with classes bring back."""
+    return ended[0] / "classes/out"
+
+
+@pytest.fixture(scope="module")
+def latents_of_classes(ended):
+    """What a step of a flow on a set of latents brings back; beside it, the set and its VAE."""
+    return ended[0] / "latents"
+
+
+def test_other_flags_than_its_loop_looks_at_and_other_files_are_one_line(ended):
+    folder, said = ended
+    assert len(said) == len(REFUSED) + len(WRONG) and not (folder / "nowhere").exists()
+    assert all(line.startswith("2 error: ") for line in said), said
+    for line, beginning in zip(said, REFUSED.values(), strict=False):
+        assert line.removeprefix("2 error: ").startswith(beginning)
+    for line, message in zip(said[len(REFUSED) :], WRONG, strict=True):
+        assert message in line
 
 
 def test_seeds_train_at_once_each_from_its_own_start(classes):
@@ -160,48 +119,6 @@ def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
     z = np.zeros((2, 8), np.float32)
     images = np.asarray(sampler.generate(z, np.int32([0, 2])))
     assert np.isfinite(images).all() and np.any(images[0] != images[1])
-
-
-@pytest.fixture(scope="module")
-def latents_of_classes(tmp_path_factory):
-    """What a step of a flow on a set of latents brings back; beside it, the set and its VAE."""
-    folder = tmp_path_factory.mktemp("latents")
-    keras.utils.set_random_seed(0)
-    AutoencoderKL(**VAE, scaling_factor=0.5).save(folder / "vae.keras")
-    names = ("cat", "dog")
-    for name in names:
-        (folder / "photos" / name).mkdir(parents=True)
-        noise = np.random.default_rng(len(names)).integers(0, 256, (16, 16, 3), np.uint8)
-        Image.fromarray(noise).save(folder / "photos" / name / "1.png")
-    prepare(str(folder / "photos"), folder / "set", resolution=16)
-    with command(prepare_verb, prepare_flags.define) as main:
-        main(
-            f"--source={folder / 'set'}",
-            "--latents",
-            f"--vae={folder / 'vae.keras'}",
-            f"--out={folder / 'latents'}",
-        )
-    with command(set_as_npz, set_as_npz.define) as main:
-        main(f"--dataset={folder / 'latents'}", f"--out={folder / 'latents.npz'}")
-    run(
-        RUN.replace("CONVOLUTIONS", ""),
-        "--system=flow",
-        "--space=latents",
-        "--conditional",
-        "--num_classes=2",
-        "--dataset=nowhere",
-        "--latent_size=8",
-        "--patch=4",
-        "--g_shape=16,1,2",
-        "--sampler_steps=1",
-        "--batch_size=2",
-        "--log_kimg=0.004",
-        f"--images={folder / 'latents.npz'}",
-        "--minutes=0.01",
-        "--steps_per_call=2",
-        f"--out={folder / 'out'}",
-    )
-    return folder
 
 
 def test_latents_are_decoded_where_their_autoencoder_is(latents_of_classes, tmp_path, capsys):
@@ -242,85 +159,8 @@ def test_another_ending_than_npz_is_refused(latents_of_classes, tmp_path, capsys
     assert not list(tmp_path.iterdir())
 
 
-def run(code, *arguments):
-    """A process of its own, on the CPU, with little compiling."""
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], env=env, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done
-
-
-REFUSED = {  # by the beginning of what is said
-    "--subset=0.5": "--subset=0.5: train.py has it",
-    "--snapshots=1,abc": "--snapshots=1,abc: give numbers, as 100,200",
-    "--seeds=a": "--seeds=a: give whole numbers, as 0,1,2",
-    "--images=pyproject.toml": "--images=pyproject.toml: this npz archive cannot be read",
-}
-REFUSING = """\
-import contextlib, io, runpy, sys
-from absl import app, flags
-
-app.define_help_flags()
-absl = set(flags.FLAGS)
-for words in sys.argv[1:]:
-    sys.argv = ["benchmarks/gpu_run.py", *words.split(" ")]
-    said, code = io.StringIO(), 0
-    try:
-        with contextlib.redirect_stderr(said):
-            runpy.run_path(sys.argv[0], run_name="__main__")
-    except SystemExit as end:
-        code = end.code
-    print("ended", code, said.getvalue().strip().splitlines()[-1])
-    flags.FLAGS.unparse_flags()
-    for name in set(flags.FLAGS) - absl:
-        delattr(flags.FLAGS, name)
-"""
-
-
-def refused(*lines):
-    """What the command says last of each line of flags, in one process; all must be refused."""
-    done = run(REFUSING, *lines).stdout.splitlines()
-    ended = [line for line in done if line.startswith("ended ")]
-    assert all(line.startswith("ended 2 error: ") for line in ended), ended
-    return [line.removeprefix("ended 2 error: ") for line in ended]
-
-
-def test_what_its_loop_does_not_look_at_is_refused(tmp_path):
-    (tmp_path / "a.cfg").write_text(FLAGS)
-    given = f"--flagfile={tmp_path}/a.cfg --out={tmp_path}/out "
-    said = refused(*(given + word for word in REFUSED))
-    for line, beginning in zip(said, REFUSED.values(), strict=True):
-        assert line.startswith(beginning)
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_file_of_something_else_is_one_line(latents_of_classes, tmp_path):
-    with np.load(latents_of_classes / "latents.npz") as file:
-        arrays = dict(file)
-    wrong = {
-        "no moments in it, but ": {"moments": None},
-        "of shape (2, 8, 4, 8); float (N, 8, 8, 8) are accepted": {
-            "moments": np.zeros((2, 8, 4, 8), "f")
-        },
-        "of 2 classes it must hold int `labels` (N,) from 0 to 1": {"labels": np.int32([0, 2])},
-    }
-    lines = []
-    for i, changes in enumerate(wrong.values()):
-        kept = {k: v for k, v in {**arrays, **changes}.items() if v is not None}
-        np.savez(tmp_path / f"{i}.npz", **kept)
-        lines.append(
-            "--system=flow --space=latents --conditional --num_classes=2 --dataset=nowhere "
-            f"--latent_size=8 --g_shape=8,1,1 --images={tmp_path}/{i}.npz --out={tmp_path}/out"
-        )
-    for line, message in zip(refused(*lines), wrong, strict=True):
-        assert message in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_convolution_as_a_product_of_matrices_is_the_convolution(classes):
-    with np.load(classes.parent / "convolutions.npz") as found:
+def test_a_convolution_as_a_product_of_matrices_is_the_convolution(ended):
+    with np.load(ended[0] / "convolutions.npz") as found:
         products = [name for name in found if name.endswith("product")]
         assert len(products) == 6
         for name in products:

@@ -1,13 +1,13 @@
-"""`benchmarks/train_step.py`: what a step takes, of each variant in a process of its own."""
+"""`benchmarks/train_step.py`: what a step takes, of each variant."""
 
+import functools
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
+import tensorflow as tf
+from absl import flags
+from in_process import benchmark, error_line
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 LADA = """\
 --preset=cifar10_32
 --g_widths=16,8,4
@@ -24,27 +24,41 @@ GAT = """\
 --resolution=64
 --latent_size=8
 --num_classes=3
---g_shape=16,4,1
---d_shape=16,4,1
+--levels=2
+--g_shape=16,2,1
+--d_shape=16,2,1
 --teacher=none
 """
 
 
-def measured(folder, flags, *more):
-    """The finished process that measures a config of these flags."""
-    (folder / "tiny.cfg").write_text(flags)
-    code = [sys.executable, "benchmarks/train_step.py", f"--config={folder / 'tiny.cfg'}", *more]
-    return subprocess.run(code, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def measure(tmp_path, monkeypatch):
+    """`measure(flags)` measures a variant of a config of these flags, in this process."""
+    train_step = benchmark("train_step")
+    small = functools.partial(train_step.matmul_rate, size=64)
+    monkeypatch.setattr(train_step, "matmul_rate", small)
+    for name in ("intra", "inter"):  # TensorFlow is set up already, with as many as asked for
+        monkeypatch.setattr(tf.config.threading, f"set_{name}_op_parallelism_threads", [].append)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")  # which it sets itself
+    others = set(flags.FLAGS)
+
+    def call(lines):
+        (tmp_path / "tiny.cfg").write_text(lines)
+        given = ["--variant=float32,0", "--batch_size=2", "--steps=1", "--operations=3"]
+        given.append(f"--config={tmp_path / 'tiny.cfg'}")
+        monkeypatch.setattr(train_step.sys, "argv", ["train_step.py", *given])
+        train_step.main()
+
+    yield call
+    for name in set(flags.FLAGS) - others:
+        delattr(flags.FLAGS, name)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", [LADA, GAT], ids=["without classes", "latents of classes"])
-def test_a_variant_is_measured(tmp_path, flags):
-    done = measured(
-        tmp_path, flags, "--batch_size=2", "--steps=1", "--variant=float32,0", "--operations=3"
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+@pytest.mark.parametrize("lines", [LADA, GAT], ids=["without classes", "latents of classes"])
+def test_a_variant_is_measured(measure, capsys, lines):
+    measure(lines)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert found["batch_size"] == 2 and found["seconds_per_step"] > 0.0
     assert found["train_images_per_s"] > 0.0 < found["generator_images_per_s"]
     assert found["training_multiply_adds_per_image"] > 0 < found["peak_memory_gb"]
@@ -53,9 +67,6 @@ def test_a_variant_is_measured(tmp_path, flags):
     assert any("MatMul" in kind or "Conv2D" in kind or kind == "Mul" for kind in kinds), kinds
 
 
-@pytest.mark.slow
-def test_what_has_no_variants_is_one_line(tmp_path):
-    done = measured(tmp_path, "--system=flow\n--resolution=32\n")
-    assert done.returncode == 2 and done.stdout == ""
-    said = [line for line in done.stderr.splitlines() if line.startswith("error")]
-    assert said == [f"error: --config={tmp_path / 'tiny.cfg'}: of lada, gat or cat, not flow"]
+def test_what_has_no_variants_is_one_line(measure, tmp_path, capsys):
+    line = error_line(measure, ["--system=flow\n--resolution=32\n"], capsys)
+    assert line == f"error: --config={tmp_path / 'tiny.cfg'}: of lada, gat or cat, not flow"

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import jax_process
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -34,11 +35,12 @@ NEUTRAL = [
     "training/test_step.py",
 ]
 # JAX compiles every operation of every shape anew: what does not depend on the backend is left out,
-# repetitions too, and micro-batches for their 15 seconds.
+# repetitions too, the scale of losses, which train.py alone has, and micro-batches for their time.
 LEFT_OUT = (
     "micro_batches or start or config or refuse or 4-True or float64-1e-06 or half_precision or "
     "1-full or 8-full or 4-rows2 or same_draws or token_has_all or explicit_one or "
-    "one_score_per_block or published or reading or change_of_one or without_shifts"
+    "one_score_per_block or published or reading or change_of_one or without_shifts or "
+    "scale_multiplies or each_image[2] or also_shift"
 )
 STEP = (
     "autodiff", "losses", "augment", "draws", "lada", "latent_views", "latent_objective", "gat",
@@ -55,9 +57,8 @@ pytestmark = pytest.mark.skipif(
 def under_jax(*arguments):
     """Runs Python with the JAX backend on the CPU; returns the finished process."""
     path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH")) if p)
-    env = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    env = {**os.environ, **jax_process.ENVIRONMENT, "KERAS_BACKEND": "jax", "PYTHONPATH": path}
     env["JAX_ENABLE_X64"] = "1"  # many tests compute in float64, as TensorFlow always can
-    env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time goes into compiling
     return subprocess.run(
         [sys.executable, *arguments], env=env, cwd=ROOT, capture_output=True, text=True, check=False
     )

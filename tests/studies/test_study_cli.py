@@ -1,5 +1,8 @@
 """`python -m ladagan_tf.study` as users run it."""
 
+import importlib
+import types
+
 import pytest
 from absl import flags
 from in_process import command, error_line
@@ -23,6 +26,8 @@ TINY = """
 --d_heads=2
 --d_mlp_width=16
 --d_out_widths=16,16
+--jit=off
+--strategy=none
 --batch_size=8
 --r1_weight=0
 --total_kimg=0.024
@@ -33,7 +38,9 @@ TINY = """
 
 @pytest.fixture
 def call():
+    others = set(flags.FLAGS)
     with command(study, study_flags.define) as call:
+        InThisProcess.flags_of_study = set(flags.FLAGS) - others
         yield call
 
 
@@ -118,8 +125,29 @@ def test_a_stopped_study_does_not_end_as_a_finished_one(call, file, monkeypatch)
     assert not (file.parent / "runs").exists()  # nothing came into it
 
 
+class InThisProcess:
+    """Of a program that a study runs: `test_running.py` tries the processes that usually are."""
+
+    def __init__(self, words, stdout, **_):
+        verb = words[2].rpartition(".")[2]
+        module, ours = (importlib.import_module(f"ladagan_tf{at}.{verb}") for at in ("", ".flags"))
+        held = {name: flags.FLAGS[name] for name in self.flags_of_study}
+        for name in held:
+            delattr(flags.FLAGS, name)
+        with command(module, ours.define) as program:
+            self.returncode, *said = exit_of(program, words[3:])
+        for name, flag in held.items():
+            flags.FLAGS[name] = flag
+        stdout.write("".join(said).encode())
+
+    def poll(self):
+        return self.returncode
+
+
 @pytest.mark.slow
-def test_a_study_trains_measures_and_reports(call, file, capsys):
+def test_a_study_trains_measures_and_reports(call, file, capsys, monkeypatch, eagerly):
+    ours = types.SimpleNamespace(Popen=InThisProcess, DEVNULL=None, STDOUT=None)
+    monkeypatch.setattr(running, "subprocess", ours)
     prepare("shapes", file.parent / "shapes", resolution=32, num_images=16, workers=1)
     call(*arguments(file))
     runs = file.parent / "runs"
