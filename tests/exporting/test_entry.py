@@ -19,7 +19,10 @@ from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
 
-pytestmark = pytest.mark.usefixtures("eagerly")  # one or two batches of each network
+pytestmark = [
+    pytest.mark.usefixtures("eagerly"),  # one or two batches of each network
+    pytest.mark.filterwarnings("ignore:Even though the .* option is set"),
+]
 
 
 @pytest.fixture
