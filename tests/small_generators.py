@@ -5,13 +5,16 @@ import json
 import keras
 import numpy as np
 import pytest
+import tiny_gat
 
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.exporting import endpoints
+from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.networks import GatGenerator
 from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
-from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import Sampler, of_network
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
@@ -74,18 +77,28 @@ def saved(small, tmp_path_factory):
     return folder
 
 
+def small_gat(**changes):
+    """`Sampler` of a GAT of one block with an autoencoder of one width."""
+    generator = GatGenerator(**{**tiny_gat.GENERATOR, "depth": 1, "levels": 1, **changes})
+    vae = AutoencoderKL(**{**tiny_gat.VAE, "widths": (8,)})
+    network, rng = DecodedGenerator(generator, vae), np.random.default_rng(0)
+    network.set_weights([w + rng.normal(0, 0.1, w.shape) for w in network.get_weights()])
+    # As large as trained ones, or neither classes nor psi would show in uint8.
+    for weight in (generator.mapping.classes.table, generator.mean_style):
+        weight.assign(rng.normal(0, 1.0, weight.shape))
+    return of_network(network, {"model": "gat"})
+
+
 @pytest.fixture(scope="session")
-def gat(tiny_gat_run):
+def gat():
     """`Sampler` of a GAT with its autoencoder."""
-    return opening.open_run(tiny_gat_run)
+    return small_gat()
 
 
 @pytest.fixture(scope="session")
 def cat():
     """`Sampler` of a CAT with its autoencoder."""
-    from tiny_gat import make_network
-
-    return of_network(make_network(modulation="shift_scale_gate"), {"model": "cat"})
+    return small_gat(modulation="shift_scale_gate")
 
 
 @pytest.fixture(scope="session")

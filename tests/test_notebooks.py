@@ -154,15 +154,15 @@ def test_the_first_notebook_opens_and_installs_itself_on_colab(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")
+@pytest.mark.filterwarnings("ignore:Even though the .* option is set")
 @EVERY_NOTEBOOK
-def test_notebook_runs_where_nothing_was_trained_and_says_so(path, request, monkeypatch, tmp_path):
+def test_notebook_runs_where_nothing_was_trained_and_says_so(path, monkeypatch, tmp_path):
     for name in ("LADAGAN_RUN", "LADAGAN_RUNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LADAGAN_STEPS", "1")  # of training
     # One by a real kernel, as it is done in a browser.
     run = execute_in_kernel if path == notebook("3_") else execute
-    if path == notebook("4_"):
-        request.getfixturevalue("eagerly")
     with zero_weights():  # of the first notebook's tables of sizes
         cells = run(path, monkeypatch, tmp_path)
     if path == notebook("4_"):
@@ -173,6 +173,7 @@ def test_notebook_runs_where_nothing_was_trained_and_says_so(path, request, monk
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")
 def test_samples_are_of_the_model_that_is_given(monkeypatch, tmp_path):
     Generator(noise_dim=8, widths=(16, 16, 16), mlp_widths=(8, 8, 8)).save(tmp_path / "g.keras")
     monkeypatch.setenv("LADAGAN_RUN", "g.keras")

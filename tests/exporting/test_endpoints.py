@@ -1,20 +1,75 @@
-"""A served SavedModel generates, checks what it is asked, and truncates a GAT."""
+"""A SavedModel runs without our code, checks what it is asked, and truncates."""
 
+import subprocess
+import sys
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from small_generators import SIZES, perturbed
 
 from ladagan_tf import pictures
-from ladagan_tf.exporting import endpoints
+from ladagan_tf.errors import InputError
+from ladagan_tf.exporting import endpoints, formats
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import opening, seeds
-from ladagan_tf.sampling.sampler import of_network
+
+ONLY_TENSORFLOW = """
+import sys
+import numpy as np
+import tensorflow as tf
+
+model = tf.saved_model.load("saved_model")
+known = np.load("known.npz")
+for batch in (1, 7, 64):
+    images = model.serve(tf.constant(known["z"][:batch]))
+    np.testing.assert_allclose(images, known["images"][:batch], atol=1e-5)
+seen = model.signatures["attend"](z=tf.constant(known["z"][:7]))
+np.testing.assert_allclose(seen["images"], known["images"][:7], atol=1e-5)
+for side in (8, 16, 32):
+    np.testing.assert_allclose(seen[f"attention_{side}"], known[f"attention_{side}"], atol=1e-5)
+assert model.generate(num=2, seed=0).shape == (2, 32, 32, 3)  # as the model card says
+assert "ladagan_tf" not in sys.modules
+print("same")
+"""
+
+
+def python(code, folder):
+    """What a fresh Python process prints."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def opened(saved):
+    return opening.open_model(saved / "saved_model")
 
 
 @pytest.fixture(scope="module")
 def loaded(saved):
     return tf.saved_model.load(str(saved / "saved_model"))
+
+
+def test_a_saved_model_runs_where_there_is_only_tensorflow(small, saved):
+    z = seeds.latents(range(64), 8)
+    _, maps = small.network.attention_maps(z[:7])
+    attention = {f"attention_{s}": m for s, m in zip((8, 16, 32), maps, strict=True)}
+    np.savez(saved / "known.npz", z=z, images=small.network(z), **attention)
+    assert python(ONLY_TENSORFLOW, saved) == "same"
+
+
+def test_an_export_opens_as_a_trained_generator(small, opened):
+    assert (opened.noise_dim, opened.resolution, opened.num_classes) == (8, 32, 0)
+    z = seeds.latents(range(3), 8)
+    np.testing.assert_allclose(opened.generate(z), small.network(z), rtol=1e-5, atol=1e-5)
+
+
+def test_a_saved_model_cannot_be_exported_again(opened, tmp_path):
+    with pytest.raises(InputError, match=r"export needs a run or a [.]keras file"):
+        formats.export(opened, tmp_path / "o", ["keras"])
 
 
 def test_signatures_are_named_and_serve_is_the_default(loaded):
@@ -70,41 +125,44 @@ def test_a_bad_request_is_explained_by_the_served_model(loaded, num, seed, messa
         loaded.signatures["generate"](**request)
 
 
-def test_a_ladagan_with_a_mapping_is_truncated_by_what_is_exported(tmp_path):
-    network = perturbed(Generator(**SIZES, modulation="vitgan_sln"))
+class Truncating(keras.Model):
+    """Pixels of z psi."""
+
+    noise_dim, resolution, truncates = 8, 8, True
+
+    def __init__(self):
+        super().__init__()
+        self.pixels = keras.layers.Dense(8 * 8 * 3)
+        self.pixels.build((None, 8))
+        self.built = True
+
+    def call(self, z, psi=1.0, training=False):
+        return keras.ops.reshape(self.pixels(z * psi), (-1, 8, 8, 3))
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_an_exported_network_is_truncated_and_takes_labels_if_it_has_classes(classes, tmp_path):
+    lada = {**SIZES, "modulation": "vitgan_sln", "num_classes": classes}
+    network = perturbed(Generator(**lada) if classes else Truncating())
     endpoints.write_saved_model(network, tmp_path / "saved")
-    live, loaded = of_network(network), opening.open_model(tmp_path / "saved")
-    z = seeds.latents(range(3), 8)
-    for psi in (0.5, 1.0):
-        np.testing.assert_allclose(
-            loaded.at(psi).generate(z), live.at(psi).generate(z), rtol=1e-5, atol=1e-5
-        )
-    assert loaded.at(0.5).about["psi"] == 0.5 and "guidance" not in loaded.about
-    assert np.abs(live.at(0.5).generate(z) - live.generate(z)).max() > 1e-4
-
-
-def test_labels_are_served_and_checked(conditional, tmp_path):
-    endpoints.write_saved_model(conditional.network, tmp_path / "saved")
-    loaded = tf.saved_model.load(str(tmp_path / "saved"))
-    labels = tf.constant([2, 0])
-    z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
-    live = pictures.to_uint8(conditional.generate(z, labels)).astype(int)
-    assert np.abs(loaded.generate(2, 3, labels) - live).max() <= 1
-    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
-        loaded.generate(2, 3, tf.constant([0, 3]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="as many as images"):
-        loaded.generate(2, 3, tf.constant([0]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
-        loaded.serve(z, tf.constant([-1, 0]))
     opened = opening.open_model(tmp_path / "saved")
-    assert opened.num_classes == 3
-    live = conditional.generate(z, labels)
-    np.testing.assert_allclose(opened.generate(z, labels), live, rtol=1e-5, atol=1e-5)
-    seen = loaded.signatures["attend"](z=z, labels=labels)
-    np.testing.assert_allclose(seen["images"], live, rtol=1e-5, atol=1e-5)
-    assert seen["attention_8"].shape == (2, 2, 64)
+    assert opened.num_classes == classes and opened.at(0.5).about["psi"] == 0.5
+    assert "guidance" not in opened.about
+    z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
+    labels = [tf.constant([2, 0])] if classes else []
+    truncated, live = (np.asarray(network(z, *labels, psi=psi)) for psi in (0.5, 1.0))
+    assert np.abs(truncated - live).max() > 1e-4
+    for psi, right in ((0.5, truncated), (1.0, live)):
+        made = opened.at(psi).generate(z, *labels)
+        np.testing.assert_allclose(made, right, rtol=1e-5, atol=1e-5)
+    if classes:
+        loaded = tf.saved_model.load(str(tmp_path / "saved"))
+        seen = loaded.signatures["attend"](z=z, labels=labels[0])
+        np.testing.assert_allclose(seen["images"], live, rtol=1e-5, atol=1e-5)
+        assert seen["attention_8"].shape == (2, 2, 64)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_psi_is_served_and_checked(gat, saved_gat):
     loaded = tf.saved_model.load(str(saved_gat))
     z = endpoints.draw_latents(tf.constant(2), tf.constant(3, tf.int64), 8)
@@ -118,5 +176,30 @@ def test_psi_is_served_and_checked(gat, saved_gat):
     for wrong in (-0.1, 1.1, np.nan):
         with pytest.raises(tf.errors.InvalidArgumentError, match="psi must be from 0 to 1; given"):
             loaded.truncate(z, labels, psi=wrong)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"):
-        loaded.truncate(z, tf.constant([0, 3]), psi=0.5)
+    for wrong in ([0, 3], [-1, 0]):
+        for call in (
+            lambda labels: loaded.serve(z, labels),
+            lambda labels: loaded.truncate(z, labels, psi=0.5),
+            lambda labels: loaded.generate(2, 3, labels, psi=0.5),
+        ):
+            with pytest.raises(
+                tf.errors.InvalidArgumentError, match="labels must be from 0 to 2; given"
+            ):
+                call(tf.constant(wrong))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many as images"):
+        loaded.generate(2, 3, tf.constant([0]), psi=0.5)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_an_exported_gat_opens_truncated(gat, saved_gat):
+    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
+    opened = opening.open_model(saved_gat, psi=0.5)
+    assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
+    assert opened.class_names == gat.class_names == ("flags", "food-drink", "crane, machine")
+    np.testing.assert_allclose(
+        opened.generate(z, labels), gat.at(0.5).generate(z, labels), rtol=1e-5, atol=1e-5
+    )
+    with pytest.raises(InputError, match="guidance=2: a SavedModel has only guidance=1"):
+        opening.open_model(saved_gat, guidance=2.0)
+    with pytest.raises(InputError, match="vae=sd15: it is for a GAT generator"):
+        opening.open_model(saved_gat, vae="sd15")

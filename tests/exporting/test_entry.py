@@ -19,6 +19,11 @@ from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
 
+pytestmark = [
+    pytest.mark.usefixtures("eagerly"),  # one or two batches of each network
+    pytest.mark.filterwarnings("ignore:Even though the .* option is set"),
+]
+
 
 @pytest.fixture
 def measurable(run, monkeypatch):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import pathlib
-import subprocess
 import sys
 import types
 import unittest.mock
@@ -20,36 +18,8 @@ from ladagan_tf import export
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting import formats
 from ladagan_tf.flags import export as export_flags
-from ladagan_tf.sampling import opening, seeds
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-ONLY_TENSORFLOW = """
-import sys
-import numpy as np
-import tensorflow as tf
-
-model = tf.saved_model.load("saved_model")
-known = np.load("known.npz")
-for batch in (1, 7, 64):
-    images = model.serve(tf.constant(known["z"][:batch]))
-    np.testing.assert_allclose(images, known["images"][:batch], atol=1e-5)
-seen = model.signatures["attend"](z=tf.constant(known["z"][:7]))
-np.testing.assert_allclose(seen["images"], known["images"][:7], atol=1e-5)
-for side in (8, 16, 32):
-    np.testing.assert_allclose(seen[f"attention_{side}"], known[f"attention_{side}"], atol=1e-5)
-assert model.generate(num=2, seed=0).shape == (2, 32, 32, 3)  # as the model card says
-assert "ladagan_tf" not in sys.modules
-print("same")
-"""
-
-
-def python(code, folder):
-    """What a fresh Python process prints."""
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout.strip()
+pytestmark = pytest.mark.usefixtures("eagerly")  # images of many networks, few of each
 
 
 def assert_shapes_are_constant(path):
@@ -66,26 +36,10 @@ def assert_shapes_are_constant(path):
     assert names.isdisjoint({"SHAPE", "STRIDED_SLICE", "REDUCE_PROD", "PACK", "EXPAND_DIMS"})
 
 
-def test_a_saved_model_runs_where_there_is_only_tensorflow(small, saved):
-    z = seeds.latents(range(64), 8)
-    _, maps = small.network.attention_maps(z[:7])
-    attention = {f"attention_{s}": m for s, m in zip((8, 16, 32), maps, strict=True)}
-    np.savez(saved / "known.npz", z=z, images=small.generate(z), **attention)
-    assert python(ONLY_TENSORFLOW, saved) == "same"
-
-
-def test_an_exported_gat_opens_truncated(gat, saved_gat):
-    z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
-    opened = opening.open_model(saved_gat, psi=0.5)
-    assert (opened.num_classes, opened.about["psi"]) == (3, 0.5)
-    assert opened.class_names == gat.class_names == ("flags", "food-drink", "crane, machine")
-    np.testing.assert_allclose(
-        opened.generate(z, labels), gat.at(0.5).generate(z, labels), rtol=1e-5, atol=1e-5
-    )
-    with pytest.raises(InputError, match="guidance=2: a SavedModel has only guidance=1"):
-        opening.open_model(saved_gat, guidance=2.0)
-    with pytest.raises(InputError, match="vae=sd15: it is for a GAT generator"):
-        opening.open_model(saved_gat, vae="sd15")
+@pytest.fixture
+def brief(monkeypatch):
+    monkeypatch.setattr(formats, "BATCHES", (2,))
+    monkeypatch.setattr(formats, "COLUMNS", 2)
 
 
 def test_a_truncated_generator_is_not_exported(gat, tmp_path):
@@ -99,19 +53,13 @@ def test_large_images_are_compared_in_small_batches(small):
     assert formats.batches(dataclasses.replace(small, resolution=2048)) == [1]
 
 
-def test_an_export_opens_as_a_trained_generator(small, saved):
-    opened = opening.open_model(saved / "saved_model")
-    assert (opened.noise_dim, opened.resolution, opened.num_classes) == (8, 32, 0)
-    z = seeds.latents(range(3), 8)
-    np.testing.assert_allclose(opened.generate(z), small.generate(z), rtol=1e-5, atol=1e-5)
-
-
-# A CAT's generator is a GAT's with more in it; the GAT's SavedModel is compared in a test above.
+# A CAT's generator is a GAT's with more in it. SavedModels are compared in test_endpoints.py.
 @pytest.mark.parametrize("kind", ["conditional", pytest.param("cat", marks=pytest.mark.slow)])
-def test_every_format_computes_the_same_images(kind, request, tmp_path):
+def test_files_of_every_format_compute_the_same_images(kind, request, tmp_path):
     needs = {name: form.modules for name, form in formats.FORMATS.items()}
     missing = {m for modules in needs.values() for m in modules if not find_spec(m)}
     names = [name for name, modules in needs.items() if not missing & set(modules)]
+    names.remove("saved_model")
     names.remove(formats.WEB)  # its page is tested in a browser
     said = []
     generator = request.getfixturevalue(kind)
@@ -122,12 +70,6 @@ def test_every_format_computes_the_same_images(kind, request, tmp_path):
     assert all(f"{errors[name]:.1e}" in line for name, line in zip(names, said, strict=True))
     files = {path.name for path in (tmp_path / "out").iterdir()}
     assert files == {formats.FORMATS[name].file for name in names} | {"README.md", "samples.png"}
-    if "saved_model" in names:
-        opened = opening.open_model(tmp_path / "out" / "saved_model")
-        assert (opened.num_classes, opened.class_names) == (3, generator.class_names)
-        z, labels = seeds.latents(range(3), 8), np.int32([1, 0, 1])
-        right = generator.generate(z, labels)
-        np.testing.assert_allclose(opened.generate(z, labels), right, rtol=1e-5, atol=1e-5)
     if generator.class_names and "onnx" in names:
         import onnxruntime
 
@@ -156,6 +98,7 @@ def test_rounding_is_what_half_of_the_last_place_of_a_weight_does():
     np.testing.assert_array_equal(layer.kernel, np.ones((1, 100)))
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_sharper_network_may_differ_by_ten_times_its_rounding(small, tmp_path, monkeypatch):
     right = formats.FORMATS["keras"]
     wrong = dataclasses.replace(right, load=lambda path: lambda z: right.load(path)(z) + 1e-4)
@@ -166,6 +109,7 @@ def test_a_sharper_network_may_differ_by_ten_times_its_rounding(small, tmp_path,
     assert said[0].endswith("limit 0.0002")
 
 
+@pytest.mark.usefixtures("brief")
 @pytest.mark.parametrize("error", [1e-3, np.nan])
 def test_a_failing_comparison_leaves_nothing(small, tmp_path, monkeypatch, error):
     right = formats.FORMATS["keras"]
@@ -223,20 +167,15 @@ def test_outputs_are_never_replaced_and_need_a_folder(small, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "mine.txt"]
 
 
-def test_a_saved_model_cannot_be_exported_again(saved, tmp_path):
-    with pytest.raises(InputError, match=r"export needs a run or a [.]keras file"):
-        formats.export(opening.open_model(saved / "saved_model"), tmp_path / "o", ["keras"])
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("brief")
 def test_the_command_exports_a_run(run, tmp_path, capsys):
     out = tmp_path / "exports" / "small"
     with command(export, export_flags.define) as main:
-        main(f"--run_dir={run.path}", "--format=saved_model,keras", f"--out={out}")
-    assert "saved_model: saved_model, largest error" in capsys.readouterr().out
-    assert {"saved_model", "generator.keras", "README.md", "samples.png"} == {
-        path.name for path in out.iterdir()
-    }
+        main(f"--run_dir={run.path}", "--format=keras", f"--out={out}")
+    assert "keras: generator.keras, largest error" in capsys.readouterr().out
+    files = {path.name for path in out.iterdir()}
+    assert files == {"generator.keras", "README.md", "samples.png"}
     assert [path.name for path in out.parent.iterdir()] == ["small"]
 
 

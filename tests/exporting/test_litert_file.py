@@ -38,7 +38,7 @@ def test_later_calls_make_the_images_of_the_first(tmp_path):
     """Run by XNNPACK, LiteRT's choice on CPUs: a file as converted went wrong in all such loads."""
     sampler = opening.open_model("zoo:emoji64")
     z = seeds.latents(range(7), sampler.noise_dim)
-    live = sampler.generate(z)
+    live = sampler.network(z)
     path = tmp_path / "generator.tflite"
     litert_file.write(sampler.network, path)
     for _ in range(4):

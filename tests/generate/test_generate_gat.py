@@ -9,6 +9,8 @@ from ladagan_tf.sampling import seeds, walks
 from ladagan_tf.sampling.image_files import identity
 from ladagan_tf.sampling.sampler import of_network
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # a batch or two of each network
+
 
 def labelled(network, numbers, labels, **strength):
     return pictures.to_uint8(network(seeds.latents(numbers, 8), np.asarray(labels), **strength))

@@ -129,6 +129,7 @@ def test_in_w_it_finds_the_style_of_least_squares_which_no_z_has():
     np.testing.assert_array_equal(in_w.path[-1], in_w.latent)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_images_of_styles_are_those_of_their_latents_also_truncated(tiny_gat):
     z, labels = seeds.latents([0, 1], 8), np.int32([2, 1])
     source = of_network(tiny_gat)

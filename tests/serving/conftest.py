@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from small_generators import conditional, gat, noise, run, saved, saved_gat, small  # noqa: F401
+from small_generators import conditional, noise, small  # noqa: F401
 
 from ladagan_tf.sampling.sampler import Sampler
 

@@ -1,11 +1,13 @@
 """The demo page has the controls of its model, and a browser sees its pictures."""
 
+import concurrent.futures
 import contextlib
+import dataclasses
 import io
 import json
-import pathlib
+import os
+import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -20,23 +22,22 @@ from page_truth import INVALID, Truncating, expected
 from PIL import Image
 
 from ladagan_tf import demo, pictures
-from ladagan_tf.exporting import endpoints
 from ladagan_tf.flags import demo as demo_flags
-from ladagan_tf.sampling import opening
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
 from ladagan_tf.serving.page_pictures import View
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = "page on http://"
 
 
 @pytest.fixture(scope="module")
-def page():
+def page(tmp_path_factory):
     pytest.importorskip("gradio", reason="gradio is optional: the page is not tested")
     from ladagan_tf.serving import page
 
-    return page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("gradio")))  # each app's own
+        yield page
 
 
 def labels_shown(page, source, folder):
@@ -46,7 +47,6 @@ def labels_shown(page, source, folder):
 
 def test_only_controls_that_the_model_has_are_shown(page, small, conditional, tiny_gat, tmp_path):
     always = {"First seed", "Images", "Seed", "From seed", "To seed", "Position (%)"}
-    endpoints.write_saved_model(small.network, tmp_path / "saved_model")
     of_z = {"Truncation of z (4: none)"}
     moves = {"Directions", *(f"Direction {number}" for number in range(1, 9))}
     for source, more in (
@@ -54,7 +54,7 @@ def test_only_controls_that_the_model_has_are_shown(page, small, conditional, ti
         (conditional, {"Attention", "Resolution", "Head", "Class", *of_z, *moves}),
         (of_network(Truncating()), {"Closer", "Truncation psi"}),
         (of_network(tiny_gat), {"Closer", "Class", "Truncation psi", *moves}),
-        (opening.open_model(tmp_path / "saved_model"), {"Closer", *of_z}),
+        (dataclasses.replace(small, network=None), {"Closer", *of_z}),  # of a SavedModel
     ):
         shown = labels_shown(page, source, tmp_path)
         assert always <= shown
@@ -86,29 +86,41 @@ def test_wrong_flags_are_one_line(page, tmp_path, capsys):
             assert message in error_line(call, arguments, capsys)
 
 
-@pytest.fixture(scope="module")
-def address(page, small, tmp_path_factory):
-    """A page of the small generator, http://host:port."""
-    model = tmp_path_factory.mktemp("demo") / "small.keras"
-    small.network.save(model)
-    with running(f"--model={model}") as address:
-        yield address
+def test_the_command_serves_the_page_of_its_model(page, small, tmp_path, monkeypatch):
+    small.network.save(tmp_path / "small.keras")
+    served = []
+    monkeypatch.setattr("ladagan_tf.serving.page_server.serve", lambda *to, say: served.extend(to))
+    with command(demo, demo_flags.define) as call:
+        call(f"--model={tmp_path / 'small.keras'}", "--port=7")
+    source, host, port = served
+    assert (host, port) == ("127.0.0.1", 7)
+    assert source.about["model"] == str(tmp_path / "small.keras")
 
 
 @contextlib.contextmanager
-def running(*arguments):
-    command = [sys.executable, "-m", "ladagan_tf.demo", "--port=0", *arguments]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+def running(application):
+    """http://host:port of a page in a thread of this process."""
+    from ladagan_tf.serving import listening
+
+    listener = listening.listen("127.0.0.1", 0)
+    server = listening.Server(application, listener, timeout_graceful_shutdown=1)
+    thread = threading.Thread(target=server.run)
+    thread.start()
     try:
-        line = process.stdout.readline().strip()
-        assert line.startswith(PAGE), f"the page did not start: {line}"
-        yield line.removeprefix("page on ")
+        while not server.started:
+            time.sleep(0.01)
+        yield listening.address(listener)
     finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-        process.stdout.close()
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(page, small, tmp_path_factory):
+    from ladagan_tf.serving import page_server
+
+    with running(page_server.make_app(small, tmp_path_factory.mktemp("demo"))) as address:
+        yield address
 
 
 def answer(address, name, *values):
@@ -128,7 +140,29 @@ def read(picture):
 
 
 @pytest.mark.slow
-def test_the_functions_of_a_running_page(address, small):
+def test_a_page_answers_until_a_signal_ends_it(page, small):
+    from ladagan_tf.serving import page_server
+
+    said, before = queue.Queue(), signal.getsignal(signal.SIGTERM)
+
+    def visit():
+        try:
+            line = said.get(timeout=60)
+            assert line.startswith(PAGE)
+            check_answers(line.removeprefix("page on "), small)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            visited = pool.submit(visit)
+            page_server.serve(small, "127.0.0.1", 0, say=said.put)
+            visited.result()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def check_answers(address, small):
     message, picture, _, _, download, _, chosen = answer(address, "samples", "5", 4, None, 1.0, 4.0)
     assert message == "" and chosen == "5"
     right = expected(small, range(5, 9))
@@ -142,24 +176,15 @@ def test_the_functions_of_a_running_page(address, small):
 @pytest.fixture(scope="module")
 def hasty(page, small, tmp_path_factory):
     """(address, folder) of a page in this process that keeps pictures for a second."""
-    from ladagan_tf.serving import listening, page_server
+    from ladagan_tf.serving import page_server
 
     folder = tmp_path_factory.mktemp("pictures")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(page, "KEPT_S", 1)
         patch.setattr(page, "TIDIED_S", 1)
-        patch.delenv("GRADIO_TEMP_DIR", raising=False)
-        listener = listening.listen("127.0.0.1", 0)
-        server = listening.Server(
-            page_server.make_app(small, folder), listener, timeout_graceful_shutdown=1
-        )
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield listening.address(listener), folder
-        server.should_exit = True
-        thread.join()
+        application = page_server.make_app(small, folder)
+    with running(application) as address:
+        yield address, folder
 
 
 def test_images_of_so_many_visitors_are_kept_for_a_day(page, small, tmp_path):

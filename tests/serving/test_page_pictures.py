@@ -13,6 +13,8 @@ from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving import page_pictures
 from ladagan_tf.serving.page_pictures import IN_TURN, View
 
+pytestmark = pytest.mark.usefixtures("eagerly")  # a picture or two of each network
+
 
 def test_samples_are_the_images_of_their_seeds(small):
     images, first = View(small).samples(" 7 ", 4, None, 1.0)

@@ -20,10 +20,9 @@ from PIL import Image
 
 from benchmarks import serving as load
 from ladagan_tf import demo, pictures, serve
-from ladagan_tf.exporting import endpoints
 from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
-from ladagan_tf.sampling import opening, seeds
+from ladagan_tf.sampling import seeds
 from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.serving.worker import Worker
 
@@ -41,9 +40,11 @@ def image(content):
 
 
 @pytest.fixture(scope="module")
-def running(saved):
+def running(small, tmp_path_factory):
     """(process, host:port) of a server of a small generator."""
-    with load.server(saved / "saved_model", "--max_batch=8") as started:
+    model = tmp_path_factory.mktemp("served") / "small.keras"
+    small.network.save(model)
+    with load.server(model, "--max_batch=8") as started:
         yield started
     assert started[0].returncode == 0
 
@@ -126,12 +127,12 @@ def test_health_and_metrics(address):
 
 
 @pytest.mark.slow
-def test_labels_are_used_and_checked(conditional, tmp_path):
-    endpoints.write_saved_model(conditional.network, tmp_path / "saved_model")
-    with serving(opening.open_model(tmp_path / "saved_model")) as address:
+@pytest.mark.usefixtures("eagerly")
+def test_labels_are_used_and_checked(conditional):
+    with serving(conditional) as address:
         z = seeds.latents([4], 8)
         for label, query in ((2, "&labels=2"), (4 % 3, "")):
-            expected = pictures.to_uint8(conditional.generate(z, np.asarray([label], np.int32)))
+            expected = pictures.to_uint8(conditional.network(z, np.asarray([label], np.int32)))
             got = image(get(address, f"/v1/generate?seed=4{query}")[2])
             np.testing.assert_allclose(got, expected[0].astype(int), atol=1)
         for query, message in (
@@ -142,6 +143,7 @@ def test_labels_are_used_and_checked(conditional, tmp_path):
             assert status == 422 and message in json.loads(content)["detail"]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_requests_of_one_psi_are_computed_together(tiny_gat):
     worker = Worker(of_network(tiny_gat), max_batch=8)
     labels = np.int32([1, 2])
@@ -169,8 +171,9 @@ def test_latents_are_truncated_where_a_request_asks(noise):
             request(truncation_z=bad)
 
 
-def test_a_gat_is_served_with_psi(tiny_gat, saved_gat):
-    with serving(opening.open_model(saved_gat)) as address:
+@pytest.mark.usefixtures("eagerly")
+def test_a_gat_is_served_with_psi(tiny_gat):
+    with serving(of_network(tiny_gat)) as address:
         health = json.loads(get(address, "/healthz")[2])
         assert health["truncates"] is True
         assert health["class_names"] == [*tiny_gat.class_names]
@@ -264,6 +267,7 @@ def test_every_error_is_json_with_a_detail(address, path, method, body, status):
     assert isinstance(json.loads(content)["detail"], str) and len(content) < 600
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_errors_of_ours_and_of_no_http_are_json_too(small, monkeypatch):
     monkeypatch.setattr(service, "_response", lambda *_: 1 / 0)
     with serving(small) as address:
@@ -356,12 +360,12 @@ def test_a_signal_lets_running_requests_finish(slow, number):
 
 
 @pytest.mark.slow
-def test_a_port_in_use_and_a_missing_model_are_one_line(address, saved, tmp_path, capsys):
+def test_a_port_in_use_and_a_missing_model_are_one_line(address, tmp_path, capsys):
     port = address.rsplit(":", 1)[1]
     with command(serve, serve_flags.define) as call:
         for arguments, message in (
             (
-                [f"--model={saved / 'saved_model'}", f"--port={port}"],
+                ["--model=zoo:shapes", f"--port={port}"],
                 f"port={port}: 127.0.0.1 cannot be",
             ),
             (
@@ -372,6 +376,7 @@ def test_a_port_in_use_and_a_missing_model_are_one_line(address, saved, tmp_path
             assert message in error_line(call, arguments, capsys)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_latents_are_served_decoded_by_the_autoencoder_that_is_named(
     tiny_gat, tmp_path, monkeypatch
 ):

@@ -152,6 +152,7 @@ def test_naming_the_package_imports_nothing_that_computes():
     assert done.stdout == b"set()\n"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_grid_made_by_name_is_the_picture_in_its_folder(about, tmp_path):
     """To the grey levels that float16 moved it, see about.json."""
     with command(generate, generate_flags.define) as main:
@@ -243,6 +244,7 @@ def test_what_was_pushed_opens_by_its_name_everywhere(copy, monkeypatch, tmp_pat
     assert {repository for repository, _ in fake.asked} == {"me/mine"}
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_functions_of_evaluation_run_as_its_page_shows_them(capsys):
     """With the smaller model, and fewer images."""
     page = (ROOT / "docs" / "evaluation.md").read_text()
