@@ -5,7 +5,6 @@ import pathlib
 import subprocess
 import sys
 
-import jax_process
 import keras
 import numpy as np
 from in_process import command
@@ -96,7 +95,7 @@ WRONG = {  # files that are refused: by what is said, the arrays that differ
 
 def runs(*lines, before=""):
     """How commands end, of a process of its own, on the CPU: status and what was said last."""
-    env = {**os.environ, **jax_process.ENVIRONMENT}
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     code = RUNS.replace("CONVOLUTIONS", before)
     done = subprocess.run(
         [sys.executable, "-c", code, *lines], env=env, cwd=ROOT, capture_output=True, text=True
