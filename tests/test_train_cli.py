@@ -54,15 +54,14 @@ TINY = [
     "--grid=2",
     "--seed=3",
     "--posthoc_ema",
+    "--posthoc_sigma_rel=0.1",
     "--schedule=cosine",
     "--schedule_kimg=0.04",
     "--lr_final=0.5",
 ]
 REFUSALS = {
-    "--batch_size=64": "fewer than one batch; batch_size=64",
     "--g_widths=32,16,x": "--g_widths=32,16,x: give integers",
     "--g_heads=2,3,2": "--g_heads=2,3,2: 3 does not divide 16 of --g_widths=32,16,16",
-    "--policy=colour": "--policy=colour: 'colour' is not one of color",
     "--resolution=64": "prepared with resolution=32",
     "--g_lr=0": "--g_lr=0.0: it must be a finite number greater than 0",
     "--micro_batches=3": "--micro_batches=3 does not divide",
@@ -148,8 +147,7 @@ def outputs(dataset, place):
         "other set": flags("changed", f"--dataset={place / 'other set'}"),
         "forced": flags("changed", "--r1_weight=0.5", "--force", *LONGER, *UNSEEN),
         "diverged": flags("diverged", "--g_lr=1e30", "--total_kimg=0.4", "--force", *UNSEEN),
-        "dry_run": flags("dry_run", "--dry_run"),
-        "began before": flags("before", "--dry_run"),
+        "dry_run": flags("before", "--dry_run"),
         **{words: flags("refused", *words.split()) for words in REFUSALS},
     }
     return run_named(starts)
@@ -294,12 +292,12 @@ def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(outputs, pla
     assert output.endswith("code 0\n"), output
     for expected in ("--batch_size=8", "latent_to_tokens", "from_rgb", "multiply-adds", "memory"):
         assert expected in output
-    assert not (place / "dry_run").exists()
+    assert [path.name for path in (place / "before").iterdir()] == ["flags.cfg"]
 
 
-def test_a_run_that_began_before_there_was_a_choice_keeps_keys_of_32_bits(outputs):
-    assert "--draw_keys=32\n" in outputs["began before"]
-    assert "--draw_keys=64\n" in outputs["dry_run"]
+def test_a_run_that_began_before_there_was_a_choice_keeps_keys_of_32_bits(outputs, reference):
+    assert "--draw_keys=32\n" in outputs["dry_run"]
+    assert "--draw_keys=64\n" in (reference / "flags.cfg").read_text()
 
 
 @pytest.mark.parametrize(("batch", "parts", "replicas"), [(6, 2, 2), (4, 4, 4), (8, 1, 3)])
@@ -320,7 +318,7 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     parts, run_dir = tmp_path / "parts", tmp_path / "workers"
     # Fast to trace.
     flags = ["--policy=", "--r1_weight=0", "--metric=none", "--g_modulation=layer_norm"]
-    flags += ["--noposthoc_ema", "--sample_kimg=9", "--checkpoint_kimg=0.008", f"--keep_checkpoints={STEPS}"]
+    flags += ["--sample_kimg=9", "--checkpoint_kimg=0.008", f"--keep_checkpoints={STEPS}"]
     (output,) = run_each(
         [given(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.024")],
         eagerly=True,
