@@ -38,8 +38,12 @@ def trained(plain, tmp_path_factory):
     return out
 
 
-def test_it_learns_and_records_what_it_was_trained_on(plain, trained):
-    network, _ = vae_weights.load(trained)
+@pytest.fixture(scope="module")
+def network(trained):
+    return vae_weights.load(trained)[0]
+
+
+def test_it_learns_and_records_what_it_was_trained_on(plain, network):
     about = network.about
     assert about["content_sha256"] == dataset_info.load_info(plain).content_sha256
     assert about["held_out_images"] == 12
@@ -47,8 +51,7 @@ def test_it_learns_and_records_what_it_was_trained_on(plain, trained):
     assert about["held_out_psnr_db"] > about["held_out_psnr_db_worst_tenth"]
 
 
-def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
-    network, _ = vae_weights.load(trained)
+def test_the_recorded_quality_is_that_of_the_saved_network(plain, network):
     held_out = np.ones(120, bool)
     held_out[pipeline.subset_indices(120, training.TRAINED_SHARE)] = False
     ((images, _),) = pipeline.iterate_images(plain, 120)
@@ -57,8 +60,7 @@ def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
     assert found == pytest.approx(network.about["held_out_psnr_db"], abs=0.02)  # rounded to uint8
 
 
-def test_scaled_latents_have_unit_variance(plain, trained):
-    network, _ = vae_weights.load(trained)
+def test_scaled_latents_have_unit_variance(plain, network):
     ((images, _),) = pipeline.iterate_images(plain, 120)
     mean, std = (np.asarray(x) for x in network.encode(training.scale_images(images)))
     noise = np.random.default_rng(0).standard_normal(mean.shape)
