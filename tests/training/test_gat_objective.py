@@ -247,17 +247,6 @@ def test_perturbed_passes_see_the_augmentation_and_noise_of_the_clean_ones(
     assert np.abs(real - of_fake).max() > 1.0
 
 
-def test_the_same_draws_give_the_same_losses(networks, batch, draw):
-    generator, discriminator = networks()
-    objective = objective_of()
-    draws = draw(objective.discriminator_draws(), B)
-    fake = objective.generate(generator, batch, draws)
-    totals = [
-        float(objective.discriminator_loss(discriminator, batch, fake, draws)[0]) for _ in range(2)
-    ]
-    assert totals[0] == totals[1]
-
-
 def test_fakes_and_g_have_no_alignment(networks, batch, fake, draw):
     """The alignment term looks at real features only, and G's loss has none."""
     generator, _ = networks()
