@@ -31,7 +31,7 @@ TOLERANCE = 1e-5
 def pytest_generate_tests(metafunc):
     if "folder" in metafunc.fixturenames:
         folders = sorted(golden_sets.find(metafunc.config, "ladagan_checkpoint").glob("ckpt_*"))
-        metafunc.parametrize("folder", folders, ids=lambda path: path.name)
+        metafunc.parametrize("folder", folders, ids=lambda path: path.name, scope="module")
 
 
 @pytest.fixture
@@ -48,6 +48,11 @@ def run_flags(folder, **more):
 def converted(folder, out):
     lada_runs.write_run(folder, out, run_flags(folder))
     return out
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    return converted(folder, tmp_path_factory.mktemp("runs") / "of" / "official")
 
 
 def values(folder):
@@ -80,9 +85,8 @@ def test_networks_give_the_recorded_outputs(folder):
     assert_close(logits, expected["d_logits_of_ema_image"], "discriminator")
 
 
-def test_a_run_gives_the_recorded_outputs(folder, tmp_path):
+def test_a_run_gives_the_recorded_outputs(folder, run, eagerly):
     expected = np.load(folder / "expected.npz")
-    run = converted(folder, tmp_path / "runs" / "official")
     for ema, name in ((True, "ema_image"), (False, "generator_image")):
         images = opening.open_run(run, ema=ema).generate(expected["z"])
         assert_close(images, expected[name], name)
@@ -121,8 +125,7 @@ def test_networks_of_64_pixels_give_the_recorded_outputs(tmp_path):
         np.testing.assert_allclose(discriminator(given), logits, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-def test_every_value_goes_there_and_back(folder, tmp_path):
-    run = converted(folder, tmp_path / "run")
+def test_every_value_goes_there_and_back(folder, run, tmp_path):
     back = tmp_path / "back"
     count = lada_runs.write_official(run, back)
     ours, theirs = values(back), values(folder)
@@ -188,7 +191,6 @@ def test_a_convolutional_decoder_goes_there_and_back(tmp_path):
     assert len(back) == len(arrays) + slots + 4  # each Adam's iteration and learning rate
     for name, array in arrays.items():
         np.testing.assert_array_equal(back[name], array, err_msg=name)
-    converted(tmp_path / "again", tmp_path / "run_again")
 
 
 def rewritten(copy, arrays, path):
@@ -246,21 +248,20 @@ def test_missing_and_unknown_variables_are_listed(copy, tmp_path):
         lada_runs.write_run(changed, tmp_path / "run", run_flags(changed))
 
 
-def test_outputs_that_cannot_be_written_leave_nothing(folder, tmp_path):
+def test_outputs_that_cannot_be_written_leave_nothing(folder, run, tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match="it exists already"):
         converted(folder, tmp_path / "there")
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="it cannot be written"):
         converted(folder, tmp_path / "file" / "run")
-    run = converted(folder, tmp_path / "run")
     with pytest.raises(InputError, match="it exists already"):
         lada_runs.write_official(run, tmp_path / "there")
-    assert {path.name for path in tmp_path.iterdir()} == {"there", "file", "run"}
+    assert {path.name for path in tmp_path.iterdir()} == {"there", "file"}
 
 
-def test_what_the_format_cannot_hold_is_refused(folder, tmp_path):
-    run = converted(folder, tmp_path / "run")
+def test_what_the_format_cannot_hold_is_refused(run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
     models = json.loads((run / "models.json").read_text())
     models["generator"]["config"]["attention_residual"] = False
     (run / "models.json").write_text(json.dumps(models))

@@ -95,7 +95,8 @@ def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):
     flagfile = f"--flagfile={run}/flags.cfg"
     recorded = (run / "flags.cfg").read_text().splitlines()
     longer = f"--total_kimg={(images + batch) / 1000}"
-    outputs = run_each([[flagfile, "--dry_run"], [flagfile, longer]], eagerly=True)
+    starts = [flagfile, "--dry_run"], [flagfile, longer]
+    outputs = run_each(starts, eagerly=True, reports=False)
     assert all(output.endswith("code 0\n") for output in outputs), outputs
     assert [line for line in outputs[0].splitlines() if line.startswith("--")] == recorded
     after = read_flags(run / "flags.cfg")

@@ -59,18 +59,22 @@ def vae_file(tmp_path_factory):
     return path
 
 
-def converted(path, out, vae=None, **changes):
+@pytest.fixture(scope="module")
+def checkpoint(recorded):
+    return official_gat.read_checkpoint(recorded.path)
+
+
+def converted(checkpoint, path, out, vae=None, **changes):
     """A run of an official checkpoint, with the flags that it implies."""
-    checkpoint = official_gat.read_checkpoint(path)
     flags = ADAM | {"batch_size": "512"} | gat_runs.flags_of(checkpoint, path) | changes
     found = gat_runs.write_run(checkpoint, out, flags, path, vae)
     return out, found
 
 
 @pytest.fixture(scope="module")
-def run(recorded, vae_file, tmp_path_factory):
+def run(recorded, checkpoint, vae_file, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "official"
-    return converted(recorded.path, out, vae_weights.load(vae_file)[0])
+    return converted(checkpoint, recorded.path, out, vae_weights.load(vae_file)[0])
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +111,11 @@ def test_a_file_of_each_part_gives_the_recorded_outputs(recorded, tmp_path):
         np.testing.assert_array_equal(view.array(), state[name], err_msg=name)
 
 
-def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, tmp_path):
+def test_a_generator_with_an_autoencoder_is_taken_as_it_is(
+    recorded, checkpoint, vae_file, tmp_path, eagerly
+):
     z, labels = recorded.inputs["z"], recorded.inputs["y"]
-    generator, _ = gat_runs.open_official(recorded.path, "generator")
-    decoded = gat_runs.with_autoencoder(generator, vae_file)
+    decoded = gat_runs.with_autoencoder(checkpoint["generator"], vae_file)
     decoded.save(tmp_path / "decoded.keras")
     source = opening.open_model(tmp_path / "decoded.keras")
     vae, _ = vae_weights.load(vae_file)
@@ -120,22 +125,19 @@ def test_a_generator_with_an_autoencoder_is_taken_as_it_is(recorded, vae_file, t
     assert_close(source.generate(z, labels), keras.ops.convert_to_numpy(expected))
 
 
-def test_an_autoencoder_that_does_not_fit_is_refused(recorded, vae_file, tmp_path):
+def test_an_autoencoder_that_does_not_fit_is_refused(checkpoint, vae_file, tmp_path):
     other = tmp_path / "other.keras"
     AutoencoderKL(**VAE, latent_channels=3).save(other)
-    generator, _ = gat_runs.open_official(recorded.path)
     with pytest.raises(InputError, match=r"vae=.*other\.keras: it does not fit .*3 channels"):
-        gat_runs.with_autoencoder(generator, other)
-    discriminator, _ = gat_runs.open_official(recorded.path, "discriminator")
+        gat_runs.with_autoencoder(checkpoint["ema"], other)
     with pytest.raises(InputError, match="it decodes what a generator makes"):
-        gat_runs.with_autoencoder(discriminator, vae_file)
+        gat_runs.with_autoencoder(checkpoint["discriminator"], vae_file)
 
 
 # ----------------------------------------------------------------------------------------- runs
 
 
-def test_flags_are_those_of_the_recorded_networks(recorded):
-    checkpoint = official_gat.read_checkpoint(recorded.path)
+def test_flags_are_those_of_the_recorded_networks(recorded, checkpoint):
     flags = gat_runs.flags_of(checkpoint, "latest.pt")
     g, d = (recorded.about["config"][network] for network in "GD")
     for network, name in ((g, "g_shape"), (d, "d_shape")):
@@ -185,7 +187,7 @@ def test_every_tensor_goes_there_and_back(recorded, folder):
 
 
 def test_the_folder_makes_the_same_run(run, folder, tmp_path):
-    again, found = converted(folder, tmp_path / "again")
+    again, found = converted(official_gat.read_checkpoint(folder), folder, tmp_path / "again")
     assert found == run[1]
     for part in PARTS:
         ours, expected = (read_part(latest(path), part) for path in (again, run[0]))
@@ -221,7 +223,7 @@ def test_files_that_are_no_such_network_are_refused_by_name(folder, tmp_path):
         official_gat.read_checkpoint(folder / "ema.safetensors")
 
 
-def test_runs_that_flags_contradict_leave_nothing(recorded, tmp_path):
+def test_runs_that_flags_contradict_leave_nothing(recorded, checkpoint, tmp_path):
     (tmp_path / "there").mkdir()
     for changes, message in (
         ({"g_shape": "32,4,2"}, r"--g_shape=32,4,2: .*latest\.pt has g_shape=48,4,3"),
@@ -229,9 +231,9 @@ def test_runs_that_flags_contradict_leave_nothing(recorded, tmp_path):
         ({"beta1": "half"}, "latest.pt: could not convert"),
     ):
         with pytest.raises(InputError, match=message):
-            converted(recorded.path, tmp_path / "run", **changes)
+            converted(checkpoint, recorded.path, tmp_path / "run", **changes)
     with pytest.raises(InputError, match="it exists already"):
-        converted(recorded.path, tmp_path / "there")
+        converted(checkpoint, recorded.path, tmp_path / "there")
     assert {path.name for path in tmp_path.iterdir()} == {"there"}
 
 
@@ -240,13 +242,13 @@ def test_runs_that_flags_contradict_leave_nothing(recorded, tmp_path):
     [
         ({"args": {"batch_size": 0}}, r"x\.pt: args\.batch_size=0; give a positive integer"),
         ({"args": {"learning_rate": None}}, r"args\.learning_rate=None; give a number"),
-        ({"discriminator": {"num_classes": 9}}, "generator has num_classes=10, its .*=9"),
+        ({"classes_of_d": 9}, "generator has num_classes=10, its .*=9"),
     ],
 )
-def test_what_a_checkpoint_says_of_its_run_is_checked(recorded, changes, message):
-    checkpoint = official_gat.read_checkpoint(recorded.path)
-    sizes = checkpoint["discriminator"].get_config() | changes.pop("discriminator", {})
-    checkpoint["discriminator"] = GatDiscriminator.from_config(sizes)
+def test_what_a_checkpoint_says_of_its_run_is_checked(checkpoint, changes, message):
+    if "classes_of_d" in changes:
+        sizes = checkpoint["discriminator"].get_config() | {"num_classes": changes["classes_of_d"]}
+        changes = {"discriminator": GatDiscriminator.from_config(sizes)}
     with pytest.raises(InputError, match=message):
         gat_runs.flags_of(checkpoint | changes, "x.pt")
 

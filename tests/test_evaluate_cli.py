@@ -21,6 +21,7 @@ from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.classifier import train_classifier
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags.common import read_flags
+from ladagan_tf.models.blank import shapes_only
 from ladagan_tf.models.features.inception import Inception
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.reports import keeping
@@ -31,10 +32,18 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def eagerly():
+    """Few images are made, and one step is trained, before the graph of a network is traced."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
+def place(eagerly, tmp_path_factory):
     """A run on sixty shapes with a random generator, a classifier, Inception weights by rule."""
     place = tmp_path_factory.mktemp("evaluate")
-    prepare("shapes", place / "shapes", resolution=32, num_images=120)
+    prepare("shapes", place / "shapes", resolution=32, num_images=120, workers=1)
     train_classifier(place / "shapes", place / "shapes.classifier.keras", kimg=0.064)
     sizes = {"noise_dim": 8, "widths": (16, 16, 16), "mlp_widths": (8, 8, 8)}
     generator = Generator(**sizes)
@@ -46,18 +55,20 @@ def place(tmp_path_factory):
     checkpoints.save(20, 160, score=2.0, metric="fcd")
     (run.path / "report.html").touch()
     damaged = place / "damaged"
-    prepare("shapes", damaged, resolution=32, num_images=8, corrupt=["noise:0.5"])
+    prepare("shapes", damaged, resolution=32, num_images=8, workers=1, corrupt=["noise:0.5"])
     shutil.copytree(run.path, place / "of_damaged")
     (place / "of_damaged" / "flags.cfg").write_text(f"--dataset={damaged}\n--resolution=32\n")
     generator.save(place / "generator.keras")
-    np.savez(place / "inception.npz", **rule_weights(Inception().tensor_shapes(), gain=2.0))
+    with shapes_only():
+        shapes = Inception().tensor_shapes()
+    np.savez(place / "inception.npz", **rule_weights(shapes, gain=2.0))
     return place
 
 
 @pytest.fixture(scope="module")
 def results(place, tiny_gat, tiny_gat_run):
     tiny_gat.generator.save(place / "latents.keras")
-    real = np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), np.uint8)
+    real = np.random.default_rng(0).integers(0, 256, (10, 16, 16, 3), np.uint8)
     np.savez(place / "real.npz", arr_0=real)
     moments = {"mu": np.zeros(3), "sigma": np.eye(3)}
     np.savez(place / "adm.npz", arr_0=np.repeat(np.repeat(real, 2, 1), 2, 2), **moments)
@@ -66,7 +77,7 @@ def results(place, tiny_gat, tiny_gat_run):
     shapes, cache = f"--dataset={place / 'shapes'}", f"--cache_dir={place / 'cache'}"
     run, classifier = f"--run_dir={place / 'run'}", "--features=classifier"
     out = f"--out={place / 'out' / 'metrics.jsonl'}"
-    few = ["--num_samples=20", "--batch_size=8"]
+    few = ["--num_samples=10", "--batch_size=10"]
     keras_file = f"--model={place / 'generator.keras'}"
     (place / "full.jsonl").symlink_to("/dev/full")
     commands = {
@@ -86,7 +97,7 @@ def results(place, tiny_gat, tiny_gat_run):
             keras_file,
             shapes,
             f"--inception_weights={place / 'inception.npz'}",
-            "--metrics=fid,kid",
+            "--metrics=kid",
             "--num_real=3",
             "--num_samples=2",
             cache,
@@ -98,7 +109,7 @@ def results(place, tiny_gat, tiny_gat_run):
             keras_file,
             f"--features=classifier:{place / 'shapes.classifier.keras'}",
             "--metrics=ppl,is",
-            "--num_samples=12",
+            "--num_samples=10",
             out,
         ],
         "no_path": [f"--images={place / 'shapes'}", shapes, classifier, "--metrics=ppl", out],
@@ -107,7 +118,14 @@ def results(place, tiny_gat, tiny_gat_run):
         "speed": ["--cost", keras_file],
         "adm": [keras_file, f"--dataset={place / 'adm.npz'}", none, "--metrics=swd", lost, *few],
         "gat": [*gat, "--psi=0.5", "--guidance=1.5", "--labels=random", out, *few],
-        "sweep": [*gat, "--sweep_psi=1,0.5", f"--out={place / 'swept' / 'm.jsonl'}", *few],
+        "sweep": [
+            keras_file,
+            shapes,
+            none,
+            "--sweep_truncation_z=1,0.5",
+            f"--out={place / 'swept' / 'm.jsonl'}",
+            *few,
+        ],
         "two_sweeps": [*gat, "--sweep_psi=1,0.5", "--sweep_guidance=1,2"],
         "sweep_psi": [run, "--sweep_psi=1,0.5"],
         "sweep_guidance": [run, classifier, "--sweep_guidance=1,2"],
@@ -124,7 +142,6 @@ def results(place, tiny_gat, tiny_gat_run):
         "preset": [keras_file, shapes, "--preset=cifar10_32"],
         "of_run": [keras_file, shapes, none, "--checkpoint=latest"],
         "gat_vae": [f"--model={place / 'latents.keras'}", "--cost"],
-        "gat_psi": [*gat, "--psi=2"],
         "psi": [run, "--psi=0.5"],
         "by_class": [run, classifier, "--by_class", *few],
         "nothing": [shapes],
@@ -142,21 +159,19 @@ def results(place, tiny_gat, tiny_gat_run):
         "extra": [keras_file, "more"],
     }
     # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
-    with zero_weights(), command(evaluate, evaluate_flags.define) as call:
-        with pytest.MonkeyPatch.context() as patch:
-            # How often and with how many images speed is measured: cost/test_speed.py.
-            once = functools.partial(speed.measure_speed, batch_sizes=(1, 2), repeats=1)
-            patch.setattr(speed, "measure_speed", once)
-            found = {}
-            for name, arguments in commands.items():
-                # Twenty images are made before the graph of a network is traced.
-                tf.config.run_functions_eagerly(name not in ("run", "inception", "gat", "speed"))
-                found[name] = outcome(call, arguments)
-            patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
-            arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
-            found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
-        tf.config.run_functions_eagerly(False)
-        return found
+    with (
+        zero_weights(),
+        command(evaluate, evaluate_flags.define) as call,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        # How often and with how many images speed is measured: cost/test_speed.py.
+        once = functools.partial(speed.measure_speed, batch_sizes=(1, 2), repeats=1)
+        patch.setattr(speed, "measure_speed", once)
+        found = {name: outcome(call, arguments) for name, arguments in commands.items()}
+        patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
+        arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
+        found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
+    return found
 
 
 def lines(path):
@@ -170,7 +185,7 @@ def test_a_run_is_measured_with_its_own_data_and_best_checkpoint(results, place)
     assert set(found) == {
         "fcd", "is", "precision", "recall", "f_score", "density", "coverage", "modes", "swd",
     }  # fmt: skip
-    assert found["fcd"]["name"] == "fcd_classifier_20_vs_120" and found["fcd"]["name"] in out
+    assert found["fcd"]["name"] == "fcd_classifier_10_vs_120" and found["fcd"]["name"] in out
     generated = found["fcd"]["protocol"]["generated"]
     assert generated["checkpoint"] == "step-00000010" and generated["ema"] is True
     assert (place / "run" / "classes.png").exists()
@@ -200,15 +215,15 @@ def test_another_evaluation_is_appended_with_its_own_checkpoint(results, place):
 
 
 def test_the_samples_are_an_adm_archive(results, place):
-    with np.load(place / "run" / "samples_20.npz") as archive:
-        assert archive["arr_0"].shape == (20, 32, 32, 3) and archive["arr_0"].dtype == np.uint8
+    with np.load(place / "run" / "samples_10.npz") as archive:
+        assert archive["arr_0"].shape == (10, 32, 32, 3) and archive["arr_0"].dtype == np.uint8
 
 
-def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place):
+def test_a_metric_of_inception_names_it_and_calls_few_images_a_quick_look(results, place):
     status, out, _ = results["inception"]
     assert status == 0, results["inception"]
-    assert "fid_inception_2_vs_3" in out and "a quick look" in out
-    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "fid")
+    assert "kid_inception_2_vs_3" in out and "a quick look" in out
+    record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "kid")
     features = record["protocol"]["features"]
     assert features["network"].startswith("Inception-2015-12-05") and len(features["sha256"]) == 64
     assert "TF1 bilinear" in features["resize"]
@@ -217,7 +232,7 @@ def test_fid_names_its_network_and_calls_few_images_a_quick_look(results, place)
 def test_a_file_of_moments_and_images_is_both(results):
     status, out, error = results["adm"]
     assert status == 0, error
-    assert "swd_20_vs_20 " in out and "compared" in out
+    assert "swd_10_vs_10 " in out and "compared" in out
 
 
 def test_repeats_give_a_spread_over_seeds(results):
@@ -241,9 +256,9 @@ def test_the_real_images_are_at_distance_zero_from_themselves(results, place):
 def test_what_compares_with_nothing_needs_no_reference(results, place):
     status, out, error = results["ppl"]
     assert status == 0, error
-    assert "ppl_classifier_12 " in out and "is_classifier_12 " in out
+    assert "ppl_classifier_10 " in out and "is_classifier_10 " in out
     record = next(r for r in lines(place / "out" / "metrics.jsonl") if r["metric"] == "ppl")
-    assert record["value"] > 0 and record["details"]["pairs"] == 12
+    assert record["value"] > 0 and record["details"]["pairs"] == 10
     assert record["protocol"]["reference"] == {"images": "none"}
 
 
@@ -261,12 +276,12 @@ def test_a_sweep_writes_a_line_per_point_a_table_and_a_curve(results, place):
     status, out, error = results["sweep"]
     assert status == 0, error
     assert (
-        re.search("psi +swd\\n +1 ", out)
+        re.search("truncation_z +swd\\n +1 ", out)
         and "* the best of each column, chosen on this metric" in out
     )
     found = lines(place / "swept" / "m.jsonl")
-    assert [r["protocol"]["generated"]["psi"] for r in found] == [1.0, 0.5]
-    assert (place / "swept" / "sweep_psi.png").read_bytes().startswith(b"\x89PNG")
+    assert [r["protocol"]["generated"]["truncation_z"] for r in found] == [1.0, 0.5]
+    assert (place / "swept" / "sweep_truncation_z.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_cost_of_a_gat_is_that_of_its_latents_and_of_decoding_them(results, tiny_gat):
@@ -286,7 +301,7 @@ def test_cost_stands_beside_the_papers_numbers(results):
 
 def test_the_table_is_printed_whatever_fails_afterwards(results):
     for name, shown, message in (
-        ("full", "swd_20_vs_120 ", "full.jsonl: it cannot be written (No space left on device)"),
+        ("full", "swd_10_vs_120 ", "full.jsonl: it cannot be written (No space left on device)"),
         (
             "lost",
             "fcd_classifier_120_vs_120 ",
@@ -304,7 +319,6 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("nowhere", "out=/dev/null/metrics.jsonl: it cannot be written ("),
         ("too_much", "it takes 3.07e+06 GB, and only"),
         ("gat_vae", "it generates latents; give --vae"),
-        ("gat_psi", "psi=2: give 0 (each class's mean) to 1"),
         ("psi", "psi=0.5: this model has no mean style"),
         ("two_sweeps", "give one of --sweep_psi and --sweep_guidance"),
         ("sweep_psi", "psi=0.5: this model has no mean style"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from in_process import command, outcome
 from PIL import Image
-from train_processes import assert_continues, run_named, variables
+from train_processes import run_named, variables
 
 from ladagan_tf import evaluate, export, generate, pictures
 from ladagan_tf.data.preparation import prepare
@@ -88,8 +88,7 @@ def run(folder, outputs):
     return folder / "whole"
 
 
-def test_a_conditional_run_in_two_parts_is_the_run_in_one(folder, run):
-    assert_continues(run, given(folder, "parts"), STEPS, "000000.008")
+def test_a_conditional_run_learns_its_classes(run):
     learned = [v for n, v in variables(run, STEPS).items() if "class" in n and "optimizer" not in n]
     assert len(learned) >= 3 * 6 and all(np.any(value) for value in learned)
 

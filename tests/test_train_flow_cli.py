@@ -1,5 +1,6 @@
 """`train.py --system=flow`, on images and on latents: exact resume, sampling, what is refused."""
 
+import functools
 import json
 import re
 
@@ -10,6 +11,7 @@ from in_process import command, error_line
 from train_processes import PARTS, assert_continues, run_named, stats
 
 from ladagan_tf import evaluate, generate
+from ladagan_tf.cost import speed
 from ladagan_tf.data import dataset_info, latents
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import evaluate as evaluate_flags
@@ -107,7 +109,7 @@ def test_a_run_in_two_parts_is_the_run_in_one(outputs, folder):
     assert (whole / "report.html").is_file() and (whole / "curves.png").is_file()
 
 
-def test_a_flow_of_latents_learns_classes_and_is_decoded(outputs, folder):
+def test_a_flow_of_latents_learns_classes_and_is_decoded(outputs, folder, eagerly):
     assert outputs["latents"].endswith("code 0\n"), outputs["latents"]
     source = opening.open_run(folder / "of latents", sampler_steps=1)
     assert (source.resolution, source.num_classes, source.noise_dim) == (16, 30, 8 * 8 * 4)
@@ -116,7 +118,7 @@ def test_a_flow_of_latents_learns_classes_and_is_decoded(outputs, folder):
     assert images.shape == (2, 16, 16, 3)
 
 
-def test_seed_i_is_one_noise_that_any_number_of_steps_begins_at(outputs, folder, tmp_path):
+def test_seed_i_is_one_noise_that_any_number_of_steps_begins_at(outputs, folder, tmp_path, eagerly):
     with command(generate, generate_flags.define) as call:
         for steps in (1, 1, 3):
             out = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
@@ -133,11 +135,15 @@ def test_seed_i_is_one_noise_that_any_number_of_steps_begins_at(outputs, folder,
     np.testing.assert_allclose(np.ravel(source.generate(z)), expected[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_sweep_over_steps_says_how_each_point_was_sampled(outputs, folder, capsys):
+def test_a_sweep_over_steps_says_how_each_point_was_sampled(
+    outputs, folder, capsys, monkeypatch, eagerly
+):
+    once = functools.partial(speed.measure_speed, batch_sizes=(1,), repeats=1)
+    monkeypatch.setattr(speed, "measure_speed", once)
     run = folder / "whole"
-    arguments = [f"--run_dir={run}", "--metrics=swd", "--features=none", "--num_samples=16"]
+    arguments = [f"--run_dir={run}", "--metrics=swd", "--features=none", "--num_samples=8"]
     with command(evaluate, evaluate_flags.define) as call:
-        call(*arguments, "--num_real=16", "--sweep_sampler_steps=1,2")
+        call(*arguments, "--num_real=8", "--sweep_sampler_steps=1,2")
         assert "sampler_steps" in capsys.readouterr().out and (run / "sweep_sampler_steps.png")
         assert "sampler_steps=0: give" in error_line(
             call, [*arguments, "--sweep_sampler_steps=0,1"], capsys

@@ -216,16 +216,15 @@ def test_penalties_at_a_share_are_those_of_every_nth_sample(batch, fake, draw, e
 def test_the_mean_over_draws_is_the_exact_penalty(batch, fake, draw):
     objective = objective_of(augment=False, noise_guidance=False)
     exact = objective_of(augment=False, noise_guidance=False, exact_penalties=True)
-    discriminator, found = LinearDiscriminator(), []
-    for _ in range(300):  # 4 samples each; one has a relative variance of 2
-        draws = draw(objective.discriminator_draws(), B)
-        _, parts = objective.discriminator_loss(discriminator, batch, fake, draws)
-        found.append([float(parts[name]) for name in ("r1", "r2")])
+    discriminator, many = LinearDiscriminator(), 300  # a sample has a relative variance of 2
+    each = {name: ops.concatenate([value] * many) for name, value in batch.items()}
+    draws, fakes = draw(objective.discriminator_draws(), B * many), ops.concatenate([fake] * many)
+    _, found = objective.discriminator_loss(discriminator, each, fakes, draws)
     _, parts = exact.discriminator_loss(discriminator, batch, fake, {"real": {}, "fake": {}})
     w = np.reshape(discriminator.w, (SIZE, SIZE, LEVELS, 4)).astype(np.float64)
     expected = 0.05 * np.array([np.sum(w.sum(axis=2) ** 2), np.sum(w**2)])
     np.testing.assert_allclose([parts["r1"], parts["r2"]], expected, rtol=1e-4)
-    np.testing.assert_allclose(np.mean(found, axis=0), expected, rtol=0.2)
+    np.testing.assert_allclose([found["r1"], found["r2"]], expected, rtol=0.2)
 
 
 def test_perturbed_passes_see_the_augmentation_and_noise_of_the_clean_ones(
@@ -246,17 +245,6 @@ def test_perturbed_passes_see_the_augmentation_and_noise_of_the_clean_ones(
     np.testing.assert_allclose(perturbed_real, real, atol=1e-4)
     np.testing.assert_allclose(perturbed_fake, of_fake, atol=1e-4)
     assert np.abs(real - of_fake).max() > 1.0
-
-
-def test_the_same_draws_give_the_same_losses(networks, batch, draw):
-    generator, discriminator = networks()
-    objective = objective_of()
-    draws = draw(objective.discriminator_draws(), B)
-    fake = objective.generate(generator, batch, draws)
-    totals = [
-        float(objective.discriminator_loss(discriminator, batch, fake, draws)[0]) for _ in range(2)
-    ]
-    assert totals[0] == totals[1]
 
 
 def test_fakes_and_g_have_no_alignment(networks, batch, fake, draw):

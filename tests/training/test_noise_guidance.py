@@ -146,12 +146,12 @@ def test_official_levels_are_kept_by_a_d_that_is_equally_sensitive_and_found_fro
 
 
 def test_a_level_that_is_pulled_more_gets_more_noise_and_none_meets_the_next():
-    spacing = NoiseSpacing(4, 0.125, rate=0.1)
+    spacing = NoiseSpacing(4, 0.125, rate=1.0)
     for pulled, way in ((pulls(1, 1, 9, 1), 1), (pulls(9, 9, 0, 9), -1)):
         before = np.asarray(spacing.value())
         spacing.update(pulled, 16, 0)
         assert way * (np.asarray(spacing.value()) - before)[2] > 1e-4
-        for _ in range(150):
+        for _ in range(15):
             spacing.update(pulled, 16, 0)
         levels = np.asarray(spacing.value())
         np.testing.assert_allclose(levels[[0, 3]], [0.885, 0.01], atol=1e-6)

@@ -85,6 +85,7 @@ def model(tiny_generator, tiny_discriminator):
             noise_dim=4,
             resolution=8,
             r1_weight=0.1,
+            policy="color" if "augment_target" in kwargs else "",
             augment_sometimes="augment_target" in kwargs,
         )
         keras.utils.clear_session()  # or layers would be numbered on, which checkpoints notice
@@ -187,7 +188,7 @@ def test_an_image_is_augmented_where_its_draw_is_below_the_probability(
 def test_a_run_that_learns_its_noise_continues_exactly_and_says_its_levels(rng, tmp_path):
     sizes = {"latent_size": 4, "levels": 3}
     network = {**sizes, "width": 8, "depth": 3, "num_heads": 2, "num_classes": 2}
-    of_d = {**network, "class_dim": 4, "projector_dim": 4, "teacher_dim": None}
+    of_d = {**network, "depth": 1, "class_dim": 4, "projector_dim": 4, "teacher_dim": None}
     moments = rng.standard_normal((BATCH, 4, 4, 8)).astype("float32")
     data = {"moments": tf.constant(moments)}, tf.zeros(BATCH, tf.int32)
 
@@ -200,13 +201,11 @@ def test_a_run_that_learns_its_noise_continues_exactly_and_says_its_levels(rng, 
         return found
 
     whole, continued = gan(), gan()
-    for step in range(4):
-        metrics = whole.train_step(data)
-        if step == 1:
-            Checkpoints(tmp_path, whole.state()).save(2, 2 * BATCH)
+    whole.train_step(data)
+    Checkpoints(tmp_path, whole.state()).save(1, BATCH)
+    metrics = whole.train_step(data)
     Checkpoints(tmp_path, continued.state()).restore_latest()
-    for _ in range(2):
-        continued.train_step(data)
+    continued.train_step(data)
     spacing = [m.adaptations["spacing"].spacing.numpy() for m in (whole, continued)]
     np.testing.assert_array_equal(*spacing)
     assert len(set(spacing[0])) == 2 and float(metrics["pull_1"]) > 0

@@ -14,7 +14,7 @@ from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.training import vae as training
 from ladagan_tf.weights import vae_weights
 
-TINY = {"kimg": 0.8, "widths": (16, 16)}
+TINY = {"kimg": 0.8, "widths": (8, 8)}
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +38,12 @@ def trained(plain, tmp_path_factory):
     return out
 
 
-def test_it_learns_and_records_what_it_was_trained_on(plain, trained):
-    network, _ = vae_weights.load(trained)
+@pytest.fixture(scope="module")
+def network(trained):
+    return vae_weights.load(trained)[0]
+
+
+def test_it_learns_and_records_what_it_was_trained_on(plain, network):
     about = network.about
     assert about["content_sha256"] == dataset_info.load_info(plain).content_sha256
     assert about["held_out_images"] == 12
@@ -47,8 +51,7 @@ def test_it_learns_and_records_what_it_was_trained_on(plain, trained):
     assert about["held_out_psnr_db"] > about["held_out_psnr_db_worst_tenth"]
 
 
-def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
-    network, _ = vae_weights.load(trained)
+def test_the_recorded_quality_is_that_of_the_saved_network(plain, network):
     held_out = np.ones(120, bool)
     held_out[pipeline.subset_indices(120, training.TRAINED_SHARE)] = False
     ((images, _),) = pipeline.iterate_images(plain, 120)
@@ -57,8 +60,7 @@ def test_the_recorded_quality_is_that_of_the_saved_network(plain, trained):
     assert found == pytest.approx(network.about["held_out_psnr_db"], abs=0.02)  # rounded to uint8
 
 
-def test_scaled_latents_have_unit_variance(plain, trained):
-    network, _ = vae_weights.load(trained)
+def test_scaled_latents_have_unit_variance(plain, network):
     ((images, _),) = pipeline.iterate_images(plain, 120)
     mean, std = (np.asarray(x) for x in network.encode(training.scale_images(images)))
     noise = np.random.default_rng(0).standard_normal(mean.shape)
@@ -117,13 +119,13 @@ def test_it_lies_beside_its_set_by_default():
 
 @pytest.mark.slow
 def test_the_command_with_the_same_seed_makes_the_same_network(plain, tmp_path, capsys, eagerly):
-    trained, out = tmp_path / "before.keras", tmp_path / "v.keras"
-    training.train_vae(plain, trained, kimg=0.016, widths=(8, 8))
-    arguments = [f"--dataset={plain}", f"--out={out}", "--kimg=0.016", "--widths=8,8"]
+    out = tmp_path / "v.keras"
+    first = training.train_vae(plain, tmp_path / "first.keras", kimg=0.008, widths=(8, 8))
+    arguments = [f"--dataset={plain}", f"--out={out}", "--kimg=0.008", "--widths=8,8"]
     with command(train_vae, train_vae_flags.define) as main:
         main(*arguments)
     said = capsys.readouterr().out
     assert said.startswith(f"{out}: 8 x 8 x 4 latents, ") and "held-out" in said
-    first, again = (vae_weights.load(path)[0].get_weights() for path in (trained, out))
-    for a, b in zip(first, again, strict=True):
+    again, _ = vae_weights.load(out)
+    for a, b in zip(first.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
