@@ -1,6 +1,6 @@
 """`train.py`, in processes of its own where it is stopped: exact resume, damage, divergence.
 
-Without graphs, but for two workers: what a graph resumes is in training/test_switched_runs.py.
+Without graphs where not the step but what is around it is looked at.
 """
 
 import json
@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 from train_processes import (
     Process,
+    assert_continues,
     assert_identical,
     run_each,
     run_named,
@@ -215,6 +216,16 @@ def test_a_stopped_then_killed_then_damaged_run_continues_as_if_nothing_had_been
     assert_identical(run_dir, reference, STEPS)
     assert_same_snapshots(run_dir, reference)
     assert_said_by_us(output, run_dir)
+
+
+def test_a_run_of_graphs_in_two_parts_is_the_run_in_one(dataset, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    flags = ["--total_kimg=0.016", "--checkpoint_kimg=0.008", "--sample_kimg=0.016"]
+    flags += ["--metric=none", "--log_kimg=0.008"]
+    (output,) = run_each([given(dataset, whole, *flags)], reports=False)
+    assert output.endswith("code 0\n"), output
+    again = given(dataset, parts, *flags)
+    assert_continues(whole, again, 2, "000000.016", eagerly=False)
 
 
 def assert_same_snapshots(run_dir, reference):

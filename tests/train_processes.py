@@ -118,7 +118,7 @@ def run_named(starts, reports=False):
     return dict(zip(starts, run_each([*starts.values()], True, reports), strict=True))
 
 
-def assert_continues(whole, given, steps, kimg, expected=PARTS):
+def assert_continues(whole, given, steps, kimg, expected=PARTS, eagerly=True):
     """A finished run without its last step becomes it again, bit for bit.
 
     Args:
@@ -126,13 +126,14 @@ def assert_continues(whole, given, steps, kimg, expected=PARTS):
         given: list of flags of a start in `parts`.
         steps, kimg: int, str: the run's length, the latter as its pictures are named.
         expected: set of parts that a checkpoint has.
+        eagerly: bool, without graphs, as the whole run.
     """
     parts = whole.parent / "parts"
     shutil.copytree(whole, parts)
     shutil.rmtree(parts / "checkpoints" / f"step-{steps:08d}")
     for picture in (parts / "samples").glob(f"*_{kimg}kimg.png"):
         picture.unlink()
-    (output,) = run_each([given], eagerly=True, reports=False)  # the rest
+    (output,) = run_each([given], eagerly, reports=False)  # the rest
     assert output.endswith("code 0\n") and f"step {steps - 1} of {steps}" in output, output
     assert_identical(parts, whole, steps, expected)
 

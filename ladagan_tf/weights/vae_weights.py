@@ -115,7 +115,7 @@ def _load_keras(path, dtype):
         raise InputError(f"{path}: it holds a {type(vae).__name__}, not an AutoencoderKL")
     if not vae.encodes:
         raise InputError(f"{path}: it holds a decoder alone, not a whole AutoencoderKL")
-    if dtype is None or keras.DTypePolicy(dtype) == vae.dtype_policy:
+    if dtype is None or keras.dtype_policies.get(dtype) == vae.dtype_policy:
         return vae
     with blank_of(vae.count_params()):
         other = AutoencoderKL.from_config({**vae.get_config(), "dtype": dtype})
