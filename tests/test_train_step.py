@@ -10,24 +10,29 @@ from in_process import benchmark, error_line
 
 LADA = """\
 --preset=cifar10_32
---g_widths=16,8,4
+--g_widths=64,16,4
 --g_heads=1,1,1
 --g_mlp_widths=4,4,4
+--g_modulation=layer_norm
+--nog_conv
 --d_widths=4,4
 --d_out_widths=4,4
---d_heads=1
---d_mlp_width=4
+--nod_ladaformer
 --noise_dim=8
+--r1_weight=0
+--policy=
 """
 GAT = """\
 --system=gat
 --resolution=64
 --latent_size=8
 --num_classes=3
---levels=2
---g_shape=16,2,1
---d_shape=16,2,1
+--levels=1
+--g_shape=16,1,1
+--d_shape=16,1,1
 --teacher=none
+--r1_weight=0
+--r2_weight=0
 """
 
 
