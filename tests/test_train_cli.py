@@ -55,12 +55,9 @@ TINY = [
     "--metric_kimg=0.024",
     "--grid=2",
     "--seed=3",
-    "--posthoc_ema",
-    "--posthoc_sigma_rel=0.1",
-    "--schedule=cosine",
-    "--schedule_kimg=0.04",
-    "--lr_final=0.5",
 ]
+CHANGING = ["--posthoc_ema", "--posthoc_sigma_rel=0.1"]
+CHANGING += ["--schedule=cosine", "--schedule_kimg=0.04", "--lr_final=0.5"]
 REFUSALS = {
     "--g_widths=64,16,x": "--g_widths=64,16,x: give integers",
     "--g_heads=1,3,1": "--g_heads=1,3,1: 3 does not divide 16 of --g_widths=64,16,4",
@@ -105,8 +102,12 @@ def dataset(tmp_path_factory):
     return folder
 
 
-def given(dataset, run_dir, *flags):
+def plain(dataset, run_dir, *flags):
     return [f"--dataset={dataset}", f"--run_dir={run_dir}", *TINY, *flags]
+
+
+def given(dataset, run_dir, *flags):
+    return plain(dataset, run_dir, *CHANGING, *flags)
 
 
 @pytest.fixture(scope="module")
@@ -223,9 +224,9 @@ def test_a_run_of_graphs_in_two_parts_is_the_run_in_one(dataset, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     flags = ["--total_kimg=0.016", "--checkpoint_kimg=0.008", "--log_kimg=0.008"]
     flags += ["--metric=none", "--sample_kimg=0.016", "--r1_weight=0"]
-    (output,) = run_each([given(dataset, whole, *flags)], reports=False)
+    (output,) = run_each([plain(dataset, whole, *flags)], reports=False)
     assert output.endswith("code 0\n"), output
-    again = given(dataset, parts, *flags)
+    again = plain(dataset, parts, *flags)
     assert_continues(whole, again, 2, "000000.016", eagerly=False)
 
 
@@ -331,11 +332,11 @@ def test_two_workers_stop_together_continue_and_equal_two_parts_of_one_batch(dat
     # Fast to trace.
     flags = ["--policy=", "--r1_weight=0", *UNSEEN]
     flags += ["--checkpoint_kimg=0.024", f"--keep_checkpoints={STEPS}"]
-    alone = given(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.024")
+    alone = plain(dataset, parts, *flags, "--micro_batches=2", "--total_kimg=0.024")
     (output,) = run_each([alone], eagerly=True, reports=False)
     assert output.endswith("code 0\n"), output
 
-    together = given(dataset, run_dir, *flags, "--strategy=multiworker")
+    together = plain(dataset, run_dir, *flags, "--strategy=multiworker")
     chief, other = start_workers([*together, "--checkpoint_kimg=0.008"], eagerly=True)
     wait_for_checkpoint(run_dir, chief, 1)
     other.send_signal(signal.SIGTERM)

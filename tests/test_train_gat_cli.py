@@ -41,8 +41,8 @@ POSTHOC = ["--posthoc_ema", "--posthoc_sigma_rel=0.1"]
 ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
     "--precision=mixed_bfloat16 --nofused",
-    "--levels=1 --g_shape=16,1,2 --teacher=classifier:FOLDER/classifier.keras --official_quirks --r2_weight=0 "
-    "--attention=additive --patch=1 --noise_schedule=linear --min_information=0.5 "
+    "--levels=1 --g_shape=16,1,2 --teacher=classifier:FOLDER/classifier.keras --official_quirks "
+    "--r2_weight=0 --attention=additive --patch=1 --noise_schedule=linear --min_information=0.5 "
     "--noise_side=real",
 )
 REFUSALS = {
