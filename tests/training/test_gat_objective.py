@@ -332,7 +332,7 @@ def test_a_step_of_g_leaves_d_alone_and_tables_stay_fixed(networks, batch, rng, 
     averaged, _ = networks()
     model = AdversarialModel(generator, discriminator, averaged, objective_of(), seed=1)
     model.compile(*(FusedAdam(1e-3, 0.0, 0.99) for _ in range(2)), clip_norm=1.0)
-    tables = [np.array(n.positions) for n in (generator, discriminator)]
+    tables = [n.positions.numpy() for n in (generator, discriminator)]
     moments = rng.standard_normal((B, SIZE, SIZE, 8)).astype("float32")
     data = {"moments": tf.constant(moments)}, batch["labels"]
     g_before, d_before = generator.get_weights(), discriminator.get_weights()
