@@ -1,11 +1,10 @@
-"""Run under KERAS_BACKEND=jax: both gradient functions against the recorded official ones.
+"""Under KERAS_BACKEND=jax: both gradient functions against the recorded official ones.
 
-python jax_gradients.py FOLDER compares with FOLDER/models_32.npz and fails at the first difference
-above 1e-4 * (1 + |recorded|).
+`main(FOLDER)` compares with FOLDER/models_32.npz and fails at the first difference above
+1e-4 * (1 + |recorded|).
 """
 
 import json
-import pathlib
 import sys
 
 import jax
@@ -50,7 +49,6 @@ def compiled(gradients, arguments, networks):
 
 def main(folder):
     assert keras.backend.backend() == "jax" and not sys.modules.get("tensorflow")
-    jax.config.update("jax_default_matmul_precision", "highest")
     meta = json.loads((folder / "meta.json").read_text())
     config, step = meta["config"], meta["step"]
     with np.load(folder / "models_32.npz") as file:
@@ -83,7 +81,3 @@ def main(folder):
     gradients, metrics = compiled(generator_gradients, arguments, networks)
     assert_close(metrics["g_loss"], arrays["loss/g_loss"], "g_loss")
     compare(gradients, generator, generator_names, arrays, "grad_g_loss")
-
-
-if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
