@@ -255,6 +255,7 @@ def test_only_this_machine_is_answered_unless_another_host_is_asked_for():
             assert flags.FLAGS["host"].default == "127.0.0.1"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_200_clients_at_once_get_their_images(small):
     with (
         serving(small, max_batch=64) as address,
