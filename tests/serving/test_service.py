@@ -2,17 +2,14 @@
 
 import base64
 import concurrent.futures
-import contextlib
 import dataclasses
 import http.client
 import io
 import json
 import os
-import queue
 import re
 import signal
 import time
-import types
 
 import numpy as np
 import pytest
@@ -20,7 +17,6 @@ from absl import flags
 from in_process import command, error_line
 from PIL import Image
 
-from benchmarks import serving as load
 from ladagan_tf import demo, pictures, serve
 from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
@@ -222,33 +218,6 @@ def test_a_late_answer_is_given_up_and_what_waited_is_not_computed(slow):
         assert counters(address)["ladagan_batches_total"] - before == 1
 
 
-@pytest.mark.usefixtures("eagerly")
-def test_the_command_says_where_it_serves_and_ends_with_a_signal(small, tmp_path, monkeypatch):
-    small.network.save(tmp_path / "small.keras")
-    said, before = queue.Queue(), signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(serve, "print", lambda line, flush: said.put(line), raising=False)
-
-    def visit():
-        try:
-            line = said.get(timeout=60)
-            assert line.startswith(load.SERVING)
-            address = line.removeprefix(load.SERVING)
-            assert [get(address, f"/v1/generate?num={n}")[0] for n in (4, 5)] == [200, 422]
-        finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    try:
-        with (
-            command(serve, serve_flags.define) as call,
-            concurrent.futures.ThreadPoolExecutor(1) as pool,
-        ):
-            visited = pool.submit(visit)
-            call(f"--model={tmp_path / 'small.keras'}", "--port=0", "--max_batch=4")
-            visited.result()
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def test_only_this_machine_is_answered_unless_another_host_is_asked_for():
     for module, verb in ((serve, serve_flags), (demo, demo_flags)):
         with command(module, verb.define):
@@ -410,31 +379,3 @@ def test_latents_are_served_decoded_by_the_autoencoder_that_is_named(
         call(f"--model={tmp_path / 'latents.keras'}", f"--vae={tmp_path / 'vae.keras'}")
     z, labels = seeds.latents(range(2), 8), np.int32([0, 2])
     np.testing.assert_allclose(served[0].generate(z, labels), tiny_gat(z, labels), atol=1e-5)
-
-
-def test_load_is_of_a_server_of_its_own_which_it_ends(tmp_path, monkeypatch):
-    program = tmp_path / "python"
-    program.write_text(
-        f"#!/bin/sh\necho $* > {tmp_path}/asked\ntrap 'exit 0' TERM\n"
-        "echo serving on http://here:1\nwhile :; do sleep 0.1; done\n"
-    )
-    program.chmod(0o755)
-    monkeypatch.setattr(load.sys, "executable", str(program))
-    with load.server("m", "--max_batch=8") as (process, address):
-        assert address == "here:1" and process.poll() is None
-    assert process.returncode == 0
-    asked = (tmp_path / "asked").read_text()
-    assert asked == "-m ladagan_tf.serve --model=m --port=0 --max_batch=8\n"
-    program.write_text("#!/bin/sh\necho no such model >&2; exit 2\n")
-    with pytest.raises(SystemExit, match="did not start: no such model"), load.server("m"):
-        pass
-
-
-def test_load_without_a_failed_request(address, monkeypatch):
-    started = types.SimpleNamespace(pid=os.getpid()), address
-    monkeypatch.setattr(load, "server", lambda *_: contextlib.nullcontext(started))
-    result = load.measure("the running one", [1, 8], requests=48, num=1)
-    assert [row["requests"] for row in result["load"]] == [24, 24]
-    assert result["failed"] == 0
-    assert list(result["memory_mib"]) == list(range(0, 49, 6))
-    assert all(row["p50_ms"] <= row["p95_ms"] for row in result["load"])
