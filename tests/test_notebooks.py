@@ -4,6 +4,7 @@ Those of samples and results are committed with the pictures of a trained run.
 """
 
 import base64
+import dataclasses
 import json
 import os
 import pathlib
@@ -15,6 +16,8 @@ import types
 import pytest
 from paper_sizes import zero_weights
 
+from ladagan_tf.models.gat import sizes as gat
+from ladagan_tf.models.lada import sizes as lada
 from ladagan_tf.models.lada.generator import Generator
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -161,6 +164,9 @@ def test_notebook_runs_where_nothing_was_trained_and_says_so(path, monkeypatch, 
     for name in ("LADAGAN_RUN", "LADAGAN_RUNS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LADAGAN_STEPS", "1")  # of training
+    # The first notebook's tables have fewer rows, and its GAT fewer blocks.
+    monkeypatch.setattr(lada, "PRESETS", {n: lada.PRESETS[n] for n in ("cifar10_32", "ffhq_256")})
+    monkeypatch.setitem(gat.SIZES, "S", dataclasses.replace(gat.SIZES["S"], depth=4))
     # One by a real kernel, as it is done in a browser.
     run = execute_in_kernel if path == notebook("3_") else execute
     with zero_weights():  # of the first notebook's tables of sizes

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from ladagan_tf.evaluation.classifier import default_path
 from ladagan_tf.exporting import card, entry, formats
 from ladagan_tf.flags import export as export_flags
 from ladagan_tf.models.features.classifier import Classifier
-from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
 
 pytestmark = [
@@ -65,19 +63,20 @@ def test_an_entry_is_its_run_and_tells_where_it_is_from(measurable, tmp_path):
     assert again["protocol"]["generated"] == about["check"]["protocol"]["generated"]
 
 
-def test_what_is_too_large_leaves_nothing(measurable, tmp_path, monkeypatch):
-    monkeypatch.setattr(entry, "MOST", 1e4)
-    sampler = opening.open_run(measurable.path)
-    with pytest.raises(InputError, match=r"format=zoo: .* MB in all; at most 0[.]01 MB"):
-        entry.write(sampler, tmp_path / "out", measurable, "CC0", say=lambda line: None)
+def test_what_is_too_large_leaves_nothing(measurable, small, tmp_path, monkeypatch):
+    def fill(folder, *_):
+        (folder / entry.GENERATOR).write_bytes(bytes(int(entry.MOST)))
+
+    monkeypatch.setattr(formats, "fill", fill)
+    with pytest.raises(InputError, match=r"format=zoo: 8[.]\d+ MB in all; at most 8 MB"):
+        entry.write(small, tmp_path / "out", measurable, "CC0")
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
 
 
-def test_a_run_that_names_no_set_is_one_line(measurable, tmp_path):
-    run = RunDirectory(shutil.copytree(measurable.path, tmp_path / "nameless"))
+def test_a_run_that_names_no_set_is_one_line(run, small, tmp_path):
     run.flags_file.write_text("--system=lada\n")
     with pytest.raises(InputError, match=r"format=zoo: .*flags\.cfg names no --dataset"):
-        entry.write(opening.open_run(run.path), tmp_path / "out", run, "CC0")
+        entry.write(small, tmp_path / "out", run, "CC0")
 
 
 def test_float16_is_half_the_size_and_rounded_to_nearest(small, tmp_path):

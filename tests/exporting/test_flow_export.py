@@ -18,6 +18,7 @@ SIZES = {"latent_size": 8, "patch": 4, "width": 16, "depth": 1, "num_heads": 2, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eagerly")  # the live ones, not what is in the files
 def test_every_file_samples_in_the_steps_that_were_asked_for(tmp_path, monkeypatch):
     """The export compares each file with the live model before it is kept."""
     network, out = perturbed(FlowGenerator(**SIZES)), tmp_path / "out"

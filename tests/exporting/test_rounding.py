@@ -35,6 +35,7 @@ def test_pictures_that_differ_too_much_are_not_kept(small, tmp_path, monkeypatch
     assert "fcd not measured: a file alone has no classifier beside it." in card
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_distance_is_that_of_the_model_s_own_entry(monkeypatch):
     monkeypatch.setattr(rounding, "MEASURED", 8)
     monkeypatch.setattr(rounding, "COMPARED", 4)

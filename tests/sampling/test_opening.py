@@ -1,6 +1,7 @@
 """A trained generator is the same one from its run, its `.keras` file and its SavedModel."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -183,8 +184,9 @@ def test_psi_and_guidance_are_baked_in_and_told(tiny_gat, tiny_gat_run):
 
 
 def test_a_gat_in_a_keras_file_has_its_autoencoder_or_is_given_one(
-    tiny_gat, tiny_gat_run, tmp_path
+    tiny_gat, tiny_gat_run, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(opening, "_load_keras", functools.cache(opening._load_keras))
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
     right, vae = tiny_gat(z, labels), tiny_gat_run / "vae.keras"
     tiny_gat.save(tmp_path / "whole.keras")

@@ -2,7 +2,6 @@
 
 import base64
 import concurrent.futures
-import contextlib
 import dataclasses
 import http.client
 import io
@@ -18,7 +17,6 @@ from absl import flags
 from in_process import command, error_line
 from PIL import Image
 
-from benchmarks import serving as load
 from ladagan_tf import demo, pictures, serve
 from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
@@ -40,18 +38,10 @@ def image(content):
 
 
 @pytest.fixture(scope="module")
-def running(small, tmp_path_factory):
-    """(process, host:port) of a server of a small generator."""
-    model = tmp_path_factory.mktemp("served") / "small.keras"
-    small.network.save(model)
-    with load.server(model, "--max_batch=8") as started:
-        yield started
-    assert started[0].returncode == 0
-
-
-@pytest.fixture
-def address(running):
-    return running[1]
+def address(small):
+    """host:port of a server of a small generator."""
+    with serving(small) as address:
+        yield address
 
 
 def test_an_image_is_that_of_its_seed(address, small):
@@ -234,6 +224,7 @@ def test_only_this_machine_is_answered_unless_another_host_is_asked_for():
             assert flags.FLAGS["host"].default == "127.0.0.1"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_200_clients_at_once_get_their_images(small):
     with (
         serving(small, max_batch=64) as address,
@@ -388,13 +379,3 @@ def test_latents_are_served_decoded_by_the_autoencoder_that_is_named(
         call(f"--model={tmp_path / 'latents.keras'}", f"--vae={tmp_path / 'vae.keras'}")
     z, labels = seeds.latents(range(2), 8), np.int32([0, 2])
     np.testing.assert_allclose(served[0].generate(z, labels), tiny_gat(z, labels), atol=1e-5)
-
-
-@pytest.mark.slow
-def test_load_without_a_failed_request(running, monkeypatch):
-    monkeypatch.setattr(load, "server", lambda *_: contextlib.nullcontext(running))
-    result = load.measure("the running one", [1, 8], requests=48, num=1)
-    assert [row["requests"] for row in result["load"]] == [24, 24]
-    assert result["failed"] == 0
-    assert list(result["memory_mib"]) == list(range(0, 49, 6))
-    assert all(row["p50_ms"] <= row["p95_ms"] for row in result["load"])
