@@ -158,7 +158,6 @@ def test_the_first_notebook_opens_and_installs_itself_on_colab(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the .* option is set")
 @EVERY_NOTEBOOK
 def test_notebook_runs_where_nothing_was_trained_and_says_so(path, monkeypatch, tmp_path):
     for name in ("LADAGAN_RUN", "LADAGAN_RUNS"):

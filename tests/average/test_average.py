@@ -33,7 +33,6 @@ def opened(path):
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the .* option is set")
 def test_averages_are_made_measured_and_the_best_is_said_to_be_chosen(
     main,
     run,

@@ -24,7 +24,6 @@ def test_features_and_logits_have_the_stated_shapes(classifier_file):
 
 
 @pytest.mark.usefixtures("eagerly")
-@pytest.mark.filterwarnings("ignore:Even though the .* option is set")
 def test_a_set_of_latents_teaches_to_the_bit_what_its_images_do(two_tone, tmp_path):
     """Which also says that the same seed gives the same classifier."""
     description = dataset_info.Latents(16, 3, "float16", "none", "0", "0", 1.0, images=True)

@@ -17,10 +17,7 @@ from ladagan_tf.flags import export as export_flags
 from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.sampling import opening, seeds
 
-pytestmark = [
-    pytest.mark.usefixtures("eagerly"),  # one or two batches of each network
-    pytest.mark.filterwarnings("ignore:Even though the .* option is set"),
-]
+pytestmark = pytest.mark.usefixtures("eagerly")  # one or two batches of each network
 
 
 @pytest.fixture
