@@ -46,7 +46,7 @@ def test_later_calls_make_the_images_of_the_first(tmp_path):
         run = litert_file.load(path)
         for batch in (1, 1, 7, 7, 1):
             made = run(z[:batch], labels[:batch])
-            np.testing.assert_allclose(made, live[:batch], rtol=0, atol=4e-5)
+            np.testing.assert_allclose(made, live[:batch], atol=1e-4)
 
 
 def assert_shapes_are_constant(path):

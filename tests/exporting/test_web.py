@@ -410,10 +410,10 @@ def test_the_model_of_a_cat_takes_psi_and_knows_its_classes(cat, cat_model):
     assert json.loads(names) == ["flags", "food-drink", "crane, machine"]
     z, labels = seeds.latents(range(2), 8), np.int32([1, 2])
     (images,) = session.run(None, {"z": z, "labels": labels, "psi": np.array(0.5, np.float32)})
-    np.testing.assert_allclose(images, cat.at(0.5).generate(z, labels), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(images, cat.at(0.5).generate(z, labels), atol=1e-4)
     z, labels = seeds.latents(range(7), 8), np.int32([1, 2, 0, 1, 2, 0, 1])
     whole = web.load_model(path)(z, labels)
-    np.testing.assert_allclose(whole, cat.generate(z, labels), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(whole, cat.generate(z, labels), atol=1e-4)
 
 
 @pytest.mark.slow
