@@ -42,15 +42,17 @@ def projecting():
 def found(folder, model):
     """The folder with the film and the latent of its cat."""
     tf.config.run_functions_eagerly(True)  # as the fixture `eagerly`
-    with command(project, project_flags.define) as call:
-        call(
-            f"--model={model}",
-            f"--image={folder / 'cat.png'}",
-            f"--out={folder / 'film.gif'}",
-            *FEW,
-            f"--features=classifier:{folder / 'of32.keras'}",
-        )
-    tf.config.run_functions_eagerly(False)
+    try:
+        with command(project, project_flags.define) as call:
+            call(
+                f"--model={model}",
+                f"--image={folder / 'cat.png'}",
+                f"--out={folder / 'film.gif'}",
+                *FEW,
+                f"--features=classifier:{folder / 'of32.keras'}",
+            )
+    finally:
+        tf.config.run_functions_eagerly(False)
     return folder
 
 

@@ -106,14 +106,14 @@ def said(fixtures_dir):
 
 @pytest.mark.slow
 def test_networks_objective_and_step_import_without_tensorflow(said):
-    assert "imported\n" in said, said[-4000:]
+    assert "imported" in said.splitlines(), said[-4000:]
 
 
 @pytest.mark.slow
 def test_gradients_of_both_losses_are_the_recorded_ones_under_jax(said):
-    assert "compared\n" in said, said[-4000:]
+    assert "compared" in said.splitlines(), said[-4000:]
 
 
 @pytest.mark.slow
 def test_backend_neutral_tests_pass_under_jax(said):
-    assert "tested\n" in said, said[-4000:]
+    assert "tested" in said.splitlines(), said[-4000:]

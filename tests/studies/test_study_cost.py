@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import tensorflow as tf
 from in_process import command, error_line
 from in_process import outcome as exit_of
 
@@ -91,13 +90,9 @@ def test_a_stop_keeps_the_rows_that_are_done(tmp_path):
     assert list(rows_of(path)) == ["config", "quickstart"]
 
 
-def test_a_tiny_config_is_measured(capsys):
-    tf.config.run_functions_eagerly(True)  # nothing to trace
-    try:
-        with command(train, train_flags.define) as call:
-            call(*TINY, "--measure_seconds=0.01", "--strategy=none", "--run_dir=none")
-    finally:
-        tf.config.run_functions_eagerly(False)
+def test_a_tiny_config_is_measured(capsys, eagerly):
+    with command(train, train_flags.define) as call:
+        call(*TINY, "--measure_seconds=0.01", "--strategy=none", "--run_dir=none")
     first, second = map(json.loads, capsys.readouterr().out.splitlines()[-2:])
     assert first.items() < second.items() and second["seconds_per_step"] > 0.0
     assert first["batch_size"] == 2 and first["estimated_gb"] > 0.0 < second["cpu_peak_gb"]

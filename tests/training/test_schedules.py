@@ -22,6 +22,7 @@ from ladagan_tf.training.adversarial import AdversarialModel  # noqa: E402
 
 FORMULAS = {"linear": lambda t: t, "cosine": lambda t: (1 - np.cos(np.pi * t)) / 2}
 BATCH = 4
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 @pytest.mark.parametrize("shape", FORMULAS)
@@ -68,14 +69,6 @@ def test_the_probability_stays_between_0_and_1():
 
 
 # ------------------------------------------------------------------------------------ in a step
-
-
-@pytest.fixture(autouse=True)
-def eagerly():
-    """To trace a step takes longer than to run it a few times."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture
