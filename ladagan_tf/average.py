@@ -38,7 +38,8 @@ def main():
 def make_averages():
     """As `main`, where nobody else writes to --out."""
     if FLAGS.metric == "none":
-        refuse(("dataset", "features", "metric_images"), "it needs --metric")
+        measuring = "dataset", "features", "metric_images", "inception_weights", "cache_dir"
+        refuse(measuring, "it needs --metric")
     lengths = posthoc.parse_sigma_rel("sigma_rel", FLAGS.sigma_rel)
     run = RunDirectory(FLAGS.run_dir)
     if not run.models_file.is_file():

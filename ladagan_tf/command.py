@@ -71,21 +71,37 @@ def overridden(argv):
         argv: list of str that was parsed, the program's name first.
     """
     lines, values, files = [], flags.FLAGS, flagfiles.given(argv)
-    names = [word.lstrip("-").partition("=")[0] if word[:1] == "-" else "" for word in argv]
-    for i, name in enumerate(names):
-        _, equals, text = argv[i].partition("=")
+    said = [_said(argv, i) for i in range(len(argv))]
+    for i, (name, text) in enumerate(said):
         later = [file for file in files if file[0] > i]
-        if not equals or not later or name not in values or name in names[i + 1 :]:
+        if not later or name not in values or name in dict(said[i + 1 :]):
             continue
         flag, (_, kind, file, _) = values[name], later[-1]
-        if not isinstance(flag.value, list) and flag.value != with_home(
-            name, flag.parser.parse(text)
-        ):
+        if isinstance(flag, flags.MultiFlag):  # which a file adds to
+            continue
+        if flag.value != with_home(name, flag.parser.parse(text)):
+            shown = ",".join(flag.value) if isinstance(flag.value, list) else flag.value
             lines.append(
-                f"{argv[i]} has no effect: --{name}={flag.value} of --{kind}={file} comes "
+                f"{argv[i]} has no effect: --{name}={shown} of --{kind}={file} comes "
                 "later; give it behind the file"
             )
     return lines
+
+
+def _said(argv, i):
+    """(Name, text of its value) of the flag that a word of a command line is; or two empty texts.
+
+    The value is behind `=`, in the next word, or in the name, as of --noema.
+    """
+    word = argv[i]
+    name, equals, text = word.lstrip("-").partition("=")
+    if word[:1] != "-" or equals:
+        return (name, text) if word[:1] == "-" else ("", "")
+    for begin, value in (("", "true"), ("no", "false")):
+        positive = name.removeprefix(begin)
+        if name.startswith(begin) and positive in flags.FLAGS and flags.FLAGS[positive].boolean:
+            return positive, value
+    return name, argv[i + 1] if i + 1 < len(argv) else ""
 
 
 def _choose_tensorflow():

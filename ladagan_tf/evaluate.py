@@ -71,7 +71,7 @@ SWEEPS = {
 MEASURED_WITH = (
     *SWEEPS, "num_samples", "seed", "repeats", "labels", "save_samples", "dataset", "data_dir",
     "num_real", "metrics", "by_class", "engine", "features", "inception_weights", "out",
-    "batch_size",
+    "batch_size", "truncation_z",
 )  # fmt: skip
 # Flags that say what a generator makes, and how.
 OF_A_GENERATOR = (

@@ -141,6 +141,8 @@ def _refuse(names, why):
 def _prepare_images(encoding, parts):
     if FLAGS.source != sources.SHAPES:
         _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
+    else:
+        _refuse(("crop", "resize_filter", "background", "skip_bad"), "shapes are drawn as they are")
     if not FLAGS.corrupt:
         _refuse(("corrupt_seed",), "only with --corrupt")
     if not FLAGS.source.startswith(TFDS_PREFIX):

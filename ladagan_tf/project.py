@@ -27,6 +27,7 @@ from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import image_files, latent_files, opening, projection, walks
+from ladagan_tf.systems import refuse_without
 
 FLAGS = flags.FLAGS
 ENDINGS = (".gif", ".mp4", ".png")
@@ -51,6 +52,7 @@ def write(out):
     label = chosen_class(source)
     target = read_picture(FLAGS.image, source.resolution)
     extractor = open_features(source)
+    refuse_without("feature_weight", extractor, "--features")
     latents = out.with_suffix(latent_files.ENDING)
     for path in (out, latents):
         check_writable(path)

@@ -54,7 +54,7 @@ class Trial:
         for name in FLAGS:
             FLAGS[name].unparse()
         read_flags(["train", *words])
-        start_flags.resolve()
+        start_flags.resolve(["train"])
         self.words = words
         self.folder = pipeline.open_dataset(
             FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir

@@ -142,6 +142,27 @@ def test_what_a_later_flagfile_takes_back_is_named(defined, tmp_path, given):
     assert prologue.overridden(["generate", *words, "--batch_size=4"]) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--batch_size", "4"], "--batch_size has no effect: --batch_size=8 of --flagfile="),
+        (["--noema"], "--noema has no effect: --ema=True of --flagfile="),
+        (["--interpolate"], "--interpolate has no effect: --interpolate=False of --flagfile="),
+        (["--classes=1,2"], "--classes=1,2 has no effect: --classes=3,4 of --flagfile="),
+        (["--ema", "--nointerpolate", "--classes=3,4"], None),
+    ],
+)
+def test_so_is_what_it_takes_back_of_switches_lists_and_values_in_words_of_their_own(
+    defined, tmp_path, words, said
+):
+    file = tmp_path / "some.cfg"
+    file.write_text("--batch_size=8\n--ema\n--nointerpolate\n--classes=3,4\n")
+    argv = ["generate", *words, f"--flagfile={file}"]
+    common.read_flags(argv)
+    lines = prologue.overridden(argv)
+    assert [line.partition(str(file))[0] for line in lines] == ([said] if said else [])
+
+
 def test_a_reader_that_has_seen_enough_ends_a_command_without_a_word():
     script = (
         "from ladagan_tf.errors import one_line_errors\n"

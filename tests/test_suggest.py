@@ -183,7 +183,7 @@ GAT_WORK = {None: 1.8, "S": 148, "B": 550, "L": 1900, "XL": 2800}  # G multiply-
 GAT_BYTES = {None: 1e9, "S": 40e9, "B": 100e9, "L": 240e9, "XL": 340e9}  # of a whole batch
 
 
-def suggested_gat(a_set, machine, hours, per_second, count=1_281_167, **changes):
+def suggested_gat(a_set, machine, hours, per_second, count=1_281_167, given=(), **changes):
     """What is suggested for latents of 256 px: (found, dict of the flags, sizes measured)."""
     measured = []
 
@@ -201,7 +201,7 @@ def suggested_gat(a_set, machine, hours, per_second, count=1_281_167, **changes)
 
     changed = dataclasses.replace(LATENTS, **changes)
     info = dataclasses.replace(a_set(count, 256, tuple("abc")), latents=changed)
-    found, lines = suggestion.suggest(suggestion_gat, info, machine, hours, GatWork)
+    found, lines = suggestion.suggest(suggestion_gat, info, machine, hours, GatWork, given)
     return found, {line.flag: line.value for line in lines}, measured
 
 
@@ -225,6 +225,12 @@ def test_more_hours_of_an_h100_suggest_larger_gats(a_set, hours, size, kimg, par
     assert values["size"] == size and values["batch_size"] == "512" and values["remat"] == "true"
     assert float(values["total_kimg"]) == kimg
     assert int(values.get("micro_batches", "1")) == parts
+
+
+def test_a_size_that_is_asked_for_is_the_one_that_is_suggested(a_set):
+    given = [suggestion.Line("size", "B", "As given.")]
+    _, values, measured = suggested_gat(a_set, H100, 3, 50_000, count=3_000, given=given)
+    assert values["size"] == "B" and "g_shape" not in values and measured == ["B"]
 
 
 def test_what_a_set_of_latents_lacks_is_not_suggested(a_set):
@@ -251,7 +257,7 @@ def test_what_is_written_of_latents_is_a_flagfile_of_train(latent_set, tmp_path,
     monkeypatch.setattr(suggest, "images_per_second", lambda *_: 0.1)
     least = of_process(560_000, GRAPHS)  # less than a batch takes
     monkeypatch.setattr(suggest, "device_memory", lambda: least / suggestion.USABLE)
-    small = ["--g_shape=16,2,2", "--d_shape=16,1,2", "--class_dim=8", "--projector_dim=8"]
+    small = ["--g_shape=16,2,2", "--d_shape=16,1,2", "--class_dim=8"]
     small += ["--levels=2", "--precision=float32"]
     with command(suggest, suggest_flags.define) as main:
         main(f"--dataset={latent_set}", "--hours=0.1", f"--out={tmp_path / 'a.cfg'}", *small)
@@ -263,7 +269,11 @@ def test_what_is_written_of_latents_is_a_flagfile_of_train(latent_set, tmp_path,
 
 
 def test_what_is_given_is_kept_also_in_the_trial(a_set):
-    given = [suggestion.Line("batch_size", "8", "As given."), suggestion.Line("seed", "3", "-")]
+    given = [
+        suggestion.Line("ema_decay", "0.99", "As given."),
+        suggestion.Line("batch_size", "8", "As given."),
+        suggestion.Line("seed", "3", "-"),
+    ]
     seen = []
 
     def trial(words):
@@ -273,6 +283,7 @@ def test_what_is_given_is_kept_also_in_the_trial(a_set):
     _, lines = suggestion.suggest(suggestion_lada, a_set(5000, 32), CPU, 1, trial, given)
     for words in (*seen, list(map(str, lines))):
         assert "--batch_size=8" in words and "--seed=3" in words
+        assert "--ema_decay=0.99" in words and not any("ema_halflife" in word for word in words)
         assert len({word.partition("=")[0] for word in words}) == len(words)
 
 

@@ -24,7 +24,6 @@ TINY = [
     "--levels=2",
     "--d_shape=16,1,2",
     "--class_dim=8",
-    "--projector_dim=8",
     "--noise_dim=8",
     f"--batch_size={BATCH}",
     f"--total_kimg={STEPS * BATCH / 1000}",
@@ -41,7 +40,8 @@ POSTHOC = ["--posthoc_ema", "--posthoc_sigma_rel=0.1"]
 ABLATIONS = (
     "--nonoise_guidance --nowidth_aware_lr --exact_penalties --nolatent_augment "
     "--precision=mixed_bfloat16 --nofused",
-    "--levels=1 --g_shape=16,1,2 --teacher=classifier:FOLDER/classifier.keras --official_quirks "
+    "--levels=1 --g_shape=16,1,2 --teacher=classifier:FOLDER/classifier.keras --projector_dim=8 "
+    "--official_quirks "
     "--r2_weight=0 --attention=additive --patch=1 --noise_schedule=linear --min_information=0.5 "
     "--noise_side=real",
 )

@@ -9,6 +9,7 @@ import sys
 from absl import flags
 
 from ladagan_tf import extras, flagfiles
+from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import train
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
@@ -42,8 +43,12 @@ POSITIVE = (
 )  # fmt: skip
 
 
-def resolve():
+def resolve(argv=None):
     """Fills in what the system, its size and the config's name imply.
+
+    Args:
+        argv: list of str, the command line, whose flags without effect are warned of; that of this
+            process by default.
 
     Returns:
         Dict from name to text of the flags that a run records; those of the other system are not
@@ -53,7 +58,9 @@ def resolve():
         InputError: for values that no run can have.
     """
     system, others = train.SYSTEMS[FLAGS.system], train.foreign(FLAGS.system)
-    for name, value in {**system.DEFAULTS, **system.implied()}.items():
+    implied = system.implied()
+    decided = all(FLAGS[name].present for name in implied)  # nothing is left for a size to say
+    for name, value in {**system.DEFAULTS, **implied}.items():
         if FLAGS[name].value is None:
             FLAGS[name].value = value
     if FLAGS.dataset is None:
@@ -62,8 +69,13 @@ def resolve():
         raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
     _check_ranges()
     _check_schedule()
+    _check_penalties(system)
     _check_averages()
     refuse_without("freeze_d", FLAGS.init_from, "--init_from, whose weights stay")
+    refuse_without("virtual_cpus", FLAGS.strategy == "mirrored", "--strategy=mirrored")
+    refuse_without("worker_wait", FLAGS.strategy == "multiworker", "--strategy=multiworker")
+    for line in _idle(argv or sys.argv, decided):
+        print(f"warning: {line}", file=sys.stderr)
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"
@@ -75,6 +87,33 @@ def resolve():
         for flag in FLAGS.get_key_flags_for_module(train.__name__)
         if flag.name not in UNRECORDED | others and flag.value is not None
     }
+
+
+def _idle(argv, decided):
+    """Flags of a command line itself that the other flags leave without effect: lines.
+
+    They are not refused as those in `refuse_without` are: a study has the lines of its base as
+    words of its command, and switches off behind them what they speak of.
+
+    Args:
+        argv: list of str, the program's name first.
+        decided: bool, all that --size or --preset would say is given.
+    """
+    tfds = FLAGS.dataset.startswith(TFDS_PREFIX)
+    of_none = f"--metric={FLAGS.metric} needs no network"
+    typed = {word.lstrip("-").partition("=")[0].removeprefix("no") for word in argv[1:]}
+    for names, there, why in (
+        (("metric_images", "metric_kimg"), FLAGS.metric != "none", "it needs --metric"),
+        (("features", "inception_weights"), FLAGS.metric not in ("none", "swd"), of_none),
+        (("d_heads", "d_mlp_width"), FLAGS.d_ladaformer, "it needs --d_ladaformer"),
+        (("projector_dim",), FLAGS.teacher != "none", "it needs --teacher"),
+        (("stop_anchor",), FLAGS.consistency_weight, "it needs --consistency_weight"),
+        (("data_dir",), tfds, "it is for --dataset=tfds:NAME"),
+        (("size", "preset"), not decided, "the sizes that it stands for are all given"),
+    ):
+        for name in names:
+            if not there and name in typed:
+                yield f"--{name}={as_text(FLAGS[name].value)} has no effect: {why}"
 
 
 def _run_dir():
@@ -134,6 +173,16 @@ def _check_schedule():
         )
 
 
+def _check_penalties(system):
+    """Raises InputError for what would say more of penalties that are not taken."""
+    if FLAGS.r1_weight or FLAGS.r2_weight:
+        return
+    names = ["penalty_final", "exact_penalties", "precise_penalties"]
+    if FLAGS.penalty_share != system.DEFAULTS.get("penalty_share"):
+        names.append("penalty_share")
+    refuse(names, "it needs --r1_weight or --r2_weight")
+
+
 def _check_averages():
     """Raises InputError for averages that cannot be, and for lengths that would have no effect."""
     for name, inside, words in (
@@ -150,6 +199,9 @@ def _check_averages():
     refuse_without("posthoc_sigma_rel", FLAGS.posthoc_ema, "--posthoc_ema")
     halves = FLAGS.ema_halflife_kimg or FLAGS.ema_halflives_kimg
     refuse_without("ema_rampup", halves, "--ema_halflife_kimg or --ema_halflives_kimg")
+    if FLAGS.ema_halflife_kimg:
+        taken = f"--ema_halflife_kimg={FLAGS.ema_halflife_kimg:g} takes its place; give that as 0"
+        refuse(["ema_decay"], taken)
 
 
 def further_averages():

@@ -7,7 +7,7 @@ from absl import flags
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags import common
-from ladagan_tf.systems import refuse
+from ladagan_tf.systems import refuse, refuse_without
 
 
 def define():
@@ -129,6 +129,7 @@ def check_asked():
         refuse(sorted(others), "not with --cost")
     else:
         refuse(sorted(of_cost), "it needs --cost")
+    refuse_without("diverged_factor", values.lr_scales, "--lr_scales")
     if not values.cost_seconds > 0:
         raise InputError(f"--cost_seconds={values.cost_seconds:g}: it must be greater than 0")
 

@@ -7,7 +7,7 @@ from absl import flags
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import gat, group
+from ladagan_tf.systems import gat, group, refuse, refuse_without
 from ladagan_tf.training import PYRAMIDS
 
 FLAGS = flags.FLAGS
@@ -70,7 +70,15 @@ def _define_objective_flags():
 
 
 def implied():
-    """Dict from flag to what others say of it: D is as large as B beside every generator."""
+    """Dict from flag to what others say of it: D is as large as B beside every generator.
+
+    Raises:
+        InputError: for a flag that has no effect without another one.
+    """
+    gat.refuse_idle()
+    refuse_without("consistency_weights", FLAGS.consistency_weight, "--consistency_weight")
+    if FLAGS.levels <= 2:
+        refuse(["pyramid"], "of 2 x 2 both are the mean; it needs --levels=3 or more")
     return {"g_shape": gat.shape_of(SIZES[FLAGS.size]), "d_shape": gat.shape_of(SIZES["B"])}
 
 

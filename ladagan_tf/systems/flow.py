@@ -19,6 +19,7 @@ from ladagan_tf.systems import (
     group,
     named_as_flags,
     num_classes,
+    refuse_without,
 )
 
 FLAGS = flags.FLAGS
@@ -82,10 +83,12 @@ def implied():
     """Dict from flag to what others say of it.
 
     Raises:
-        InputError: for --num_classes without --conditional.
+        InputError: for a flag that has no effect without another one.
     """
-    if FLAGS.num_classes is not None and not FLAGS.conditional:
-        raise InputError(f"--num_classes={FLAGS.num_classes}: it needs --conditional")
+    refuse_without("num_classes", FLAGS.conditional, "--conditional")
+    for name in ("latent_size", "vae"):
+        refuse_without(name, FLAGS.space == LATENTS, "--space=latents")
+    refuse_without("fused", FLAGS.attention != "additive", "--attention=dot_product")
     return {"g_shape": gat.shape_of(SIZES[FLAGS.size])}
 
 

@@ -171,7 +171,7 @@ def implied():
     """
     for name in ("noise_schedule", "min_information", "noise_side"):
         refuse_without(name, FLAGS.noise_guidance, "--noise_guidance")
-    refuse_without("alignment_weight", FLAGS.teacher != "none", "--teacher")
+    refuse_idle()
     if FLAGS.noise_schedule == "learned" and FLAGS.precision == "mixed_float16":
         raise InputError(
             "--precision=mixed_float16: the gradients that --noise_schedule=learned looks at "
@@ -179,6 +179,14 @@ def implied():
         )
     shape = shape_of(SIZES[FLAGS.size])
     return {"g_shape": shape, "d_shape": shape}
+
+
+def refuse_idle():
+    """Raises InputError for flags of both GAT and CAT that have no effect without another one."""
+    refuse_without("alignment_weight", FLAGS.teacher != "none", "--teacher")
+    refuse_without("fused", FLAGS.attention != "additive", "--attention=dot_product")
+    half = FLAGS.precision != "float32"
+    refuse_without("precise_penalties", half, "--precision=mixed_bfloat16 or mixed_float16")
 
 
 def shape_of(size):

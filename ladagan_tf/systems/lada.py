@@ -16,6 +16,7 @@ from ladagan_tf.systems import (
     named_as_flags,
     num_classes,
     penalty_every,
+    refuse,
     refuse_without,
 )
 from ladagan_tf.training import LOSSES
@@ -229,6 +230,12 @@ def implied():
     attention = FLAGS.attention or DEFAULTS["attention"]
     refuse_without("linformer_rank", attention == "linformer", "--attention=linformer")
     refuse_without("swin_window", attention.startswith("swin"), "--attention=swin")
+    of_additive = attention == "additive" or FLAGS.d_ladaformer
+    refuse_without("score", of_additive, "--attention=additive or --d_ladaformer")
+    refuse_without("g_conv_kernel", FLAGS.g_conv, "--g_conv")
+    refuse_without("d_positions", FLAGS.d_ladaformer, "--d_ladaformer")
+    if FLAGS.g_output == "tanh":
+        refuse(["range_weight"], "--g_output=tanh keeps all pixels in [-1, 1]")
     preset = PRESETS[FLAGS.preset]
     return {
         "resolution": preset.resolution,

@@ -133,8 +133,11 @@ def suggest(system, info, machine, hours, trial, given=()):
         machine.words,
     ]
     chosen = None
-    for network in system.networks(info, machine):
-        if not network.small and info.count < system.TRIED.paper_images:
+    networks = system.networks(info, machine)
+    sizes = {("size", line.value) for line in given if line.flag == "size"}
+    asked = [n for n in networks if sizes & {(line.flag, line.value) for line in n.lines}]
+    for network in asked or networks:
+        if not asked and not network.small and info.count < system.TRIED.paper_images:
             found.append(f"Not {network.words}: {system.TRIED.paper_sets}")
             break
         lines = _before_speed(system, info, machine, network, given)
@@ -164,7 +167,8 @@ def suggest(system, info, machine, hours, trial, given=()):
     )
     found += _warnings(system.TRIED, info, network, _kimg(speed, hours))
     lines = lines + _in_parts(parts, tried.memory, machine)
-    return found, _replaced(lines + _behind_speed(system, info, network, speed, hours), given)
+    lines += _behind_speed(system, info, network, speed, hours, given)
+    return found, _replaced(lines, given)
 
 
 def _kimg(speed, hours):
@@ -230,7 +234,7 @@ def learns_classes(info):
     return len(info.classes) > 1 and info.count >= FEWEST_OF_A_CLASS * len(info.classes)
 
 
-def _behind_speed(system, info, network, speed, hours):
+def _behind_speed(system, info, network, speed, hours, given):
     """The length, and what follows from it."""
     kimg = min(_rounded(_kimg(speed, hours)), network.most_kimg)
     passes = 1000 * kimg / info.count
@@ -241,7 +245,9 @@ def _behind_speed(system, info, network, speed, hours):
     if network.small:
         steady = f"{_rounded(min(max(kimg / 70, 2.0), 20.0)):g}"
         reason = "As 2 in runs of 30 thousand images here, and 20 in one of 1,400."
-        lines = [*system.against_repeats(passes), Line("ema_halflife_kimg", steady, reason)]
+        lines = list(system.against_repeats(passes))
+        if "ema_decay" not in {line.flag for line in given}:
+            lines.append(Line("ema_halflife_kimg", steady, reason))
     lines.append(Line("total_kimg", f"{kimg:g}", length))
     for flag, parts, reason in (
         ("log_kimg", 100, "A hundred points of each curve."),

@@ -134,8 +134,8 @@ def test_against_a_set_that_was_damaged_nothing_is_measured(main, run, small, tm
 
 def test_what_is_for_a_metric_needs_one(run, main, tmp_path, capsys):
     given = [f"--run_dir={run.path}", "--sigma_rel=0.1", f"--out={tmp_path / 'made'}"]
-    line = error_line(main, [*given, "--features=none"], capsys)
-    assert line == "error: --features=none: it needs --metric"
+    for flag in ("--features=none", "--cache_dir=x"):
+        assert error_line(main, [*given, flag], capsys) == f"error: {flag}: it needs --metric"
 
 
 # ------------------------------------------------------------------- averages of a checkpoint

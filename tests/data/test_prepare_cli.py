@@ -65,10 +65,19 @@ def test_the_command_line_reports_a_mistake_in_one_line(tmp_path, capsys):
     ("flag", "message"),
     [
         ("--seed=3", "error: --seed=3: only for --source=shapes; leave the flag out"),
+        (
+            "--source=shapes --crop=none",
+            "error: --crop=none: shapes are drawn as they are; leave the flag out",
+        ),
         ("--data_dir=x", "error: --data_dir=x: only for --source=tfds:NAME; leave the flag out"),
     ],
 )
 def test_a_flag_that_would_do_nothing_is_refused(flawed, tmp_path, capsys, flag, message):
     with command(prepare_command, prepare_flags.define) as call:
-        arguments = [f"--source={flawed}", f"--out={tmp_path / 'out'}", "--resolution=8", flag]
+        arguments = [
+            f"--source={flawed}",
+            f"--out={tmp_path / 'out'}",
+            "--resolution=8",
+            *flag.split(),
+        ]
         assert error_line(call, arguments, capsys) == message

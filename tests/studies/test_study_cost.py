@@ -120,6 +120,7 @@ def test_networks_that_memory_does_not_suffice_for_are_not_built(capsys, monkeyp
         ("--study=studies/cat", "--base is required: "),
         ("--cost --seeds=1", "--seeds=1: not with --cost"),
         ("--cost_seconds=5 --study=a --base=b", "--cost_seconds=5.0: it needs --cost"),
+        ("--study=a --base=b --diverged_factor=5", "--diverged_factor=5.0: it needs --lr_scales"),
         ("--cost --cost_seconds=0", "--cost_seconds=0: it must be greater than 0"),
         ("--cost --configs=nobody", "--configs=nobody: no such config ships"),
     ],
