@@ -52,6 +52,10 @@ class InputError(ValueError):
         super().__init__(one_line(str(message)))
 
 
+class NotFiniteError(InputError):
+    """Images that are NaN or infinite."""
+
+
 class DivergenceError(InputError):
     """Training that has diverged: a loss, gradient or weight is no longer finite."""
 

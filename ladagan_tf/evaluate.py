@@ -18,15 +18,22 @@ import math
 import pathlib
 import sys
 
-import numpy as np
-
 from ladagan_tf import devices, zoo
 from ladagan_tf.cost import flow as flow_cost
 from ladagan_tf.cost import sample, speed
 from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.evaluation import collection, features, images, measure, protocol, report, sweep
+from ladagan_tf.evaluation import (
+    by_class,
+    collection,
+    features,
+    images,
+    measure,
+    protocol,
+    report,
+    sweep,
+)
 from ladagan_tf.files import check_writable, writing
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -334,7 +341,7 @@ def generated_sets(generator, real, extractor, strategy, jit):
                 f"--labels=proportional: the real images have {len(known)} classes, the model "
                 f"{generator.num_classes}"
             )
-        counts = np.bincount(real.labels(), minlength=generator.num_classes)
+        counts = by_class.counted(real, "--labels=proportional")
     return [
         images.generated(generator, count, seed, FLAGS.labels, strategy, jit, counts)
         for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.repeats)

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import NotFiniteError
 from ladagan_tf.files import atomic_path
 
 MARGIN = 2  # pixels between tiles
@@ -22,11 +22,11 @@ def to_levels(images):
     """Float images, nominally in [-1, 1], to float32 grey levels in [0, 255]: clipped, as uint8.
 
     Raises:
-        InputError: for images that are not finite, which uint8 would show as black.
+        NotFiniteError: for images that are not finite, which uint8 would show as black.
     """
     images = np.asarray(images, np.float32)
     if not np.isfinite(images).all():
-        raise InputError(
+        raise NotFiniteError(
             "the model makes images that are NaN or infinite, of weights that are, or of a "
             "guidance or psi far outside of what it was made for"
         )

@@ -301,6 +301,16 @@ def require_undamaged(info, instead):
         )
 
 
+def require_labels(info, wanted):
+    """Raises InputError if images of a set with classes have none; `wanted`: by whom, text."""
+    without = info.count - sum(info.class_counts)
+    if info.classes and without:
+        raise InputError(
+            f"{wanted}: {without:,} of the {info.count:,} images of {info.folder} have no class; "
+            "give a set whose images all have one"
+        )
+
+
 def require_images(info):
     """Raises InputError if the set's records hold no images."""
     if info.latents and not info.latents.images:

@@ -42,9 +42,27 @@ def check(generated, real, extractor):
             f"by_class: class {number} of the real images is {theirs[number]}, that of what is "
             f"measured {ours[number]}; give the set that it was trained on"
         )
-    counts = [np.bincount(s.labels(), minlength=len(s.classes)) for s in (generated, real)]
+    counts = [counted(generated, "by_class"), counted(real, "by_class")]
     if np.minimum(*counts).max() < FEWEST:
         raise InputError(f"by_class: no class has {FEWEST} real and {FEWEST} generated images")
+
+
+def counted(images, wanted):
+    """How many of a set's images are of each class: int array.
+
+    Args:
+        images: images.Images with classes.
+        wanted: by whom, text.
+
+    Raises:
+        InputError: if some have none.
+    """
+    labels = np.asarray(images.labels())
+    if (labels < 0).any():
+        raise InputError(
+            f"{wanted}: {int((labels < 0).sum()):,} of {len(labels):,} images have no class"
+        )
+    return np.bincount(labels, minlength=len(images.classes))
 
 
 def intra_frechet(metric, generated, real, classes):

@@ -83,6 +83,7 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
             f"dataset={folder}: it has {len(info.classes)} classes, and a classifier needs 2 or "
             "more; prepare it from one subfolder per class"
         )
+    dataset_info.require_labels(info, f"dataset={folder}")
     if info.count < MIN_IMAGES:
         raise InputError(f"dataset={folder}: {info.count} images; give {MIN_IMAGES} or more")
     if out.suffix != ".keras":

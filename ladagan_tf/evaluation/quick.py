@@ -24,6 +24,8 @@ class QuickMetric:
 
     Attributes:
         name: str, e.g. "fcd_classifier_2k".
+        identity: str, the name and of which weights the features are: numbers of the same one can
+            be compared.
 
     Raises:
         InputError: if the metric is not defined with these features, or the set cannot be used.
@@ -40,6 +42,8 @@ class QuickMetric:
         # As many of each class as are real: what counts is how they look.
         self.class_counts = dataset_info.load_info(folder).class_counts
         self.name = measure.metric_name(metric, kind, self.count)
+        weights = str(extractor.about.get("sha256", "")) if extractor else ""
+        self.identity = f"{self.name} {weights[:16]}".rstrip()
         self.real, _ = reference(
             images.prepared(folder, self.count),
             extractor,

@@ -16,7 +16,7 @@ RANDOM = (  # what our networks start from, but for constants
 
 
 @contextlib.contextmanager
-def blank_of(values):
+def blank_of(values, drawn=False):
     """Within it networks are made to be given so many weights: few more, and none drawn at random.
 
     A configuration takes a few bytes, whatever sizes it names: ValueError before more weights are
@@ -27,17 +27,20 @@ def blank_of(values):
         values: int, how many the weights have that the networks are to be given. Networks may have
             twice as many, so that whoever loads them can say which are missing. math.inf where the
             sizes are no file's.
+        drawn: bool, count them only: random ones are drawn, of a network that is given none.
     """
-    left = 2 * values
+    left, thread = 2 * values, threading.get_ident()
 
     def counted(self, shape=None, initializer=None, *args, **kwargs):
         nonlocal left
+        if threading.get_ident() != thread:  # another one builds what it will not overwrite
+            return add_weight(self, shape, initializer, *args, **kwargs)
         left -= math.prod(shape or ())
         if left < 0:
             raise ValueError(
                 f"its configuration asks for far more weights than the {values} that are there"
             )
-        if isinstance(keras.initializers.get(initializer), RANDOM):
+        if not drawn and isinstance(keras.initializers.get(initializer), RANDOM):
             initializer = "zeros"
         return add_weight(self, shape, initializer, *args, **kwargs)
 

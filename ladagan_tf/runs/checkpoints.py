@@ -186,13 +186,16 @@ def newest_state(folder):
 def best_checkpoint(folder):
     """Folder of the checkpoint with the lowest score; None if none has one.
 
-    Scores of different metrics cannot be compared: only that of the newest scored one counts.
+    Scores of different metrics cannot be compared: only that of the newest scored one counts. Those
+    that older versions wrote do not say by which network they were measured.
     """
     scored = [(state["metric"], state["score"], path) for path, state in _states(folder)]
     scored = [entry for entry in scored if entry[1] is not None]
     if not scored:
         return None
-    return min((score, path) for metric, score, path in scored if metric == scored[-1][0])[1]
+    newest = scored[-1][0]
+    same = newest, newest and newest.partition(" ")[0]
+    return min((score, path) for metric, score, path in scored if metric in same)[1]
 
 
 def _states(folder):
@@ -274,9 +277,10 @@ def read_part(path, part):
         List of arrays in the order in which they were saved: that of the network's `weights`.
     """
     reader = tf.train.load_checkpoint(str(path / "ckpt"))
-    # TensorFlow writes the slashes of our names as ".S"; names sort by their three-digit index.
+    # TensorFlow writes the slashes of our names as ".S": part, number, name.
     prefix = f"state/{part}.S"
-    names = sorted(n for n in reader.get_variable_to_shape_map() if n.startswith(prefix))
+    names = [n for n in reader.get_variable_to_shape_map() if n.startswith(prefix)]
+    names.sort(key=lambda name: int(name.removeprefix(prefix).partition(".S")[0]))
     return [reader.get_tensor(name) for name in names]
 
 

@@ -26,7 +26,7 @@ import tqdm
 
 from ladagan_tf.errors import InputError, StoppedError, one_line, reason
 from ladagan_tf.files import atomic_path, json_line, set_aside, write_text
-from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
+from ladagan_tf.runs import FLAGS_FILE, METRICS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.environment import environment
 from ladagan_tf.runs.json_lines import is_number, read_lines
@@ -49,6 +49,7 @@ class RunDirectory:
         self.initial_file = self.path / "initial.json"
         self.environment_file = self.path / "environment.json"
         self.stats_file = self.path / "stats.jsonl"
+        self.metrics_file = self.path / METRICS_FILE
         self.log_file = self.path / "log.txt"
         self.samples = self.path / "samples"
         self.checkpoints = self.path / "checkpoints"
@@ -236,6 +237,10 @@ class RunDirectory:
                 "anew",
                 self.say,
             )
+            for path in (self.metrics_file, self.samples):
+                if path.exists():
+                    _keep_aside(path, "it is of weights that are gone", self.say)
+            self.samples.mkdir(exist_ok=True)
         kept = [text for text, of in steps if of <= step]
         write_text(self.stats_file, "".join(f"{text}\n" for text in kept))
 

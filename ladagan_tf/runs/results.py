@@ -14,10 +14,9 @@ from matplotlib.lines import Line2D
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
-from ladagan_tf.runs import STRENGTHS
+from ladagan_tf.runs import METRICS_FILE, STRENGTHS
 from ladagan_tf.runs.json_lines import is_number, read_lines
 
-METRICS = "metrics.jsonl"
 MEASURED = "metric_seconds"  # only lines of the quick metric have it
 NOT_METRICS = ("step", "kimg", MEASURED)
 COLUMNS_OF_TABLE = (
@@ -86,7 +85,7 @@ def read_metrics(run_dir):
     Raises:
         InputError: if there is no such folder.
     """
-    return [line for line in _lines(run_dir, METRICS) if _is_measurement(line)]
+    return [line for line in _lines(run_dir, METRICS_FILE) if _is_measurement(line)]
 
 
 def _is_measurement(line):
@@ -252,7 +251,7 @@ def metrics_table(runs):
             key = name, record["metric"], json.dumps(protocol, sort_keys=True)
             rows[key] = (name, *number_in_words(record), *protocol_in_words(protocol))
     if not rows:
-        return f"*No {METRICS} in {', '.join(run_names(runs))}: run `evaluate.py` first.*"
+        return f"*No {METRICS_FILE} in {', '.join(run_names(runs))}: run `evaluate.py` first.*"
     return markdown_table(COLUMNS_OF_TABLE, rows.values())
 
 

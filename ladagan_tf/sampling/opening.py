@@ -117,7 +117,7 @@ def open_run(
         raise InputError(f"average={average}: {given} asks for weights that are no average")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
-        network = read_network(run, "generator", precision, MOST_UNTRAINED)
+        network = read_network(run, "generator", precision, MOST_UNTRAINED, drawn=True)
     else:
         found, state = find_checkpoint(run.checkpoints, checkpoint)
         first = "averaged" if ema else "generator"

@@ -46,7 +46,9 @@ def open_part(
     return network
 
 
-def read_network(run: RunDirectory, name: str, precision: str, most: int) -> keras.Model:
+def read_network(
+    run: RunDirectory, name: str, precision: str, most: int, drawn: bool = False
+) -> keras.Model:
     """A network of a run's models.json with new weights.
 
     Args:
@@ -54,6 +56,7 @@ def read_network(run: RunDirectory, name: str, precision: str, most: int) -> ker
         name: str, "generator" or "discriminator".
         precision: Keras dtype policy.
         most: int, values that it may have; it is built within that.
+        drawn: bool, with weights as a new run's; else they are there to be overwritten.
 
     Returns:
         keras.Model.
@@ -61,7 +64,7 @@ def read_network(run: RunDirectory, name: str, precision: str, most: int) -> ker
     Raises:
         InputError: if it cannot be read, has more values, or there is no such network.
     """
-    with one_line_about(run.models_file, name), blank_of(most):
+    with one_line_about(run.models_file, name), blank_of(most, drawn):
         known = read_json(run.models_file)
         if name == "discriminator" and name not in known:
             raise InputError(f"{run.path}: a flow has no discriminator")

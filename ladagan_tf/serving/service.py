@@ -263,11 +263,16 @@ async def _generate(worker, wanted, timeout_s, request):
     labels = wanted.labels
     if labels is None and sampler.num_classes:
         labels = seeds.labels(chosen, sampler.num_classes, "balanced").tolist()
+    begun = time.monotonic()
+    # In a thread: truncated latents of many numbers take seconds to draw.
+    asking = asyncio.ensure_future(
+        asyncio.to_thread(worker.submit, chosen, labels, wanted.psi, wanted.truncation_z)
+    )
+    if not (await asyncio.wait([asking], timeout=timeout_s))[0]:
+        asking.add_done_callback(_cancel)
+        raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s")
     try:
-        # In a thread: truncated latents of many numbers take seconds to draw.
-        future = asyncio.wrap_future(
-            await asyncio.to_thread(worker.submit, chosen, labels, wanted.psi, wanted.truncation_z)
-        )
+        future = asyncio.wrap_future(asking.result())
     except QueueFullError:
         raise fastapi.HTTPException(
             503,
@@ -277,7 +282,9 @@ async def _generate(worker, wanted, timeout_s, request):
     hung_up = asyncio.create_task(_hung_up(request))
     try:
         await asyncio.wait(
-            [future, hung_up], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+            [future, hung_up],
+            timeout=max(0.0, begun + timeout_s - time.monotonic()),
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if future.done():
             of_what = _classes(labels, sampler.class_names)
@@ -292,6 +299,12 @@ async def _generate(worker, wanted, timeout_s, request):
     finally:
         future.cancel()  # what still waits is never computed
         hung_up.cancel()
+
+
+def _cancel(asking):
+    """What was asked for too late is never computed."""
+    if asking.exception() is None:
+        asking.result().cancel()
 
 
 async def _hung_up(request):

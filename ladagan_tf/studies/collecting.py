@@ -10,7 +10,7 @@ from ladagan_tf.cost import sample
 from ladagan_tf.cost.lada import parameter_counts
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.models import registered as registered
-from ladagan_tf.runs import results
+from ladagan_tf.runs import METRICS_FILE, results
 from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, comparable
 
@@ -79,7 +79,7 @@ def last_evaluation(run_dir):
         if whole <= record.keys() and parts <= record["protocol"].keys()
     ]
     if not records:
-        raise InputError(f"{run_dir}: evaluate.py left no {results.METRICS} there")
+        raise InputError(f"{run_dir}: evaluate.py left no {METRICS_FILE} there")
     last = records[-1]["protocol"]
     return [record for record in records if record["protocol"] == last]
 

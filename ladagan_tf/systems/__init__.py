@@ -181,6 +181,8 @@ def check_classes(info):
     """Raises InputError unless a prepared set `info` has the classes that flags ask for, if any."""
     if FLAGS.conditional and not info.classes:
         raise InputError(f"--conditional: the images of --dataset={info.folder} have no classes")
+    if FLAGS.conditional:
+        dataset_info.require_labels(info, "--conditional")
     if FLAGS.num_classes is not None:
         check_found(info, num_classes=len(info.classes))
 

@@ -202,6 +202,7 @@ def check_set(info):
             "ladagan_tf.prepare --latents"
         )
     check_found(info, latent_size=info.latents.size, num_classes=max(1, len(info.classes)))
+    dataset_info.require_labels(info, f"--system={FLAGS.system}")
     if FLAGS.flip:
         raise InputError("--flip: latents cannot be mirrored; --latent_augment does, after the VAE")
 
@@ -247,9 +248,16 @@ def build(folder):
     Raises:
         InputError: for what does not fit, naming the flag and the value.
     """
+    import keras
+
     from ladagan_tf.models.gat.networks import GatDiscriminator
     from ladagan_tf.training.gat import GatObjective
 
+    if FLAGS.exact_penalties and FLAGS.remat and keras.backend.backend() == "tensorflow":
+        raise InputError(
+            "--exact_penalties: TensorFlow has no second derivatives of what is computed again; "
+            "give --noremat"
+        )
     return assembled(
         folder,
         GatDiscriminator,

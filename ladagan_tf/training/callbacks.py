@@ -75,7 +75,7 @@ class FiniteGuard(StepCallback):
     def check(self):
         bad = int(keras.ops.convert_to_numpy(self.model.bad_step))
         if bad >= 0:
-            self._stop(f"a loss or gradient became NaN or infinite at step {bad + 1}")
+            self.stop(f"a loss or gradient became NaN or infinite at step {bad + 1}")
 
     def check_weights(self, step):
         """The stricter look before a checkpoint: an update can overflow from a finite gradient."""
@@ -83,9 +83,10 @@ class FiniteGuard(StepCallback):
         for network in self.model.networks.values():
             for weight in network.weights:
                 if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
-                    self._stop(f"a weight ({weight.path}) is NaN or infinite after step {step}")
+                    self.stop(f"a weight ({weight.path}) is NaN or infinite after step {step}")
 
-    def _stop(self, what):
+    def stop(self, what):
+        """Ends the run, saying what happened, a text."""
         paths = self.checkpoints.paths()
         last = f"the last good checkpoint is {paths[-1]}" if paths else "there is no checkpoint yet"
         raise DivergenceError(f"{what}; {last}. {self.model.steadied_by}; nothing was overwritten")
@@ -149,7 +150,7 @@ class Checkpointing(StepCallback):
             if self.snapshots and due:
                 self.snapshots.save(step, self.schedule.images(step))
             if self.writes:
-                found = (self.measuring.score, self.measuring.metric.name) if measured else ()
+                found = (self.measuring.score, self.measuring.measured_by) if measured else ()
                 self.checkpoints.save(step, self.schedule.images(step), *found)
         if self.stopped_by:
             self.model.stop_training = True

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.errors import InputError, StoppedError, reason
+from ladagan_tf.errors import InputError, NotFiniteError, StoppedError, reason
 from ladagan_tf.files import disk_errors
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs.checkpoints import Checkpoints
@@ -83,6 +83,7 @@ def continue_run(
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images = state["step"], state["images"]
     workers.check_start(start)
+    workers.check_contents(contents or {})
     total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
     if start >= total:
         run.say(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
@@ -151,7 +152,10 @@ def continue_run(
             snapshots=snapshots,
         )
         with pipeline.damage_as_input_error(folder):
-            run_steps(model, stream, total - start, [*around, saving])
+            try:
+                run_steps(model, stream, total - start, [*around, saving])
+            except NotFiniteError:  # of a metric or a grid: weights that are only too large so far
+                guard.stop("the generator's images became NaN or infinite")
     workers.wait()  # none says that all is saved before the chief has saved it
     if saving.stopped_by:
         raise StoppedError(

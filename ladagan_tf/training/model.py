@@ -356,7 +356,7 @@ class TrainedModel(keras.Model):
         if self.scales_loss:
             counts = tf.reduce_all(tf.math.is_finite(norms))
             self.skipped.assign_add(tf.cast(~counts, tf.int64))
-        self.spikes.count(norms, self.step, counts)
+        self.spikes.count(norms, counts)
         self.window.add(metrics, counts)
         self.observed.add(metrics, counts)
         self.step.assign_add(1)

@@ -220,6 +220,9 @@ class Measuring(StepCallback):
         self.metric = metric
         self.generator = of_network(network)
         self.score, self.measured_step = None, None
+        flow = getattr(network, "generator", network)  # where it is decoded
+        made = f" {flow.sampler} {flow.steps}" if hasattr(flow, "sampler") else ""
+        self.measured_by = metric.identity + made  # of what scores can be compared
 
     def after_step(self, step):
         if not self.schedule.due(step, self.kimg):

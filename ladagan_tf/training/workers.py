@@ -239,18 +239,39 @@ class Workers:
 
     def check_start(self, step):
         """Raises InputError unless all workers begin at the same step, an int."""
-        if self.count == 1:
-            return
-        mine = np.zeros(self.count, np.int64)
-        mine[self.index] = step + 1  # 0 would look like nothing
-        starts = np.asarray(self._total(tf.constant(mine)))
-        starts = starts * (step + 1) // starts[self.index] - 1  # each replica has added its own
+        starts = self._of_all(step)
         if len(set(starts)) > 1:
             told = ", ".join(f"worker {i} at {start}" for i, start in enumerate(starts))
             raise InputError(
                 f"run_dir: the workers would continue from different steps ({told}); give all of "
                 "them the same folder, on a disk that they share"
             )
+
+    def check_contents(self, contents):
+        """Raises InputError unless all workers read the same.
+
+        Args:
+            contents: dict of text, see `training.loop.contents_of`.
+        """
+        for name in sorted(contents):
+            digest = hashlib.sha256(contents[name].encode()).hexdigest()
+            of_all = self._of_all(int(digest[:8], 16))
+            others = [i for i, found in enumerate(of_all) if found != of_all[0]]
+            if others:
+                raise InputError(
+                    f"--{name}: worker {others[0]} has something else there than worker 0; give "
+                    "all of them the same"
+                )
+
+    def _of_all(self, number):
+        """What every worker calls this with, an int from 0 to 2**32: a list."""
+        if self.count == 1:
+            return [number]
+        mine = np.zeros(self.count, np.int64)
+        mine[self.index] = number + 1  # 0 would look like nothing
+        found = np.asarray(self._total(tf.constant(mine)))
+        replicas = found[self.index] // (number + 1)  # each of which has added its own
+        return [int(n) for n in found // replicas - 1]
 
     def wait(self):
         """Returns when every worker has come here."""

@@ -87,6 +87,12 @@ def test_labels_are_in_the_order_of_the_images(two_tone, noise):
     assert images.generated(named, 5).classes == ("a", "b", "c")
 
 
+def test_images_without_a_class_are_counted_among_none(two_tone):
+    half = dataclasses.replace(images.prepared(two_tone), labels=lambda: np.array([0, -1, 1, -1]))
+    with pytest.raises(InputError, match="by_class: 2 of 4 images have no class"):
+        by_class.counted(half, "by_class")
+
+
 def test_sets_without_common_classes_are_refused(two_tone, noise, means):
     real = images.prepared(two_tone)
     swapped = dataclasses.replace(real, classes=("1", "0"))

@@ -208,6 +208,17 @@ def test_the_best_is_chosen_among_scores_of_the_newest_metric(tmp_path, state):
     assert checkpoints.best().name == "step-00000003"
 
 
+def test_scores_of_another_feature_network_are_another_metrics(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state, keep=9)
+    scored = ((1, 2.0, "fcd"), (2, 1.0, "fcd aaaa"), (3, 5.0, "fcd bbbb"), (4, 3.0, "fcd bbbb"))
+    for step, score, metric in scored:  # the first of a version that did not say of which
+        save(checkpoints, state, step, score, metric)
+        if step == 3:
+            assert checkpoints.best().name == "step-00000001"
+    (tmp_path / "step-00000001").rename(tmp_path / "gone")
+    assert checkpoints.best().name == "step-00000004"
+
+
 def test_a_checkpoint_is_found_as_best_latest_or_by_its_images(tmp_path, state):
     checkpoints = Checkpoints(tmp_path, state, keep=9)
     for step, score in ((1, 5.0), (2, 3.0), (3, 4.0)):
@@ -261,7 +272,8 @@ def test_an_empty_or_damaged_folder_is_one_line(tmp_path, state):
 
 
 def test_one_part_is_read_in_its_order_without_the_objects(tmp_path):
-    state = {f"part/{i:03d}/net/w": tf.Variable(float(i)) for i in range(12)}
+    numbers = [*range(12), 998, 999, 1000, 1001]  # beyond three digits names sort otherwise
+    state = {f"part/{i:03d}/net/w": tf.Variable(float(i)) for i in numbers}
     Checkpoints(tmp_path, {**state, "other/000/net/w": tf.Variable(99.0)}).save(1, 1)
     arrays = read_part(tmp_path / "step-00000001", "part")
-    assert [float(a) for a in arrays] == list(range(12))
+    assert [float(a) for a in arrays] == numbers

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting.card import _results
-from ladagan_tf.runs import directory, results
+from ladagan_tf.runs import METRICS_FILE, directory, results
 from ladagan_tf.runs.checkpoints import Checkpoints, damage, find_checkpoint, newest_state
 from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.studies import outcome, report
@@ -115,7 +115,7 @@ def run(tmp_path):
     run.append_stats({"step": 4, "kimg": 2.0, "swd_20": 5.5, "metric_seconds": 0.5})
     record = {"name": "fcd_9", "metric": "fcd", "value": 12.5, "spread": 0.5, "spread_over": "3"}
     record |= {"lower_is_better": True, "protocol": PROTOCOL}
-    (run.path / results.METRICS).write_text(2 * (json.dumps(record) + "\n"))
+    (run.path / METRICS_FILE).write_text(2 * (json.dumps(record) + "\n"))
     return run
 
 
@@ -132,7 +132,7 @@ def test_statistics(run):
 
 
 def test_measurements(run):
-    for _ in mutants(run.path / results.METRICS):
+    for _ in mutants(run.path / METRICS_FILE):
         results.metrics_table([run.path])
         records = goes_on(last_evaluation, run.path)
         if records:

@@ -48,8 +48,13 @@ def test_statistics_of_a_run_whose_checkpoints_are_gone_are_kept_aside(tmp_path)
     run.say = said.append
     for step in (1, 2):
         run.append_stats({"step": step})
+    (tmp_path / "metrics.jsonl").write_text("of weights that are gone")
+    run.samples.mkdir()
+    (run.samples / "000002.png").touch()
     run.truncate_stats(0)
     assert lines(run) == [] and len((tmp_path / "stats.jsonl.old-1").read_text().split()) == 4
+    assert (tmp_path / "metrics.jsonl.old-1").exists() and not run.metrics_file.exists()
+    assert (tmp_path / "samples.old-1" / "000002.png").exists() and not [*run.samples.iterdir()]
     assert "it tells of 2 steps, but there is no checkpoint: the run begins anew" in said[0]
 
 

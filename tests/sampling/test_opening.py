@@ -64,6 +64,7 @@ def test_an_untrained_generator_is_a_baseline_that_repeats(run, networks):
     z = seeds.latents(range(3), 8)
     first, second = (opening.open_run(run.path, "untrained") for _ in range(2))
     np.testing.assert_array_equal(first.generate(z), second.generate(z))
+    assert np.ptp(first.generate(z), axis=0).max() > 0.0  # of weights that were drawn
     assert np.abs(first.generate(z) - networks[1](z)).max() > 1e-3
 
 

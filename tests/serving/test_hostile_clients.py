@@ -1,7 +1,9 @@
 """Clients that say half of it, take nothing or hang up take nothing from the others."""
 
+import concurrent.futures
 import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -13,6 +15,7 @@ pytest.importorskip("fastapi_offline", reason="it is optional: the service is no
 from service_clients import SLOW_S, counters, get, half_open, serving
 
 from ladagan_tf.serving import listening, service
+from ladagan_tf.serving.worker import Worker
 
 
 def is_open(connection):
@@ -72,6 +75,22 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(small, monkeypatch):
             while part := client.recv(2**20):
                 received += len(part)
         assert 0 < received < many * len(get(address, path.decode())[2])
+
+
+def test_latents_that_take_long_to_draw_count_as_time(small, monkeypatch):
+    asked = threading.Event()
+
+    def submit(self, *_):
+        asked.wait(5.0)
+        return concurrent.futures.Future()
+
+    monkeypatch.setattr(Worker, "submit", submit)
+    with serving(small, timeout_s=0.2) as address:
+        start = time.monotonic()
+        status, _, body = get(address, "/v1/generate?truncation_z=0.01")
+        assert status == 504 and b"no answer within 0.2 s" in body
+        assert time.monotonic() - start < 4.0
+        asked.set()
 
 
 def test_as_many_connections_are_taken_as_there_are_descriptors(monkeypatch):

@@ -8,6 +8,7 @@ from in_process import command, error_line
 
 from ladagan_tf import train
 from ladagan_tf.data import dataset_info
+from ladagan_tf.errors import InputError
 from ladagan_tf.flags import start
 from ladagan_tf.flags import train as train_flags
 from ladagan_tf.flags.common import read_flags
@@ -61,6 +62,7 @@ REFUSALS = [
     (GAT, "--nofused --attention=additive", "--nofused: it needs --attention=dot_product"),
     (GAT, "--noprecise_penalties", "--noprecise_penalties: it needs --precision=mixed_bfloat16"),
     (GAT, "--r1_weight=0 --r2_weight=0 --exact_penalties", "--exact_penalties: it needs --r1_"),
+    (GAT, "--exact_penalties --remat", "--exact_penalties: TensorFlow has no second derivatives"),
     (CAT, "--alignment_weight=2", "--alignment_weight=2.0: it needs --teacher"),
     (CAT, "--pyramid=bilinear", "--pyramid=bilinear: of 2 x 2 both are the mean; it needs"),
     (CAT, "--consistency_weight=0 --consistency_weights=1", "--consistency_weights=1: it needs"),
@@ -121,6 +123,21 @@ def test_a_dry_run_says_how_deep_the_networks_are(call, capsys, tmp_path):
     printed = capsys.readouterr().out
     for part in ("--g_depths=1,2,1", "--d_depth=2", "block_16_2", "multiply-adds"):
         assert part in printed
+
+
+@pytest.mark.parametrize(("base", "said"), [
+    (["--conditional"], "--conditional: 2 of the 10 images of a-set have no class"),
+    (GAT, "--system=gat: 2 of the 10 images of a-set have no class"),
+])  # fmt: skip
+def test_a_set_whose_images_have_not_all_a_class_teaches_none(tmp_path, base, said):
+    latents = types.SimpleNamespace(size=4) if base is GAT else None
+    counts = {"classes": ("a", "b"), "class_counts": (5, 3), "count": 10}
+    info = types.SimpleNamespace(latents=latents, folder="a-set", **counts)
+    for name in flags.FLAGS:
+        flags.FLAGS[name].unparse()
+    read_flags(["train", *base, f"--dataset={tmp_path}"])
+    with pytest.raises(InputError, match=said):
+        train_flags.SYSTEMS[flags.FLAGS.system].check_set(info)
 
 
 def test_a_gat_has_as_many_channels_as_the_latents_of_its_set(call, monkeypatch, tmp_path):

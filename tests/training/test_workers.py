@@ -192,6 +192,8 @@ def test_workers_that_would_continue_from_different_steps_are_refused(monkeypatc
 
     several._total = total
     several.check_start(4)
+    with pytest.raises(InputError, match=r"--dataset: worker 1 has something else there than wo"):
+        several.check_contents({"dataset": "of another"})
     others["start"] = 0
     with pytest.raises(InputError, match=r"\(worker 0 at 0, worker 1 at 4, worker 2 at 4\)"):
         several.check_start(4)
