@@ -162,6 +162,20 @@ def vacant(path, flag="out"):
     return path
 
 
+def refuse_mount(path, flag="out"):
+    """Raises InputError if a path is a mount point: what is made elsewhere cannot be renamed to it.
+
+    Args:
+        path: of a folder to make.
+        flag: str, the flag named in messages.
+    """
+    if os.path.ismount(path):
+        raise InputError(
+            f"{flag}={path}: it is a mount point, which nothing can be renamed to; give a folder "
+            f"in it, as --{flag}={pathlib.Path(path) / 'NAME'}"
+        )
+
+
 def check_writable(path, flag="out", size=0):
     """Raises InputError unless a file could be written now; its folder is made.
 

@@ -202,16 +202,6 @@ def test_the_same_files_elsewhere_are_the_same_set(tmp_path, capsys):
         prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8)
 
 
-def test_overwrite_replaces_a_damaged_set_but_nothing_else(tmp_path):
-    out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
-    (out / "records-00000.tfrecord").unlink()
-    info = prepare("shapes", out, resolution=8, num_images=4, overwrite=True)
-    assert info.count == 4
-    (out / "dataset.json").unlink()
-    with pytest.raises(InputError, match="exists and is not a prepared set"):
-        prepare("shapes", out, resolution=8, num_images=3, overwrite=True)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
