@@ -66,7 +66,7 @@ def set_aside(path):
     """
     numbers = itertools.count(1)
     names = (path.with_name(f"{path.name}.old-{number}") for number in numbers)
-    aside = next(name for name in names if not name.exists())
+    aside = next(name for name in names if not os.path.lexists(name))
     path.rename(aside)
     return aside
 
@@ -189,6 +189,8 @@ def check_writable(path, flag="out", size=0):
     path = pathlib.Path(path)
     with writing(path, flag):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if (path.is_fifo() or path.is_socket()) and path.parts[:2] != ("/", "dev"):
+            raise OSError(errno.EINVAL, "it is a pipe or a socket")  # nobody may read it
         if path.exists():
             open(path, "ab").close()
         else:
