@@ -1,5 +1,6 @@
 """LMDB as a source, as LSUN is published."""
 
+import os
 import pickle
 import sys
 
@@ -37,6 +38,12 @@ def test_an_lmdb_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "damaged" / "data.mdb").write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match="damaged: this LMDB cannot be read"):
         open_source(str(tmp_path / "damaged"), resolution=8)
+    whole = _lmdb_folder(tmp_path / "cut", {b"1": bytes(100_000)}) / "data.mdb"
+    os.truncate(whole, whole.stat().st_size // 2)
+    with pytest.raises(
+        InputError, match=r"cut: this LMDB cannot be read \(data\.mdb has \d+ of its \d+ b"
+    ):
+        open_source(str(tmp_path / "cut"), resolution=8)
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(InputError, match=r"damaged: it needs packages .*: pip install 'lmdb>="):
         open_source(str(tmp_path / "damaged"), resolution=8)
