@@ -341,3 +341,21 @@ def test_the_tfds_sets_of_the_configs_get_as_far_as_the_download(name, tmp_path,
 def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
     with pytest.raises(InputError, match=r"lsun/bedroom: .* prepare the LMDB folder"):
         prepare("tfds:lsun/bedroom", tmp_path / "out", resolution=8)
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("__init__", OSError(30, "Read-only file system")),
+        ("submit", OSError(24, "Too many open files")),
+        ("submit", RuntimeError("can't start new thread")),
+    ],
+)
+def test_where_no_processes_can_be_started_one_is_advised(tmp_path, monkeypatch, place, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, place, refuse)
+    said = r"^workers=2: processes cannot be started here \([RTc][^)]*\); give --workers=1$"
+    with pytest.raises(InputError, match=said):
+        prepare("shapes", tmp_path / "out", resolution=8, num_images=2, workers=2)
