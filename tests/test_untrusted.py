@@ -22,6 +22,7 @@ from ladagan_tf.errors import (
     reason,
 )
 from ladagan_tf.weights.keras_file import load_network
+from ladagan_tf.weights.torch_file import read_torch
 
 
 def npy(shape="(4,)", descr="'<f4'", data=bytes(16), order="False"):
@@ -122,6 +123,7 @@ def test_what_is_no_json_object_is_one_line(tmp_path, text):
         untrusted.read_json,
         untrusted.read_npy,
         untrusted.read_npz,
+        read_torch,
         lambda path: load_network(path, path),
     ],
 )

@@ -161,7 +161,7 @@ def _lmdb_source(folder):
 
     def items():
         # LSUN's keys are digests: in their order the images are shuffled already.
-        with _lmdb(folder).begin() as transaction:
+        with one_line_about(f"source={folder}", "LMDB"), _lmdb(folder).begin() as transaction:
             for key in transaction.cursor().iternext(values=False):
                 yield Item(key.decode(errors="backslashreplace"), None, key, stamp)
 
