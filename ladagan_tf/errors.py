@@ -174,7 +174,10 @@ def _scratch():
 
 @contextlib.contextmanager
 def held_stderr():
-    """Keeps what libraries write to the file of standard error; shown only if the block fails."""
+    """Keeps what libraries write to the file of standard error; shown only if the block fails.
+
+    Not if a signal ends it.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
     with _scratch() as said:

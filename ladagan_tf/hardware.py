@@ -58,7 +58,7 @@ def processor():
 def device_memory():
     """Bytes of memory of a GPU, of the smallest of several; without one, what a process can take.
 
-    That is what is free and what this one has taken already.
+    That is what is free, here and of what a container may have, and what this one has taken.
 
     Returns:
         int, or None where neither the driver nor the system says.

@@ -72,7 +72,7 @@ def prepare(
         workers: number of processes; None is one per core, or this process alone for a small
             source.
         shards: number of files; None starts a new one every 64 MiB.
-        overwrite: whether another prepared set at `out` is replaced.
+        overwrite: whether another prepared set at `out`, damaged or not, is replaced.
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
         part: `unfinished.Part`, to convert only that and put it beside `out`; None converts all.
         merge: whether to take over the parts beside `out` that were made so.
@@ -83,7 +83,8 @@ def prepare(
         `dataset_info.DatasetInfo`; None of a part.
 
     Raises:
-        InputError: for unusable arguments, sources or images, or if `out` holds something else.
+        InputError: for unusable arguments, sources or images, or if `out` holds something else or
+            is a mount point, which nothing can be renamed to.
     """
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
     kinds = corruption.parse(corrupt)
