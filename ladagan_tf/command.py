@@ -5,6 +5,7 @@ answered at once, and the worker processes that `prepare` starts import no Tenso
 """
 
 import os
+import signal
 import sys
 import warnings
 
@@ -29,6 +30,7 @@ def parse(verb, parser=read_flags):
         verb: module of `ladagan_tf.flags`.
         parser: function as `flags.common.read_flags`.
     """
+    _end_quietly()
     fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):  # a name that they cannot show ends no command
         stream.reconfigure(errors="backslashreplace")
@@ -43,7 +45,19 @@ def parse(verb, parser=read_flags):
     for line in overridden(sys.argv):
         print(f"warning: {line}", file=sys.stderr)
     _choose_tensorflow()
-    _import_tensorflow()
+    with one_line_errors(), Interrupt():
+        _import_libraries()
+
+
+def _end_quietly():
+    """Ctrl-C ends the command in one line while it still imports, before `run` answers signals."""
+
+    def end(number, frame):
+        print(f"stopped by {signal.Signals(number).name}", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, end)
 
 
 def fill_closed_streams():
@@ -117,12 +131,15 @@ def _choose_tensorflow():
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
 
 
-def _import_tensorflow():
-    """Imports TensorFlow without the lines that it writes before anybody can silence them."""
-    if os.environ.setdefault(LOG_LEVEL, "3") != "3":
-        return
-    with held_stderr():
-        import tensorflow  # noqa: F401
+def _import_libraries():
+    """Imports TensorFlow without the lines that it writes before anybody can silence them.
+
+    And Matplotlib, which raises an OSError where no folder takes files.
+    """
+    if os.environ.setdefault(LOG_LEVEL, "3") == "3":
+        with held_stderr():
+            import tensorflow  # noqa: F401
+    import matplotlib  # noqa: F401
 
 
 def run(main):

@@ -20,6 +20,8 @@ STATUSES = {
     143: "stopped by SIGTERM where nothing is saved before the end (129: by SIGHUP)",
 }
 LONGEST = 380  # characters of a message
+# What `tempfile`, and Matplotlib without a home, say where no folder takes files.
+NO_FOLDER = ("No usable temporary directory", "Matplotlib requires access to a writable cache")
 NOT_UTF8 = "a name on the way is not UTF-8"
 # What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
 BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
@@ -106,7 +108,10 @@ def one_line_errors():
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
-        _end(f"error: {one_line(where + (error.strerror or reason(error)))}", InputError.status)
+        said = error.strerror or reason(error)
+        if said.startswith(NO_FOLDER):
+            where, said = "", "no folder for temporary files can be written to; set TMPDIR to one"
+        _end(f"error: {one_line(where + said)}", InputError.status)
     except BORDER as error:
         _end(f"error: {_named(error)}", InputError.status)
     except StoppedError as error:
@@ -162,16 +167,28 @@ def one_line_about(what, kind):
         raise InputError(f"{what}: this {kind} cannot be read ({_named(error)})") from error
 
 
+def _scratch():
+    """An open file without a name: in memory where the system has such, as no folder takes files
+    under `docker run --read-only`.
+    """
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("stderr"), "w+b")
+    return tempfile.TemporaryFile()
+
+
 @contextlib.contextmanager
 def held_stderr():
-    """Keeps what libraries write to the file of standard error; shown only if the block fails."""
+    """Keeps what libraries write to the file of standard error; shown only if the block fails.
+
+    Not if a signal ends it.
+    """
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as said:
+    with _scratch() as said:
         os.dup2(said.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # no signal: what they said is not its cause
             said.seek(0)
             os.write(kept, said.read())
             raise

@@ -66,7 +66,7 @@ def set_aside(path):
     """
     numbers = itertools.count(1)
     names = (path.with_name(f"{path.name}.old-{number}") for number in numbers)
-    aside = next(name for name in names if not name.exists())
+    aside = next(name for name in names if not os.path.lexists(name))
     path.rename(aside)
     return aside
 
@@ -162,6 +162,20 @@ def vacant(path, flag="out"):
     return path
 
 
+def refuse_mount(path, flag="out"):
+    """Raises InputError if a path is a mount point: what is made elsewhere cannot be renamed to it.
+
+    Args:
+        path: of a folder to make.
+        flag: str, the flag named in messages.
+    """
+    if os.path.ismount(path):
+        raise InputError(
+            f"{flag}={path}: it is a mount point, which nothing can be renamed to; give a folder "
+            f"in it, as --{flag}={pathlib.Path(path) / 'NAME'}"
+        )
+
+
 def check_writable(path, flag="out", size=0):
     """Raises InputError unless a file could be written now; its folder is made.
 
@@ -175,6 +189,8 @@ def check_writable(path, flag="out", size=0):
     path = pathlib.Path(path)
     with writing(path, flag):
         path.parent.mkdir(parents=True, exist_ok=True)
+        if (path.is_fifo() or path.is_socket()) and path.parts[:2] != ("/", "dev"):
+            raise OSError(errno.EINVAL, "it is a pipe or a socket")  # nobody may read it
         if path.exists():
             open(path, "ab").close()
         else:

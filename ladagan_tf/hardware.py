@@ -1,5 +1,6 @@
 """What this machine has, and what this process takes of it."""
 
+import math
 import os
 import pathlib
 import platform
@@ -9,6 +10,7 @@ import subprocess
 import sys
 
 CPUINFO = pathlib.Path("/proc/cpuinfo")
+CGROUP = pathlib.Path("/sys/fs/cgroup")  # a container's own limits, which /proc does not know of
 BFLOAT16 = r"\b(avx512_bf16|amx_bf16)\b"  # instructions for products, of an x86
 ARM_BFLOAT16 = r"\bbf16\b"
 # What tells apart processors that a virtual machine calls by one name, the widest first.
@@ -56,7 +58,7 @@ def processor():
 def device_memory():
     """Bytes of memory of a GPU, of the smallest of several; without one, what a process can take.
 
-    That is what is free and what this one has taken already.
+    That is what is free, here and of what a container may have, and what this one has taken.
 
     Returns:
         int, or None where neither the driver nor the system says.
@@ -70,14 +72,47 @@ def device_memory():
             return min(int(mib) for mib in said.split()) * 2**20
         except (OSError, ValueError, subprocess.TimeoutExpired):
             return None
-    kib = []
-    for path, name in (("/proc/meminfo", "MemAvailable"), ("/proc/self/status", "VmRSS")):
-        path = pathlib.Path(path)
-        found = path.is_file() and re.search(rf"^{name}:\s+(\d+) kB$", path.read_text(), re.M)
-        if not found:
-            return None
-        kib.append(int(found[1]))
-    return 1024 * sum(kib)
+    kib = _in_kib("/proc/meminfo", "MemAvailable"), _in_kib("/proc/self/status", "VmRSS")
+    if None in kib:
+        return None
+    free, taken = (1024 * number for number in kib)
+    return min(free, _left_of_cgroup(free)) + taken
+
+
+def _in_kib(path, name):
+    """A size in a file of /proc, in kibibytes; None if it is not there."""
+    found = re.search(rf"^{name}:\s+(\d+) kB$", _text(pathlib.Path(path)), re.M)
+    return int(found[1]) if found else None
+
+
+def _left_of_cgroup(otherwise):
+    """Bytes that this process's group may still take; `otherwise` where nothing limits it.
+
+    Pages of files that were read count as taken, and go where memory is needed.
+    """
+    for folder, *names in (
+        (CGROUP, "max", "current"),
+        (CGROUP / "memory", "limit_in_bytes", "usage_in_bytes"),  # version 1
+    ):
+        limit, taken = (_numbers(folder / f"memory.{name}") for name in names)
+        if limit and taken:  # "max" is no number
+            text = _text(folder / "memory.stat")
+            cache = re.search(r"^(?:total_)?inactive_file (\d+)$", text, re.M)
+            return max(0, limit[0] - taken[0] + (int(cache[1]) if cache else 0))
+    return otherwise
+
+
+def _text(path):
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _numbers(path):
+    """The whole numbers in a file; none if it holds anything else or is not there."""
+    words = _text(path).split()
+    return [int(word) for word in words] if all(map(str.isdecimal, words)) else []
 
 
 def peak_memory():
@@ -110,6 +145,14 @@ def _peak_resident_bytes():
 
 def usable_cores():
     """Number of processor cores that this process may use."""
+    cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux; it knows of limits set from outside
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    quota = _numbers(CGROUP / "cpu.max") or [
+        number
+        for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        for number in _numbers(CGROUP / "cpu" / name)
+    ]
+    if len(quota) == 2 and quota[1]:  # microseconds of work in so many, as of docker run --cpus
+        cores = min(cores, max(1, math.ceil(quota[0] / quota[1])))
+    return cores

@@ -6,15 +6,20 @@ import fcntl
 import itertools
 import os
 import pathlib
+import re
 import shlex
 import socket
+import stat
 import sys
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 
 NOTE_BYTES = 200  # of a holder's description
+NOTE = re.compile(rb"process \d+ on ")  # how that begins
 ATTEMPTS = 1000  # holders may take the folder along as often
+# Nothing is followed or waited for: what lies there may be somebody else's.
+OPEN = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 UNKNOWN = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}  # what file systems without locks say
 
 
@@ -34,7 +39,8 @@ def locked(path, flag="out", inside=False):
             it.
 
     Raises:
-        InputError: naming the process that holds it; or if nothing can be written there.
+        InputError: naming the process that holds it; if what is there under the lock's name is no
+            lock; or if nothing can be written there.
     """
     path = pathlib.Path(path)
     folder = path if inside else path.parent
@@ -63,11 +69,18 @@ def _take(file, place):
         except FileExistsError as error:  # "file exists" would not say what is wrong with that
             raise NotADirectoryError(errno.ENOTDIR, f"{error.filename} is no folder") from None
         try:
-            handle = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = os.open(file, OPEN, 0o666)
         except FileNotFoundError:
             if attempt == ATTEMPTS:  # a folder that takes no files, as /proc
                 raise
             continue  # its holder took the folder along
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # link, folder, socket
+                raise _foreign(file, place) from None
+            raise
+        if not _is_lock(handle):
+            os.close(handle)
+            raise _foreign(file, place)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -91,6 +104,18 @@ def _take(file, place):
             if os.path.samestat(os.fstat(handle), os.stat(file)):
                 return handle
         os.close(handle)  # its last holder deleted it meanwhile
+
+
+def _is_lock(handle):
+    """Whether an open file is ours: empty, or with a note, which is written over and deleted."""
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        return False
+    said = os.pread(handle, NOTE_BYTES, 0)
+    return not said or NOTE.match(said) is not None
+
+
+def _foreign(file, place):
+    return InputError(f"{place}: {file} is no lock of ours; move it, or give another place")
 
 
 def _this_process():

@@ -19,6 +19,16 @@ EXPANSION, ALWAYS = 20, 2**30
 STREAM = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}  # what zipfile unpacks piece by piece
 
 
+def check_regular(path):
+    """Raises ValueError if what is at a path is no regular file: a pipe may never say anything.
+
+    Args:
+        path: pathlib.Path; it need not exist.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
+
+
 def read_json(path):
     """The dict in a JSON file.
 
@@ -30,6 +40,7 @@ def read_json(path):
     """
     path = pathlib.Path(path)
     with one_line_about(path, "JSON file"):
+        check_regular(path)
         content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise InputError(f"{path}: give a JSON object, not {type(content).__name__}")
@@ -46,8 +57,10 @@ def read_npy(path):
         InputError: if it cannot be read, or holds Python objects.
     """
     path = pathlib.Path(path)
-    with one_line_about(path, ".npy file"), path.open("rb") as file:
-        return _array(file, path.stat().st_size)
+    with one_line_about(path, ".npy file"):
+        check_regular(path)
+        with path.open("rb") as file:
+            return _array(file, path.stat().st_size)
 
 
 def read_npz(path, names=None, what=None):
@@ -62,16 +75,23 @@ def read_npz(path, names=None, what=None):
         InputError: if it cannot be read, or holds Python objects.
     """
     path = pathlib.Path(path)
-    with one_line_about(what or path, "npz archive"), zipfile.ZipFile(path) as archive:
-        found = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-        if names is not None:
-            found = {name: found[name] for name in names if name in found}
-        check_unpacked(found.values(), path.stat().st_size)
-        arrays = {}
-        for name, member in found.items():
-            with archive.open(member) as file:
-                arrays[name] = _array(file, member.file_size)
-        return arrays
+    with one_line_about(what or path, "npz archive"):
+        check_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            return _arrays(archive, path.stat().st_size, names)
+
+
+def _arrays(archive, size, names):
+    """As `read_npz`, of an open archive of `size` bytes."""
+    found = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+    if names is not None:
+        found = {name: found[name] for name in names if name in found}
+    check_unpacked(found.values(), size)
+    arrays = {}
+    for name, member in found.items():
+        with archive.open(member) as file:
+            arrays[name] = _array(file, member.file_size)
+    return arrays
 
 
 def check_unpacked(members, size):

@@ -190,3 +190,20 @@ def test_a_signal_leaves_nothing_half_written(number, tmp_path, capsys):
     assert capsys.readouterr().err == f"stopped by {number.name}\n"
     assert not list(tmp_path.iterdir())
     assert [signal.getsignal(n) for n in SIGNALS] == before
+
+
+def test_ctrl_c_during_imports_is_one_line_and_what_is_ignored_stays_so(monkeypatch, capsys):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        prologue._end_quietly()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        prologue._end_quietly()
+        for act in (signal.raise_signal, lambda n: prologue.run(lambda: signal.raise_signal(n))):
+            with pytest.raises(SystemExit) as stopped:
+                act(signal.SIGINT)
+            assert stopped.value.code == 130
+            assert capsys.readouterr().err == "stopped by SIGINT\n"
+    finally:
+        signal.signal(signal.SIGINT, before)

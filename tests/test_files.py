@@ -63,6 +63,19 @@ def test_an_error_without_a_name_gets_that_of_the_file_that_was_to_be(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def test_a_pipe_is_no_place_for_results_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "o.jsonl")
+    with pytest.raises(InputError, match=r"o\.jsonl: it cannot be written \(it is a pipe or a s"):
+        files.check_writable(tmp_path / "o.jsonl")
+    files.check_writable("/dev/null")
+
+
+def test_what_is_set_aside_replaces_nothing(tmp_path):
+    (tmp_path / "a.old-1").symlink_to("nowhere")
+    (tmp_path / "a").touch()
+    assert files.set_aside(tmp_path / "a").name == "a.old-2"
+
+
 def test_what_is_written_has_the_permissions_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:

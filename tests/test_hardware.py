@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.hardware import (
+    device_memory,
     hardware,
     multiplies_bfloat16,
     peak_memory,
@@ -18,7 +19,8 @@ from ladagan_tf.hardware import (
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
-def test_cores_are_those_that_the_process_may_use():
+def test_cores_are_those_that_the_process_may_use(monkeypatch, tmp_path):
+    monkeypatch.setattr("ladagan_tf.hardware.CGROUP", tmp_path)
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
@@ -26,6 +28,54 @@ def test_cores_are_those_that_the_process_may_use():
     finally:
         os.sched_setaffinity(0, allowed)
     assert usable_cores() == len(allowed)
+
+
+V2 = {"memory.max": "{}", "memory.current": "300", "memory.stat": "anon 1\ninactive_file 100\n"}
+V1 = {
+    "memory/memory.limit_in_bytes": "{}",
+    "memory/memory.usage_in_bytes": "300",
+    "memory/memory.stat": "inactive_file 100\ntotal_inactive_file 100\n",
+}
+
+
+@pytest.fixture
+def group(monkeypatch, tmp_path):
+    """A function that writes files of a control group, which is then this process's."""
+    monkeypatch.setattr("ladagan_tf.hardware.CGROUP", tmp_path)
+
+    def write(files):
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(f"{text}\n")
+
+    return write
+
+
+@pytest.mark.parametrize("files", [V2, V1], ids=["version 2", "version 1"])
+def test_memory_is_what_the_group_leaves_where_that_is_less(group, monkeypatch, files):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr("ladagan_tf.hardware._in_kib", lambda path, name: 1)
+    assert device_memory() == 2048  # what is free, and what this process has
+    for limit, left in (("1000", 800), ("9223372036854771712", 1024), ("max", 1024), ("100", 0)):
+        group({name: text.format(limit) for name, text in files.items()})
+        assert device_memory() == left + 1024
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000"}, 8),
+        ({"cpu.max": "250000 100000"}, 3),
+        ({"cpu.max": "10000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+    ],
+)
+def test_cores_are_no_more_than_the_group_has_time_for(group, monkeypatch, files, expected):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    group(files)
+    assert usable_cores() == expected
 
 
 def test_the_processor_has_a_name_and_gpus_are_listed():

@@ -54,6 +54,11 @@ def test_help_has_every_flag_once_in_its_group_with_its_type_limits_and_default(
     assert all(len(line) <= 100 for line in text.splitlines())
 
 
+def test_python_without_docstrings_still_has_help(of_generate):
+    said = help.answer(generate_flags, "ladagan NAME", ["NAME", "--help"], None)
+    assert said.startswith("ladagan NAME\n\nusage: ladagan NAME")
+
+
 def test_help_all_also_has_what_absl_brings(of_generate):
     lines = told("--help=all").splitlines()
     of_absl = lines[lines.index("Of absl:") :]

@@ -98,3 +98,25 @@ def test_a_folder_that_takes_no_files_is_refused_and_not_tried_for_ever():
     said = r"^out=/proc/x: it cannot be written \(No such file"
     with pytest.raises(InputError, match=said), locked("/proc/x"):
         pytest.fail("it was held")
+
+
+def _text(file):
+    file.write_text("notes of my own")
+    return file
+
+
+def _link(file):
+    file.symlink_to(_text(file.with_name("target.txt")))
+    return file.with_name("target.txt")
+
+
+@pytest.mark.parametrize("make", [_text, _link, pathlib.Path.mkdir, os.mkfifo])
+def test_what_is_no_lock_is_refused_and_kept(tmp_path, kind, make):
+    inside = kind == "inside"
+    file = tmp_path / (".lock" if inside else ".grid.png.lock")
+    kept = make(file)
+    said = f"^out=.*: {file} is no lock of ours; move it, or give another place$"
+    place = tmp_path if inside else tmp_path / "grid.png"
+    with pytest.raises(InputError, match=said), locked(place, inside=inside):
+        pytest.fail("it was held")
+    assert file.exists() and (kept is None or kept.read_text() == "notes of my own")

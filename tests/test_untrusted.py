@@ -1,6 +1,9 @@
 """What files declare is checked before it is believed, and every failure is one line."""
 
+import errno
+import os
 import struct
+import tempfile
 import tracemalloc
 import zipfile
 import zlib
@@ -10,7 +13,16 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf import untrusted
-from ladagan_tf.errors import LONGEST, InputError, one_line_about, one_line_errors, reason
+from ladagan_tf.errors import (
+    LONGEST,
+    InputError,
+    held_stderr,
+    one_line_about,
+    one_line_errors,
+    reason,
+)
+from ladagan_tf.weights.keras_file import load_network
+from ladagan_tf.weights.torch_file import read_torch
 
 
 def npy(shape="(4,)", descr="'<f4'", data=bytes(16), order="False"):
@@ -105,6 +117,22 @@ def test_what_is_no_json_object_is_one_line(tmp_path, text):
         untrusted.read_json(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        untrusted.read_json,
+        untrusted.read_npy,
+        untrusted.read_npz,
+        read_torch,
+        lambda path: load_network(path, path),
+    ],
+)
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "f")
+    with pytest.raises(InputError, match=r"/f: this .* cannot be read \(it is no regular file\)$"):
+        read(tmp_path / "f")
+
+
 # ------------------------------------------------------------------------------ errors.py
 
 
@@ -149,6 +177,25 @@ def test_our_own_mistakes_keep_their_traceback(error):
 def test_a_long_message_keeps_both_ends():
     text = str(InputError(f"{'a' * 1_000}: give {'b' * 1_000}"))
     assert len(text) <= LONGEST and text.startswith("a" * 100) and text.endswith("b" * 100)
+
+
+def test_no_folder_for_temporary_files_is_one_line_that_names_what_to_set(monkeypatch, capfd):
+    def refuse(**_):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "TemporaryFile", refuse)
+        with pytest.raises(KeyError), held_stderr():
+            os.write(2, b"held\n")
+            raise KeyError
+    assert capfd.readouterr().err == "held\n"
+    with pytest.raises(FileNotFoundError) as raised:
+        refuse()
+    for error in (raised.value, OSError("Matplotlib requires access to a writable cache dir ...")):
+        assert ended(error, capfd) == (
+            2,
+            "error: no folder for temporary files can be written to; set TMPDIR to one",
+        )
 
 
 def test_a_name_that_is_no_utf8_is_called_that(capsys):

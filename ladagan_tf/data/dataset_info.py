@@ -3,6 +3,7 @@
 The only place that knows what `dataset.json` holds. It needs no TensorFlow.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -169,6 +170,17 @@ def write_info(info):
     if info.latents is None:
         del content["latents"]
     files.write_text(info.folder / INFO_NAME, json.dumps(content, indent=1) + "\n")
+
+
+def is_info(path):
+    """Whether a file is the `dataset.json` of a set, of any version: others write such files, too.
+
+    Args:
+        path: the file.
+    """
+    with contextlib.suppress(InputError):
+        return "format_version" in read_json(path)
+    return False
 
 
 def load_info(folder):

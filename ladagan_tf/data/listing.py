@@ -5,6 +5,7 @@ Names only: nothing is decoded here. Every file ends in one of two places, the i
 
 import collections
 import dataclasses
+import errno
 import functools
 import os
 import posixpath
@@ -87,14 +88,27 @@ def files_below(folder):
             left_out.append((place.rstrip("/"), "an empty folder"))
         for entry in entries:
             name = place + entry.name
-            if entry.is_dir():
+            if _is_broken(entry):
+                left_out.append((name, "a broken link"))
+            elif entry.is_dir():
                 (links if entry.is_symlink() else folders).append(name + "/")
             elif entry.is_file():
                 files[name] = name
             else:
-                broken = entry.is_symlink()
-                left_out.append((name, "a broken link" if broken else "no regular file"))
+                left_out.append((name, "no regular file"))
     return files, left_out
+
+
+def _is_broken(entry):
+    """Whether an os.DirEntry is a link that leads nowhere, or back to itself."""
+    if entry.is_symlink():
+        try:
+            entry.stat()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                return True
+            raise
+    return False
 
 
 def _identity(folder):

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import os
 import pathlib
+import re
 import shutil
 import sys
 
@@ -24,6 +25,10 @@ _SMALL = 2_000
 _MOST_BAD = 1_000
 _MOST_WORKERS = 1_024
 MOST_LISTED = 100  # of unusable images, in what is printed
+# What a set's folder holds, with what is left of its making where that was killed.
+_OF_A_SET = re.compile(
+    r"\.?(dataset|unfinished|records-\d{5,9})(-[0-9a-f]{8})?\.(json|jsonl|tfrecord)|\.lock"
+)
 
 
 def prepare(
@@ -67,7 +72,7 @@ def prepare(
         workers: number of processes; None is one per core, or this process alone for a small
             source.
         shards: number of files; None starts a new one every 64 MiB.
-        overwrite: whether another prepared set at `out` is replaced.
+        overwrite: whether another prepared set at `out`, damaged or not, is replaced.
         encoding: `latents.Encoding`, to store latents of the images; None stores the images.
         part: `unfinished.Part`, to convert only that and put it beside `out`; None converts all.
         merge: whether to take over the parts beside `out` that were made so.
@@ -78,7 +83,8 @@ def prepare(
         `dataset_info.DatasetInfo`; None of a part.
 
     Raises:
-        InputError: for unusable arguments, sources or images, or if `out` holds something else.
+        InputError: for unusable arguments, sources or images, or if `out` holds something else or
+            is a mount point, which nothing can be renamed to.
     """
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
     kinds = corruption.parse(corrupt)
@@ -156,8 +162,9 @@ def prepare_from(
     out = pathlib.Path(absolute(out))
     if not files.is_utf8(str(out)):
         raise InputError(f"out={printable(str(out))}: the names of folders must be UTF-8")
-    if finished := _finished(out, wanted, overwrite):
+    if finished := _finished(out, wanted, overwrite, preparation.source):
         return finished
+    files.refuse_mount(out)
     images = open_images()
     if images.left_out:
         print(f"source={preparation.source}: {listing.describe(images.left_out)}", flush=True)
@@ -172,16 +179,17 @@ def prepare_from(
         _make_part(part, images, out, same, conversion, preparation, encoding, workers)
         return None
     with unfinished.hidden_folder(out) as folder:
-        if finished := _finished(out, wanted, overwrite):
+        if finished := _finished(out, wanted, overwrite, preparation.source):
             return finished
         parts = unfinished.gather(out, folder, same) if merge else []
         kept = unfinished.Kept(folder, same)
         writer = unfinished.ShardWriter(folder, images.count, shards)
         info = _make(images, kept, writer, conversion, preparation, encoding, workers)
-        with files.writing(out):
+        with files.writing(out):  # whatever fails here, all shards stay with their lists
             kept.forget()
             dataset_info.write_info(dataclasses.replace(info, folder=folder))
-            _put(folder, out)
+            _put(folder, out, preparation.source)
+        unfinished.forget_lists(out)
     for path in parts:
         shutil.rmtree(path, ignore_errors=True)
     return dataset_info.load_info(out)
@@ -190,6 +198,7 @@ def prepare_from(
 def _make_part(part, images, out, identity, conversion, preparation, encoding, workers):
     """Makes a part of a set beside `out`, unless it is there."""
     place = part.folder(out)
+    files.refuse_mount(place)
     mine = part.of(images, encoding.batch if encoding else 1)
     with unfinished.hidden_folder(place) as folder:
         if unfinished.is_part(place, identity):
@@ -208,7 +217,7 @@ def _make_part(part, images, out, identity, conversion, preparation, encoding, w
         if bad and not preparation.skip_bad:
             raise _unusable(bad, mine.count, preparation.source)
         with files.writing(place):
-            kept.forget(lists=False)
+            kept.forget()
             folder.rename(place)
 
 
@@ -292,7 +301,7 @@ def absolute(path):
     return os.path.realpath(os.path.expanduser(path))
 
 
-def _finished(out, wanted, overwrite):
+def _finished(out, wanted, overwrite, source):
     """The finished set at `out`; None if it is to be made; InputError if another one is there."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -302,11 +311,36 @@ def _finished(out, wanted, overwrite):
         info = dataset_info.load_info(out)
         _check_same(out, info, wanted)
     except InputError:
-        if overwrite:
-            return None
-        raise
+        if not overwrite:
+            raise
+        _check_replaceable(out, source)
+        return None
     print(f"{out} is already prepared: {info.count} images", flush=True)
     return info
+
+
+def _check_replaceable(out, source):
+    """Raises InputError unless all that is in `out` is of a set, whole or not, and not of `source`.
+
+    What replaces a set deletes the folder: another program's has a `dataset.json`, too.
+    """
+    around = os.path.commonpath([source, out]) if os.path.isabs(source) else None
+    if around in (source, str(out)):
+        raise InputError(
+            f"out={out}: source={source} is the same folder or one of them lies in the other, so "
+            "it is not replaced; choose another folder"
+        )
+    for entry in sorted(out.iterdir()):
+        if not (_OF_A_SET.fullmatch(entry.name) and entry.is_file()):
+            raise InputError(
+                f"out={out}: {printable(entry.name)} in it is of no prepared set, so it is not "
+                "replaced; choose another folder"
+            )
+    if not any(out.glob("records-*")) and not dataset_info.is_info(out / dataset_info.INFO_NAME):
+        raise InputError(
+            f"out={out}: its {dataset_info.INFO_NAME} is another program's, so it is not replaced; "
+            "choose another folder"
+        )
 
 
 def _check_same(out, info, wanted):
@@ -338,13 +372,19 @@ def _identity(resolution, preparation, latents):
     return common | (latents.identity() if latents else {})
 
 
-def _put(folder, out):
-    """Renames a finished folder to `out`; a set that is there goes first."""
-    if out.is_dir() and any(out.iterdir()):
-        replaced = out.with_name(f".{out.name}.replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
+def _put(folder, out, source):
+    """Renames a finished folder to `out`; a set that is there goes, but not before."""
+    if not (out.is_dir() and any(out.iterdir())):
+        folder.rename(out)
+        return
+    _check_replaceable(out, source)  # again: converting takes long
+    replaced = out.with_name(f".{out.name}.replaced")
+    shutil.rmtree(replaced, ignore_errors=True)
+    try:
         out.rename(replaced)
         folder.rename(out)
-        shutil.rmtree(replaced, ignore_errors=True)
-    else:
-        folder.rename(out)
+    except BaseException:
+        if replaced.exists() and not out.exists():
+            replaced.rename(out)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)

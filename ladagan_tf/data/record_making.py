@@ -11,7 +11,7 @@ import types
 
 from ladagan_tf.data import records
 from ladagan_tf.data.conversion import Converted, convert_items, end_with_parent
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 _ITEMS_PER_TASK = 32
 
@@ -26,7 +26,7 @@ def entries(items, read, conversion, workers, kept):
         kept: `unfinished.Kept`.
 
     Raises:
-        InputError: if a worker process dies.
+        InputError: if worker processes cannot be started, or one dies.
     """
 
     def tasks():
@@ -45,14 +45,15 @@ def entries(items, read, conversion, workers, kept):
             yield from merged(places, convert_items(read, conversion, missing))
         return
     # Spawned, because TensorFlow's threads in this process do not survive a fork.
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=end_with_parent
-    )
+    with _starting(workers):
+        pool = concurrent.futures.ProcessPoolExecutor(
+            workers, multiprocessing.get_context("spawn"), initializer=end_with_parent
+        )
     try:
         # Only a few tasks ahead: a task may carry encoded images.
         pending = collections.deque()
         for places, missing in tasks():
-            with _spawning():
+            with _starting(workers), _spawning():
                 future = pool.submit(convert_items, read, conversion, missing)
             pending.append((places, future))
             if len(pending) > 4 * workers:
@@ -100,6 +101,28 @@ def _image_records(usable):
         )
         for image in usable
     ]
+
+
+@contextlib.contextmanager
+def _starting(workers):
+    """What the system refuses, such as files or memory that processes share, as one line."""
+    others = multiprocessing.active_children()
+    try:
+        yield
+    except concurrent.futures.BrokenExecutor:
+        raise
+    except (OSError, RuntimeError) as error:  # "can't start new thread" is one of the latter
+        for child in multiprocessing.active_children():
+            if child not in others:  # nobody would tell it to end, and this process waits for it
+                child.terminate()
+        raise InputError(
+            f"workers={workers}: processes cannot be started here ({_said(error)}); give "
+            "--workers=1"
+        ) from None
+
+
+def _said(error):
+    return getattr(error, "strerror", None) or reason(error)
 
 
 @contextlib.contextmanager

@@ -161,7 +161,7 @@ def _lmdb_source(folder):
 
     def items():
         # LSUN's keys are digests: in their order the images are shuffled already.
-        with _lmdb(folder).begin() as transaction:
+        with one_line_about(f"source={folder}", "LMDB"), _lmdb(folder).begin() as transaction:
             for key in transaction.cursor().iternext(values=False):
                 yield Item(key.decode(errors="backslashreplace"), None, key, stamp)
 
@@ -176,7 +176,13 @@ def _lmdb(folder):
     except ImportError:
         raise extras.missing(f"source={folder}", "lmdb") from None
     with one_line_about(f"source={folder}", "LMDB"):
-        return lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+        opened = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
+        size = (folder / LMDB_FILE).stat().st_size
+        needed = (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]
+        if size < needed:  # reading beyond the end of what is mapped would kill the process
+            opened.close()
+            raise ValueError(f"{LMDB_FILE} has {size} of its {needed} bytes; copy it again")
+        return opened
 
 
 def _read_entry(folder, key):
@@ -219,8 +225,10 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
     """
     numbers, name = None, _labels_name(files) if labelled else None
     if name:
-        with open_(path, files[name]) as data:
-            numbers = _numbers(data.read(MOST_LABELS_BYTES), f"source={path}: {name}")
+        what = f"source={path}: {name}"
+        with one_line_about(what, "file"), open_(path, files[name]) as data:
+            text = data.read(MOST_LABELS_BYTES)
+        numbers = _numbers(text, what)
     if numbers is not None:
         del files[name]
         place = name.removesuffix(LABELS_NAME)

@@ -272,16 +272,22 @@ class Kept:
             file.seek(position + RECORD_BYTES - 4)  # 12 of these bytes lie before, 4 behind it
             return dataclasses.replace(record, data=file.read(record.data))
 
-    def forget(self, lists=True):
-        """Deletes all but the shards that were adopted or written since.
-
-        Args:
-            lists: whether their lists go, too, as in a finished set; a part of one keeps them.
-        """
+    def forget(self):
+        """Deletes all but the shards that were adopted or written since, and their lists."""
         for path in self._folder.iterdir():
-            of_old = not path.name.startswith(_OWN) and path.name != _IDENTITY_NAME
-            if of_old or (lists and path.suffix != _SHARD):
+            if not path.name.startswith(_OWN) and path.name != _IDENTITY_NAME:
                 path.unlink()
+
+
+def forget_lists(folder):
+    """Deletes what only the making of a set needs; it harms nothing where that fails.
+
+    Args:
+        folder: pathlib.Path of the finished set.
+    """
+    with contextlib.suppress(OSError):
+        for path in (folder / _IDENTITY_NAME, *folder.glob(f"{_OWN}-*{_LIST}")):
+            path.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True)

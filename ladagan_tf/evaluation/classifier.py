@@ -5,8 +5,10 @@
 Features and classes of `models.features.classifier.Classifier` take the place of Inception's.
 """
 
+import itertools
 import os.path
 import pathlib
+import re
 
 import keras
 import numpy as np
@@ -26,6 +28,7 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-2
 TRAINED_SHARE = 0.9  # the rest tells how far its classes can be trusted
 MIN_IMAGES = 100
+MOST_KIMG = 1e9
 
 
 def default_path(folder):
@@ -53,8 +56,11 @@ def set_aside_another(path, folder):
     found = load_classifier(path).about.get("content_sha256")
     if found == dataset_info.load_info(folder).content_sha256:
         return
-    aside = path.with_name(f"{path.stem}-{str(found)[:8]}{path.suffix}")
-    path.replace(aside)
+    digest = re.sub(r"\W", "", str(found))[:8]
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (path.with_name(f"{path.stem}-{digest}{end}{path.suffix}") for end in ends)
+    aside = next(name for name in names if not os.path.lexists(name))
+    path.rename(aside)
     print(f"{path}: it was trained on other images, and is now {aside.name}")
 
 
@@ -88,9 +94,9 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         raise InputError(f"dataset={folder}: {info.count} images; give {MIN_IMAGES} or more")
     if out.suffix != ".keras":
         raise InputError(f"out={out}: it must end in .keras")
-    steps = round(kimg * 1000 / BATCH_SIZE)
-    if steps < 1:
-        raise InputError(f"kimg={kimg}: it must be at least {BATCH_SIZE / 1000}, one batch")
+    if not 0 < kimg <= MOST_KIMG or (steps := round(kimg * 1000 / BATCH_SIZE)) < 1:
+        least = BATCH_SIZE / 1000
+        raise InputError(f"kimg={kimg:g}: it must be from {least}, one batch, to {MOST_KIMG:g}")
     check_writable(out)
     seed_keras(seed)
     try:

@@ -276,7 +276,7 @@ def split_part(path: str | os.PathLike) -> tuple[str | os.PathLike, int, int | N
 
     What is there under the whole name is no part.
     """
-    part = re.fullmatch(r"(.+)\[(\d*):(\d*)\]", str(path))
+    part = re.fullmatch(r"(.+)\[(\d{0,19}):(\d{0,19})\]", str(path))
     if not part or os.path.exists(path):
         return path, 0, None
     return part[1], int(part[2] or 0), int(part[3]) if part[3] else None

@@ -28,7 +28,7 @@ def answer(verb, called, words, doc):
         verb: module of `ladagan_tf.flags` whose flags are defined.
         called: str, how the command is called.
         words: list of str, the command line, the program's name first.
-        doc: str, what the command is.
+        doc: str, what the command is; None under `python -OO`.
 
     Raises:
         InputError: for a flagfile that cannot be read.
@@ -65,7 +65,7 @@ def text(verb, called, words, doc, everything=False):
             groups.setdefault(vars(flag).get("group", "Flags"), []).append(flag)
     if everything:
         groups["Of absl"] = [flag for flag in map(FLAGS.__getitem__, FLAGS) if flag.name not in key]
-    lines = [doc.strip(), "", f"usage: {called} [--flag=value ...]"]
+    lines = [(doc or called).strip(), "", f"usage: {called} [--flag=value ...]"]
     if note and not everything:
         lines += [f"       {note}"]
     lines += ["       --help=all lists everything, --flagfile=FILE reads flags from a file"]

@@ -30,4 +30,5 @@ def define():
         30.0,
         "A request that is not answered after so many seconds gets 504.",
         lower_bound=0.001,
+        upper_bound=1e6,
     )

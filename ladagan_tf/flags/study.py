@@ -91,6 +91,7 @@ def define():
         120.0,
         "With --cost: so long a config may take, starting included; above 0. What takes longer is "
         "estimated.",
+        upper_bound=1e6,
     )
 
 

@@ -279,7 +279,7 @@ def read_integer(path, name):
         name: str, of the flag.
     """
     value = read_flags(path).get(name, "")
-    if not (value.isascii() and value.isdecimal()):
+    if not (value.isascii() and value.isdecimal() and len(value) <= 19):
         raise InputError(f"{path}: --{name}={_short(value)}: it must be a whole number")
     return int(value)
 

@@ -27,7 +27,7 @@ def parse_seeds(text: str) -> list[int]:
     """
     found = []
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,19})\s*(?:-\s*(\d{1,19})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first or last > seeds.MAX_SEED:
             raise InputError(f"seeds={text}: {part!r} is no seed or range; write 0-63,70")
@@ -107,7 +107,7 @@ def _words(name):
 
 def parse_grid(text: str) -> tuple[int, int]:
     """(rows, columns) from e.g. "4x8"."""
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    match = re.fullmatch(r"([1-9]\d{0,18})x([1-9]\d{0,18})", text)
     if not match:
         raise InputError(f"grid={text}: give rows and columns, as 8x8")
     rows, columns = int(match[1]), int(match[2])

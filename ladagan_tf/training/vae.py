@@ -18,7 +18,7 @@ from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, check_writable, writing
+from ladagan_tf.files import atomic_path, check_writable, set_aside, writing
 from ladagan_tf.models.pixels import scale_images
 from ladagan_tf.models.vae.autoencoder import AutoencoderKL, kl_per_image, split_moments
 from ladagan_tf.progress import progress_bar
@@ -26,6 +26,7 @@ from ladagan_tf.training.optimizers import FusedAdam
 from ladagan_tf.weights.vae_weights import default_path
 
 KIMG = 16.0
+MOST_KIMG = 1e9
 BATCH_SIZE = 8
 LEARNING_RATE = 2e-3
 WARM_UP = 0.05  # share of all steps
@@ -78,15 +79,18 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
     """
     info = dataset_info.load_info(folder)
     out = pathlib.Path(out or default_path(info.folder))
-    steps = round(kimg * 1000 / BATCH_SIZE)
+    sheet = out.with_suffix(".png")
     _check(info, out, kimg, widths, kl_weight)
-    check_writable(out)
+    for path in (out, sheet):
+        check_writable(path)
+    steps = round(kimg * 1000 / BATCH_SIZE)
     seed_keras(seed)
     sizes = {"widths": widths, "resnets": RESNETS, "groups": GROUPS}
     trained = AutoencoderKL(**sizes, dtype=dtype)
     _fit(trained, folder, steps, seed, kl_weight)
     network = AutoencoderKL(**sizes, dtype="float32")
     network.set_weights(trained.get_weights())
+    measured, shown = _measure(network, info)
     network.about = {
         "trained_on": info.folder.name,
         "content_sha256": info.content_sha256,
@@ -94,11 +98,16 @@ def train_vae(folder, out=None, kimg=KIMG, seed=0, widths=WIDTHS, kl_weight=KL_W
         "kimg": steps * BATCH_SIZE / 1000,
         "seed": seed,
         "kl_weight": kl_weight,
-        **_measure(network, info, out.with_suffix(".png")),
+        **measured,
     }
     network.scaling_factor = 1.0 / network.about["latent_std"]
+    foreign = sheet.exists() and not out.exists()  # else it is that of the network replaced
     with writing(out), atomic_path(out) as temporary:
         network.save(temporary)
+    with writing(sheet):  # last: the network is what took the time
+        if foreign:
+            print(f"{sheet}: it is of no network here, and is now {set_aside(sheet).name}")
+        _write_sheet(sheet, shown)
     return network
 
 
@@ -107,8 +116,9 @@ def _check(info, out, kimg, widths, kl_weight):
         raise InputError(f"dataset={info.folder}: it holds latents; give the set of their images")
     if out.suffix != ".keras":
         raise InputError(f"out={out}: it must end in .keras")
-    if round(kimg * 1000 / BATCH_SIZE) < 1:
-        raise InputError(f"kimg={kimg:g}: it must be at least {BATCH_SIZE / 1000}, one batch")
+    if not 0 < kimg <= MOST_KIMG or round(kimg * 1000 / BATCH_SIZE) < 1:
+        least = BATCH_SIZE / 1000
+        raise InputError(f"kimg={kimg:g}: it must be from {least}, one batch, to {MOST_KIMG:g}")
     if info.count < 10 * BATCH_SIZE:
         raise InputError(
             f"dataset={info.folder}: {info.count} images; give {10 * BATCH_SIZE} or more"
@@ -180,8 +190,10 @@ def _fit(network, folder, steps, seed, kl_weight):
             bar.update(BATCH_SIZE)
 
 
-def _measure(network, info, sheet):
-    """Latent statistics of the trained images, PSNR of the others, and the sheet of those."""
+def _measure(network, info):
+    """Latent statistics of the trained images and PSNR of the others, a dict; and pairs of those:
+    a list of (original, reconstruction), uint8 arrays (S, S, 3).
+    """
     trained_on = np.zeros(info.count, bool)
     trained_on[pipeline.subset_indices(info.count, TRAINED_SHARE)] = True
     shape = (None, info.resolution, info.resolution, 3)
@@ -204,8 +216,7 @@ def _measure(network, info, sheet):
         quality.append(psnr(images[~used], decoded))
         shown += list(zip(images[~used], decoded, strict=True))
     total, quality = trained_on.sum(), np.concatenate(quality)
-    _write_sheet(sheet, shown)
-    return {
+    statistics = {
         "latent_std": float(np.sqrt(second_moment / total - (first_moment / total) ** 2)),
         "latent_mean": float(first_moment / total),
         "posterior_std": float(noise / total),
@@ -213,6 +224,7 @@ def _measure(network, info, sheet):
         "held_out_psnr_db_worst_tenth": float(np.mean(np.sort(quality)[: -(-len(quality) // 10)])),
         "held_out_images": len(quality),
     }
+    return statistics, shown
 
 
 def _write_sheet(path, pairs):
@@ -221,5 +233,4 @@ def _write_sheet(path, pairs):
     rows = [chosen[i : i + SHEET_COLUMNS] for i in range(0, len(chosen), SHEET_COLUMNS)]
     rows = [row for row in rows if len(row) == len(rows[0])]
     tiles = [pairs[i][which] for row in rows for which in (0, 1) for i in row]
-    with writing(path):
-        pictures.save_png(path, pictures.grid(np.stack(tiles), len(rows[0])))
+    pictures.save_png(path, pictures.grid(np.stack(tiles), len(rows[0])))

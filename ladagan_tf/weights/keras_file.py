@@ -17,7 +17,7 @@ from ladagan_tf.errors import one_line_about
 from ladagan_tf.models import registered as registered
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.untrusted import check_unpacked
+from ladagan_tf.untrusted import check_regular, check_unpacked
 from ladagan_tf.weights.reading import content_sha256
 
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
@@ -41,6 +41,7 @@ def load_network(path, what):
     """
     path = pathlib.Path(path)
     with one_line_about(what, ".keras file"):
+        check_regular(path)
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if sorted(member.filename for member in members) != sorted(MEMBERS):

@@ -16,6 +16,7 @@ import zipfile
 import numpy as np
 
 from ladagan_tf.errors import one_line_about
+from ladagan_tf.untrusted import check_regular
 
 ZIP_START = b"PK\x03\x04"
 LEGACY_START = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"  # a pickled magic number
@@ -297,6 +298,7 @@ def read_torch(path):
     """
     path = pathlib.Path(path)
     with one_line_about(path, "PyTorch file"):
+        check_regular(path)
         with path.open("rb") as file:
             start = file.read(len(LEGACY_START))
         if start.startswith(ZIP_START):

@@ -1,5 +1,6 @@
 """LMDB as a source, as LSUN is published."""
 
+import os
 import pickle
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from encoded_images import png
 from PIL import Image
 
+from ladagan_tf.data import sources
 from ladagan_tf.data.sources import open_source
 from ladagan_tf.errors import InputError
 
@@ -37,6 +39,17 @@ def test_an_lmdb_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "damaged" / "data.mdb").write_bytes(b"no database" * 1000)
     with pytest.raises(InputError, match="damaged: this LMDB cannot be read"):
         open_source(str(tmp_path / "damaged"), resolution=8)
+    source = open_source(str(_lmdb_folder(tmp_path / "later", {b"1": b"2"})), resolution=8)
+    monkeypatch.setattr(sources, "_lmdb", lambda folder: {}[folder])  # as where a page is damaged
+    with pytest.raises(InputError, match="later: this LMDB cannot be read"):
+        list(source.items())
+    monkeypatch.undo()
+    whole = _lmdb_folder(tmp_path / "cut", {b"1": bytes(100_000)}) / "data.mdb"
+    os.truncate(whole, whole.stat().st_size // 2)
+    with pytest.raises(
+        InputError, match=r"cut: this LMDB cannot be read \(data\.mdb has \d+ of its \d+ b"
+    ):
+        open_source(str(tmp_path / "cut"), resolution=8)
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(InputError, match=r"damaged: it needs packages .*: pip install 'lmdb>="):
         open_source(str(tmp_path / "damaged"), resolution=8)

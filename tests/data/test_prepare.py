@@ -202,16 +202,6 @@ def test_the_same_files_elsewhere_are_the_same_set(tmp_path, capsys):
         prepare(str(tmp_path / "moved"), tmp_path / "out", resolution=8)
 
 
-def test_overwrite_replaces_a_damaged_set_but_nothing_else(tmp_path):
-    out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
-    (out / "records-00000.tfrecord").unlink()
-    info = prepare("shapes", out, resolution=8, num_images=4, overwrite=True)
-    assert info.count == 4
-    (out / "dataset.json").unlink()
-    with pytest.raises(InputError, match="exists and is not a prepared set"):
-        prepare("shapes", out, resolution=8, num_images=3, overwrite=True)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -351,3 +341,21 @@ def test_the_tfds_sets_of_the_configs_get_as_far_as_the_download(name, tmp_path,
 def test_what_tfds_cannot_read_here_is_said_before_it_is_downloaded(tmp_path):
     with pytest.raises(InputError, match=r"lsun/bedroom: .* prepare the LMDB folder"):
         prepare("tfds:lsun/bedroom", tmp_path / "out", resolution=8)
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("__init__", OSError(30, "Read-only file system")),
+        ("submit", OSError(24, "Too many open files")),
+        ("submit", RuntimeError("can't start new thread")),
+    ],
+)
+def test_where_no_processes_can_be_started_one_is_advised(tmp_path, monkeypatch, place, error):
+    def refuse(*_, **__):
+        raise error
+
+    monkeypatch.setattr(concurrent.futures.ProcessPoolExecutor, place, refuse)
+    said = r"^workers=2: processes cannot be started here \([RTc][^)]*\); give --workers=1$"
+    with pytest.raises(InputError, match=said):
+        prepare("shapes", tmp_path / "out", resolution=8, num_images=2, workers=2)

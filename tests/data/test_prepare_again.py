@@ -168,6 +168,33 @@ def test_a_full_disk_is_one_line_and_complete_shards_stay(tmp_path, monkeypatch)
     assert dataclasses.replace(info, folder=clean.folder) == clean
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt(2)])
+@pytest.mark.parametrize("last", ["write_info", "_put", "rename"])
+def test_a_failure_in_the_last_moment_keeps_all_shards_and_the_set_that_was_there(
+    tmp_path, monkeypatch, converted, error, last
+):
+    out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
+    rename = Path.rename
+
+    def fail(*given):
+        if last != "rename" or given[0].name == ".out.preparing":
+            raise error
+        return rename(*given)
+
+    with monkeypatch.context() as patch:
+        place = {"write_info": dataset_info, "_put": preparation, "rename": Path}[last]
+        patch.setattr(place, last, fail)
+        with pytest.raises((InputError, KeyboardInterrupt)):
+            prepare("shapes", out, resolution=8, num_images=4, overwrite=True)
+    assert dataset_info.load_info(out).count == 3
+    assert _visible(tmp_path) == [".out.preparing", "out"]
+    converted.clear()
+    assert prepare("shapes", out, resolution=8, num_images=4, overwrite=True).count == 4
+    assert not converted
+    assert _visible(out) == ["dataset.json", "records-00000.tfrecord"]
+    assert _visible(tmp_path) == ["out"]
+
+
 def test_a_killed_run_leaves_nothing_that_looks_finished_and_can_be_repeated(tmp_path):
     out = tmp_path / "out"
     arguments = [

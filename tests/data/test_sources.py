@@ -82,6 +82,7 @@ def test_what_is_left_out_is_counted_and_named_by_reason(tmp_path):
     for name in ("README.md", "Thumbs.db", "a/one.txt", "a/two.TXT", "LICENSE"):
         (folder / name).write_text("no image")
     (folder / "gone.png").symlink_to("nowhere")
+    (folder / "round.png").symlink_to("round.png")
     source = open_source(str(folder), resolution=8)
     assert [item.name for item in source.items()] == ["a/0.png"]
     assert _left_out(source) == {
@@ -93,10 +94,10 @@ def test_what_is_left_out_is_counted_and_named_by_reason(tmp_path):
         "in @eaDir": (1, "a/@eaDir/0.png/thumb.jpg"),
         "in #recycle": (1, "a/#recycle/9.png"),
         "no suffix and no image": (1, "LICENSE"),
-        "a broken link": (1, "gone.png"),
+        "a broken link": (2, "gone.png", "round.png"),
     }
     line = describe(source.left_out)
-    assert line.startswith("left out 11 files: 2 hidden (a/._2.png, ...), 2 suffix .txt (")
+    assert line.startswith("left out 12 files: 2 a broken link (gone.png, ...), 2 hidden (")
     assert line.endswith("), 2 for other reasons") and len(line) < 320
 
 
@@ -255,6 +256,21 @@ def test_labels_that_cannot_be_used_are_refused(tmp_path, text, message):
         open_source(str(folder), resolution=8)
     (folder / "dataset.json").write_text('{"other": 1}')
     assert open_source(str(folder), resolution=8).left_out[0].reason == "suffix .json"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [("flags", 1, "encrypted"), ("method", 99, "That compression method is not supported")],
+)
+def test_labels_that_a_zip_does_not_give_are_one_line(tmp_path, field, value, message):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("dataset.json", "{}")
+    data = bytearray((tmp_path / "set.zip").read_bytes())
+    offset = {"flags": 6, "method": 8}[field]
+    data[offset] = data[data.rindex(b"PK\x01\x02") + offset + 2] = value
+    (tmp_path / "set.zip").write_bytes(data)
+    with pytest.raises(InputError, match=rf"set\.zip: dataset\.json: .* be read \(.*{message}"):
+        open_source(str(tmp_path / "set.zip"), resolution=8)
 
 
 def test_a_zip_that_was_replaced_is_read_anew(tmp_path):

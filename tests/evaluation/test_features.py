@@ -76,6 +76,9 @@ def test_a_classifier_of_other_images_is_not_taken_for_that_of_a_set(
     aside = f"set.classifier-{dataset_info.load_info(two_tone).content_sha256[:8]}.keras"
     assert not place.exists() and (tmp_path / aside).exists()
     assert f"it was trained on other images, and is now {aside}" in capsys.readouterr().out
+    shutil.copy(classifier_file, place)
+    set_aside_another(place, other)
+    assert (tmp_path / aside).exists() and (tmp_path / f"{aside[:-6]}-2.keras").exists()
 
 
 def test_the_default_is_what_the_metrics_are_defined_with_else_by_the_set(monkeypatch, tmp_path):

@@ -63,12 +63,15 @@ def test_what_is_not_there_to_be_measured_says_what_could_be(name):
         images.open_images(name)
 
 
-def test_a_part_beyond_the_end_has_no_images(two_tone):
+@pytest.mark.parametrize("first", [500, "9" * 19])
+def test_a_part_beyond_the_end_has_no_images(two_tone, first):
     with pytest.raises(InputError, match="there are no images in that part"):
-        images.open_images(f"{two_tone}[500:]")
+        images.open_images(f"{two_tone}[{first}:]")
 
 
 def test_a_set_whose_own_name_looks_like_a_part_is_that_set(two_tone, tmp_path):
+    beyond_all = f"set[{'9' * 5000}:]"  # more digits than Python makes a number of
+    assert images.split_part(beyond_all) == (beyond_all, 0, None)
     named = tmp_path / "set[:8]"
     shutil.copytree(two_tone, named)
     assert images.open_images(named).count == dataset_info.load_info(two_tone).count

@@ -152,6 +152,8 @@ def test_flags(run):
     for _ in mutants(run.flags_file):
         goes_on(run.check_flags, FLAGS, free=(), force=False)
         goes_on(read_integer, run.flags_file, "batch_size")
+    run.flags_file.write_text(f"--batch_size={'9' * 5000}\n")
+    assert goes_on(read_integer, run.flags_file, "batch_size") is None
 
 
 def test_the_state_of_a_checkpoint(run):

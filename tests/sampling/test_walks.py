@@ -14,10 +14,18 @@ def test_seeds_are_lists_and_ranges():
     assert walks.parse_seeds(str(seeds.MAX_SEED)) == [seeds.MAX_SEED]
 
 
-@pytest.mark.parametrize("text", ["", "3-1", "a", "-1", "1,,2", "1-2-3", str(2**63), "1.5"])
+@pytest.mark.parametrize(
+    "text", ["", "3-1", "a", "-1", "1,,2", "1-2-3", str(2**63), "1.5", "9" * 5000]
+)
 def test_other_seeds_are_one_line(text):
     with pytest.raises(InputError, match="is no seed or range; write 0-63,70"):
         walks.parse_seeds(text)
+
+
+@pytest.mark.parametrize("text", ["", "8", "0x3", "2x-1", "2x" + "9" * 5000])
+def test_other_grids_are_one_line(text):
+    with pytest.raises(InputError, match=r"give rows and columns, as 8x8|^grid=2x9"):
+        walks.parse_grid(text)
 
 
 NAMES = ("flags", "Food-Drink", "crane, bird", "crane, machine", "3")

@@ -100,6 +100,7 @@ def test_the_divergence_is_per_latent_value():
     [
         ({"out": "v.h5"}, r"must end in \.keras"),
         ({"kimg": 0.0}, "kimg=0"),
+        ({"kimg": 1e30}, r"^kimg=1e\+30: it must be from 0.008, one batch, to 1e\+09$"),
         ({"widths": (8, 10)}, "multiples of 4"),
         ({"widths": (8,) * 6}, "divisible by 32"),
         ({"kl_weight": -1.0}, "kl_weight=-1"),
@@ -111,6 +112,40 @@ def test_what_cannot_be_trained_is_one_line(plain, tmp_path, arguments, message)
         training.train_vae(plain, **{"out": tmp_path / "v.keras", **arguments})
     assert "\n" not in str(refused.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def without_training(monkeypatch):
+    pairs = [np.zeros((2, 16, 16, 3), np.uint8)] * 12
+    monkeypatch.setattr(training, "_fit", lambda *_: None)
+    monkeypatch.setattr(training, "_measure", lambda *_: ({"latent_std": 1.0}, pairs))
+
+
+def test_a_sheet_that_cannot_be_written_is_told_before_training(plain, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "_fit", lambda *_: pytest.fail("it was trained"))
+    (tmp_path / "v.png").mkdir()
+    with pytest.raises(InputError, match=r"^out=.*v\.png: it cannot be written \(Is a directory"):
+        training.train_vae(plain, tmp_path / "v.keras", **TINY)
+
+
+@pytest.mark.usefixtures("without_training")
+def test_a_sheet_that_fails_costs_no_network(plain, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(training, "_write_sheet", fail)
+    with pytest.raises(InputError, match=r"v\.png: it cannot be written \(No space"):
+        training.train_vae(plain, tmp_path / "v.keras", **TINY)
+    assert vae_weights.load(tmp_path / "v.keras")[0].about["latent_std"] == 1.0
+
+
+@pytest.mark.usefixtures("without_training")
+def test_a_picture_that_is_no_sheet_is_set_aside(plain, tmp_path):
+    (tmp_path / "v.png").write_text("my own")
+    for _ in range(2):  # the second time it is the first one's sheet
+        training.train_vae(plain, tmp_path / "v.keras", **TINY)
+    assert (tmp_path / "v.png.old-1").read_text() == "my own"
+    assert {path.name for path in tmp_path.iterdir()} == {"v.keras", "v.png", "v.png.old-1"}
 
 
 def test_it_lies_beside_its_set_by_default():

@@ -83,7 +83,7 @@ def count_levels(tensors):
     Raises:
         ValueError: if they are numbered beyond the number of tensors.
     """
-    numbers = [re.match(r"encoder\.down(?:_blocks)?\.(\d+)\.", name) for name in tensors]
+    numbers = [re.match(r"encoder\.down(?:_blocks)?\.(\d{1,19})\.", name) for name in tensors]
     levels = max([int(found[1]) for found in numbers if found], default=0) + 1
     if levels > max(1, len(tensors)):
         raise ValueError(f"{levels} levels in the names of {len(tensors)} tensors")
