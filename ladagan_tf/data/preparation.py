@@ -324,11 +324,9 @@ def _check_replaceable(out, source):
 
     What replaces a set deletes the folder: another program's has a `dataset.json`, too.
     """
-    around = os.path.commonpath([source, out]) if os.path.isabs(source) else None
-    if around in (source, str(out)):
+    if os.path.isabs(source) and os.path.commonpath([source, out]) == str(out):
         raise InputError(
-            f"out={out}: source={source} is the same folder or one of them lies in the other, so "
-            "it is not replaced; choose another folder"
+            f"out={out}: source={source} lies there, so it is not replaced; choose another folder"
         )
     for entry in sorted(out.iterdir()):
         if not (_OF_A_SET.fullmatch(entry.name) and entry.is_file()):

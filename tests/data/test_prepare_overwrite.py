@@ -42,9 +42,9 @@ def _another_description(folder):
     ("make", "source", "message"),
     [
         (_stylegan, "shapes", r"0\.png in it is of no prepared set"),
-        (_stylegan, "OUT", "is the same folder or one of them lies in the other"),
+        (_stylegan, "OUT", "lies there, so it is not replaced"),
         (_beside_a_set, "shapes", "raw in it is of no prepared set"),
-        (_beside_a_set, "OUT/raw", "is the same folder or one of them lies in the other"),
+        (_beside_a_set, "OUT/raw", "lies there, so it is not replaced"),
         (_another_description, "shapes", r"its dataset\.json is another program's"),
     ],
 )
