@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, listing, pipeline, sources
 from ladagan_tf.data.conversion import to_rgb
-from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import metrics
@@ -144,7 +144,7 @@ def stored(path: str | os.PathLike, count: int | None = None) -> Images:
             yield np.stack(batch)
 
     about = {
-        "images": str(path),
+        "images": printable(str(path)),
         "content_sha256": digest.hexdigest(),
         "resolution": shape[0],
         "resize": "none",

@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from ladagan_tf import zoo
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import MODELS_FILE
@@ -289,7 +290,7 @@ def open_model(
     if path.is_file() and path.suffix == ".keras":
         # Where the package lies tells nothing; a path in the hub's cache tells the revision.
         shown = model if str(model).startswith(zoo.PREFIX) else path
-        about = {"model": str(shown), "precision": precision}
+        about = {"model": printable(str(shown)), "precision": precision}
         recorded = entry["files"].get(path.name) if entry else None
         about |= {"file_sha256": recorded["sha256"]} if recorded else {}
         network = _load_keras(path, precision)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import shutil
 import struct
 import zipfile
@@ -86,6 +87,12 @@ def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):
     for one in found:
         assert sorted(map(bytes, everything(one, 3))) == sorted(map(bytes, arrays))
     assert len({one.about["content_sha256"] for one in found}) == 1
+
+
+def test_a_name_that_is_not_utf8_is_told_in_escapes(tmp_path):
+    path = tmp_path / os.fsdecode(b"adm\xff.npz")
+    np.savez(path, arr_0=np.zeros((2, 8, 8, 3), np.uint8))
+    assert images.open_images(path).about["images"] == f"{tmp_path}/adm\\xff.npz"
 
 
 def test_files_that_are_not_measured_are_said_and_labels_with_gaps_do_not_matter(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import shutil
 
 import keras
@@ -73,6 +74,13 @@ def test_a_keras_file_gives_the_same_images(tmp_path, networks):
     networks[0].save(tmp_path / "g.keras")
     loaded = opening.open_model(tmp_path / "g.keras")
     np.testing.assert_allclose(loaded.generate(z), networks[0](z), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_name_that_is_not_utf8_is_told_in_escapes(tmp_path, networks):
+    networks[0].save(tmp_path / "g.keras")
+    path = (tmp_path / "g.keras").rename(tmp_path / os.fsdecode(b"mod\xff.keras"))
+    assert opening.open_model(path).about["model"] == f"{tmp_path}/mod\\xff.keras"
 
 
 def foreign(path, make, batch=None, z=(8,), dtype=tf.float32):
