@@ -156,7 +156,7 @@ def turn():
     if not FLAGS.turn:
         yield
         return
-    with open(FLAGS.turn, "w") as file:
+    with open(FLAGS.turn, "a") as file:  # a file of the user's, whose content is kept
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -128,7 +128,7 @@ def classes_of(folder):
     np.savez(folder / "images.npz", images=images, labels=np.array([0, 2, 1, 2, 0]))
     return (
         f"--flagfile={folder}/tiny.cfg --images={folder}/images.npz {BRIEFLY} --seeds=3,4 "
-        f"--policy=translation --augment_target=0.6 --out={folder}/out"
+        f"--policy=translation --augment_target=0.6 --turn={folder}/tiny.cfg --out={folder}/out"
     )
 
 

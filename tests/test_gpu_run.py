@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gpu_runs import (
     CONVOLUTIONS,
+    FLAGS,
     REFUSED,
     ROOT,
     WRONG,
@@ -98,6 +99,10 @@ def test_seeds_train_at_once_each_from_its_own_start(classes):
     assert first["step"] == second["step"] == 2 and first["augment_p"] == 0.0
     assert first["d_loss"] != second["d_loss"]
     assert json.loads((classes / "seed-4/run.json").read_text())["flags"]["seed"] == 4
+
+
+def test_a_file_that_is_waited_for_keeps_its_content(classes):
+    assert (classes.parent / "tiny.cfg").read_text().startswith(FLAGS)
 
 
 def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
