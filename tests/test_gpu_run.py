@@ -133,7 +133,16 @@ def test_latents_are_decoded_where_their_autoencoder_is(latents_of_classes, tmp_
         line = error_line(main, carried, capsys)
         assert line.startswith("error: --dataset=nowhere: no prepared set, whose autoencoder")
         assert not (tmp_path / "run").exists()
-        main(*carried, f"--dataset={folder / 'latents'}")
+        carried.append(f"--dataset={folder / 'latents'}")
+        shutil.copytree(folder / "out", tmp_path / "damaged")
+        np.save(tmp_path / "damaged/samples.npy", np.zeros(4, np.float16))
+        damaged = [f"--gpu_run={tmp_path / 'damaged'}", *carried[1:]]
+        line = error_line(main, damaged, capsys)
+        assert "samples.npy: float16 of shape (4,); floats (rows, columns, 8, 8, 4)" in line
+        line = error_line(main, [*carried, "--system=gat"], capsys)
+        assert line.startswith("error: --system=gat: ") and line.endswith(" is of --system=flow")
+        assert not (tmp_path / "run").exists()
+        main(*carried)
     said = capsys.readouterr().out
     assert "flow, 0.004 kimg, step 2" in said and "--force" not in said
     sampler = open_run(tmp_path / "run")
@@ -267,6 +276,9 @@ def change(folder, **fields):
             lambda folder: change(folder, g_widths="32000000,8,8"),
             "run.json: its configuration asks",
         ),
+        (lambda folder: change(folder, parts={"": "0"}), "a part is called ''; give names of"),
+        (lambda folder: change(folder, parts={"../x": "0"}), "a part is called '../x'; give"),
+        (lambda folder: change(folder, step=10**30), "description of a run cannot be read (step 1"),
         (lambda folder: change(folder, flags={"system": "lad"}), "system=lad; give one of lada, "),
         (lambda folder: (folder / "weights-0.npy").write_bytes(b"x"), "is not the part that was"),
     ],

@@ -167,6 +167,13 @@ def define_sampler():
     )
 
 
+def refuse_starts():
+    """Raises InputError for flags of a start, of commands that take train's flags to keep them."""
+    for name in ("dry_run", "force", "measure_seconds"):
+        if flags.FLAGS[name].present:
+            raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
+
+
 def define_seed(words):
     """Of everything random; `words` say of what, for the help."""
     flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MOST_SEED)
