@@ -210,7 +210,7 @@ def generated(
         class_counts: see `seeds.labels`.
 
     Raises:
-        InputError: for labels that do not suit the generator.
+        InputError: for labels that do not suit the generator, or seeds beyond `seeds.MAX_SEED`.
     """
     if sampler.num_classes and labels is None:
         labels = "balanced"
@@ -222,6 +222,11 @@ def generated(
             "takes no labels; leave out --labels"
         )
     first = seed * count
+    if first + count - 1 > seeds.MAX_SEED:
+        raise InputError(
+            f"--seed={seed}: with --num_samples={count} the images have seeds from {first} on; "
+            f"give at most {(seeds.MAX_SEED + 1) // count - 1}"
+        )
     classes = sampler.class_names or tuple(map(str, range(sampler.num_classes)))
 
     def classes_of(chosen):

@@ -174,6 +174,12 @@ def test_another_seed_gives_other_images_and_none_twice(noise):
     assert images.generated(noise, 9, 1).about["image_seeds"] == [9, 17]
 
 
+def test_seeds_that_no_image_has_are_refused_before_anything_is_measured(noise):
+    assert images.generated(noise, 8, 2**60 - 1).about["image_seeds"][1] == 2**63 - 1
+    with pytest.raises(InputError, match=rf"--seed={2**60}: with --num_samples=8 .*{2**60 - 1}$"):
+        images.generated(noise, 8, 2**60)
+
+
 def test_pixels_are_rounded_and_clipped_not_truncated(noise):
     values = np.float32([-2.0, -1.0, 100.6 / 127.5 - 1, 100.4 / 127.5 - 1, 2.0])
 
