@@ -15,6 +15,7 @@ from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
+MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 
 
