@@ -274,6 +274,14 @@ def test_what_chooses_within_a_run_is_not_for_a_model(given):
         opening.open_source(None, "zoo:shapes", **given)
 
 
+def test_what_a_source_has_not_is_not_asked_of_it(tmp_path, run):
+    with pytest.raises(InputError, match="--noema: --checkpoint=untrained has no other weights"):
+        opening.open_run(run.path, "untrained", ema=False)
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(InputError, match="precision=mixed_bfloat16: a SavedModel computes as it"):
+        opening.open_model(tmp_path, "mixed_bfloat16")
+
+
 def test_a_network_of_another_backend_is_one_line(monkeypatch, networks):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     with pytest.raises(InputError, match="KERAS_BACKEND=jax: a sampler's images are made under"):
