@@ -236,10 +236,17 @@ def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch
     arguments = [
         f"--base={carried.parent / 'tiny.cfg'}",
         "--study=tiny",
-        "--system=Plain one: --g_lr=1e-3",
+        "--system=Plain one: --g_lr=1e-3 --metric_kimg=5",
         "--seeds=0,1",
     ]
     with command(gpu_study, gpu_study.define) as main:
+        for given, message in (
+            (arguments[:1], "--study is required: "),
+            (arguments, "--folder is required without --commands"),
+            ([*arguments, "--folder=a"], "--out is required without --commands"),
+            ([*arguments, "--cost"], "--cost: study.py has it, gpu_study.py has not"),
+        ):
+            assert message in error_line(main, given, capsys)
         main(*arguments, "--commands")
         [told] = capsys.readouterr().out.splitlines()
         assert told.startswith("plain-one\t--dataset=nowhere ")
