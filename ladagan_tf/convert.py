@@ -239,10 +239,9 @@ def sizes_in_words(network):
 def convert_lada_to_run():
     """A folder of LadaGAN's authors as a run directory."""
     folder = pathlib.Path(FLAGS.official)
-    switches = {"conditional", *lada_system.GENERATOR.values(), *lada_system.DISCRIMINATOR.values()}
-    switches -= {"precision", *lada_runs.SIZES}
-    refuse(sorted(switches), f"{folder} has LadaGAN without changes")
     recorded = record(lada_flags(folder), folder)
+    switches = {"conditional", *lada_system.GENERATOR.values(), *lada_system.DISCRIMINATOR.values()}
+    check_switches(sorted(switches - {"precision", *lada_runs.SIZES}), lada_system, folder)
     found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
     report_run(found, f"{adam} the optimizers' state", FLAGS.dataset)
@@ -253,6 +252,7 @@ def convert_gat_to_run():
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
     recorded = record(gat_runs.flags_of(checkpoint, path), path)
+    check_switches(("attention", "modulation"), gat_system, path)
     if FLAGS.dataset:
         gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
     vae = open_autoencoder(FLAGS.dataset)
@@ -268,6 +268,23 @@ def convert_gat_to_run():
             f"its discriminator learns {features} features of a teacher, DINOv2 has "
             f"{gat_system.DINO_FEATURES}: to train it further, convert it with the --teacher it had"
         )
+
+
+def check_switches(names, system, source):
+    """InputError for a change of the networks that those of the authors, in a source, have not.
+
+    Args:
+        names: sequence of str, flags that `record` has set.
+        system: module of `systems`, whose defaults are the authors'.
+        source: where the networks are from, for messages.
+    """
+    for name in names:
+        own, value = system.DEFAULTS.get(name, FLAGS[name].default), FLAGS[name].value
+        if value != own:
+            raise InputError(
+                f"--{name}={start_flags.as_text(value)}: {source} has {name}="
+                f"{start_flags.as_text(own)}"
+            )
 
 
 def open_autoencoder(folder):

@@ -69,7 +69,7 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
         (["--official=a", "--out=x.keras", "--force"], "--force: it is for train"),
         (["--run_dir=r", "--out=x.keras", "--measure_seconds=1"], "--measure_seconds: it is for"),
         ([*OFFICIAL, "--g_widths=96,32,16"], "ckpt_32 has g_widths="),
-        ([*OFFICIAL, "--d_norm=none"], "--d_norm=none: "),
+        ([*OFFICIAL, "--attention=additive", "--d_norm=none"], "ckpt_32 has d_norm=batch"),
         ([*OFFICIAL, "--batch_size=0"], "--batch_size=0: it must be 1 or more"),
         (["--gpu_run=a", "--out=r", "--part=generator"], "--part=generator: it chooses what a .ke"),
         (
