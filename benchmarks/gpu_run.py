@@ -48,6 +48,7 @@ import jax
 import keras
 import numpy as np
 from absl import app, flags
+from gpu_flags import refuse_those_that_are_not_seen
 from gpu_numbers import environment, quality, speed, step_speed
 from gpu_programs import compile_elsewhere, programs
 from gpu_sets import classes_of, random_images, read_set
@@ -82,7 +83,9 @@ def define_flags():
     flags.DEFINE_float("minutes", 8.0, "How long all may take, compiling and writing included.")
     flags.DEFINE_string("out", None, "Folder for the results.", required=True)
     flags.DEFINE_list("snapshots", [], "Shares of the run at which the weights are kept, too.")
-    flags.DEFINE_integer("steps_per_call", 50, "Steps that the device does in one dispatch.")
+    flags.DEFINE_integer(
+        "steps_per_call", 50, "Steps that the device does in one dispatch.", lower_bound=1
+    )
     flags.DEFINE_bool("measure", False, "Time the step on random data instead of training.")
     flags.DEFINE_string("compile_for", None, "Only compile, for this device.")
     flags.DEFINE_string("programs", None, "File of --compile_for; unpickled, so trust it.")
@@ -101,18 +104,12 @@ def define_flags():
     )
 
 
-# Flags of train.py that the loop here does not look at.
-NOT_HERE = ("init_from", "freeze_d", "subset", "ema_decays", "ema_halflives_kimg", "posthoc_ema")
-
-
 def main(_):
     FLAGS.dataset = FLAGS.dataset or "unnamed"
     recorded = start_flags.resolve()
     if FLAGS.teacher != "none" and not FLAGS.measure:
         raise InputError(f"--teacher={FLAGS.teacher}: there is none here but with --measure")
-    for name in NOT_HERE:
-        if FLAGS[name].value not in (FLAGS[name].default, None, []):
-            raise InputError(f"--{name}={FLAGS[name].value}: train.py has it, gpu_run.py has not")
+    refuse_those_that_are_not_seen(sys.argv)
     if FLAGS.precision == "mixed_float16":
         raise InputError(
             "--precision=mixed_float16: losses are not scaled here; use mixed_bfloat16"
@@ -156,7 +153,7 @@ def turn():
     if not FLAGS.turn:
         yield
         return
-    with open(FLAGS.turn, "w") as file:
+    with open(FLAGS.turn, "a") as file:  # a file of the user's, whose content is kept
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from absl import flags
+from gpu_flags import is_beside
 from matplotlib.figure import Figure
 
 from ladagan_tf import __version__, command, pictures
@@ -33,6 +34,7 @@ from ladagan_tf.runs.environment import revision
 from ladagan_tf.studies import figures, outcome, report
 from ladagan_tf.studies.collecting import gradients, sizes, traces
 from ladagan_tf.study import make_study
+from ladagan_tf.systems import refuse
 
 FLAGS = flags.FLAGS
 COLUMNS = 10  # of gpu_run.py's sheets
@@ -48,13 +50,19 @@ def define():
 
 def main():
     """Prints what to run, or collects what ran."""
+    refuse(("cost", "dry_run"), "study.py has it, gpu_study.py has not")
+    study_flags.check_asked()
+    for name in () if FLAGS.commands else ("folder", "out"):
+        if FLAGS[name].value is None:
+            raise InputError(f"--{name} is required without --commands")
     study = make_study()
     runs = {}
     for run in study.runs:
         runs.setdefault(run.name.rsplit("_seed-", 1)[0], []).append(run)
     if FLAGS.commands:
         for name, seeds in runs.items():
-            given = [flag for flag in seeds[0].train if not flag.startswith("--seed=")]
+            others = (flag for flag in seeds[0].train if not is_beside(flag))
+            given = [flag for flag in others if not flag.startswith("--seed=")]
             given.append(f"--seeds={','.join(str(run.seed) for run in seeds)}")
             print(f"{name}\t{shlex.join(given)}")
         return

@@ -49,9 +49,15 @@ def main():
         raise InputError(
             f"images={FLAGS.images}: {samples.resolution} px, the set has {real.resolution} px"
         )
+    if real.count < NEAR:
+        raise InputError(
+            f"dataset={FLAGS.dataset}: {real.count} images; at least {NEAR} are needed, the nearest"
+        )
     extractor = features.open_extractor(
         FLAGS.features, dataset=FLAGS.dataset, folder=pathlib.Path(FLAGS.dataset)
     )
+    if extractor:
+        extractor.check(real.resolution, "those ")
     pictures = [np.concatenate(list(each.batches(256))) for each in (real, samples)]
     spaces = {"pixels": [images.reshape(len(images), -1) / 255.0 for images in pictures]}
     if extractor:

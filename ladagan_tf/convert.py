@@ -33,6 +33,7 @@ import tensorflow as tf
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import new_file, vacant
+from ladagan_tf.flags import common
 from ladagan_tf.flags import model as model_flags
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
@@ -44,6 +45,7 @@ from ladagan_tf.official import gat_files, gat_runs, gpu_runs, lada_fields, lada
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling.run_networks import makes_latents
 from ladagan_tf.systems import gat as gat_system
+from ladagan_tf.systems import lada as lada_system
 from ladagan_tf.systems import refuse
 from ladagan_tf.weights import download, vae_weights
 
@@ -64,6 +66,7 @@ def main():
         raise InputError(
             f"--average={FLAGS.average}: it chooses among the averages of a --run_dir; leave it out"
         )
+    common.refuse_starts()
     refuse(("ema_decays", "ema_halflives_kimg", "posthoc_ema"), "what is converted has one average")
     if not FLAGS.run_dir:
         refuse(["checkpoint"], "it chooses among the checkpoints of a --run_dir; leave it out")
@@ -103,7 +106,7 @@ def join_parts(as_keras):
     system = about["flags"].get("system")
     if system not in train_flags.SYSTEMS:
         raise InputError(f"{path}: system={system}; give one of {', '.join(train_flags.SYSTEMS)}")
-    FLAGS.system = system
+    check_system(system, FLAGS.gpu_run)
     recorded = record(about["flags"], path)
     folder = FLAGS.dataset  # as given, or as it was there, which may be here too
     if not pathlib.Path(folder or "", dataset_info.INFO_NAME).is_file():
@@ -138,10 +141,15 @@ def resolve_source():
         system = official_system(source)
     else:
         system = "gat" if gat_runs.is_run(source) else "lada"
+    check_system(system, source)
+    train_flags.foreign(system)
+
+
+def check_system(system, source):
+    """Sets --system to that of a source; InputError if another one is given."""
     if FLAGS["system"].present and FLAGS.system != system:
         raise InputError(f"--system={FLAGS.system}: {source} is of --system={system}")
     FLAGS.system = system
-    train_flags.foreign(system)
 
 
 def official_system(source):
@@ -232,6 +240,8 @@ def convert_lada_to_run():
     """A folder of LadaGAN's authors as a run directory."""
     folder = pathlib.Path(FLAGS.official)
     recorded = record(lada_flags(folder), folder)
+    switches = {"conditional", *lada_system.GENERATOR.values(), *lada_system.DISCRIMINATOR.values()}
+    check_switches(sorted(switches - {"precision", *lada_runs.SIZES}), lada_system, folder)
     found = lada_runs.write_run(folder, FLAGS.out, recorded, FLAGS.optimizers)
     adam = "with" if found["optimizers"] else "without"
     report_run(found, f"{adam} the optimizers' state", FLAGS.dataset)
@@ -242,6 +252,7 @@ def convert_gat_to_run():
     path = FLAGS.official
     checkpoint = official_gat.read_checkpoint(path, FLAGS.official_quirks)
     recorded = record(gat_runs.flags_of(checkpoint, path), path)
+    check_switches(("attention", "modulation"), gat_system, path)
     if FLAGS.dataset:
         gat_system.check_set(dataset_info.load_info(FLAGS.dataset))
     vae = open_autoencoder(FLAGS.dataset)
@@ -257,6 +268,23 @@ def convert_gat_to_run():
             f"its discriminator learns {features} features of a teacher, DINOv2 has "
             f"{gat_system.DINO_FEATURES}: to train it further, convert it with the --teacher it had"
         )
+
+
+def check_switches(names, system, source):
+    """InputError for a change of the networks that those of the authors, in a source, have not.
+
+    Args:
+        names: sequence of str, flags that `record` has set.
+        system: module of `systems`, whose defaults are the authors'.
+        source: where the networks are from, for messages.
+    """
+    for name in names:
+        own, value = system.DEFAULTS.get(name, FLAGS[name].default), FLAGS[name].value
+        if value != own:
+            raise InputError(
+                f"--{name}={start_flags.as_text(value)}: {source} has {name}="
+                f"{start_flags.as_text(own)}"
+            )
 
 
 def open_autoencoder(folder):
@@ -315,6 +343,8 @@ def record(implied, source):
         if flag.value is not None:
             listed = isinstance(flag.value, list | tuple)
             recorded[name] = ",".join(map(str, flag.value)) if listed else str(flag.value)
+    if FLAGS.batch_size < 1:  # steps are counted by it
+        raise InputError(f"--batch_size={FLAGS.batch_size}: it must be 1 or more")
     return recorded
 
 

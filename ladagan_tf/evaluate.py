@@ -214,7 +214,7 @@ def write_report_again():
         try:
             with writing(report, "run_dir"):
                 keeping.write_report(report.parent)
-        except InputError as error:
+        except (InputError, OSError) as error:
             print(f"warning: {error}", file=sys.stderr)
 
 

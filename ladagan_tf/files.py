@@ -204,14 +204,28 @@ def check_writable(path, flag="out", size=0):
 
 @contextlib.contextmanager
 def writing(path, flag="out"):
-    """An error of the file system, other than an `InputError` on the way, as one line."""
+    """An error of the file system, other than an `InputError` on the way, as one line.
+
+    One that names a file elsewhere, which was read meanwhile, stays what it is.
+    """
     try:
         with disk_errors():
             yield
     except OSError as error:
+        if isinstance(error.filename, str | os.PathLike) and _is_elsewhere(error.filename, path):
+            raise
         raise InputError(
             f"{flag}={path}: it cannot be written ({error.strerror or error})"
         ) from None
+
+
+def _is_elsewhere(other, path):
+    """Whether a file is neither what is written, nor in it, beside it or on the way to it."""
+    other, path = (pathlib.Path(os.path.abspath(each)) for each in (other, path))
+    if other.parent == path.parent or path.is_relative_to(other):
+        return False
+    inside = other.relative_to(path.parent).parts if other.is_relative_to(path.parent) else ("",)
+    return not inside[0].startswith((path.name, f".{path.stem}"))
 
 
 @contextlib.contextmanager

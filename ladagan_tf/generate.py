@@ -37,6 +37,7 @@ DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8, "directions": 1}
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along a direction
 BATCH_SIZE = 32
 DEFAULT_COUNT = 64
+MOST_FRAMES = 100_000  # of a walk: more than an hour; above, a typing error is likelier than a wish
 ENDINGS = {
     "walk": (".gif", ".mp4", ".png"),
     "attention": (".png",),
@@ -111,7 +112,7 @@ def kind_of_output():
         raise InputError(f"scale={FLAGS.scale}: it is for a .png, .gif or .mp4; {out} has images")
     if out.suffix and out.is_dir():
         raise InputError(f"out={out}: it is a folder")
-    image_files.check_animation(out)
+    image_files.check_animation(out, FLAGS.fps if FLAGS["fps"].present else None)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     return kind, out
@@ -247,6 +248,11 @@ def write_walk(source, numbers, classes, out):
     if len(set(classes)) > 1:
         raise InputError("interpolate: this model is conditional; give one class, as --classes=0")
     frames = FLAGS.frames or (8 if out.suffix == ".png" else 24)
+    if frames * len(numbers) > MOST_FRAMES:
+        raise InputError(
+            f"--frames={frames}: {frames * len(numbers):,} frames through {len(numbers)} images; "
+            f"at most {MOST_FRAMES:,} at a time"
+        )
     how = FLAGS.interpolation or ("spherical" if space() == "z" else "linear")
     z = walks.walk(latents_of(source, numbers), frames, how)
     labels = np.full(len(z), classes[0], np.int32) if classes else None

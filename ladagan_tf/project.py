@@ -41,7 +41,7 @@ def main():
         raise InputError(f"out={out}: give {', '.join(ENDINGS)}")
     if out.is_dir():
         raise InputError(f"out={out}: it is a folder")
-    image_files.check_animation(out)
+    image_files.check_animation(out, FLAGS.fps if FLAGS["fps"].present else None)
     with locked(out):
         write(out)
 

@@ -80,6 +80,9 @@ BRIEFLY = "--minutes=0.01 --steps_per_call=2"
 FLOW = "--system=flow --space=latents --conditional --num_classes=2 --dataset=nowhere"
 REFUSED = {  # by the beginning of what is said
     "--subset=0.5": "--subset=0.5: train.py has it",
+    "--dry_run": "--dry_run: train.py has it",
+    "--metric_kimg=5": "--metric_kimg=5: train.py has it",
+    "--steps_per_call=0": "--steps_per_call=0: give a positive integer",
     "--snapshots=1,abc": "--snapshots=1,abc: give numbers, as 100,200",
     "--seeds=a": "--seeds=a: give whole numbers, as 0,1,2",
     "--images=pyproject.toml": "--images=pyproject.toml: this npz archive cannot be read",
@@ -128,7 +131,7 @@ def classes_of(folder):
     np.savez(folder / "images.npz", images=images, labels=np.array([0, 2, 1, 2, 0]))
     return (
         f"--flagfile={folder}/tiny.cfg --images={folder}/images.npz {BRIEFLY} --seeds=3,4 "
-        f"--policy=translation --augment_target=0.6 --out={folder}/out"
+        f"--policy=translation --augment_target=0.6 --turn={folder}/tiny.cfg --out={folder}/out"
     )
 
 

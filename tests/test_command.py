@@ -40,10 +40,7 @@ def defined():
         ("--zzz", "--zzz: there is no such flag; --help lists all flags"),
         ("--batch_size=x", "--batch_size=x: give a whole number, as 16"),
         ("--batch_size=1e3", "--batch_size=1e3: give a whole number, as 16"),
-        (
-            "--batch_size=99999999999999999999",
-            "--batch_size=99999999999999999999: it must be below",
-        ),
+        ("--frames=99999999999999999999", "--frames=99999999999999999999: it must be below"),
         ("--fps=0,5", "--fps=0,5: give a number, as 0.5"),
         ("--fps=a\nb", "--fps=a b: give a number, as 0.5"),
         ("--fps=-1", "--fps=-1: give a number >= 0.1"),
@@ -51,7 +48,8 @@ def defined():
         ("--noema=x", "--noema=x does not take an argument"),
         ("--out=", "--out=: it is empty; give a value, or leave the flag out"),
         ("--model=", "--model=: it is empty; give a value, or leave the flag out"),
-        ("--batch_size=0", "--batch_size=0: give a positive integer"),
+        ("--frames=0", "--frames=0: give a positive integer"),
+        ("--batch_size=0", "--batch_size=0: give an integer in the range [1, 65536]"),
         ("--interpolation=cubic", "--interpolation=cubic: value should be one of "),
         ("--out=~nobody-of-that-name/a", "--out=~nobody-of-that-name/a: ~nobody-of-that-name is "),
         ("--fps=nan", "--fps=nan: it must be a finite number"),
@@ -65,6 +63,22 @@ def test_a_mistake_is_one_line_that_names_the_flag(defined, word, message):
     with pytest.raises(InputError) as refused:
         common.read_flags(["generate", word])
     assert str(refused.value).startswith(message) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        ("generate", "batch_size"),
+        ("evaluate", "batch_size"),
+        ("evaluate", "repeats"),
+        ("serve", "max_batch"),
+    ],
+)
+def test_what_takes_memory_for_a_number_has_a_bound(verb, name):
+    module = importlib.import_module(f"ladagan_tf.flags.{verb}")
+    said = f"--{name}=9000000000000: give an integer in the range "
+    with command(module, module.define), pytest.raises(InputError, match=re.escape(said)):
+        common.read_flags([verb, f"--{name}=9000000000000"])
 
 
 @pytest.mark.parametrize("verb", commands())

@@ -260,6 +260,14 @@ def test_outputs_that_cannot_be_written_leave_nothing(folder, run, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"there", "file"}
 
 
+def test_a_damaged_record_of_the_authors_values_is_one_line(run, tmp_path):
+    run = shutil.copytree(run, tmp_path / "run")
+    (run / lada_runs.CARRIED).write_text("{}")
+    with pytest.raises(InputError, match=r"official\.json: this record .*KeyError: 'n_images'"):
+        lada_runs.write_official(run, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
 def test_what_the_format_cannot_hold_is_refused(run, tmp_path):
     run = shutil.copytree(run, tmp_path / "run")
     models = json.loads((run / "models.json").read_text())

@@ -19,6 +19,7 @@ from ladagan_tf.runs.checkpoints import find_checkpoint, read_part
 from ladagan_tf.runs.directory import read_flags
 
 pytestmark = pytest.mark.slow
+OFFICIAL = [f"--official={GOLDEN / 'ladagan_checkpoint' / 'ckpt_32'}", "--out=nowhere"]
 
 
 @pytest.fixture
@@ -64,6 +65,12 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
             ["--official=a", "--out=x.keras", "--checkpoint=latest"],
             "--checkpoint=latest: it chooses",
         ),
+        (["--official=a", "--out=r", "--dry_run"], "--dry_run: it is for train, behind the --fl"),
+        (["--official=a", "--out=x.keras", "--force"], "--force: it is for train"),
+        (["--run_dir=r", "--out=x.keras", "--measure_seconds=1"], "--measure_seconds: it is for"),
+        ([*OFFICIAL, "--g_widths=96,32,16"], "ckpt_32 has g_widths="),
+        ([*OFFICIAL, "--attention=additive", "--d_norm=none"], "ckpt_32 has d_norm=batch"),
+        ([*OFFICIAL, "--batch_size=0"], "--batch_size=0: it must be 1 or more"),
         (["--gpu_run=a", "--out=r", "--part=generator"], "--part=generator: it chooses what a .ke"),
         (
             ["--official=a", "--out=x.keras", "--nooptimizers"],
@@ -77,7 +84,7 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
 )
 def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
     assert message in error_line(main, arguments, capsys)
-    assert not pathlib.Path("x.keras").exists()
+    assert not pathlib.Path("x.keras").exists() and not pathlib.Path("nowhere").exists()
 
 
 def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import keras
 import numpy as np
@@ -241,7 +242,11 @@ def test_runs_that_flags_contradict_leave_nothing(recorded, checkpoint, tmp_path
     ("changes", "message"),
     [
         ({"args": {"batch_size": 0}}, r"x\.pt: args\.batch_size=0; give a positive integer"),
+        ({"args": {"batch_size": math.inf}}, r"args\.batch_size=inf; give a positive integer"),
+        ({"args": {"batch_size": 10**400}}, r"args\.batch_size=10.*0; give a positive integer"),
         ({"args": {"learning_rate": None}}, r"args\.learning_rate=None; give a number"),
+        ({"args": {"learning_rate": math.nan}}, r"args\.learning_rate=nan; give a number"),
+        ({"args": {"learning_rate": 10**400}}, r"args\.learning_rate=10+ "),
         ({"classes_of_d": 9}, "generator has num_classes=10, its .*=9"),
     ],
 )

@@ -124,3 +124,10 @@ def test_flags_of_the_other_system_are_one_line(small, main, capsys):
     arguments = (f"--official={small / 'official'}", "--out=x.keras", "--g_widths=8,8,8")
     line = error_line(main, arguments, capsys)
     assert line == "error: --g_widths: there is no such flag with --system=gat"
+
+
+def test_networks_that_the_checkpoint_has_not_are_one_line(small, main, tmp_path, capsys):
+    arguments = (f"--official={small / 'official'}", f"--out={tmp_path / 'run'}")
+    line = error_line(main, (*arguments, "--attention=additive"), capsys)
+    assert line.startswith("error: --attention=additive: ") and line.endswith("on=dot_product")
+    assert not list(tmp_path.iterdir())

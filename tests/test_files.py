@@ -86,3 +86,16 @@ def test_what_is_written_has_the_permissions_that_the_umask_leaves(tmp_path):
         os.umask(before)
     modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("a.txt", "b", "b/c")}
     assert modes == {"a.txt": 0o640, "b": 0o750, "b/c": 0o640}
+
+
+def test_only_an_error_of_what_is_written_is_said_of_the_flag(tmp_path):
+    out = tmp_path / "made/out"
+    of_it = out, out / "a", out.parent, tmp_path, out.with_name(".out-1f") / "b", out.parent / "t"
+    for file in (None, *map(str, of_it)):
+        ours = pytest.raises(InputError, match=r"out=.*: it cannot be written \(Permission denied")
+        with ours, files.writing(out):
+            raise OSError(errno.EACCES, "Permission denied", file)
+    for file in (tmp_path / "other", out.parent / "data/set.json"):
+        with pytest.raises(PermissionError, match=f"denied: '{file}'"), files.new_folder(out):
+            raise OSError(errno.EACCES, "Permission denied", str(file))
+    assert not out.exists() and not list(out.parent.iterdir())

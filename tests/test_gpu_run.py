@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gpu_runs import (
     CONVOLUTIONS,
+    FLAGS,
     REFUSED,
     ROOT,
     WRONG,
@@ -100,6 +101,10 @@ def test_seeds_train_at_once_each_from_its_own_start(classes):
     assert json.loads((classes / "seed-4/run.json").read_text())["flags"]["seed"] == 4
 
 
+def test_a_file_that_is_waited_for_keeps_its_content(classes):
+    assert (classes.parent / "tiny.cfg").read_text().startswith(FLAGS)
+
+
 def test_a_run_with_labels_becomes_a_conditional_run(classes, tmp_path):
     names = ("cat", "dog", "hen")
     for name in names:
@@ -128,7 +133,16 @@ def test_latents_are_decoded_where_their_autoencoder_is(latents_of_classes, tmp_
         line = error_line(main, carried, capsys)
         assert line.startswith("error: --dataset=nowhere: no prepared set, whose autoencoder")
         assert not (tmp_path / "run").exists()
-        main(*carried, f"--dataset={folder / 'latents'}")
+        carried.append(f"--dataset={folder / 'latents'}")
+        shutil.copytree(folder / "out", tmp_path / "damaged")
+        np.save(tmp_path / "damaged/samples.npy", np.zeros(4, np.float16))
+        damaged = [f"--gpu_run={tmp_path / 'damaged'}", *carried[1:]]
+        line = error_line(main, damaged, capsys)
+        assert "samples.npy: float16 of shape (4,); floats (rows, columns, 8, 8, 4)" in line
+        line = error_line(main, [*carried, "--system=gat"], capsys)
+        assert line.startswith("error: --system=gat: ") and line.endswith(" is of --system=flow")
+        assert not (tmp_path / "run").exists()
+        main(*carried)
     said = capsys.readouterr().out
     assert "flow, 0.004 kimg, step 2" in said and "--force" not in said
     sampler = open_run(tmp_path / "run")
@@ -222,10 +236,17 @@ def test_runs_of_a_study_become_its_table(carried, tmp_path, capsys, monkeypatch
     arguments = [
         f"--base={carried.parent / 'tiny.cfg'}",
         "--study=tiny",
-        "--system=Plain one: --g_lr=1e-3",
+        "--system=Plain one: --g_lr=1e-3 --metric_kimg=5",
         "--seeds=0,1",
     ]
     with command(gpu_study, gpu_study.define) as main:
+        for given, message in (
+            (arguments[:1], "--study is required: "),
+            (arguments, "--folder is required without --commands"),
+            ([*arguments, "--folder=a"], "--out is required without --commands"),
+            ([*arguments, "--cost"], "--cost: study.py has it, gpu_study.py has not"),
+        ):
+            assert message in error_line(main, given, capsys)
         main(*arguments, "--commands")
         [told] = capsys.readouterr().out.splitlines()
         assert told.startswith("plain-one\t--dataset=nowhere ")
@@ -262,6 +283,9 @@ def change(folder, **fields):
             lambda folder: change(folder, g_widths="32000000,8,8"),
             "run.json: its configuration asks",
         ),
+        (lambda folder: change(folder, parts={"": "0"}), "a part is called ''; give names of"),
+        (lambda folder: change(folder, parts={"../x": "0"}), "a part is called '../x'; give"),
+        (lambda folder: change(folder, step=10**30), "description of a run cannot be read (step 1"),
         (lambda folder: change(folder, flags={"system": "lad"}), "system=lad; give one of lada, "),
         (lambda folder: (folder / "weights-0.npy").write_bytes(b"x"), "is not the part that was"),
     ],

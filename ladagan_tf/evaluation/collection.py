@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import zoo
+from ladagan_tf.data.source import printable
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import metrics
@@ -377,7 +378,7 @@ def given_moments(path):
     known = count is not None and count.shape == () and count.dtype.kind in "iu"
     count = int(count) if known else None
     about = {
-        "statistics": str(path),
+        "statistics": printable(str(path)),
         "file_sha256": sha256_of(path),
         "count": count or "not stored in the file",
     }

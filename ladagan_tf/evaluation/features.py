@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ladagan_tf import zoo
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import (
     default_path,
@@ -106,7 +107,7 @@ def classifier(path: str | os.PathLike) -> Extractor:
     network = load_classifier(zoo.file_of(path, zoo.CLASSIFIER, flag) if in_zoo else path)
     about = {
         "network": "ladagan_tf classifier",
-        "file": str(path),
+        "file": printable(str(path)),
         "sha256": network_sha256(network),
         "resize": "none",
         **network.about,

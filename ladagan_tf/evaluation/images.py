@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, listing, pipeline, sources
 from ladagan_tf.data.conversion import to_rgb
-from ladagan_tf.data.source import TFDS_PREFIX
+from ladagan_tf.data.source import TFDS_PREFIX, printable
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import metrics
@@ -144,7 +144,7 @@ def stored(path: str | os.PathLike, count: int | None = None) -> Images:
             yield np.stack(batch)
 
     about = {
-        "images": str(path),
+        "images": printable(str(path)),
         "content_sha256": digest.hexdigest(),
         "resolution": shape[0],
         "resize": "none",
@@ -210,7 +210,7 @@ def generated(
         class_counts: see `seeds.labels`.
 
     Raises:
-        InputError: for labels that do not suit the generator.
+        InputError: for labels that do not suit the generator, or seeds beyond `seeds.MAX_SEED`.
     """
     if sampler.num_classes and labels is None:
         labels = "balanced"
@@ -222,6 +222,11 @@ def generated(
             "takes no labels; leave out --labels"
         )
     first = seed * count
+    if first + count - 1 > seeds.MAX_SEED:
+        raise InputError(
+            f"--seed={seed}: with --num_samples={count} the images have seeds from {first} on; "
+            f"give at most {(seeds.MAX_SEED + 1) // count - 1}"
+        )
     classes = sampler.class_names or tuple(map(str, range(sampler.num_classes)))
 
     def classes_of(chosen):

@@ -176,7 +176,7 @@ def measure(names, generated, real, engine="ours"):
     """
     computed = []
     for name in names:
-        compute = _tfgan if engine == "tfgan" and name in _TFGAN else _OURS[name]
+        compute = _tfgan if engine == "tfgan" and name in TFGAN else _OURS[name]
         computed += compute(name, generated, real)
     for m in computed:
         if not np.isfinite(m.value):
@@ -351,7 +351,7 @@ _OURS = {
     "swd": _sliced,
     "ppl": _path,
 }
-_TFGAN = ("fid", "fcd", "fd", "kid", "is")
+TFGAN = ("fid", "fcd", "fd", "kid", "is")
 
 
 def images_in_words(count):

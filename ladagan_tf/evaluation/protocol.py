@@ -217,6 +217,11 @@ def _check_sets(generated, real, extractor, names, engine):
     if "ppl" in names:
         _check_paths(generated)
     if engine == "tfgan":
+        if not set(names) & set(measure.TFGAN):
+            raise InputError(
+                f"engine=tfgan: it computes {', '.join(measure.TFGAN)}, and of metrics="
+                f"{','.join(names)} none; leave it out"
+            )
         if known:
             raise InputError("engine=tfgan needs the reference's images, not mu and sigma")
         tfgan.check()

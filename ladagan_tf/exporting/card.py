@@ -235,7 +235,7 @@ def find_set(run):
     for base in (pathlib.Path(), *run.path.resolve().parents):
         try:
             return dataset_info.load_info(base / folder)
-        except InputError:
+        except (InputError, OSError):  # not there, or closed to this user
             continue
     return None
 

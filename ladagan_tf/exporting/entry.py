@@ -19,7 +19,7 @@ from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, protocol
-from ladagan_tf.evaluation.classifier import load_classifier
+from ladagan_tf.evaluation.classifier import default_path, load_classifier
 from ladagan_tf.exporting import card, formats
 from ladagan_tf.files import json_line, new_folder, sha256_of
 from ladagan_tf.runs.environment import environment
@@ -122,7 +122,7 @@ def _write_reference(folder, prepared, dataset):
     """The classifier of a prepared set, and what it makes of all its images."""
     extractor = features.open_extractor(features.CLASSIFIER, dataset=dataset, folder=prepared)
     # Loaded and saved, it is without its optimizer.
-    save_deflated(load_classifier(extractor.about["file"]), folder / zoo.CLASSIFIER)
+    save_deflated(load_classifier(default_path(prepared)), folder / zoo.CLASSIFIER)
     real = collection.collect(images.prepared(prepared), extractor, collection.Needs())
     np.savez(folder / zoo.REFERENCE, mu=real.mean, sigma=real.covariance, count=real.count)
 

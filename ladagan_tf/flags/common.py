@@ -15,6 +15,7 @@ from ladagan_tf.systems import group
 
 MOST_SEED = 2**63 - 1
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
+MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 
 
@@ -165,6 +166,13 @@ def define_sampler():
         lower_bound=1,
         upper_bound=MOST_STEPS,
     )
+
+
+def refuse_starts():
+    """Raises InputError for flags of a start, of commands that take train's flags to keep them."""
+    for name in ("dry_run", "force", "measure_seconds"):
+        if flags.FLAGS[name].present:
+            raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
 
 
 def define_seed(words):

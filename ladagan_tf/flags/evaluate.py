@@ -68,6 +68,7 @@ def _define_generated():
         1,
         "Measure so many seeds, from --seed on, and print mean and spread.",
         lower_bound=1,
+        upper_bound=1000,
     )
     flags.DEFINE_enum(
         "labels",
@@ -163,6 +164,7 @@ def _define_device():
         "Images per call of the networks; by default 64, or fewer of more than 128 px: a million "
         "pixels.",
         lower_bound=1,
+        upper_bound=common.MOST_AT_ONCE,
     )
     flags.DEFINE_enum(
         "strategy",

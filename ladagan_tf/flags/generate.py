@@ -50,6 +50,7 @@ def _define_images():
         None,
         "Images computed at once; by default 32, or fewer of more than 180 px: a million pixels.",
         lower_bound=1,
+        upper_bound=common.MOST_AT_ONCE,
     )
 
 

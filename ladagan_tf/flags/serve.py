@@ -18,6 +18,7 @@ def define():
         "Most images a request may ask for, and the model computes at once; by default 64, or "
         "fewer of more than 128 px: a million pixels.",
         lower_bound=1,
+        upper_bound=common.MOST_AT_ONCE,
     )
     flags.DEFINE_integer(
         "max_queue",

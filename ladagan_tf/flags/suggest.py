@@ -3,7 +3,7 @@
 from absl import flags
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.flags import start, train
+from ladagan_tf.flags import common, start, train
 
 FLAGS = flags.FLAGS
 KNOWN = ("lada", "gat")  # systems that there are suggestions for
@@ -33,9 +33,7 @@ def given():
     Raises:
         InputError: for flags of a start, without --dataset, and for systems other than `KNOWN`.
     """
-    for name in ("dry_run", "force", "measure_seconds"):
-        if FLAGS[name].present:
-            raise InputError(f"--{name}: it is for train, behind the --flagfile that this makes")
+    common.refuse_starts()
     if FLAGS.system not in KNOWN:
         raise InputError(
             f"--system={FLAGS.system}: too little was trained here to suggest anything for it; "

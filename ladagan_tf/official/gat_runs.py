@@ -145,7 +145,7 @@ def _shape(network):
 def _number(args, name, kind, path):
     try:
         return kind(args[name])
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise InputError(
             f"{path}: args.{name}={args[name]!r}; give {lada_fields.ACCEPTED[kind]}"
         ) from None

@@ -41,9 +41,13 @@ def read(folder):
         raise InputError(f"gpu_run={folder}: no {DESCRIPTION} in it, so gpu_run.py did not make it")
     about = read_json(path)
     with one_line_about(path, "description of a run"):
-        counts = {"step": int(about["step"]), "images": int(about["images"])}
+        counts = {name: int(about[name]) for name in ("step", "images")}
+        if not all(0 <= count < 2**63 for count in counts.values()):
+            raise ValueError(f"step {counts['step']}, images {counts['images']}")
         flags = {str(name): str(value) for name, value in about["flags"].items()}
         parts = {str(name): str(digest) for name, digest in about["parts"].items()}
+        if strange := [name for name in parts if not name or pathlib.Path(name).name != name]:
+            raise ValueError(f"a part is called {strange[0]!r}; give names of files beside it")
         networks = {str(name): None for name in about["networks"]}
     found = [_part(path.with_name(name), digest) for name, digest in parts.items()]
     values = np.concatenate([np.empty(0, np.float16), *found])  # none, if one was not finite
@@ -121,7 +125,13 @@ def _take_picture(path, out, averaged, vae):
         shutil.copy(path.with_suffix(".png"), out)
     elif vae and path.with_suffix(".npy").is_file():
         latents = read_npy(path.with_suffix(".npy"))
-        rows, columns, *shape = latents.shape
+        shape = (averaged.latent_size, averaged.latent_size, averaged.channels)
+        if latents.dtype.kind != "f" or latents.ndim != 5 or latents.shape[2:] != shape:
+            raise InputError(
+                f"{path.with_suffix('.npy')}: {latents.dtype} of shape {latents.shape}; floats "
+                f"(rows, columns, {', '.join(map(str, shape))}) are accepted"
+            )
+        rows, columns = latents.shape[:2]
         latents = latents.astype(np.float32).reshape(-1, *shape)
         decode = DecodedGenerator(averaged, vae).decode
         parts = [latents[i : i + AT_ONCE] for i in range(0, rows * columns, AT_ONCE)]

@@ -1,11 +1,15 @@
 """The official config.json and our flags and arguments, as tables of each other."""
 
+import math
+
 from ladagan_tf.errors import InputError
+
+MOST = 2**31  # of a count
 
 
 def count(value):
-    """A positive int."""
-    if isinstance(value, bool) or int(value) != float(value) or int(value) <= 0:
+    """A positive int below `MOST`."""
+    if isinstance(value, bool) or int(value) != float(value) or not 0 < int(value) < MOST:
         raise ValueError(value)
     return int(value)
 
@@ -17,8 +21,8 @@ def counts(value):
 
 
 def number(value):
-    """A float."""
-    if isinstance(value, bool):
+    """A finite float."""
+    if isinstance(value, bool) or not math.isfinite(float(value)):
         raise ValueError(value)
     return float(value)
 

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.files import new_folder, write_text
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
@@ -51,6 +51,13 @@ OFFICIAL_SWITCHES = {
     "depth": 1,
     "conv_kernel": 3,
 }
+# Flags that the sizes in an official config.json are, see `lada_fields.FIELDS`.
+SIZES = tuple(
+    lada_fields.FIELDS[field][0]
+    for field in dict.fromkeys(
+        (*lada_fields.GENERATOR.values(), *lada_fields.DISCRIMINATOR.values())
+    )
+)
 UNMEASURED = 10_000.0  # the official code's FID before the first measurement
 
 
@@ -88,9 +95,13 @@ def write_run(folder, out, flags, optimizers=True):
         Dict of what was found: "images", "step" and "optimizers" (bool).
 
     Raises:
-        InputError: as `open_official`; or if `out` exists.
+        InputError: as `open_official`; or if flags and config do not agree, or `out` exists.
     """
     config = lada_folder.read_config(folder)
+    implied = lada_fields.flags_of(config, folder)
+    for name in SIZES:
+        if flags.get(name, implied[name]) != implied[name]:
+            raise InputError(f"--{name}={flags[name]}: {folder} has {name}={implied[name]}")
     roots = [r for r in lada_folder.ROOTS if optimizers or r not in lada_folder.OPTIMIZERS]
     arrays = lada_folder.read_arrays(folder, roots)
     optimizers = any(name.split("/")[0] in lada_folder.OPTIMIZERS for name in arrays)
@@ -211,7 +222,10 @@ def _carried(run):
     """What `write_run` kept, or the official code's values at a start."""
     path = run.path / CARRIED
     if path.is_file():
-        return read_json(path)
+        found = read_json(path)
+        with one_line_about(path, "record of what the authors' format holds"):
+            counts = {name: kind(found[name]) for name, kind in lada_folder.BOOKKEEPING.items()}
+            return {**counts, "config": dict(found["config"])}
     fresh = {"n_images": None, "fid": UNMEASURED, "best_fid": UNMEASURED, "save_counter": 1}
     return {**fresh, "config": lada_fields.THEIRS}
 

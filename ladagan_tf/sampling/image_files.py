@@ -23,6 +23,7 @@ from ladagan_tf.sampling.sampler import Sampler
 from ladagan_tf.weights.keras_file import network_sha256
 
 ABOUT = "samples.json"  # in a folder of images: which generator made them
+ANIMATED = (".gif", ".mp4")
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # or equal images would make different archives
 
 
@@ -79,7 +80,7 @@ def _check_folder(path, about):
         if any(path.glob("seed*.png")):
             raise InputError(f"out={path}: images are in it, but no {ABOUT}; give another folder")
         write_text(note, json.dumps(about, indent=2) + "\n")
-    elif note.read_text() != json.dumps(about, indent=2) + "\n":
+    elif note.read_text(errors="replace") != json.dumps(about, indent=2) + "\n":
         raise InputError(f"out={path}: images of another model are in it; give another folder")
 
 
@@ -130,7 +131,7 @@ def _resumed(spool, about, size):
     """Number of finished images in a spool folder of the same images; else empties it."""
     note, images = spool / ABOUT, spool / "images"
     text = json.dumps(about)
-    if not (note.exists() and images.exists() and note.read_text() == text):
+    if not (note.exists() and images.exists() and note.read_text(errors="replace") == text):
         shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir()
         images.touch()
@@ -231,8 +232,15 @@ def write_gif(path: str | os.PathLike, pages: Iterator[Image.Image], fps: float)
     )
 
 
-def check_animation(path: str | os.PathLike) -> None:
-    """Raises InputError if an animation's ending asks for a package that is not installed."""
+def check_animation(path: str | os.PathLike, fps: float | None = None) -> None:
+    """Raises InputError for an animation that cannot be written, or `fps` of what is none.
+
+    Args:
+        path: what is to be written; its ending may ask for a package that is not installed.
+        fps: float, frames per second; None if none are asked for.
+    """
+    if fps is not None and pathlib.Path(path).suffix not in ANIMATED:
+        raise InputError(f"--fps={fps:g}: it is for a {' or '.join(ANIMATED)}")
     if pathlib.Path(path).suffix == ".mp4":
         _imageio()
 

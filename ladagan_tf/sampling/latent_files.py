@@ -81,9 +81,11 @@ def read(
                 f"latents={path}: its {space} is {z.dtype} of shape {z.shape}; this model takes "
                 f"floats of shape (N, {size})"
             )
+        with np.errstate(over="ignore"):  # of float64, what float32 does not hold
+            z = z.astype(np.float32)
         if not np.isfinite(z).all():
             raise InputError(f"latents={path}: its {space} holds NaN or infinite values")
-        latents.append(z.astype(np.float32))
+        latents.append(z)
         if num_classes and "labels" in found:
             labels.append(_checked(found["labels"], len(z), num_classes, path))
     complete = len(labels) == len(latents)

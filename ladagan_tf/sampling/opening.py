@@ -7,6 +7,7 @@ import pathlib
 import keras
 
 from ladagan_tf import zoo
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import MODELS_FILE
@@ -106,7 +107,7 @@ def open_run(
 
     Raises:
         InputError: if it is no run, or has no such checkpoint or average, or lacks the autoencoder,
-            or `vae` is another or one too many.
+            or `ema` is False of untrained weights, or `vae` is another or one too many.
     """
     run = RunDirectory(path)
     if not run.models_file.is_file():
@@ -115,6 +116,8 @@ def open_run(
     if average and (checkpoint == "untrained" or not ema):
         given = "--checkpoint=untrained" if ema else "--noema"
         raise InputError(f"average={average}: {given} asks for weights that are no average")
+    if checkpoint == "untrained" and not ema:
+        raise InputError("--noema: --checkpoint=untrained has no other weights; leave it out")
     if checkpoint == "untrained":
         keras.utils.set_random_seed(0)
         network = read_network(run, "generator", precision, MOST_UNTRAINED, drawn=True)
@@ -270,7 +273,7 @@ def open_model(
     Args:
         model: see `locate`. A file ends in .keras, a SavedModel is a folder with a saved_model.pb,
             another folder has one of `EXPORTED`.
-        precision: Keras dtype policy; a SavedModel computes as it was exported.
+        precision: Keras dtype policy; of a SavedModel, which computes as it was exported, float32.
         psi, guidance: see `of_network`; a SavedModel has no guidance.
         vae: what `weights.vae_weights.find` takes, for a GAT generator without an autoencoder, as
             `ladagan_tf.convert` writes it; None for all others.
@@ -281,7 +284,8 @@ def open_model(
         Sampler.
 
     Raises:
-        InputError: if it is neither, or no generator, or `vae` is missing or one too many.
+        InputError: if it is neither, or no generator, or `vae` is missing or one too many, or for a
+            SavedModel what only others can be asked for.
     """
     place, entry = locate(model)
     inside = [place / name for name in EXPORTED if (place / name).exists()]
@@ -289,7 +293,7 @@ def open_model(
     if path.is_file() and path.suffix == ".keras":
         # Where the package lies tells nothing; a path in the hub's cache tells the revision.
         shown = model if str(model).startswith(zoo.PREFIX) else path
-        about = {"model": str(shown), "precision": precision}
+        about = {"model": printable(str(shown)), "precision": precision}
         recorded = entry["files"].get(path.name) if entry else None
         about |= {"file_sha256": recorded["sha256"]} if recorded else {}
         network = _load_keras(path, precision)
@@ -312,6 +316,8 @@ def open_model(
     if (path / "saved_model.pb").is_file():
         if vae:
             raise _has_none_to_take(vae, path)
+        if precision != PRECISIONS[0]:
+            raise InputError(f"precision={precision}: a SavedModel computes as it was exported")
         check_no_sampler(sampler, sampler_steps, "a SavedModel samples as it was exported")
         return load_saved_model(path, psi, guidance)
     raise InputError(_no_generator(str(model), place))

@@ -6,6 +6,7 @@ import pathlib
 import keras
 import numpy as np
 
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -138,7 +139,7 @@ def decoded(
                 f"vae={other}: its encoder is not that of {source}'s own autoencoder, so it does "
                 "not know these latents"
             )
-    about["vae"] = file.name
+    about["vae"] = printable(file.name)
     try:
         return DecodedGenerator(generator, vae.decoder_only())
     except ValueError as error:

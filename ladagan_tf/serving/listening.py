@@ -1,4 +1,4 @@
-"""A web application on a port until SIGTERM or Ctrl-C, whatever its clients do; needs uvicorn."""
+"""A web application on a port until a signal or Ctrl-C, whatever its clients do; needs uvicorn."""
 
 import contextlib
 import functools
@@ -148,14 +148,18 @@ class Server(uvicorn.Server):
 
 
 def serve_until_stopped(application, listener, **options):
-    """Answers requests until SIGTERM or Ctrl-C, then finishes those that run.
+    """Answers requests until SIGTERM, SIGHUP or Ctrl-C, then finishes those that run.
 
     Args:
         application: ASGI application.
         listener: see `listen`.
         **options: of `Server`.
     """
+    server = Server(application, listener, **options)
     # Uvicorn raises the signal again when everything is finished: that is success, not a death.
     signal.signal(signal.SIGTERM, lambda *_: None)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as it is under nohup
+        # Uvicorn leaves it alone: whoever had it would raise within the event loop.
+        signal.signal(signal.SIGHUP, server.handle_exit)
     with contextlib.suppress(KeyboardInterrupt):
-        Server(application, listener, **options).run()
+        server.run()

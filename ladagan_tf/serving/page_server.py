@@ -107,7 +107,7 @@ def make_app(sampler, folder):
 
 
 def serve(sampler, host, port, say=print):
-    """Serves the page until SIGTERM or Ctrl-C.
+    """Serves the page until SIGTERM, SIGHUP or Ctrl-C.
 
     Args:
         sampler: Sampler.

@@ -83,7 +83,7 @@ ANSWERS = {
 
 
 def serve(sampler, host, port, *, max_batch=64, max_queue=256, timeout_s=30.0, say=print):
-    """Answers requests until SIGTERM or Ctrl-C, then finishes those that run.
+    """Answers requests until SIGTERM, SIGHUP or Ctrl-C, then finishes those that run.
 
     Args:
         sampler: Sampler.

@@ -6,10 +6,10 @@ import math
 import shlex
 
 import numpy as np
-from PIL import Image
 
 from ladagan_tf import pictures
 from ladagan_tf.files import atomic_path, write_text
+from ladagan_tf.reports import gathering
 from ladagan_tf.runs import results
 from ladagan_tf.runs.directory import RunDirectory, read_integer
 from ladagan_tf.runs.json_lines import sealed
@@ -281,14 +281,15 @@ def samples(rows):
         rows: list of dict; their run directories must still be there to be shown.
 
     Returns:
-        matplotlib.figure.Figure, or None if no run directory has a sample grid.
+        matplotlib.figure.Figure, or None if no run directory has a sample grid that is whole.
     """
     tops = {}
     for setting, part in outcome.by_setting(rows).items():
         run = RunDirectory(part[0]["run_dir"])
         grids = results.sample_grids(run.path) if run.samples.is_dir() else []
-        if grids:
-            tops[setting] = _top(grids[-1][1], read_integer(run.flags_file, "grid"))
+        sheet = gathering.picture(grids[-1][1]) if grids else None
+        if sheet:
+            tops[setting] = _top(sheet, read_integer(run.flags_file, "grid"))
     if not tops:
         return None
     # A line per system, where all have as many values and they fit.
@@ -302,8 +303,8 @@ def samples(rows):
     return figure
 
 
-def _top(path, columns):
-    """The first lines of a grid, uint8 (H, W, 3)."""
-    sheet = np.asarray(Image.open(path))
-    tile = (sheet.shape[1] + pictures.MARGIN) // columns
+def _top(sheet, columns):
+    """The first lines of a grid, a picture: uint8 (H, W, 3)."""
+    sheet = np.asarray(sheet)
+    tile = (sheet.shape[1] + pictures.MARGIN) // max(1, columns)
     return sheet[: LINES * tile - pictures.MARGIN]

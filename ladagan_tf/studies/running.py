@@ -148,8 +148,8 @@ class Runner:
             return
         for given in self.study.sets:
             child = Child(None, self.folder / SETS, dict(os.environ))
-            self.children.append(child)
             child.begin(self.programs.prepare, given)
+            self.children.append(child)
             while child.poll() is None:
                 if self.request.received:
                     return

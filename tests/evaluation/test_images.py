@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 import shutil
 import struct
 import zipfile
@@ -91,6 +92,12 @@ def test_folder_zip_and_npz_give_the_same_images_and_hash(tmp_path):
     assert len({one.about["content_sha256"] for one in found}) == 1
 
 
+def test_a_name_that_is_not_utf8_is_told_in_escapes(tmp_path):
+    path = tmp_path / os.fsdecode(b"adm\xff.npz")
+    np.savez(path, arr_0=np.zeros((2, 8, 8, 3), np.uint8))
+    assert images.open_images(path).about["images"] == f"{tmp_path}/adm\\xff.npz"
+
+
 def test_files_that_are_not_measured_are_said_and_labels_with_gaps_do_not_matter(tmp_path, capsys):
     pixels = np.zeros((2, 8, 8, 3), np.uint8)
     (tmp_path / "folder").mkdir()
@@ -168,6 +175,12 @@ def test_another_seed_gives_other_images_and_none_twice(noise):
     sets = [everything(images.generated(noise, 9, seed)) for seed in (0, 1)]
     assert len({bytes(image) for image in np.concatenate(sets)}) == 18
     assert images.generated(noise, 9, 1).about["image_seeds"] == [9, 17]
+
+
+def test_seeds_that_no_image_has_are_refused_before_anything_is_measured(noise):
+    assert images.generated(noise, 8, 2**60 - 1).about["image_seeds"][1] == 2**63 - 1
+    with pytest.raises(InputError, match=rf"--seed={2**60}: with --num_samples=8 .*{2**60 - 1}$"):
+        images.generated(noise, 8, 2**60)
 
 
 def test_pixels_are_rounded_and_clipped_not_truncated(noise):

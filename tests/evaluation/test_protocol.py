@@ -215,6 +215,8 @@ def test_a_network_of_another_size_and_a_missing_engine_are_refused_at_the_start
         protocol.evaluate(sets[0], given, means, ["sfid"])
     with pytest.raises(InputError, match="engine=tfgan needs the reference's images"):
         protocol.evaluate(sets[0], given, means, ["fcd"], engine="tfgan")
+    with pytest.raises(InputError, match=r"computes fid, .*, is, and of metrics=prdc,swd none; le"):
+        protocol.evaluate(*sets, means, ["prdc", "swd"], engine="tfgan")
 
 
 @pytest.mark.parametrize(

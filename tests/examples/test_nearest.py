@@ -48,6 +48,19 @@ def test_samples_of_another_size_are_one_line(folder, tmp_path, capsys):
         assert "out=/proc/n.png: it cannot be written" in line
 
 
+def test_features_of_another_size_and_too_few_pictures_are_one_line(folder, tmp_path, capsys):
+    given = flags_of(folder, "samples.npz", tmp_path / "n.png")
+    with command(nearest, nearest.define) as main:
+        line = error_line(main, [*given, "--features=classifier:zoo:shapes"], capsys)
+        assert line.endswith("the network takes images of 32 px, not those of 8 px")
+    with command(prepare, prepare_flags.define) as main:
+        main(f"--source={folder / 'samples.npz'}", f"--out={tmp_path / 'set'}", "--resolution=8")
+    given[1] = f"--dataset={tmp_path / 'set'}"
+    with command(nearest, nearest.define) as main:
+        assert "set: 2 images; at least 3 are needed" in error_line(main, given, capsys)
+    assert not (tmp_path / "n.png").exists()
+
+
 def test_neighbours_are_those_of_the_distances():
     rng = np.random.default_rng(0)
     points, others = rng.standard_normal((5, 4)), rng.standard_normal((7, 4))

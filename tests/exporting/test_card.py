@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import types
+import unittest.mock
 
 import pytest
 
@@ -65,6 +66,12 @@ def test_a_set_is_found_by_the_name_that_prepared_it_and_from_another_folder(
             monkeypatch.chdir(folder)
             text = written(tmp_path, source, FILES, run)
             assert "Data: 6 images of 32 x 32 pixels" in text
+
+
+def test_a_folder_that_is_closed_to_the_user_is_no_set(run, monkeypatch):
+    closed = unittest.mock.Mock(side_effect=PermissionError(13, "Permission denied", "there"))
+    monkeypatch.setattr(card.dataset_info, "load_info", closed)
+    assert card.find_set(run) is None and closed.call_count > 1
 
 
 def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):

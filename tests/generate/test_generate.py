@@ -26,8 +26,8 @@ pytestmark = pytest.mark.usefixtures("eagerly")  # a batch or two of each networ
 
 
 def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):
-    arguments = f"--model={model}", "--interpolate", "--seeds=1,2,3", "--frames=4", "--fps=10"
-    main(*arguments, f"--out={tmp_path / 'walk.gif'}")
+    arguments = f"--model={model}", "--interpolate", "--seeds=1,2,3", "--frames=4"
+    main(*arguments, "--fps=10", f"--out={tmp_path / 'walk.gif'}")
     with Image.open(tmp_path / "walk.gif") as gif:
         frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(gif)]
         assert gif.info["loop"] == 0 and gif.info["duration"] == 100 and len(frames) == 12

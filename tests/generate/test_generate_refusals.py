@@ -23,6 +23,12 @@ import pytest
             "give one of --interpolate, --attention, --sweep_psi and --directions",
         ),
         (["--frames=4"], "frames=4: it needs --interpolate"),
+        (["--fps=5"], "--fps=5: it is for a .gif or .mp4"),
+        (
+            ["--interpolate", "--frames=999999999999", "--seeds=0,1", "--out=a.gif"],
+            "--frames=999999999999: 1,999,999,999,998 frames through 2 images; at most 100,000",
+        ),
+        (["--batch_size=9000000000000"], "--batch_size=9000000000000: give an integer in the"),
         (["--run_dir=a"], "give either --run_dir or --model"),
         (["--noema"], "--model has one network"),
         (["--guidance=2"], "guidance=2: this model has no styles to guide"),
@@ -76,3 +82,6 @@ def test_places_that_cannot_be_written_are_one_line(failing, model, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "seed00000000.png").write_text("")
     assert "no samples.json" in failing(f"--model={model}", f"--out={tmp_path / 'images'}")
+    (tmp_path / "images" / "samples.json").write_bytes(b"\xff")
+    message = failing(f"--model={model}", f"--out={tmp_path / 'images'}")
+    assert f"out={tmp_path / 'images'}: images of another model are in it" in message

@@ -1,6 +1,7 @@
 """The official format: its names, its fields, and what is said about folders that do not fit."""
 
 import json
+import math
 
 import keras
 import numpy as np
@@ -86,6 +87,8 @@ def test_fields_become_flags_and_flags_fields():
         ({"batch_size": 0}, "batch_size=0; give a positive integer"),
         ({"bcr": "yes"}, "bcr='yes'; give true or false"),
         ({"d_heads": 2.5}, "d_heads=2.5; give a positive integer"),
+        ({"d_heads": 2**40}, "d_heads=1099511627776; give a positive integer"),
+        ({"g_lr": math.inf}, "g_lr=inf; give a number"),
     ],
 )
 def test_unusable_fields_are_named(change, message):

@@ -49,6 +49,13 @@ def test_an_interrupted_archive_continues(tmp_path):
     write(about={"m": "another model"})  # starts anew
     assert asked[-1] == numbers
 
+    (tmp_path / "a.npz").unlink()
+    with pytest.raises(KeyboardInterrupt):
+        write(stop=4)
+    (tmp_path / ".a.npz.partial" / image_files.ABOUT).write_bytes(b"\xff")  # damaged: anew, too
+    write()
+    assert asked[-1] == numbers
+
 
 @pytest.mark.parametrize("ending", ["npz", "zip"])
 def test_an_archive_is_streamed(tmp_path, ending):

@@ -33,6 +33,7 @@ def test_classes_count_only_if_every_file_has_them(tmp_path):
         ({"z": np.zeros((0, 4))}, "z is float64 of shape (0, 4)"),
         ({"arr_0": np.zeros((1, 4))}, "z is float64 of shape (0,)"),
         ({"z": np.full((1, 4), np.nan)}, "its z holds NaN or infinite values"),
+        ({"z": np.full((1, 4), 1e300)}, "its z holds NaN or infinite values"),
         ({"z": np.zeros((1, 4)), "labels": [3]}, "its labels are not all from 0 to 2"),
         ({"z": np.zeros((1, 4)), "labels": [0, 1]}, "its labels are int64 of shape (2,)"),
         ({"z": np.zeros((1, 4)), "labels": [0.0]}, "its labels are float64 of shape (1,)"),

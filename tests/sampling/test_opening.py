@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import os
 import shutil
 
 import keras
@@ -74,6 +75,13 @@ def test_a_keras_file_gives_the_same_images(tmp_path, networks):
     networks[0].save(tmp_path / "g.keras")
     loaded = opening.open_model(tmp_path / "g.keras")
     np.testing.assert_allclose(loaded.generate(z), networks[0](z), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_name_that_is_not_utf8_is_told_in_escapes(tmp_path, networks):
+    networks[0].save(tmp_path / "g.keras")
+    path = (tmp_path / "g.keras").rename(tmp_path / os.fsdecode(b"mod\xff.keras"))
+    assert opening.open_model(path).about["model"] == f"{tmp_path}/mod\\xff.keras"
 
 
 def foreign(path, make, batch=None, z=(8,), dtype=tf.float32):
@@ -265,6 +273,14 @@ def test_fewer_large_images_are_computed_at_once(tiny_gat):
 def test_what_chooses_within_a_run_is_not_for_a_model(given):
     with pytest.raises(InputError, match="--checkpoint and --ema choose within --run_dir"):
         opening.open_source(None, "zoo:shapes", **given)
+
+
+def test_what_a_source_has_not_is_not_asked_of_it(tmp_path, run):
+    with pytest.raises(InputError, match="--noema: --checkpoint=untrained has no other weights"):
+        opening.open_run(run.path, "untrained", ema=False)
+    (tmp_path / "saved_model.pb").touch()
+    with pytest.raises(InputError, match="precision=mixed_bfloat16: a SavedModel computes as it"):
+        opening.open_model(tmp_path, "mixed_bfloat16")
 
 
 def test_a_network_of_another_backend_is_one_line(monkeypatch, networks):

@@ -143,7 +143,8 @@ def read(picture):
 def test_a_page_answers_until_a_signal_ends_it(page, small):
     from ladagan_tf.serving import page_server
 
-    said, before = queue.Queue(), signal.getsignal(signal.SIGTERM)
+    said = queue.Queue()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def visit():
         try:
@@ -159,7 +160,8 @@ def test_a_page_answers_until_a_signal_ends_it(page, small):
             page_server.serve(small, "127.0.0.1", 0, say=said.put)
             visited.result()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check_answers(address, small):

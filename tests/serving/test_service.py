@@ -32,6 +32,8 @@ from service_clients import SLOW_S, counters, get, half_open, serving
 
 from ladagan_tf.serving import listening, service
 
+SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+
 
 def image(content):
     return np.asarray(Image.open(io.BytesIO(content)))
@@ -325,12 +327,12 @@ def test_the_docs_need_no_other_host(address):
     assert '"validatorUrl": null' in text
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_lets_running_requests_finish(slow, number):
     listener = listening.listen("127.0.0.1", 0)
     address = listening.address(listener).removeprefix("http://")
     application = service.make_app(Worker(slow), 30.0)
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    before = {n: signal.getsignal(n) for n in SIGNALS}
 
     def refused_after_the_signal():
         time.sleep(SLOW_S / 2)

@@ -141,6 +141,9 @@ def test_samples_are_the_top_of_the_last_grid_of_a_system_s_first_run(rows, tmp_
     panels = [axes for axes in report.samples(rows).axes if axes.images]
     for axes, part in zip(panels, (rows[0], rows[3]), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), part["expected"])
+    (rows[0]["run_dir"] / "samples/samples_000012.000kimg.png").write_bytes(b"damaged")
+    [axes] = [axes for axes in report.samples(rows).axes if axes.images]
+    np.testing.assert_array_equal(axes.images[0].get_array(), rows[3]["expected"])
 
 
 def test_samples_of_a_system_are_a_line_where_all_have_as_many_values(tmp_path):

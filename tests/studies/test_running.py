@@ -206,6 +206,14 @@ def test_a_set_that_cannot_be_prepared_ends_the_study_before_any_run(study, tmp_
     assert said == [] and starts(tmp_path / "runs") == {}
 
 
+def test_a_program_that_cannot_begin_leaves_its_own_error(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", unittest.mock.Mock(side_effect=OSError("no more")))
+    runner = running.Runner(study("A:", sets=("--out=x",)), tmp_path, FAKES, 1, [].append)
+    with pytest.raises(OSError, match="no more"):
+        runner.run()
+    assert runner.children == []
+
+
 def test_a_study_that_is_stopped_stops_what_prepares(study, tmp_path):
     wanted = study("A:", sets=(f"--wait --out={tmp_path}/x",))
     when_waiting(tmp_path, signal.SIGTERM)
