@@ -101,12 +101,15 @@ def _idle(argv, decided):
     """
     tfds = FLAGS.dataset.startswith(TFDS_PREFIX)
     of_none = f"--metric={FLAGS.metric} needs no network"
-    typed = {word.lstrip("-").partition("=")[0].removeprefix("no") for word in argv[1:]}
+    typed = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
+    typed |= {name.removeprefix("no") for name in typed}  # of switches
     for names, there, why in (
         (("metric_images", "metric_kimg"), FLAGS.metric != "none", "it needs --metric"),
         (("features", "inception_weights"), FLAGS.metric not in ("none", "swd"), of_none),
         (("d_heads", "d_mlp_width"), FLAGS.d_ladaformer, "it needs --d_ladaformer"),
         (("projector_dim",), FLAGS.teacher != "none", "it needs --teacher"),
+        (("noise_schedule",), FLAGS.levels > 2, "it needs --levels=3 or more"),
+        (("min_information",), FLAGS.levels > 1, "it needs --levels=2 or more"),
         (("stop_anchor",), FLAGS.consistency_weight, "it needs --consistency_weight"),
         (("data_dir",), tfds, "it is for --dataset=tfds:NAME"),
         (("size", "preset"), not decided, "the sizes that it stands for are all given"),

@@ -97,6 +97,8 @@ WITHOUT_EFFECT = [
     (LADA, "--nod_ladaformer --d_heads=2", "--d_heads=2 has no effect: it needs --d_ladaformer"),
     (LADA, "--data_dir=x", "--data_dir=x has no effect: it is for --dataset=tfds:NAME"),
     (GAT, "--projector_dim=8", "--projector_dim=8 has no effect: it needs --teacher"),
+    (GAT, "--noise_schedule=cosine", "--noise_schedule=cosine has no effect: it needs --levels=3"),
+    (GAT, "--levels=1 --min_information=0.5", "--min_information=0.5 has no effect: it needs --l"),
     (GAT, "--size=XL", "--size=XL has no effect: the sizes that it stands for are all given"),
     (CAT, "--consistency_weight=0 --nostop_anchor", "--stop_anchor=False has no effect: it needs"),
 ]  # fmt: skip
