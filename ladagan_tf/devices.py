@@ -26,9 +26,11 @@ def make_strategy(name, virtual_cpus=1):
         tf.distribute.Strategy.
 
     Raises:
-        InputError: if the devices or the cluster are not there.
+        InputError: if the devices or the cluster are not there, or the CPU is split for nothing.
     """
     if virtual_cpus > 1:
+        if name != "mirrored":
+            raise InputError(f"virtual_cpus={virtual_cpus}: it needs strategy=mirrored")
         cpu = tf.config.list_physical_devices("CPU")[0]
         split = [tf.config.LogicalDeviceConfiguration()] * virtual_cpus
         tf.config.set_logical_device_configuration(cpu, split)

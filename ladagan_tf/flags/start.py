@@ -72,7 +72,6 @@ def resolve(argv=None):
     _check_penalties(system)
     _check_averages()
     refuse_without("freeze_d", FLAGS.init_from, "--init_from, whose weights stay")
-    refuse_without("virtual_cpus", FLAGS.strategy == "mirrored", "--strategy=mirrored")
     refuse_without("worker_wait", FLAGS.strategy == "multiworker", "--strategy=multiworker")
     for line in _idle(argv or sys.argv, decided):
         print(f"warning: {line}", file=sys.stderr)

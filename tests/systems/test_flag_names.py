@@ -57,7 +57,7 @@ REFUSALS = [
     (LADA, "--g_output=tanh --range_weight=5", "--range_weight=5.0: --g_output=tanh keeps all"),
     (LADA, "--r1_weight=0 --penalty_share=0.5", "--penalty_share=0.5: it needs --r1_weight or"),
     (LADA, "--ema_halflife_kimg=2 --ema_decay=0.99", "--ema_decay=0.99: --ema_halflife_kimg=2 tak"),
-    (LADA, "--virtual_cpus=2", "--virtual_cpus=2: it needs --strategy=mirrored"),
+    (LADA, "--virtual_cpus=2", "virtual_cpus=2: it needs strategy=mirrored"),
     (LADA, "--worker_wait=5", "--worker_wait=5.0: it needs --strategy=multiworker"),
     (GAT, "--nofused --attention=additive", "--nofused: it needs --attention=dot_product"),
     (GAT, "--noprecise_penalties", "--noprecise_penalties: it needs --precision=mixed_bfloat16"),
