@@ -312,7 +312,18 @@ def test_a_quick_metric_is_named_after_its_size_and_repeats(noise, two_tone, mea
     quick = QuickMetric("fcd", 100, two_tone, means, cache_dir=tmp_path)
     assert quick.name == "fcd_classifier_100"
     assert quick(noise) == quick(noise) > 0
-    assert QuickMetric("swd", 5000, two_tone, None).name == "swd_121"
+    swd = QuickMetric("swd", 5000, two_tone, None)
+    assert swd.name == swd.identity == "swd_121"
+
+
+def test_quick_metrics_of_other_weights_have_another_identity(two_tone, means, tmp_path):
+    found = {
+        QuickMetric("fcd", 100, two_tone, network, cache_dir=tmp_path).identity
+        for sha256 in ("a" * 64, "b" * 64)
+        for network in [dataclasses.replace(means, about=means.about | {"sha256": sha256})]
+    }
+    name = QuickMetric("fcd", 100, two_tone, means, cache_dir=tmp_path).name
+    assert found == {f"{name} {letter * 16}" for letter in "ab"}
 
 
 def test_the_class_chart_is_written(tmp_path):
