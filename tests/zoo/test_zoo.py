@@ -55,6 +55,7 @@ def copy(tmp_path):
     return pathlib.Path(shutil.copytree(zoo.FOLDER / "shapes", tmp_path / "copy"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", zoo.names())
 def test_a_model_measures_what_is_recorded_of_it(name, about, tmp_path):
     """As the command measures it, against the reference that comes with it."""
