@@ -70,7 +70,9 @@ def open_dataset(recorded):
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )
-    train_flags.SYSTEMS[FLAGS.system].check_set(dataset_info.load_info(folder))
+    info = dataset_info.load_info(folder)
+    train_flags.SYSTEMS[FLAGS.system].check_set(info)
+    pipeline.check_batch(info, FLAGS.batch_size, FLAGS.subset)
     return folder
 
 

@@ -82,6 +82,7 @@ REFUSALS = {
     "--ema_rampup=0.1": "--ema_rampup=0.1: it needs --ema_halflife_kimg or",
     "--freeze_d=2": "--freeze_d=2: it needs --init_from, whose weights stay",
     "--subset=2": "--subset=2.0: it must be above 0, at most 1",
+    "--batch_size=64": "50 images, fewer than one batch; batch_size=64 must be at most that",
     "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
     "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",
     "--augment_kimg=9": "--augment_kimg=9.0: it needs --augment_target",

@@ -139,12 +139,8 @@ def make_dataset(
     rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
     if start_step < 0:
         raise InputError(f"start_step={start_step}: it must be at least 0")
+    check_batch(info, batch_size, subset)
     chosen = subset_indices(info.count, subset)
-    if len(chosen) < batch_size:
-        raise InputError(
-            f"subset={subset} of the {info.count} images in {info.folder} is {len(chosen)} "
-            f"images, fewer than one batch; batch_size={batch_size} must be at most that"
-        )
     seed = int(seed) % 2**63  # what stateless draws take
     if info.total_bytes * subset <= memory_limit_bytes:
         columns = _load(info, wanted, chosen)
@@ -170,6 +166,24 @@ def make_dataset(
     # The stream is this worker's share already.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def check_batch(info, batch_size, subset=1.0):
+    """Refuses a batch of more images than there are to train on.
+
+    Args:
+        info: DatasetInfo.
+        batch_size, subset: see `make_dataset`.
+
+    Raises:
+        InputError: naming both.
+    """
+    count = num_images(info.folder, subset)
+    if count < batch_size:
+        raise InputError(
+            f"subset={subset} of the {info.count} images in {info.folder} is {count} images, "
+            f"fewer than one batch; batch_size={batch_size} must be at most that"
+        )
 
 
 def iterate_images(folder, batch_size, first=0, count=None):

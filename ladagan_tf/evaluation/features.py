@@ -250,7 +250,8 @@ def open_extractor(
         Extractor, or None for "none".
 
     Raises:
-        InputError: for another spec, or if the network cannot be had.
+        InputError: for another spec, weights of Inception for another network, or if the network
+            cannot be had.
     """
     spec = chosen(spec, dataset, metrics)
     kind, _, path = spec.partition(":")
@@ -258,5 +259,10 @@ def open_extractor(
         raise InputError(
             f"features={spec}: give inception, classifier, classifier:FILE.keras, "
             "classifier:zoo:NAME, dinov2, dinov2:PRESET, none or auto"
+        )
+    if inception_path and kind != INCEPTION:
+        raise InputError(
+            f"inception_weights={inception_path}: with features={spec} nothing reads it; give "
+            f"features={INCEPTION}, or leave it out"
         )
     return NETWORKS[kind](path, Surroundings(dataset, folder, inception_path, cache_dir))

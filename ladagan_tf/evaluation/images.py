@@ -222,6 +222,8 @@ def generated(
             "takes no labels; leave out --labels"
         )
     first = seed * count
+    if count > seeds.MAX_SEED + 1:
+        raise InputError(f"--num_samples={count}: there are {seeds.MAX_SEED + 1} seeds of images")
     if first + count - 1 > seeds.MAX_SEED:
         raise InputError(
             f"--seed={seed}: with --num_samples={count} the images have seeds from {first} on; "

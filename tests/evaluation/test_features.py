@@ -114,6 +114,8 @@ def test_another_name_is_one_line():
         open_extractor("vgg")
     with pytest.raises(InputError, match="there is no prepared set; give classifier:FILE"):
         open_extractor("classifier")
+    with pytest.raises(InputError, match=r"weights=w.pth: with features=none nothing reads it; "):
+        open_extractor("none", inception_path="w.pth")
 
 
 def test_the_hash_of_a_classifier_is_that_of_its_weights(classifier_file, two_tone):

@@ -179,6 +179,8 @@ def test_another_seed_gives_other_images_and_none_twice(noise):
 
 def test_seeds_that_no_image_has_are_refused_before_anything_is_measured(noise):
     assert images.generated(noise, 8, 2**60 - 1).about["image_seeds"][1] == 2**63 - 1
+    with pytest.raises(InputError, match=rf"^--num_samples={2**64}: there are {2**63} seeds"):
+        images.generated(noise, 2**64, 0)
     with pytest.raises(InputError, match=rf"--seed={2**60}: with --num_samples=8 .*{2**60 - 1}$"):
         images.generated(noise, 8, 2**60)
 

@@ -22,6 +22,7 @@ from ladagan_tf.training.gat import GatObjective  # noqa: E402
 from ladagan_tf.training.lada import LadaObjective  # noqa: E402
 from ladagan_tf.training.observers import (  # noqa: E402
     Forecast,
+    Measuring,
     Progress,
     Samples,
     Statistics,
@@ -79,6 +80,29 @@ def test_a_generator_s_sheets_are_what_it_can_show(tmp_path, network, sheets):
     samples = Samples(Schedule(1, 0, 10), run, writer, 1.0, network, GRID, seed=0)
     samples.on_train_begin()
     assert {file.name.rsplit("_", 1)[0] for file in run.samples.iterdir()} == sheets
+
+
+class Flow(Plain):
+    resolution = 8
+
+    def __init__(self, sampler, steps):
+        self.sampler, self.steps = sampler, steps
+
+
+def test_scores_of_a_flow_are_compared_where_its_steps_are_the_same():
+    metric = types.SimpleNamespace(identity="fcd 0a")
+    decoded = types.SimpleNamespace(generator=Flow("heun", 4), noise_dim=3, resolution=8)
+    networks = [
+        types.SimpleNamespace(noise_dim=3, resolution=8),
+        Flow("euler", 4),
+        Flow("heun", 4),
+        Flow("heun", 8),
+        decoded,
+    ]
+    schedule = Schedule(1, 0, 10)
+    found = [Measuring(schedule, None, None, 1.0, metric, n).measured_by for n in networks]
+    assert found[0] == "fcd 0a" and found[4] == found[2]
+    assert len(set(found)) == 4
 
 
 class Model:
