@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import json
 from contextlib import nullcontext
+from dataclasses import fields
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
@@ -29,7 +30,7 @@ from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.systems import named_as_flags
 from ladagan_tf.training import initial
-from ladagan_tf.training.loop import contents_of, continue_run
+from ladagan_tf.training.loop import Settings, contents_of, continue_run
 from ladagan_tf.training.speed import seconds_on_random_data
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
@@ -138,30 +139,9 @@ def train(model, recorded, folder):
     begun = take_over_once(model, run, learned) if FLAGS.init_from else None
     run.check_contents(learned, recorded, FLAGS.force)
     metric = quick_metric(folder) if FLAGS.metric != "none" else None
+    settings = Settings(**{field.name: FLAGS[field.name].value for field in fields(Settings)})
     with run.logged_end():
-        finished = continue_run(
-            model,
-            run,
-            folder,
-            recorded,
-            batch_size=FLAGS.batch_size,
-            total_kimg=FLAGS.total_kimg,
-            seed=FLAGS.seed,
-            flip=FLAGS.flip,
-            subset=FLAGS.subset,
-            log_kimg=FLAGS.log_kimg,
-            sample_kimg=FLAGS.sample_kimg,
-            checkpoint_kimg=FLAGS.checkpoint_kimg,
-            keep_checkpoints=FLAGS.keep_checkpoints,
-            grid=FLAGS.grid,
-            metric=metric,
-            metric_kimg=FLAGS.metric_kimg,
-            vae=vae,
-            contents=learned,
-            initial=begun,
-            scale=FLAGS.scale,
-            wandb=FLAGS.wandb,
-        )
+        finished = continue_run(model, run, folder, recorded, settings, metric, vae, learned, begun)
     if finished:
         used = features.chosen(FLAGS.features, FLAGS.dataset, [FLAGS.metric])
         by_default = features.chosen(features.AUTO, FLAGS.dataset)

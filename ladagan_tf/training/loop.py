@@ -1,6 +1,7 @@
 """A run from its latest checkpoint to its end: the steps and what happens around them."""
 
 import contextlib
+import dataclasses
 import math
 
 import keras
@@ -17,95 +18,74 @@ from ladagan_tf.training.workers import Workers
 from ladagan_tf.weights.reading import content_sha256
 
 
-def continue_run(
-    model,
-    run,
-    folder,
-    flags,
-    *,
-    batch_size,
-    total_kimg,
-    seed=0,
-    flip=False,
-    subset=1.0,
-    log_kimg=10.0,
-    sample_kimg=500.0,
-    checkpoint_kimg=500.0,
-    keep_checkpoints=2,
-    grid=8,
-    metric=None,
-    metric_kimg=500.0,
-    vae=None,
-    contents=None,
-    initial=None,
-    scale=None,
-    wandb=None,
-):
-    """Trains from the latest checkpoint of a run, or from the start, to `total_kimg`.
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How long a run trains, on what, and when it shows, measures and saves itself.
 
-    It may be stopped before by SIGTERM or SIGINT.
+    Attributes: what the flags of these names say; those in kimg are intervals in thousands of
+        images, but `total_kimg`, the length of the run. `batch_size` counts over all devices.
+    """
+
+    batch_size: int
+    total_kimg: float
+    seed: int
+    flip: bool
+    subset: float
+    log_kimg: float
+    sample_kimg: float
+    checkpoint_kimg: float
+    metric_kimg: float
+    keep_checkpoints: int
+    grid: int
+    scale: int | None
+    wandb: str | None
+
+
+def continue_run(model, run, folder, flags, settings, metric, vae, contents, initial):
+    """Trains from the latest checkpoint of a run, or from the start, to its end.
+
+    It may be stopped before by a signal.
 
     Args:
         model: TrainedModel, compiled in its strategy's scope.
         run: RunDirectory.
         folder: a prepared set.
         flags: dict of text, what `run.start` records.
-        batch_size: int, images per step over all devices (global).
-        total_kimg: float, length of the run in thousands of images.
-        seed: int, of data order and sample latents.
-        flip, subset: see `data.pipeline.make_dataset`.
-        log_kimg, sample_kimg, checkpoint_kimg: floats, intervals.
-        keep_checkpoints: int.
-        grid: int, rows and columns of sample grids.
+        settings: Settings.
         metric: evaluation.quick.QuickMetric that selects the best checkpoint, or None.
-        metric_kimg: float, interval of its measurements.
         vae: AutoencoderKL that decodes what a generator of latents makes, or None.
-        contents: dict, see `contents_of`, for the checkpoints to record; or None.
+        contents: dict, see `contents_of`, for the checkpoints to record.
         initial: dict, see `training.initial.record`, of a run that starts from other networks; or
             None.
-        scale: int, whole factor of the images of grids; None: see `observers.Samples`.
-        wandb: str, the project of Weights & Biases to show it in; None for none.
 
     Returns:
-        bool, whether this process is the chief and reached `total_kimg`.
+        bool, whether this process is the chief and reached the end.
 
     Raises:
         InputError: for unusable data or checkpoints, when a loss is no longer finite, and when
             something cannot be written.
         StoppedError: when SIGTERM, SIGINT or SIGHUP ended it; everything is saved.
     """
-    strategy = model.distribute_strategy
-    workers = Workers(strategy)
-    replicas = strategy.num_replicas_in_sync // workers.count
-    about = {"contents": contents or {}, "workers": workers.count, "replicas": replicas}
+    workers = Workers(model.distribute_strategy)
+    chief = workers.index == 0
+    replicas = model.distribute_strategy.num_replicas_in_sync // workers.count
+    about = {"contents": contents, "workers": workers.count, "replicas": replicas}
     about["averages"] = model.average_names
-    checkpoints = Checkpoints(run.checkpoints, model.state(), keep_checkpoints, about)
+    checkpoints = Checkpoints(run.checkpoints, model.state(), settings.keep_checkpoints, about)
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
-    start, images = state["step"], state["images"]
+    start, images, batch_size = state["step"], state["images"], settings.batch_size
     workers.check_start(start)
-    workers.check_contents(contents or {})
-    total = start + math.ceil((total_kimg * 1000 - images) / batch_size)
+    workers.check_contents(contents)
+    total = start + math.ceil((settings.total_kimg * 1000 - images) / batch_size)
     if start >= total:
-        run.say(f"{run.path}: already trained for {total_kimg:g} kimg; raise --total_kimg")
+        length = f"{settings.total_kimg:g} kimg"
+        run.say(f"{run.path}: already trained for {length}; raise --total_kimg")
         return False
-    stream = strategy.distribute_datasets_from_function(
-        lambda _: pipeline.make_dataset(
-            folder,
-            batch_size=batch_size,
-            seed=seed,
-            start_step=images // batch_size,
-            flip=flip,
-            subset=subset,
-            worker_index=workers.index,
-            num_workers=workers.count,
-            replicas=replicas,
-            **model.objective.needs,
-        )
-    )
+    stream = stream_from(images, model, folder, settings, workers, replicas)
     schedule = callbacks.Schedule(batch_size, start, total, images)
     model.images_before = images - start * batch_size
-    guard = callbacks.FiniteGuard(schedule, (log_kimg, sample_kimg, checkpoint_kimg), checkpoints)
-    chief = workers.index == 0
+    intervals = (settings.log_kimg, settings.sample_kimg, settings.checkpoint_kimg)
+    guard = callbacks.FiniteGuard(schedule, intervals, checkpoints)
     around, measuring, snapshots = [guard], None, None
     with told_how_to_continue(run.path, checkpoints):
         if chief:
@@ -116,36 +96,17 @@ def continue_run(
             if averages := model.power_averages():
                 snapshots = Snapshots(run.averages, averages, *model.untrained_weights())
                 snapshots.begin(start)
-            writer = tf.summary.create_file_writer(str(run.tensorboard))
             shown = DecodedGenerator(model.averaged, vae) if vae else model.averaged
-            observers.write_flags(writer, flags, images)
-            samples = observers.Samples(
-                schedule, run, writer, sample_kimg, shown, grid, seed, scale
-            )
-            around += [
-                observers.Progress(schedule, log_kimg / 10),
-                observers.Forecast(schedule, run),
-                observers.Statistics(schedule, run, writer, log_kimg),
-                samples,
-            ]
-            if metric:
-                measuring = observers.Measuring(schedule, run, writer, metric_kimg, metric, shown)
-                around.append(measuring)
-            if wandb:
-                when = (log_kimg, sample_kimg, metric_kimg)
-                around.append(observers.Tracking(schedule, run, wandb, flags, when))
-            report = reporting.Reporting(schedule, run, sample_kimg)
-            look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": subset}
-            report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
-            around.append(report)
+            watching, measuring = observed(schedule, run, folder, flags, settings, metric, shown)
+            around += watching
             where = f"{workers.count} worker(s) x {replicas} replica(s)"
             run.say(f"{run.path}: step {start} of {total}, {where}")
-            run.say(f"{run.path}: {sizes_in_words(folder, subset, model)}")
+            run.say(f"{run.path}: {sizes_in_words(folder, settings.subset, model)}")
         saving = callbacks.Checkpointing(
             schedule,
             checkpoints,
             guard,
-            checkpoint_kimg,
+            settings.checkpoint_kimg,
             writes=chief,
             measuring=measuring,
             any_told=workers.any_told,
@@ -162,8 +123,67 @@ def continue_run(
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
         )
     if chief:
-        run.say(f"{run.path}: finished {total_kimg:g} kimg; samples are in {run.samples}")
+        run.say(f"{run.path}: finished {settings.total_kimg:g} kimg; samples are in {run.samples}")
     return chief
+
+
+def stream_from(images, model, folder, settings, workers, replicas):
+    """The batches of a worker's replicas from where a run is: tf.distribute.DistributedDataset.
+
+    Args:
+        images: int, how many the run has seen.
+        model, folder, settings: see `continue_run`.
+        workers: Workers.
+        replicas: int, of each worker.
+    """
+    return model.distribute_strategy.distribute_datasets_from_function(
+        lambda _: pipeline.make_dataset(
+            folder,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            start_step=images // settings.batch_size,
+            flip=settings.flip,
+            subset=settings.subset,
+            worker_index=workers.index,
+            num_workers=workers.count,
+            replicas=replicas,
+            **model.objective.needs,
+        )
+    )
+
+
+def observed(schedule, run, folder, flags, settings, metric, shown):
+    """What shows a run to those who watch it, in the order in which it acts.
+
+    Args:
+        schedule: callbacks.Schedule.
+        run, folder, flags, settings, metric: see `continue_run`.
+        shown: keras.Model that makes the images, of the averaged weights.
+
+    Returns:
+        List of keras.callbacks.Callback, and that of them which measures, or None.
+    """
+    writer = tf.summary.create_file_writer(str(run.tensorboard))
+    observers.write_flags(writer, flags, schedule.start_images)
+    log, sample, measure = settings.log_kimg, settings.sample_kimg, settings.metric_kimg
+    grid, scale = settings.grid, settings.scale
+    samples = observers.Samples(schedule, run, writer, sample, shown, grid, settings.seed, scale)
+    watching = [
+        observers.Progress(schedule, log / 10),
+        observers.Forecast(schedule, run),
+        observers.Statistics(schedule, run, writer, log),
+        samples,
+    ]
+    measuring = metric and observers.Measuring(schedule, run, writer, measure, metric, shown)
+    if measuring:
+        watching.append(measuring)
+    if settings.wandb:
+        when = (log, sample, measure)
+        watching.append(observers.Tracking(schedule, run, settings.wandb, flags, when))
+    report = reporting.Reporting(schedule, run, sample)
+    look = {"columns": grid, "scale": scale, "labels": samples.labels, "subset": settings.subset}
+    report.attempt("reals.png", lambda path: reporting.write_reals(run, folder, **look))
+    return [*watching, report], measuring
 
 
 def sizes_in_words(folder, subset, model):
