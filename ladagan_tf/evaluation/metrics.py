@@ -35,16 +35,6 @@ def _checked_bank(features, what, fewest=2):
     return features
 
 
-def _checked_radii(radii, real):
-    radii = np.asarray(radii)
-    if radii.shape != (len(real),) or not np.isfinite(radii).all() or (radii < 0).any():
-        raise InputError(
-            f"radii of shape {radii.shape}: give a finite one, 0 or more, for each of the "
-            f"{len(real)} real rows"
-        )
-    return radii
-
-
 def _checked_pair(real, fake):
     real, fake = _checked_bank(real, "real"), _checked_bank(fake, "fake")
     if real.shape[1] != fake.shape[1]:
@@ -339,7 +329,7 @@ def precision_recall(
         InputError: for fewer than k + 1 or 2 rows, different D, or values that are not finite.
     """
     real, fake = _checked_pair(real, fake)
-    radii = squared_radii(real, k, block) if radii is None else _checked_radii(radii, real)
+    radii = squared_radii(real, k, block) if radii is None else radii
     balls_of_fake = _memberships(real, radii, fake, strict, block)[1]
     balls_of_real = _memberships(fake, squared_radii(fake, k, block), real, strict, block)[1]
     return float((balls_of_fake > 0).mean()), float((balls_of_real > 0).mean())
@@ -362,7 +352,7 @@ def density_coverage(
         (share of real balls that contain a fake point), floats.
     """
     real, fake = _checked_pair(real, fake)
-    radii = squared_radii(real, k, block) if radii is None else _checked_radii(radii, real)
+    radii = squared_radii(real, k, block) if radii is None else radii
     fakes_in_ball, balls_of_fake = _memberships(real, radii, fake, strict, block)
     return float(balls_of_fake.mean() / k), float((fakes_in_ball > 0).mean())
 
