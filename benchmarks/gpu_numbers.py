@@ -13,6 +13,7 @@ import numpy as np
 from absl import flags
 
 from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.frechet import frechet_distance
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.flags.train import SYSTEMS
 from ladagan_tf.hardware import processor, usable_cores
@@ -35,7 +36,7 @@ def quality(fakes, reals, kimg):
     for fake, at in zip(fakes, kimg, strict=True):
         if not np.isfinite(fake).all():
             break
-        distance = metrics.frechet_distance(*_gaussian(fake), *_gaussian(reals))
+        distance = frechet_distance(*_gaussian(fake), *_gaussian(reals))
         precision, recall = metrics.precision_recall(reals, fake, 3, radii=radii[3])
         _, coverage = metrics.density_coverage(reals, fake, 5, radii=radii[5])
         line = {"kimg": at, "fcd": distance, "precision": precision, "recall": recall}

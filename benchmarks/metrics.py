@@ -82,7 +82,7 @@ def fid(arguments, count):
     """FID of two sets streamed in batches; peak memory above that of the imports."""
     import numpy as np
 
-    from ladagan_tf.evaluation.metrics import frechet_distance
+    from ladagan_tf.evaluation.frechet import frechet_distance
     from ladagan_tf.evaluation.statistics import Moments
 
     idle, streaming = peak_mib(), 0.0
@@ -108,7 +108,7 @@ def trace(arguments):
     """The trace term of full-rank covariances, and the matrix root that other packages take."""
     import numpy as np
 
-    from ladagan_tf.evaluation.metrics import trace_of_root
+    from ladagan_tf.evaluation.frechet import trace_of_root
 
     size, random = arguments.dimension, np.random.default_rng(0)
     scales = np.geomspace(1.0, 1e-2, size)

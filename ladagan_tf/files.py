@@ -147,7 +147,7 @@ def new_folder(path):
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def vacant(path, flag="out"):
+def vacant(path):
     """The path of something to make, as pathlib.Path, whose folder it makes.
 
     Raises:
@@ -155,24 +155,19 @@ def vacant(path, flag="out"):
     """
     path = pathlib.Path(path)
     if path.exists():
-        raise InputError(f"{flag}={path}: it exists already; give another name, or delete it")
-    with writing(path, flag):
+        raise InputError(f"out={path}: it exists already; give another name, or delete it")
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()
     return path
 
 
-def refuse_mount(path, flag="out"):
-    """Raises InputError if a path is a mount point: what is made elsewhere cannot be renamed to it.
-
-    Args:
-        path: of a folder to make.
-        flag: str, the flag named in messages.
-    """
+def refuse_mount(path):
+    """Raises InputError if a folder to make is a mount point, which nothing can be renamed to."""
     if os.path.ismount(path):
         raise InputError(
-            f"{flag}={path}: it is a mount point, which nothing can be renamed to; give a folder "
-            f"in it, as --{flag}={pathlib.Path(path) / 'NAME'}"
+            f"out={path}: it is a mount point, which nothing can be renamed to; give a folder "
+            f"in it, as --out={pathlib.Path(path) / 'NAME'}"
         )
 
 

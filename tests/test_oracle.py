@@ -14,6 +14,7 @@ from rule_weights import crc32, rule_weights
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.frechet import frechet_distance
 from ladagan_tf.evaluation.statistics import Moments
 from ladagan_tf.models.features.inception import Inception, resize_bilinear_tf1
 from ladagan_tf.weights.inception_weights import canonical, graph_names
@@ -149,7 +150,7 @@ def moments(features):
 
 
 def frechet(a, b):
-    return metrics.frechet_distance(*moments(a), *moments(b))
+    return frechet_distance(*moments(a), *moments(b))
 
 
 def neighbours(real, fake, k, strict):
@@ -198,7 +199,7 @@ def test_frechet_distance_of_a_constant_set(oracle):
 @pytest.mark.parametrize("name", ["gauss2_fid_exact", "gauss7_fid_exact", "gauss5_fid_mp"])
 def test_frechet_distance_of_given_gaussians(oracle, name):
     arguments = [oracle[f"{name[:6]}_{part}"] for part in ("m1", "s1", "m2", "s2")]
-    assert metrics.frechet_distance(*arguments) == pytest.approx(oracle[name], abs=1e-10)
+    assert frechet_distance(*arguments) == pytest.approx(oracle[name], abs=1e-10)
 
 
 def test_kernel_distance_of_full_sets(oracle):

@@ -19,7 +19,7 @@ from ladagan_tf.models.transfer import as_conditional
 TYPED = [
     *(f"ladagan_tf.sampling.{found.name}" for found in pkgutil.iter_modules(sampling.__path__)),
     *(f"ladagan_tf.evaluation.{name}" for name in (
-        "comparing", "features", "images", "metrics", "protocol",
+        "comparing", "features", "frechet", "images", "metrics", "protocol",
     )),
 ]  # fmt: skip
 

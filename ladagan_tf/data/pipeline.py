@@ -334,10 +334,7 @@ def _load(info, wanted, chosen):
             count += len(serialised)
             parts.append({k: v.numpy() for k, v in records.parse(kept, wanted).items()})
     if count != info.count:
-        raise InputError(
-            f"{info.folder}: {count} records, but {dataset_info.INFO_NAME} says {info.count}; "
-            "prepare the set again"
-        )
+        raise InputError(f"{_damage(info.folder)}; copy the set again or prepare it")
     columns = {field: np.concatenate([part[field] for part in parts]) for field in wanted}
     with tf.device("CPU"):
         return {field: tf.constant(column) for field, column in columns.items()}

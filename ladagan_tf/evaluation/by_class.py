@@ -7,7 +7,7 @@ FID, but no good intra-FID.
 import numpy as np
 
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.frechet import frechet_distance
 from ladagan_tf.evaluation.images import Images
 from ladagan_tf.evaluation.measure import Measurement
 
@@ -81,7 +81,7 @@ def intra_frechet(metric, generated, real, classes):
     for label, name in enumerate(classes):
         ours, theirs = (features[labels == label] for features, labels in (generated, real))
         if min(len(ours), len(theirs)) >= FEWEST:
-            value = metrics.frechet_distance(*_moments(theirs), *_moments(ours))
+            value = frechet_distance(*_moments(theirs), *_moments(ours))
             found[name] = {"value": value, "real": len(theirs), "generated": len(ours)}
     text = (
         f"mean over {len(found)} of {len(classes)} classes of the Frechet distance within a class "

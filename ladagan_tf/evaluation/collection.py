@@ -16,6 +16,7 @@ from ladagan_tf.data.source import printable
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import metrics
+from ladagan_tf.evaluation.frechet import check_covariance
 from ladagan_tf.evaluation.images import Images, open_images
 from ladagan_tf.evaluation.sliced import PatchBank
 from ladagan_tf.evaluation.statistics import Moments
@@ -298,7 +299,7 @@ def checked_moments(mean, covariance):
     if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("mu or sigma is not finite")
     try:
-        metrics.check_covariance(covariance)
+        check_covariance(covariance)
     except InputError as error:
         raise ValueError(f"sigma: {error}") from None
     return mean, covariance

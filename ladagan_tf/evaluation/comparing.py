@@ -121,7 +121,7 @@ def frechet_distance(
 
         evaluation.frechet_distance("data/photos-64", "runs/photos")
 
-    Heusel et al. (2017), Eq. 6. Arguments and errors as of `evaluate`; `metrics.frechet_distance`
+    Heusel et al. (2017), Eq. 6. Arguments and errors as of `evaluate`; `frechet.frechet_distance`
     is the function of means and covariances.
     """
     extractor = _extractor(features, real)

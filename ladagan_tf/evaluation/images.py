@@ -154,12 +154,11 @@ def stored(path: str | os.PathLike, count: int | None = None) -> Images:
     return Images(count, shape[0], batches, about)
 
 
-def of_array(array: ArrayLike, name: str = "an array") -> Images:
+def of_array(array: ArrayLike) -> Images:
     """Images in memory.
 
     Args:
         array: uint8 array (N, S, S, 3).
-        name: str, what protocols call it.
 
     Raises:
         InputError: for another type or shape.
@@ -167,7 +166,7 @@ def of_array(array: ArrayLike, name: str = "an array") -> Images:
     array = np.asarray(array)
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (*2 * array.shape[1:2], 3):
         raise InputError(
-            f"images={name}: {array.dtype} of shape {array.shape}; give uint8 of shape "
+            f"images=an array: {array.dtype} of shape {array.shape}; give uint8 of shape "
             "(N, S, S, 3); of floats in [-1, 1] ladagan_tf.pictures.to_uint8 makes them"
         )
     count = len(array)
@@ -176,7 +175,7 @@ def of_array(array: ArrayLike, name: str = "an array") -> Images:
         return (array[i : i + batch_size] for i in range(0, count, batch_size))
 
     about = {
-        "images": name,
+        "images": "an array",
         "content_sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest(),
         "resolution": array.shape[1],
         "resize": "none",

@@ -9,6 +9,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import metrics, tfgan
 from ladagan_tf.evaluation.collection import ALL, Needs, sampled_rows
 from ladagan_tf.evaluation.features import CLASSIFIER, DINOV2, INCEPTION
+from ladagan_tf.evaluation.frechet import frechet_distance
 from ladagan_tf.evaluation.sliced import sliced_wasserstein
 
 SUBSETS, SUBSET_SIZE, SPLITS = 100, 1000, 10
@@ -217,14 +218,12 @@ def estimate(names, generated, real, dimension):
 
 
 def _frechet(name, generated, real):
-    value = metrics.frechet_distance(
-        real.mean, real.covariance, generated.mean, generated.covariance
-    )
+    value = frechet_distance(real.mean, real.covariance, generated.mean, generated.covariance)
     return [Measurement(name, value, True, "Frechet distance of Gaussians (Heusel 2017, Eq. 6)")]
 
 
 def _spatial_frechet(name, generated, real):
-    value = metrics.frechet_distance(
+    value = frechet_distance(
         real.spatial_mean,
         real.spatial_covariance,
         generated.spatial_mean,

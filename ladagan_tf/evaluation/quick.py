@@ -20,7 +20,6 @@ class QuickMetric:
         folder: a prepared set.
         extractor: features.Extractor; None for swd.
         cache_dir: see `collection.reference`.
-        batch_size: int, images per call of the networks.
 
     Attributes:
         name: str, e.g. "fcd_classifier_2k".
@@ -31,11 +30,10 @@ class QuickMetric:
         InputError: if the metric is not defined with these features, or the set cannot be used.
     """
 
-    def __init__(self, metric, count, folder, extractor, cache_dir=None, batch_size=64):
+    def __init__(self, metric, count, folder, extractor, cache_dir=None):
         kind = extractor and extractor.name
         self.metrics = measure.check_metrics([metric], kind)
         self.extractor = extractor
-        self.batch_size = batch_size
         self.folder = folder
         everything = images.prepared(folder)
         self.count = min(count, everything.count)
@@ -49,7 +47,6 @@ class QuickMetric:
             extractor,
             measure.needs(self.metrics, real=True),
             cache_dir=cache_dir,
-            batch_size=batch_size,
             progress="real images",
         )
 
@@ -66,7 +63,6 @@ class QuickMetric:
             images.generated(sampler, self.count, **(labels if labelled else {})),
             self.extractor,
             measure.needs(self.metrics, real=False),
-            batch_size=self.batch_size,
         )
         return measure.measure(self.metrics, generated, self.real)[0].value
 

@@ -69,24 +69,23 @@ class PatchBank:
     """Random patches of a set of images, gathered batch by batch.
 
     Every image gives the same number of patches, at positions that are a function of
-    `(seed, index of the image)`: the bank does not depend on how images were batched. With more
+    the index of the image: the bank does not depend on how images were batched. With more
     than 2^16 images, evenly spaced ones are used. A level takes at most 39 MB.
 
     Args:
         resolution: int, side S of the images in pixels, 16 times a power of two.
         num_images: int >= 2, how many images will be added at most.
-        seed: int, chooses the positions.
 
     Raises:
         InputError: for another resolution, or fewer than 2 images.
     """
 
-    def __init__(self, resolution, num_images, seed=0):
+    def __init__(self, resolution, num_images):
         if not has_pyramid(resolution):
             raise InputError(f"resolution={resolution} must be 16, 32, 64, or so on in doublings")
         if num_images < 2:
             raise InputError(f"num_images={num_images} must be at least 2")
-        self.resolution, self.num_images, self.seed = resolution, num_images, seed
+        self.resolution, self.num_images = resolution, num_images
         self.sides = [resolution >> i for i in range((resolution // SMALLEST).bit_length())]
         self._every = -(-num_images // MAX_PATCHES)
         used = -(-num_images // self._every)
@@ -125,7 +124,7 @@ class PatchBank:
 
     def _corners(self, index):
         """Top and left of the patches of one image: ints (levels, 2, patches)."""
-        random = np.random.default_rng([self.seed, index])
+        random = np.random.default_rng([0, index])
         bounds = np.array(self.sides)[:, None, None] - PATCH + 1
         return random.integers(0, bounds, (len(self.sides), 2, self._per_image))
 
@@ -167,7 +166,7 @@ def projected_distance(a, b, random, repeats=4, directions=128):
         return float(np.mean(list(pool.map(distance, axes))))
 
 
-def sliced_wasserstein(bank_a, bank_b, seed=0):
+def sliced_wasserstein(bank_a, bank_b):
     """Sliced Wasserstein distance, times 1000, per level of the pyramid.
 
     If one bank has more patches, evenly spaced ones of it are compared, after it was normalised as
@@ -175,7 +174,6 @@ def sliced_wasserstein(bank_a, bank_b, seed=0):
 
     Args:
         bank_a, bank_b: `PatchBank`s of one resolution.
-        seed: int, chooses the 4 x 128 directions of every level.
 
     Returns:
         dict from side in pixels (int) to distance, and "mean" over the levels.
@@ -194,6 +192,6 @@ def sliced_wasserstein(bank_a, bank_b, seed=0):
         pair = [bank.descriptors(side) for bank in (bank_a, bank_b)]
         common = min(map(len, pair))
         pair = [p if len(p) == common else p[np.arange(common) * len(p) // common] for p in pair]
-        random = np.random.default_rng([seed, side])
+        random = np.random.default_rng([0, side])
         distances[side] = 1e3 * projected_distance(*pair, random)
     return {**distances, "mean": float(np.mean(list(distances.values())))}

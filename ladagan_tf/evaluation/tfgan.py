@@ -49,15 +49,6 @@ def check():
     _eval()
 
 
-def available():
-    """Whether tensorflow-gan can be imported."""
-    try:
-        check()
-    except InputError:
-        return False
-    return True
-
-
 def _doubles(*arrays):
     return [tf.constant(np.asarray(a, np.float64)) for a in arrays]
 
@@ -71,10 +62,10 @@ def frechet_distance(real, fake):
     return float(_eval().frechet_classifier_distance_from_activations(*_doubles(real, fake)))
 
 
-def kernel_distance(real, fake, max_block_size=8192):
+def kernel_distance(real, fake):
     """KID of feature banks `real` (M, D) and `fake` (N, D), in float64; a float.
 
-    Sets of up to `max_block_size` rows give the unbiased estimate over all pairs. Larger ones are
+    Sets of up to 8192 rows give the unbiased estimate over all pairs. Larger ones are
     cut into consecutive blocks, whose estimates are averaged: less precise, and it needs rows in
     random order.
 
@@ -82,7 +73,7 @@ def kernel_distance(real, fake, max_block_size=8192):
         InputError: if tensorflow-gan cannot be imported.
     """
     function = _eval().kernel_classifier_distance_from_activations
-    return float(function(*_doubles(real, fake), max_block_size=max_block_size))
+    return float(function(*_doubles(real, fake), max_block_size=8192))
 
 
 def inception_score(logits):

@@ -136,7 +136,6 @@ def of_function(
     noise_dim: int,
     num_classes: int = 0,
     name: str = "function",
-    class_names: tuple[str, ...] = (),
 ) -> Sampler:
     """`Sampler` for any function that makes images of latents, of whatever library.
 
@@ -149,7 +148,6 @@ def of_function(
         noise_dim: int, Z.
         num_classes: int; 0 for an unconditional generator.
         name: str, what protocols call it.
-        class_names: tuple of num_classes texts; empty where classes have no names.
 
     Raises:
         InputError: if it makes something else than such images.
@@ -172,9 +170,7 @@ def of_function(
         images = tf.numpy_function(called, given, tf.float32)
         return tf.ensure_shape(images, (z.shape[0], side, side, 3))
 
-    return Sampler(
-        generate, noise_dim, side, num_classes, None, {"model": name}, None, tuple(class_names)
-    )
+    return Sampler(generate, noise_dim, side, num_classes, None, {"model": name})
 
 
 def checked_side(images: np.ndarray, count: int, ours: bool) -> int:

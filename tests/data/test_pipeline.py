@@ -334,6 +334,8 @@ def test_records_that_are_missing_are_counted(fifty, tmp_path):
     (folder / "dataset.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match=rf"00000\.tfrecord: 1 records, but .* says {size // 16}"):
         list(pipeline.iterate_images(folder, 8))
+    with pytest.raises(InputError, match=rf"00000\.tfrecord: 1 records, but .* says {size // 16}"):
+        _batches(folder, 5, memory_limit_bytes=_MODES["memory"])
 
 
 def test_of_a_subset_in_memory_no_other_record_is_parsed(fifty, monkeypatch):

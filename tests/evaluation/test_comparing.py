@@ -7,7 +7,7 @@ import pytest
 
 from ladagan_tf import evaluation
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import collection, images, metrics
+from ladagan_tf.evaluation import collection, frechet, images, metrics
 from ladagan_tf.evaluation.features import classifier, open_extractor
 from ladagan_tf.sampling.sampler import of_function
 
@@ -30,7 +30,7 @@ def test_functions_of_arrays_are_the_metrics_of_their_features(pair, means):
     real, generated = map(bank, pair)
     moments = [(x.mean(axis=0), np.cov(x, rowvar=False)) for x in (real, generated)]
     found = evaluation.frechet_distance(*pair, means)
-    assert found == pytest.approx(metrics.frechet_distance(*moments[0], *moments[1]), rel=1e-4)
+    assert found == pytest.approx(frechet.frechet_distance(*moments[0], *moments[1]), rel=1e-4)
     assert evaluation.kernel_distance(*pair, means) == pytest.approx(
         metrics.kernel_distance(real, generated), rel=1e-3
     )

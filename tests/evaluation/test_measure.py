@@ -106,7 +106,7 @@ def test_the_radii_of_the_reals_are_computed_once(sets, monkeypatch):
 
 
 def test_a_number_that_is_not_finite_is_none(sets, monkeypatch):
-    monkeypatch.setattr(metrics, "frechet_distance", lambda *_: float("nan"))
+    monkeypatch.setattr(measure, "frechet_distance", lambda *_: float("nan"))
     with pytest.raises(InputError, match="fid is nan, not a finite number"):
         measure.measure(["kid", "fid"], *sets)
 

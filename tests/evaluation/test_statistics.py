@@ -39,31 +39,11 @@ def test_batch_size_does_not_matter_and_the_last_short_batch_counts(size):
     assert_same(moments_of(*batches[::-1]), moments_of(ROWS))
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 8])
-def test_replicas_merge_to_what_one_pass_gives(replicas):
-    merged = Moments(ROWS.shape[1])
-    for replica in range(replicas):
-        merged.merge(moments_of(ROWS[replica::replicas]))
-    merged.merge(Moments(ROWS.shape[1]))  # a replica without rows
-    assert_same(merged, moments_of(ROWS))
-
-
 def test_a_large_common_offset_costs_no_precision():
     offset = np.float64(2.0**20)
     shifted = moments_of(*np.array_split(ROWS.astype(float) + offset, 9))
     expected = moments_of(ROWS).covariance()
     np.testing.assert_allclose(shifted.covariance(), expected, rtol=1e-8, atol=1e-9)
-
-
-def test_arrays_survive_a_round_trip_and_are_copies(tmp_path):
-    moments = moments_of(ROWS[:90])
-    np.savez(tmp_path / "moments.npz", **moments.arrays())
-    moments.arrays()["scatter"][:] = 0.0
-    with np.load(tmp_path / "moments.npz") as stored:
-        again = Moments.from_arrays(**stored)
-    again.add(ROWS[90:])
-    assert_same(again, moments_of(ROWS))
-    assert moments.count == 90
 
 
 def test_an_empty_batch_changes_nothing():
@@ -88,15 +68,3 @@ def test_wrong_shapes_and_values_are_refused_and_leave_no_trace():
         with pytest.raises(InputError, match=message):
             moments.add(features)
     assert_same(moments, moments_of(ROWS))
-    with pytest.raises(InputError, match="dimension 5 cannot be merged into 12"):
-        moments.merge(Moments(5))
-    with pytest.raises(InputError, match="dimension=0"):
-        Moments(0)
-
-
-def test_damaged_arrays_are_refused():
-    arrays = moments_of(ROWS).arrays()
-    with pytest.raises(InputError, match="do not fit"):
-        Moments.from_arrays(**{**arrays, "mean": arrays["mean"][1:]})
-    with pytest.raises(InputError, match="count=-1"):
-        Moments.from_arrays(**{**arrays, "count": -1})
