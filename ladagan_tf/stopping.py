@@ -1,8 +1,13 @@
 """Signals as a request that a loop answers when it can, and children that end with their parent."""
 
 import ctypes
+import functools
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import threading
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 PR_SET_PDEATHSIG = 1  # of Linux's <sys/prctl.h>
@@ -55,15 +60,42 @@ class Interrupt(StopRequest):
         raise KeyboardInterrupt(number)
 
 
-def ends_with_parent(parent):
-    """Has this process get SIGTERM when its parent ends, however that does; on Linux only.
+def start_python(words, stdout, stderr, env=None):
+    """Starts a Python that gets SIGTERM when this process ends, however that does; on Linux only.
 
-    For `preexec_fn` of `subprocess`: nothing is imported here, which a fork could find locked.
+    Its session is its own: Ctrl-C reaches this process, which passes it on once.
 
     Args:
-        parent: int, the parent's process id; if it has ended already, this process does, too.
+        words: list of str, what Python is told to run.
+        stdout, stderr, env: as `Popen` takes them.
+
+    Returns:
+        Popen.
     """
+    return subprocess.Popen(
+        [sys.executable, *words],
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        env=env,
+        start_new_session=True,
+        preexec_fn=functools.partial(_get_sigterm_after, os.getpid()),
+    )
+
+
+def _get_sigterm_after(parent):
+    # Nothing is imported here, which a fork could find locked.
     if hasattr(_LIBC, "prctl"):
         _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # it has ended already
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def exit_with_parent():
+    """Lets a worker of `multiprocessing` exit when its parent is killed: it would wait for ever."""
+
+    def wait():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -11,10 +11,8 @@ from ladagan_tf.stopping import SIGNALS, StopRequest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PARENT = """
-import functools, os, subprocess
-from ladagan_tf.stopping import ends_with_parent
-before = functools.partial(ends_with_parent, os.getpid())
-child = subprocess.Popen(["sleep", "60"], preexec_fn=before, start_new_session=True)
+from ladagan_tf.stopping import start_python
+child = start_python(["-c", "import time; time.sleep(60)"], None, None)
 print("begun", flush=True)
 child.wait()
 """

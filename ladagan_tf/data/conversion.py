@@ -6,9 +6,6 @@ It runs in the worker processes of `preparation`: Pillow and NumPy only.
 import dataclasses
 import hashlib
 import io
-import multiprocessing
-import os
-import threading
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
@@ -267,13 +264,3 @@ def _convert_item(read, conversion, item):
     Image.fromarray(pixels).save(buffer, "PNG")
     digest = hashlib.sha256(pixels.tobytes() + label.to_bytes(8, "little", signed=True)).digest()
     return Converted(item.name, item.stamp, label, png=buffer.getvalue(), digest=digest)
-
-
-def end_with_parent():
-    """Lets a worker end when its parent is killed, which would leave it waiting for ever."""
-
-    def wait():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

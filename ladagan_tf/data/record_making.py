@@ -10,8 +10,9 @@ import sys
 import types
 
 from ladagan_tf.data import records
-from ladagan_tf.data.conversion import Converted, convert_items, end_with_parent
+from ladagan_tf.data.conversion import Converted, convert_items
 from ladagan_tf.errors import InputError, reason
+from ladagan_tf.stopping import exit_with_parent
 
 _ITEMS_PER_TASK = 32
 
@@ -47,7 +48,7 @@ def entries(items, read, conversion, workers, kept):
     # Spawned, because TensorFlow's threads in this process do not survive a fork.
     with _starting(workers):
         pool = concurrent.futures.ProcessPoolExecutor(
-            workers, multiprocessing.get_context("spawn"), initializer=end_with_parent
+            workers, multiprocessing.get_context("spawn"), initializer=exit_with_parent
         )
     try:
         # Only a few tasks ahead: a task may carry encoded images.

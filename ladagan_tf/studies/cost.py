@@ -4,20 +4,16 @@ Each config is measured by a process of its own, `train --measure_seconds`, so t
 is its own. A page keeps the rows of every machine and day: `docs/studies/hardware.md`.
 """
 
-import functools
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import write_text
-from ladagan_tf.stopping import ends_with_parent
+from ladagan_tf.stopping import start_python
 
 TIMED_SECONDS = 2.0  # of steps, and three of them at least
 POLL_SECONDS = 0.1
@@ -79,11 +75,7 @@ def measured(name, program, limit, stopped=lambda: False):
         open(f"{folder}/out", "w+") as out,
         open(f"{folder}/error", "w+") as error,
     ):
-        process = subprocess.Popen(
-            [sys.executable, *program, *flags, f"--run_dir={folder}/run"],
-            stdin=subprocess.DEVNULL, stdout=out, stderr=error, start_new_session=True,
-            preexec_fn=functools.partial(ends_with_parent, os.getpid()),
-        )  # fmt: skip
+        process = start_python([*program, *flags, f"--run_dir={folder}/run"], out, error)
         end = time.monotonic() + limit
         try:
             while process.poll() is None and time.monotonic() < end and not stopped():

@@ -4,18 +4,16 @@ A run is done when its result.json is there. Until then the same study continues
 """
 
 import dataclasses
-import functools
 import os
 import pathlib
 import subprocess
-import sys
 import time
 
 from ladagan_tf.errors import DivergenceError, InputError, reason
 from ladagan_tf.files import set_aside, write_text
 from ladagan_tf.hardware import usable_cores
 from ladagan_tf.runs.json_lines import sealed
-from ladagan_tf.stopping import StopRequest, ends_with_parent
+from ladagan_tf.stopping import StopRequest, start_python
 from ladagan_tf.studies import plan
 from ladagan_tf.studies.collecting import collect
 from ladagan_tf.studies.outcome import DIVERGED, FINISHED, RESULT, check_protocols, read_result
@@ -253,16 +251,9 @@ class Child:
         self.program = program
         with open(self.log, "ab") as log:
             self.said_before = log.tell()
-            # A session of its own: Ctrl-C reaches the study, which passes it on once.
-            self.process = subprocess.Popen(
-                [sys.executable, *program, *given],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=self.environment,
-                start_new_session=True,
-                # A study that is killed leaves no run behind that a second one would double.
-                preexec_fn=functools.partial(ends_with_parent, os.getpid()),
+            # A study that is killed leaves no run behind that a second one would double.
+            self.process = start_python(
+                [*program, *given], log, subprocess.STDOUT, self.environment
             )
 
     def poll(self):

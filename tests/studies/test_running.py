@@ -16,7 +16,7 @@ from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.runs.json_lines import sealed
-from ladagan_tf.stopping import ends_with_parent
+from ladagan_tf.stopping import start_python
 from ladagan_tf.studies import outcome, plan, running
 
 HERE = pathlib.Path(__file__).parent
@@ -282,14 +282,7 @@ def test_what_a_study_runs_is_installed_with_it(study, tmp_path):
 
 def test_a_run_ends_with_its_study(study, tmp_path, monkeypatch):
     """However that ends: `tests/test_stopping.py` kills a parent."""
-    begun = []
-
-    class Popen(subprocess.Popen):
-        def __init__(self, *arguments, **options):
-            begun.append(options["preexec_fn"])
-            super().__init__(*arguments, **options)
-
-    monkeypatch.setattr(running.subprocess, "Popen", Popen)
+    start = unittest.mock.Mock(wraps=start_python)
+    monkeypatch.setattr(running, "start_python", start)
     run(study("A: --fail"), tmp_path)
-    (before,) = begun
-    assert (before.func, before.args) == (ends_with_parent, (os.getpid(),))
+    start.assert_called_once()

@@ -1,7 +1,6 @@
 """`python -m ladagan_tf.study` as users run it."""
 
 import importlib
-import types
 
 import pytest
 from absl import flags
@@ -128,14 +127,14 @@ def test_a_stopped_study_does_not_end_as_a_finished_one(call, file, monkeypatch)
 class InThisProcess:
     """Of a program that a study runs: `test_running.py` tries the processes that usually are."""
 
-    def __init__(self, words, stdout, **_):
-        verb = words[2].rpartition(".")[2]
+    def __init__(self, words, stdout, *_):
+        verb = words[1].rpartition(".")[2]
         module, ours = (importlib.import_module(f"ladagan_tf{at}.{verb}") for at in ("", ".flags"))
         held = {name: flags.FLAGS[name] for name in self.flags_of_study}
         for name in held:
             delattr(flags.FLAGS, name)
         with command(module, ours.define) as program:
-            self.returncode, *said = exit_of(program, words[3:])
+            self.returncode, *said = exit_of(program, words[2:])
         for name, flag in held.items():
             flags.FLAGS[name] = flag
         stdout.write("".join(said).encode())
@@ -146,8 +145,7 @@ class InThisProcess:
 
 @pytest.mark.slow
 def test_a_study_trains_measures_and_reports(call, file, capsys, monkeypatch, eagerly):
-    ours = types.SimpleNamespace(Popen=InThisProcess, DEVNULL=None, STDOUT=None)
-    monkeypatch.setattr(running, "subprocess", ours)
+    monkeypatch.setattr(running, "start_python", InThisProcess)
     prepare("shapes", file.parent / "shapes", resolution=32, num_images=16, workers=1)
     call(*arguments(file))
     runs = file.parent / "runs"
