@@ -147,13 +147,11 @@ def difference(tab, sampler):
     import numpy as np
     from PIL import Image
 
-    from ladagan_tf.sampling import seeds, walks
+    from ladagan_tf.sampling import walks
 
     levels, canvases = [], tab.locator("#grid canvas").all()
     numbers = range(len(canvases))
-    labels = walks.labels_in_turn(numbers, range(sampler.num_classes or 1))
-    given = labels if sampler.num_classes else None
-    right = walks.image_batches(sampler, seeds.latents(numbers, sampler.noise_dim), given)
+    right = walks.image_batches(sampler, *sampler.inputs(numbers))
     for canvas, image in zip(canvases, np.concatenate(list(right)), strict=True):
         url = canvas.evaluate("canvas => canvas.toDataURL('image/png')")
         picture = Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")
@@ -190,11 +188,9 @@ def visited(site, images, sampler, screenshot):
 
 def in_python(exported, sampler, images):
     """Median milliseconds, and images/s, of an exported model's images one after the other."""
-    from ladagan_tf.exporting import rounding
-
     times = []
     for seed in range(images + WARM):
-        inputs = rounding.sample_inputs(sampler, [seed])
+        inputs = sampler.inputs([seed])
         start = time.perf_counter()
         exported(*inputs)
         times.append(time.perf_counter() - start)

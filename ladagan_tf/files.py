@@ -53,6 +53,11 @@ def write_text(path, text):
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_json(path, content, indent=2):
+    """As `write_text`, of content that `json` knows, on indented lines."""
+    write_text(path, json.dumps(content, indent=indent) + "\n")
+
+
 def is_utf8(name):
     """Whether the bytes of a file's name, a str, are UTF-8: TensorFlow opens no others."""
     return name == name.encode(errors="replace").decode()

@@ -134,11 +134,9 @@ def peak_memory():
 
 
 def _peak_resident_bytes():
-    status = pathlib.Path("/proc/self/status")
-    if status.is_file():  # `getrusage` would count what the parent had before this process began
-        match = re.search(r"^VmHWM:\s+(\d+) kB$", status.read_text(), re.MULTILINE)
-        if match:
-            return int(match[1]) * 1024
+    # Where it is there: `getrusage` would count what the parent had before this process began.
+    if kib := _in_kib("/proc/self/status", "VmHWM"):
+        return 1024 * kib
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -3,12 +3,10 @@
 import statistics
 import time
 
-import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.devices import replicated
 from ladagan_tf.hardware import peak_memory
-from ladagan_tf.sampling import seeds
 
 BATCH_SIZES = (1, 8, 64)
 WARM_UP, REPEATS = 2, 7
@@ -30,9 +28,7 @@ def measure_speed(sampler, batch_sizes=BATCH_SIZES, jit=False, repeats=REPEATS):
     rows = []
     for batch_size in sorted({sampler.affordable(size) for size in batch_sizes}):
         generate = replicated(sampler.generate, tf.distribute.get_strategy(), jit)
-        given = [seeds.latents(range(batch_size), sampler.noise_dim)]
-        if sampler.num_classes:
-            given.append(np.zeros(batch_size, np.int32))
+        given = sampler.inputs(range(batch_size))
         seconds = []
         for _ in range(WARM_UP + repeats):
             start = time.perf_counter()

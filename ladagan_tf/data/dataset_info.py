@@ -6,7 +6,6 @@ The only place that knows what `dataset.json` holds. It needs no TensorFlow.
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import pathlib
 import re
@@ -169,7 +168,7 @@ def write_info(info):
     del content["folder"]  # a prepared set may be moved
     if info.latents is None:
         del content["latents"]
-    files.write_text(info.folder / INFO_NAME, json.dumps(content, indent=1) + "\n")
+    files.write_json(info.folder / INFO_NAME, content, indent=1)
 
 
 def is_info(path):

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from ladagan_tf.evaluation import by_class
 from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
 from ladagan_tf.files import atomic_path, json_line, writing
+from ladagan_tf.runs.results import fields_in_words
 
 
 def table(records: list[dict]) -> str:
@@ -27,9 +28,9 @@ def table(records: list[dict]) -> str:
     lines = []
     for part in ("generated", "reference", "features"):
         about = protocol[part]
-        text = about if isinstance(about, str) else _in_words(about)
+        text = about if isinstance(about, str) else fields_in_words(about)
         lines.append(f"{part:<10} {text}")
-    lines.append(f"{'code':<10} {_in_words(_code(protocol))}")
+    lines.append(f"{'code':<10} {fields_in_words(_code(protocol))}")
     width = max(len(record["name"]) for record in records)
     lines.append("")
     for record in records:
@@ -54,13 +55,6 @@ def table(records: list[dict]) -> str:
 def _code(protocol):
     keep = ("ladagan_tf", "revision", "tensorflow", "date")
     return {"engine": protocol["engine"], **{k: protocol["environment"][k] for k in keep}}
-
-
-def _in_words(about):
-    def text(value):
-        return value[:12] if isinstance(value, str) and len(value) == 64 else value
-
-    return ", ".join(f"{name} {text(value)}" for name, value in about.items())
 
 
 def _note(records):

@@ -21,7 +21,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import collection, features, images, protocol
 from ladagan_tf.evaluation.classifier import default_path, load_classifier
 from ladagan_tf.exporting import card, formats
-from ladagan_tf.files import json_line, new_folder, sha256_of
+from ladagan_tf.files import json_line, new_folder, sha256_of, write_json
 from ladagan_tf.runs.environment import environment
 from ladagan_tf.sampling import opening
 from ladagan_tf.weights.keras_file import save_deflated
@@ -85,8 +85,7 @@ def write(sampler, out, run, licence, say=print):
             "files": {name: {"sha256": sha256_of(folder / name)} for name in OPENED},
             "bytes": size,
         }
-        text = json.dumps(json.loads(json_line(about)), indent=1)
-        (folder / zoo.ABOUT).write_text(f"{text}\n", encoding="utf-8")
+        write_json(folder / zoo.ABOUT, json.loads(json_line(about)), indent=1)
     return about
 
 

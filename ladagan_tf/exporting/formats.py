@@ -190,7 +190,7 @@ class Live:
 
     def __init__(self, sampler):
         self._sampler = sampler
-        inputs = [rounding.sample_inputs(sampler, range(batch)) for batch in batches(sampler)]
+        inputs = [sampler.inputs(range(batch)) for batch in batches(sampler)]
         self._made = [(given, np.asarray(sampler.generate(*given))) for given in inputs]
 
     def difference(self, exported):
@@ -249,9 +249,7 @@ def sample_grid(sampler):
     """Images of seeds 0 to 63 as one uint8 picture; few at a time, to bound memory."""
     few = sampler.affordable(COLUMNS)
     parts = [range(first, min(first + few, COLUMNS**2)) for first in range(0, COLUMNS**2, few)]
-    images = [
-        np.asarray(sampler.generate(*rounding.sample_inputs(sampler, part))) for part in parts
-    ]
+    images = [np.asarray(sampler.generate(*sampler.inputs(part))) for part in parts]
     return pictures.grid(pictures.to_uint8(np.concatenate(images)), COLUMNS)
 
 

@@ -7,7 +7,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import default_path, load_classifier
 from ladagan_tf.evaluation.comparing import frechet_distance
 from ladagan_tf.exporting import card
-from ladagan_tf.sampling import opening, seeds
+from ladagan_tf.sampling import opening
 
 COMPARED = 64  # pictures, of seeds from 0 on
 MEASURED = 256  # of a Frechet distance, which takes seconds on two cores
@@ -56,7 +56,7 @@ class Comparison:
         count = MEASURED if self._reference else COMPARED
         few = self._sampler.affordable(COMPARED)
         parts = (range(i, min(i + few, count)) for i in range(0, count, few))
-        inputs = (sample_inputs(self._sampler, part) for part in parts)
+        inputs = map(self._sampler.inputs, parts)
         return np.concatenate([pictures.to_uint8(generate(*given)) for given in inputs])
 
     def _measured(self, images):
@@ -93,11 +93,3 @@ def find_reference(sampler, run=None):
     if trained_on != info.content_sha256:
         return None, f"there is no classifier of the run's set, {classifier}"
     return (str(info.folder), f"classifier:{classifier}"), ""
-
-
-def sample_inputs(sampler, chosen):
-    """Latents, and balanced labels if conditional, of some seeds: a list of arrays."""
-    inputs = [sampler.latents(chosen)]
-    if sampler.num_classes:
-        inputs.append(seeds.labels(chosen, sampler.num_classes, "balanced"))
-    return inputs

@@ -1,6 +1,5 @@
 """What `benchmarks/gpu_run.py` brings back from a machine without TensorFlow, as a run of ours."""
 
-import json
 import math
 import pathlib
 import shutil
@@ -8,7 +7,7 @@ import shutil
 import numpy as np
 
 from ladagan_tf.errors import InputError, one_line_about
-from ladagan_tf.files import new_folder, sha256_of, write_text
+from ladagan_tf.files import new_folder, sha256_of, write_json
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.runs.checkpoints import Checkpoints
@@ -99,7 +98,7 @@ def write_run(folder, about, out, flags, model, vae=None):
     with new_folder(out) as partial:
         run = RunDirectory(partial)
         there = {name: about[name] for name in STARTED if name in about}
-        write_text(run.environment_file, json.dumps([there]))  # to which this start is added
+        write_json(run.environment_file, [there])  # to which this start is added
         run.start(flags, tuple(model.networks.values()), vae)
         if (folder / run.stats_file.name).is_file():
             shutil.copy(folder / run.stats_file.name, run.stats_file)
@@ -107,7 +106,7 @@ def write_run(folder, about, out, flags, model, vae=None):
             _take_picture(folder / name, run.samples / f"{name}.png", model.averaged, vae)
         Checkpoints(run.checkpoints, model.state()).save(about["step"], about["images"])
         carried = {n: value for n, value in about.items() if n not in ("networks", "values")}
-        write_text(partial / CARRIED, json.dumps(carried, indent=2) + "\n")
+        write_json(partial / CARRIED, carried)
     return {"images": about["images"], "step": about["step"]}
 
 

@@ -1,12 +1,11 @@
 """Official checkpoints as networks and runs of ours, and our runs as official checkpoints."""
 
-import json
 import pathlib
 
 import numpy as np
 
 from ladagan_tf.errors import InputError, one_line_about, reason
-from ladagan_tf.files import new_folder, write_text
+from ladagan_tf.files import new_folder, write_json
 from ladagan_tf.models.blank import blank_of
 from ladagan_tf.models.checks import tensor_problems
 from ladagan_tf.models.lada.discriminator import Discriminator
@@ -119,7 +118,7 @@ def write_run(folder, out, flags, optimizers=True):
         run = RunDirectory(partial)
         run.start(flags, (gan.generator, gan.discriminator))
         Checkpoints(run.checkpoints, gan.state()).save(step, images)
-        write_text(partial / CARRIED, json.dumps(carried, indent=2) + "\n")
+        write_json(partial / CARRIED, carried)
     return {"images": images, "step": step, "optimizers": optimizers}
 
 

@@ -76,14 +76,14 @@ def render(runs, now):
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{_text(title)} - ladagan_tf</title>
+<title>{html.escape(title)} - ladagan_tf</title>
 <style>
 {_part("page.css")}</style>
 </head>
 <body>
 <main>
 <header>
-<h1>{_text(title)}</h1>
+<h1>{html.escape(title)}</h1>
 <p class="quiet">Written {now:%Y-%m-%d %H:%M} UTC. Reload it to see how a run goes on.</p>
 </header>
 {sections}
@@ -99,10 +99,6 @@ def render(runs, now):
 @functools.cache
 def _part(name):
     return (HERE / name).read_text(encoding="utf-8")
-
-
-def _text(value):
-    return html.escape(str(value))
 
 
 def _json(value):
@@ -193,10 +189,11 @@ def _figure(uri, width, height, caption, alt, runs, number, kimg=None, place=Non
     whose = f"{curves.key_of_run(number, runs[number].name)} " if len(runs) > 1 else ""
     after = "" if kimg is None else f' <span class="at">after {kimg:.4g} kimg</span>'
     said = "" if kimg is None else f", after {kimg:.4g} kimg"
-    moves = f' id="{place}" data-alt="{_text(alt)}"' if place else ""
+    moves = f' id="{place}" data-alt="{html.escape(alt)}"' if place else ""
     return (
-        f'<figure><figcaption>{whose}{_text(caption)}{after}</figcaption><img{moves} src="{uri}" '
-        f'width="{width}" height="{height}" alt="{_text(alt + said)}"></figure>\n'
+        f"<figure><figcaption>{whose}{html.escape(caption)}{after}</figcaption>"
+        f'<img{moves} src="{uri}" width="{width}" height="{height}" '
+        f'alt="{html.escape(alt + said)}"></figure>\n'
     )
 
 

@@ -25,7 +25,7 @@ import keras
 import tqdm
 
 from ladagan_tf.errors import InputError, StoppedError, one_line, reason
-from ladagan_tf.files import atomic_path, json_line, set_aside, write_text
+from ladagan_tf.files import atomic_path, json_line, set_aside, write_json, write_text
 from ladagan_tf.runs import FLAGS_FILE, METRICS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.runs.environment import environment
@@ -137,9 +137,9 @@ class RunDirectory:
             folder.mkdir(parents=True, exist_ok=True)
         write_text(self.flags_file, "".join(f"--{k}={v}\n" for k, v in sorted(flags.items())))
         configs = {n.name: keras.saving.serialize_keras_object(n) for n in networks}
-        write_text(self.models_file, json.dumps(configs, indent=2) + "\n")
+        write_json(self.models_file, configs)
         if initial:
-            write_text(self.initial_file, json.dumps(initial, indent=2) + "\n")
+            write_json(self.initial_file, initial)
         if vae:
             with atomic_path(self.vae_file) as temporary:
                 vae.save(temporary)
@@ -148,8 +148,7 @@ class RunDirectory:
         except ValueError as error:
             _keep_aside(self.environment_file, f"it cannot be read ({error})", self.say)
             starts = []
-        text = json.dumps([*starts, environment()], indent=2)
-        write_text(self.environment_file, f"{text}\n")
+        write_json(self.environment_file, [*starts, environment()])
         self._started = True
         self._log()
 

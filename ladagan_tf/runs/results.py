@@ -331,6 +331,12 @@ def protocol_in_words(protocol):
     )
 
 
+def fields_in_words(about):
+    """A dict on one line, hashes shortened: str."""
+    short = {k: v[:12] if isinstance(v, str) and len(v) == 64 else v for k, v in about.items()}
+    return ", ".join(f"{name} {value}" for name, value in short.items())
+
+
 def _features(about):
     if not isinstance(about, dict):
         return about

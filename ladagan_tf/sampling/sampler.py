@@ -51,6 +51,23 @@ class Sampler:
         """What this generator makes the images of seeds of: see `seeds.latents`."""
         return seeds.latents(numbers, self.noise_dim, self.truncation_z)
 
+    def inputs(
+        self,
+        numbers: collections.abc.Sequence[int],
+        labels: collections.abc.Sequence[int] | None = None,
+    ) -> list[np.ndarray]:
+        """What `generate` takes of seeds: latents (B, Z), and int32 labels (B,) if conditional.
+
+        Args:
+            numbers: seeds.
+            labels: as many classes; None: in turn by seed.
+        """
+        if not self.num_classes:
+            return [self.latents(numbers)]
+        if labels is None:
+            labels = seeds.labels(numbers, self.num_classes, "balanced")
+        return [self.latents(numbers), np.asarray(labels, np.int32)]
+
     def within(self, truncation_z: float) -> "Sampler":
         """This generator with latents that have no component beyond [-truncation_z, truncation_z].
 

@@ -10,6 +10,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import seeds as drawn
 from ladagan_tf.sampling import walks
 from ladagan_tf.sampling.opening import Openable, sampler_of
+from ladagan_tf.sampling.sampler import check_count
 
 
 def image_dataset_from_generator(
@@ -52,9 +53,8 @@ def image_dataset_from_generator(
     """
     sampler = sampler_of(generator)
     _check(labels, class_counts, sampler.num_classes)
-    for name, value, fewest in (("batch_size", batch_size, 1), ("num_shards", num_shards, 1)):
-        if not isinstance(value, numbers.Integral) or value < fewest:
-            raise InputError(f"{name}={value}: give a whole number, {fewest} or more")
+    check_count("batch_size", batch_size)
+    check_count("num_shards", num_shards)
     if not isinstance(index, numbers.Integral) or not 0 <= index < num_shards:
         raise InputError(f"index={index}: give 0 to {num_shards - 1}, below num_shards")
     every = _dataset_of(seeds).shard(num_shards, index)

@@ -8,7 +8,6 @@ import threading
 import numpy as np
 
 from ladagan_tf import pictures
-from ladagan_tf.sampling import seeds
 
 
 class QueueFullError(Exception):
@@ -17,7 +16,7 @@ class QueueFullError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    inputs: tuple  # latents (n, Z), and labels (n,) if conditional
+    inputs: list  # latents (n, Z), and labels (n,) if conditional
     psi: float | None  # None as the generator is
     future: concurrent.futures.Future
 
@@ -73,12 +72,7 @@ class Worker:
         if len(chosen) > self.max_batch:
             raise ValueError(f"{len(chosen)} images; at most {self.max_batch} at once")
         source = self.sampler if truncation_z is None else self.sampler.within(truncation_z)
-        inputs = [source.latents(chosen)]
-        if self.sampler.num_classes:
-            if labels is None:
-                labels = seeds.labels(chosen, self.sampler.num_classes, "balanced")
-            inputs.append(np.asarray(labels, np.int32))
-        job = _Job(tuple(inputs), psi, concurrent.futures.Future())
+        job = _Job(source.inputs(chosen, labels), psi, concurrent.futures.Future())
         with self._changed:
             if self._closing or len(self._wanted()) >= self.max_queue:
                 raise QueueFullError

@@ -259,19 +259,13 @@ def _distinct(values, separator=", "):
 
 
 def _in_words(protocol):
-    """A protocol in one line; hashes are shortened."""
+    """A protocol in one line."""
     parts = []
     for name, about in protocol.items():
         if isinstance(about, dict):
-            fields = [f"{field} {_short(value)}" for field, value in about.items()]
-            parts.append(f"{name}: {', '.join(fields)}")
-        else:
-            parts.append(f"{name}: {about}")
+            about = results.fields_in_words(about)
+        parts.append(f"{name}: {about}")
     return "; ".join(parts)
-
-
-def _short(value):
-    return value[:12] if isinstance(value, str) and len(value) == 64 else value
 
 
 def samples(rows):

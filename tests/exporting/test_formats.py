@@ -76,7 +76,7 @@ def test_rounding_is_what_half_of_the_last_place_of_a_weight_does():
     sharp = types.SimpleNamespace(
         network=layer, noise_dim=1, num_classes=0, affordable=int,
         generate=lambda z: 1000.0 * (layer.kernel - 1.0),
-        latents=lambda chosen: np.zeros((len(chosen), 1), np.float32),
+        inputs=lambda chosen: [np.zeros((len(chosen), 1), np.float32)],
     )  # fmt: skip
     assert formats.Live(sharp).nudge == 1000 * 2.0**-24
     np.testing.assert_array_equal(layer.kernel, np.ones((1, 100)))

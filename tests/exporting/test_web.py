@@ -141,11 +141,7 @@ def pixels(tab, canvas):
 
 def generated(sampler, numbers, labels=None):
     """What `generate --seeds` makes, by default with the classes in turn."""
-    z = seeds.latents(numbers, sampler.noise_dim)
-    if labels is None and sampler.num_classes:
-        labels = walks.labels_in_turn(numbers, range(sampler.num_classes))
-    labels = labels if labels is None else np.int32(labels)
-    return np.concatenate(list(walks.image_batches(sampler, z, labels)))
+    return np.concatenate([*walks.image_batches(sampler, *sampler.inputs(numbers, labels))])
 
 
 def assert_same(seen, right):
