@@ -11,9 +11,9 @@ from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line
 from ladagan_tf.files import is_utf8
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
+from ladagan_tf.sampling.seeds import MAX_SEED
 from ladagan_tf.systems import group
 
-MOST_SEED = 2**63 - 1
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
@@ -177,7 +177,7 @@ def refuse_starts():
 
 def define_seed(words):
     """Of everything random; `words` say of what, for the help."""
-    flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MOST_SEED)
+    flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MAX_SEED)
 
 
 def define_vae(runs=True):
@@ -253,7 +253,7 @@ def _check_values():
                 raise InputError(f"--{name}={one_line(value)}: such a name must be UTF-8")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
-            if isinstance(value, int) and abs(value) > MOST_SEED:
+            if isinstance(value, int) and abs(value) > MAX_SEED:
                 raise InputError(f"--{name}={value}: it must be below 2^63")
 
 

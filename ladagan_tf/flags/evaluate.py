@@ -3,6 +3,7 @@
 from absl import flags
 
 from ladagan_tf.flags import common
+from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.lada.sizes import PRESETS
 from ladagan_tf.sampling import seeds
 from ladagan_tf.systems import group
@@ -155,7 +156,7 @@ def _define_device():
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
+        list(PRECISIONS),
         "Arithmetic of the generator. Feature networks are always float32.",
     )
     flags.DEFINE_integer(

@@ -4,6 +4,7 @@ from absl import flags
 
 from ladagan_tf.data import CORRUPTIONS
 from ladagan_tf.flags import common
+from ladagan_tf.sampling.seeds import MAX_SEED
 from ladagan_tf.systems import group
 
 
@@ -120,7 +121,7 @@ def _define_damage():
         + ". What befell an image stands behind its name in its record.",
     )
     flags.DEFINE_integer(
-        "corrupt_seed", 0, "Which images, and how.", lower_bound=0, upper_bound=2**63 - 1
+        "corrupt_seed", 0, "Which images, and how.", lower_bound=0, upper_bound=MAX_SEED
     )
 
 

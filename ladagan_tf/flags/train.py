@@ -7,7 +7,9 @@ from absl import flags
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
+from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.runs import DEFAULT_RATE
 from ladagan_tf.sampling import posthoc
 from ladagan_tf.systems import cat, flow, group, lada
 from ladagan_tf.systems import gat as gat_system
@@ -100,8 +102,8 @@ def _define_objective_flags():
 
 @group("Optimiser")
 def _define_optimizer_flags():
-    flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator.")
-    flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator.")
+    flags.DEFINE_float("g_lr", DEFAULT_RATE, "Adam learning rate of the generator.")
+    flags.DEFINE_float("d_lr", DEFAULT_RATE, "Adam learning rate of the discriminator.")
     flags.DEFINE_float("beta1", None, "Adam beta 1 of all networks.")
     flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of all networks.")
     flags.DEFINE_float("epsilon", None, "Adam epsilon.")
@@ -293,7 +295,7 @@ def _define_device_flags():
     flags.DEFINE_enum(
         "precision",
         "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
+        list(PRECISIONS),
         "Arithmetic of the networks.",
     )
     flags.DEFINE_integer(

@@ -8,9 +8,9 @@ import shlex
 
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
+from ladagan_tf.runs import DEFAULT_RATE
 from ladagan_tf.studies.outcome import all_diverged, climb
 
-DEFAULT_RATE = 2e-4  # what train.py takes if --g_lr or --d_lr is not given
 # Flags that a study gives itself, or that would not make a run that can be measured.
 GIVEN_TO_TRAIN = ("run_dir", "seed", "dry_run", "force", "measure_seconds")
 GIVEN_TO_EVALUATE = (
