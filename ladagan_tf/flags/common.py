@@ -10,6 +10,7 @@ from absl import flags
 from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line
 from ladagan_tf.files import is_utf8
+from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
 from ladagan_tf.sampling.seeds import MAX_SEED
 from ladagan_tf.systems import group
@@ -31,6 +32,11 @@ def define_learned_set(what):
     flags.DEFINE_integer(
         "resolution", None, "Side in pixels; the prepared folder's by default, else required."
     )
+    define_data_dir()
+
+
+def define_data_dir():
+    """Of commands that open a set that may be one of TFDS."""
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
     )
@@ -98,13 +104,7 @@ def define_generator(what):
     """Defines the flags of a verb that opens a run or a model to do `what` with it."""
     flags.DEFINE_string("run_dir", None, f"Run to {what}. Give this or --model.")
     define_model(f"Generator to {what}.")
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
-    )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
-    define_average()
+    define_checkpoint()
     define_vae()
 
 
@@ -116,8 +116,18 @@ def define_address(port):
     )
 
 
-def define_average():
-    """Of commands that open a generator of a run."""
+def define_checkpoint(kinds="latest, or the kimg of one", ema=True):
+    """Of commands that open a generator of a run: which of its weights.
+
+    Args:
+        kinds: str, what --checkpoint takes beside the best, for the help.
+        ema: bool, also --ema.
+    """
+    flags.DEFINE_string(
+        "checkpoint", "best", f"Of --run_dir: best (the latest if none was scored), {kinds}."
+    )
+    if ema:
+        flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     flags.DEFINE_string(
         "average",
         None,
@@ -166,6 +176,15 @@ def define_sampler():
         lower_bound=1,
         upper_bound=MOST_STEPS,
     )
+
+
+def define_computing(compiled, computed):
+    """Of commands that train or measure: with what; the help of --jit and of --precision."""
+    flags.DEFINE_integer(
+        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
+    )
+    flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], compiled)
+    flags.DEFINE_enum("precision", PRECISIONS[0], list(PRECISIONS), computed)
 
 
 def refuse_starts():

@@ -105,10 +105,8 @@ def _define_selection():
         lower_bound=1,
     )
     common.define_seed("Which shapes are drawn (only --source=shapes).")
+    common.define_data_dir()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
 
 
 @group("Damage on purpose")
