@@ -35,6 +35,7 @@ from ladagan_tf.evaluation import (
     sweep,
 )
 from ladagan_tf.files import check_writable, writing
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.reports import keeping
@@ -249,19 +250,7 @@ def open_generator(**swept):
     if FLAGS.images:
         return None
     vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
-    given = {
-        "checkpoint": FLAGS.checkpoint,
-        "ema": FLAGS.ema,
-        "precision": FLAGS.precision,
-        "psi": FLAGS.psi,
-        "guidance": FLAGS.guidance,
-        "vae": vae,
-        "average": FLAGS.average,
-        "truncation_z": FLAGS.truncation_z,
-        "sampler": FLAGS.sampler,
-        "sampler_steps": FLAGS.sampler_steps,
-    }
-    return opening.open_source(FLAGS.run_dir, FLAGS.model, **{**given, **swept})
+    return common.open_generator(vae=vae, **swept)
 
 
 def own_reference():

@@ -27,9 +27,10 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs import SAMPLED_BY
-from ladagan_tf.sampling import directions, image_files, latent_files, opening, walks
+from ladagan_tf.sampling import directions, image_files, latent_files, walks
 from ladagan_tf.sampling.sampler import check_stage, of_network
 
 FLAGS = flags.FLAGS
@@ -120,19 +121,7 @@ def kind_of_output():
 
 def open_source():
     """The generator of --run_dir or --model."""
-    source = opening.open_source(
-        FLAGS.run_dir,
-        FLAGS.model,
-        checkpoint=FLAGS.checkpoint,
-        ema=FLAGS.ema,
-        psi=FLAGS.psi,
-        guidance=FLAGS.guidance,
-        vae=FLAGS.vae,
-        average=FLAGS.average,
-        truncation_z=FLAGS.truncation_z,
-        sampler=FLAGS.sampler,
-        sampler_steps=FLAGS.sampler_steps,
-    )
+    source = common.open_generator()
     if FLAGS.stage is None:
         return source
     check_stage(FLAGS.stage, source.network)

@@ -108,6 +108,22 @@ def define_generator(what):
     define_vae()
 
 
+def open_generator(**other):
+    """The generator of --run_dir or --model as the flags say: a `sampling.sampler.Sampler`.
+
+    Args:
+        other: arguments of `sampling.opening.open_source` that are not as their flags.
+
+    Raises:
+        InputError: see `sampling.opening.open_source`.
+    """
+    from ladagan_tf.sampling.opening import open_source  # needs Keras
+
+    values = flags.FLAGS
+    given = {name: values[name].value for name in open_source.__kwdefaults__ if name in values}
+    return open_source(values.run_dir, values.model, **{**given, **other})
+
+
 def define_address(port):
     """Of commands that serve: where; `port` is the default."""
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")
