@@ -12,8 +12,9 @@ from ladagan_tf.errors import InputError, one_line
 from ladagan_tf.files import is_utf8
 from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
+from ladagan_tf.runs.snapshots import SHORTEST, UNIFORM
 from ladagan_tf.sampling.seeds import MAX_SEED
-from ladagan_tf.systems import group
+from ladagan_tf.systems import group, listed
 
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
@@ -151,6 +152,13 @@ def define_checkpoint(kinds="latest, or the kimg of one", ema=True):
         "a half-life as 500kimg, or sigma_rel:0.05; by default that of --ema_decay or "
         "--ema_halflife_kimg.",
     )
+
+
+def sigma_rels(name):
+    """The lengths of averages, see `sampling.posthoc`, that a list flag names: distinct floats."""
+    words = f"numbers from {SHORTEST} to below {UNIFORM:.4f} (all times alike), as 0.05,0.1"
+    found = listed(name, float, words, lambda length: SHORTEST <= length < UNIFORM, some=True)
+    return list(dict.fromkeys(found))
 
 
 @group("Truncation and guidance")
