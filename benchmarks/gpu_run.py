@@ -62,6 +62,7 @@ from ladagan_tf.flags.common import read_flags
 from ladagan_tf.models.features.classifier import Classifier
 from ladagan_tf.pictures import grid, save_png, to_uint8
 from ladagan_tf.sampling.seeds import latents
+from ladagan_tf.systems import listed
 
 FLAGS = flags.FLAGS
 STARTED = time.perf_counter()
@@ -114,8 +115,9 @@ def main(_):
         raise InputError(
             "--precision=mixed_float16: losses are not scaled here; use mixed_bfloat16"
         )
-    numbers("snapshots", float, "give numbers, as 100,200")
-    trainer = Trainer(numbers("seeds", int, "give whole numbers, as 0,1,2") or [FLAGS.seed])
+    moments_to_keep()
+    seeds = listed("seeds", int, "whole numbers, as 0,1,2", distinct=True)
+    trainer = Trainer([*seeds] or [FLAGS.seed])
     say("built")
     if FLAGS.classifier and (classes_of(trainer) or trainer.of_latents):
         raise InputError(f"--classifier={FLAGS.classifier}: it measures images without classes")
@@ -134,12 +136,9 @@ def main(_):
         train(trainer, wanted, images, recorded, out)
 
 
-def numbers(name, kind, accepted):
-    """The numbers that a flag lists; InputError, which says what is accepted, for anything else."""
-    try:
-        return [kind(text) for text in FLAGS[name].value]
-    except ValueError:
-        raise InputError(f"--{name}={','.join(FLAGS[name].value)}: {accepted}") from None
+def moments_to_keep():
+    """The numbers of --snapshots in ascending order: list of floats."""
+    return sorted(listed("snapshots", float, "numbers, as 0.1,0.5"))
 
 
 def say(what):
@@ -237,7 +236,7 @@ def train(trainer, wanted, images, recorded, out):
 
     step, progress, pending, window = 0, [], list(MOMENTS), []
     lines, features = [[] for _ in folders], []
-    snapshots = sorted(numbers("snapshots", float, "give numbers, as 100,200"))
+    snapshots = moments_to_keep()
     budget = max(60 * FLAGS.minutes - WRITING - (time.perf_counter() - STARTED), 1e-3)
     with turn():
         start = last = time.perf_counter()

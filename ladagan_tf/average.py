@@ -18,6 +18,7 @@ from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import posthoc, run_networks
@@ -40,7 +41,7 @@ def make_averages():
     if FLAGS.metric == "none":
         measuring = "dataset", "features", "metric_images", "inception_weights", "cache_dir"
         refuse(measuring, "it needs --metric")
-    lengths = posthoc.parse_sigma_rel("sigma_rel", FLAGS.sigma_rel)
+    lengths = common.sigma_rels("sigma_rel")
     run = RunDirectory(FLAGS.run_dir)
     if not run.models_file.is_file():
         raise InputError(

@@ -10,7 +10,7 @@ if __name__ == "__main__":
 
 import functools
 
-from ladagan_tf.sampling import opening
+from ladagan_tf.flags import common
 
 FLAGS = flags.FLAGS
 
@@ -19,7 +19,7 @@ def main():
     """Serves the page of the generator that the flags name."""
     from ladagan_tf.serving import page_server  # its package is optional
 
-    source = opening.open_source(FLAGS.run_dir, FLAGS.model, vae=FLAGS.vae)
+    source = common.open_generator()
     page_server.serve(source, FLAGS.host, FLAGS.port, say=functools.partial(print, flush=True))
 
 

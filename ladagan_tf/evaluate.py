@@ -14,7 +14,6 @@ if __name__ == "__main__":
 import contextlib
 import dataclasses
 import functools
-import math
 import pathlib
 import sys
 
@@ -35,6 +34,7 @@ from ladagan_tf.evaluation import (
     sweep,
 )
 from ladagan_tf.files import check_writable, writing
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.reports import keeping
@@ -47,25 +47,17 @@ from ladagan_tf.sampling.sampler import (
     flow_of,
     of_network,
 )
-from ladagan_tf.systems import refuse
+from ladagan_tf.systems import listed, refuse
 from ladagan_tf.weights import vae_weights
 
 FLAGS = flags.FLAGS
 
 
-def finite(text):
-    """A text as a finite float; ValueError if it is none."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(text)
-    return number
-
-
-# What can be swept: flag -> (argument of `opening.open_source`, how a value is read and checked).
+# What can be swept: flag -> (argument of `opening.open_source`, kind of its values, their check).
 SWEEPS = {
-    "sweep_psi": ("psi", finite, check_psi),
-    "sweep_guidance": ("guidance", finite, check_guidance),
-    "sweep_truncation_z": ("truncation_z", finite, seeds.check_truncation),
+    "sweep_psi": ("psi", float, check_psi),
+    "sweep_guidance": ("guidance", float, check_guidance),
+    "sweep_truncation_z": ("truncation_z", float, seeds.check_truncation),
     "sweep_sampler_steps": ("sampler_steps", int, check_steps),
     "sweep_average": (
         "average",
@@ -178,20 +170,14 @@ def swept_values():
         return None, [None]
     if len(asked) > 1:
         raise InputError(f"give one of {' and '.join(f'--{flag}' for flag in asked)}")
-    flag, (argument, parse, check) = asked[0], SWEEPS[asked[0]]
+    flag, (argument, kind, check) = asked[0], SWEEPS[asked[0]]
     refuse((argument, "images", "save_samples"), f"not with --{flag}")
-    text = ",".join(FLAGS[flag].value)
-    try:
-        values = [parse(entry) for entry in FLAGS[flag].value]
-    except ValueError:
-        raise InputError(f"{flag}={text}: give numbers, as 0.5,0.7,1") from None
-    if not values or len(set(values)) < len(values):
-        raise InputError(f"{flag}={text}: give each value once, as 0.5,0.7,1")
+    values = [*listed(flag, kind, "numbers, as 0.5,0.7,1", some=True, distinct=True)]
     for value in values:
         try:
             check(value)
         except InputError as error:
-            raise InputError(f"{flag}={text}: {error}") from None
+            raise InputError(f"--{flag}={','.join(FLAGS[flag].value)}: {error}") from None
     return argument, values
 
 
@@ -249,19 +235,7 @@ def open_generator(**swept):
     if FLAGS.images:
         return None
     vae = FLAGS.vae and vae_weights.find(FLAGS.vae, FLAGS.cache_dir)
-    given = {
-        "checkpoint": FLAGS.checkpoint,
-        "ema": FLAGS.ema,
-        "precision": FLAGS.precision,
-        "psi": FLAGS.psi,
-        "guidance": FLAGS.guidance,
-        "vae": vae,
-        "average": FLAGS.average,
-        "truncation_z": FLAGS.truncation_z,
-        "sampler": FLAGS.sampler,
-        "sampler_steps": FLAGS.sampler_steps,
-    }
-    return opening.open_source(FLAGS.run_dir, FLAGS.model, **{**given, **swept})
+    return common.open_generator(vae=vae, **swept)
 
 
 def own_reference():

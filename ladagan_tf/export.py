@@ -15,6 +15,7 @@ if __name__ == "__main__":
 from ladagan_tf import zoo
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting import entry, formats, hub, web
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening
@@ -35,16 +36,7 @@ def main():
         raise InputError(f"ort_web={FLAGS.ort_web}: it is for --format=web")
     runtime = web.find_runtime(FLAGS.ort_web) if as_page else None
     with locked(FLAGS.out):
-        generator = opening.open_source(
-            FLAGS.run_dir,
-            FLAGS.model,
-            checkpoint=FLAGS.checkpoint,
-            ema=FLAGS.ema,
-            vae=FLAGS.vae,
-            average=FLAGS.average,
-            sampler=FLAGS.sampler,
-            sampler_steps=FLAGS.sampler_steps,
-        )
+        generator = common.open_generator()
         run = RunDirectory(FLAGS.run_dir) if FLAGS.run_dir else None
         if as_entry:
             entry.write(generator, FLAGS.out, run, FLAGS.data_licence)

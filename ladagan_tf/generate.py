@@ -27,10 +27,12 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs import SAMPLED_BY
-from ladagan_tf.sampling import directions, image_files, latent_files, opening, walks
+from ladagan_tf.sampling import directions, image_files, latent_files, walks
 from ladagan_tf.sampling.sampler import check_stage, of_network
+from ladagan_tf.systems import listed
 
 FLAGS = flags.FLAGS
 DEFAULT_SEEDS = {"walk": 8, "attention": 6, "sweep": 8, "directions": 1}
@@ -120,19 +122,7 @@ def kind_of_output():
 
 def open_source():
     """The generator of --run_dir or --model."""
-    source = opening.open_source(
-        FLAGS.run_dir,
-        FLAGS.model,
-        checkpoint=FLAGS.checkpoint,
-        ema=FLAGS.ema,
-        psi=FLAGS.psi,
-        guidance=FLAGS.guidance,
-        vae=FLAGS.vae,
-        average=FLAGS.average,
-        truncation_z=FLAGS.truncation_z,
-        sampler=FLAGS.sampler,
-        sampler_steps=FLAGS.sampler_steps,
-    )
+    source = common.open_generator()
     if FLAGS.stage is None:
         return source
     check_stage(FLAGS.stage, source.network)
@@ -269,10 +259,11 @@ def write_sweep(source, numbers, classes, out):
     """A row of images per psi; see `write_images`."""
     if FLAGS["psi"].present:
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
-    strengths = walks.parse_psi(FLAGS.sweep_psi)
+    words = "numbers from 0 to 1, as 0,0.5,1"
+    strengths = listed("sweep_psi", float, words, lambda psi: 0 <= psi <= 1, some=True)
     rows = [batch for psi in strengths for batch in compute(source.at(psi), numbers, classes)]
     save(out, pictures.enlarged_grid(np.concatenate(rows), len(numbers), FLAGS.scale))
-    return f"{len(numbers)} images, a row for each psi of {strengths}"
+    return f"{len(numbers)} images, a row for each psi of {[*strengths]}"
 
 
 def write_attention(source, numbers, classes, out):

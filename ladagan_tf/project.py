@@ -24,6 +24,7 @@ from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.classifier import default_path
 from ladagan_tf.files import check_writable, writing
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import image_files, latent_files, opening, projection, walks
@@ -48,7 +49,7 @@ def main():
 
 def write(out):
     """Writes the picture to the path `out`, and the latent beside it."""
-    source = open_source()
+    source = common.open_generator()
     label = chosen_class(source)
     target = read_picture(FLAGS.image, source.resolution)
     extractor = open_features(source)
@@ -100,18 +101,6 @@ def write_film(source, target, path, labels, out):
             pictures.save_png(out, next(frames())[0])
     else:
         image_files.write_animation(out, frames(), len(path), FLAGS.fps)
-
-
-def open_source():
-    """The generator of --run_dir or --model."""
-    return opening.open_source(
-        FLAGS.run_dir,
-        FLAGS.model,
-        checkpoint=FLAGS.checkpoint,
-        ema=FLAGS.ema,
-        vae=FLAGS.vae,
-        average=FLAGS.average,
-    )
 
 
 def chosen_class(source):

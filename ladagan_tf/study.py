@@ -28,7 +28,7 @@ from ladagan_tf.hardware import hardware
 from ladagan_tf.locks import locked
 from ladagan_tf.stopping import StopRequest
 from ladagan_tf.studies import cost, plan, report, running
-from ladagan_tf.systems import integers
+from ladagan_tf.systems import listed
 
 FLAGS = flags.FLAGS
 
@@ -88,14 +88,18 @@ def measure_costs():
 
 def make_study():
     """The study of the flags."""
+    words = "integers from 0 on, as 0,1,2"
+    seeds = listed("seeds", int, words, lambda seed: seed >= 0, some=True, distinct=True)
+    words = "finite numbers greater than 0, as 1,2,4"
+    scales = listed("lr_scales", float, words, lambda scale: scale > 0, distinct=True)
     return plan.make_study(
         pathlib.Path(FLAGS.study).stem,
         FLAGS.title,
         FLAGS.base,
         FLAGS.system,
         FLAGS.axis,
-        integers("seeds"),
-        study_flags.scales(),
+        seeds,
+        scales,
         FLAGS.evaluate,
         FLAGS.diverged_factor,
         FLAGS.prepare,

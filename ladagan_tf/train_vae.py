@@ -16,8 +16,8 @@ if __name__ == "__main__":
 
 
 from ladagan_tf.data import pipeline
-from ladagan_tf.errors import InputError
 from ladagan_tf.locks import locked
+from ladagan_tf.systems import listed
 from ladagan_tf.training.vae import train_vae
 from ladagan_tf.weights.vae_weights import default_path
 
@@ -26,10 +26,7 @@ FLAGS = flags.FLAGS
 
 def main():
     """Trains, saves and tells how good reconstructions are."""
-    try:
-        widths = tuple(map(int, FLAGS.widths))
-    except ValueError:
-        raise InputError(f"--widths={','.join(FLAGS.widths)}: it must be whole numbers") from None
+    widths = listed("widths", int, "whole numbers, as 16,32,64", some=True)
     folder = pipeline.open_dataset(
         FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
     )

@@ -83,8 +83,9 @@ REFUSED = {  # by the beginning of what is said
     "--dry_run": "--dry_run: train.py has it",
     "--metric_kimg=5": "--metric_kimg=5: train.py has it",
     "--steps_per_call=0": "--steps_per_call=0: give a positive integer",
-    "--snapshots=1,abc": "--snapshots=1,abc: give numbers, as 100,200",
+    "--snapshots=1,abc": "--snapshots=1,abc: give numbers, as 0.1,0.5",
     "--seeds=a": "--seeds=a: give whole numbers, as 0,1,2",
+    "--seeds=1,1": "--seeds=1,1: give each of them once",
     "--images=pyproject.toml": "--images=pyproject.toml: this npz archive cannot be read",
 }
 WRONG = {  # files that are refused: by what is said, the arrays that differ

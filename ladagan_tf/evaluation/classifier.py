@@ -157,11 +157,12 @@ def _held_out_accuracy(network, folder, count):
     return float(np.concatenate(right)[held_out].mean())
 
 
-def load_classifier(path):
+def load_classifier(path, flag="features"):
     """Loads a saved classifier.
 
     Args:
         path: a .keras file that `train_classifier` wrote.
+        flag: str, the name of the flag that says so.
 
     Returns:
         Classifier.
@@ -170,15 +171,16 @@ def load_classifier(path):
         InputError: if there is none, or it is another model.
     """
     path = pathlib.Path(os.path.expanduser(path))
+    named = f"{flag}=classifier:{path}"
     if not path.is_file():
         raise InputError(
-            f"features=classifier:{path}: no such file; make one with "
+            f"{named}: no such file; make one with "
             f"python -m ladagan_tf.train_classifier --dataset=... --out={path}"
         )
-    network = load_network(path, f"features=classifier:{path}")
+    network = load_network(path, named)
     if not isinstance(network, Classifier):
         raise InputError(
-            f"features=classifier:{path}: it holds a {type(network).__name__}, not a classifier "
-            "of ladagan_tf.train_classifier"
+            f"{named}: it holds a {type(network).__name__}, not a classifier of "
+            "ladagan_tf.train_classifier"
         )
     return network

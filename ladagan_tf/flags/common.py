@@ -10,10 +10,12 @@ from absl import flags
 from ladagan_tf import flagfiles, zoo
 from ladagan_tf.errors import InputError, one_line
 from ladagan_tf.files import is_utf8
+from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.flow.samplers import MOST_STEPS, SAMPLERS
-from ladagan_tf.systems import group
+from ladagan_tf.runs.snapshots import SHORTEST, UNIFORM
+from ladagan_tf.sampling.seeds import MAX_SEED
+from ladagan_tf.systems import group, listed
 
-MOST_SEED = 2**63 - 1
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
@@ -31,6 +33,11 @@ def define_learned_set(what):
     flags.DEFINE_integer(
         "resolution", None, "Side in pixels; the prepared folder's by default, else required."
     )
+    define_data_dir()
+
+
+def define_data_dir():
+    """Of commands that open a set that may be one of TFDS."""
     flags.DEFINE_string(
         "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
     )
@@ -98,14 +105,24 @@ def define_generator(what):
     """Defines the flags of a verb that opens a run or a model to do `what` with it."""
     flags.DEFINE_string("run_dir", None, f"Run to {what}. Give this or --model.")
     define_model(f"Generator to {what}.")
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
-    )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
-    define_average()
+    define_checkpoint()
     define_vae()
+
+
+def open_generator(**other):
+    """The generator of --run_dir or --model as the flags say: a `sampling.sampler.Sampler`.
+
+    Args:
+        other: arguments of `sampling.opening.open_source` that are not as their flags.
+
+    Raises:
+        InputError: see `sampling.opening.open_source`.
+    """
+    from ladagan_tf.sampling.opening import open_source  # needs Keras
+
+    values = flags.FLAGS
+    given = {name: values[name].value for name in open_source.__kwdefaults__ if name in values}
+    return open_source(values.run_dir, values.model, **{**given, **other})
 
 
 def define_address(port):
@@ -116,8 +133,18 @@ def define_address(port):
     )
 
 
-def define_average():
-    """Of commands that open a generator of a run."""
+def define_checkpoint(kinds="latest, or the kimg of one", ema=True):
+    """Of commands that open a generator of a run: which of its weights.
+
+    Args:
+        kinds: str, what --checkpoint takes beside the best, for the help.
+        ema: bool, also --ema.
+    """
+    flags.DEFINE_string(
+        "checkpoint", "best", f"Of --run_dir: best (the latest if none was scored), {kinds}."
+    )
+    if ema:
+        flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
     flags.DEFINE_string(
         "average",
         None,
@@ -125,6 +152,13 @@ def define_average():
         "a half-life as 500kimg, or sigma_rel:0.05; by default that of --ema_decay or "
         "--ema_halflife_kimg.",
     )
+
+
+def sigma_rels(name):
+    """The lengths of averages, see `sampling.posthoc`, that a list flag names: distinct floats."""
+    words = f"numbers from {SHORTEST} to below {UNIFORM:.4f} (all times alike), as 0.05,0.1"
+    found = listed(name, float, words, lambda length: SHORTEST <= length < UNIFORM, some=True)
+    return list(dict.fromkeys(found))
 
 
 @group("Truncation and guidance")
@@ -168,6 +202,15 @@ def define_sampler():
     )
 
 
+def define_computing(compiled, computed):
+    """Of commands that train or measure: with what; the help of --jit and of --precision."""
+    flags.DEFINE_integer(
+        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
+    )
+    flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], compiled)
+    flags.DEFINE_enum("precision", PRECISIONS[0], list(PRECISIONS), computed)
+
+
 def refuse_starts():
     """Raises InputError for flags of a start, of commands that take train's flags to keep them."""
     for name in ("dry_run", "force", "measure_seconds"):
@@ -177,7 +220,7 @@ def refuse_starts():
 
 def define_seed(words):
     """Of everything random; `words` say of what, for the help."""
-    flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MOST_SEED)
+    flags.DEFINE_integer("seed", 0, words, lower_bound=0, upper_bound=MAX_SEED)
 
 
 def define_vae(runs=True):
@@ -253,7 +296,7 @@ def _check_values():
                 raise InputError(f"--{name}={one_line(value)}: such a name must be UTF-8")
             if isinstance(value, float) and not math.isfinite(value):
                 raise InputError(f"--{name}={value}: it must be a finite number")
-            if isinstance(value, int) and abs(value) > MOST_SEED:
+            if isinstance(value, int) and abs(value) > MAX_SEED:
                 raise InputError(f"--{name}={value}: it must be below 2^63")
 
 

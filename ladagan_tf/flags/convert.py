@@ -50,11 +50,6 @@ def define():
         "Write --run_dir in the authors' format, GAT as .safetensors files with the authors' "
         "names (their .pt is a pickle, which is never written).",
     )
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Of --run_dir: best (the latest if none was scored), latest, or the kimg of one.",
-    )
-    common.define_average()
-    flags.adopt_module_key_flags(common)
-    flags.declare_key_flag("vae")  # of train.py's, to show it in --help
+    common.define_checkpoint(ema=False)
+    for name in ("checkpoint", "average", "vae", "cache_dir"):  # of train's the last two
+        flags.declare_key_flag(name)

@@ -14,9 +14,9 @@ def define():
     _define_reference()
     _define_protocol()
     common.define_measuring()
-    flags.adopt_module_key_flags(common)
     _define_cost()
     _define_device()
+    flags.adopt_module_key_flags(common)
 
 
 @group("What is measured")
@@ -29,18 +29,10 @@ def _define_generated():
         "Images to measure instead: a folder, .zip, .npz, prepared set, or a part "
         "of one, as data/emoji-64[:1890].",
     )
-    flags.DEFINE_string(
-        "checkpoint",
-        "best",
-        "Of --run_dir: best (the latest if none was scored), latest, the kimg of one, or "
-        "untrained, as a baseline.",
-    )
-    flags.DEFINE_boolean("ema", True, "Of --run_dir: the averaged weights.")
-    common.define_average()
+    common.define_checkpoint("latest, the kimg of one, or untrained, as a baseline")
     common.define_vae()
     common.define_truncation()
     common.define_sampler()
-    flags.adopt_module_key_flags(common)
     for name, words, values in (
         ("psi", "psi, of models that have it", "0.5,0.7,0.85,1"),
         ("guidance", "guidance, of a GAT", "1,1.5,2"),
@@ -62,7 +54,6 @@ def _define_generated():
         lower_bound=1,
     )
     common.define_seed("Which images are generated.")
-    flags.adopt_module_key_flags(common)
     flags.DEFINE_integer(
         "repeats",
         1,
@@ -97,9 +88,7 @@ def _define_reference():
         "--run_dir's training, or what came with a --model of the zoo: an .npz and the classifier "
         "that it is of.",
     )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
+    common.define_data_dir()
     flags.DEFINE_integer(
         "num_real",
         None,
@@ -152,12 +141,6 @@ def _define_cost():
 
 @group("Device")
 def _define_device():
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
-        "Arithmetic of the generator. Feature networks are always float32.",
-    )
     flags.DEFINE_integer(
         "batch_size",
         None,
@@ -172,12 +155,7 @@ def _define_device():
         ["none", "mirrored"],
         "One device, or all GPUs of this machine.",
     )
-    flags.DEFINE_integer(
-        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
-    )
-    flags.DEFINE_enum(
-        "jit",
-        "auto",
-        ["auto", "on", "off"],
+    common.define_computing(
         "Compile with XLA; auto is on for GPUs, off for CPUs.",
+        "Arithmetic of the generator. Feature networks are always float32.",
     )

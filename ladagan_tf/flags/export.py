@@ -4,7 +4,6 @@ from absl import flags
 
 from ladagan_tf.flags import common
 
-FORMATS = ("saved_model", "onnx", "litert", "keras", "float16", "web")
 ZOO = "zoo"
 
 
@@ -16,9 +15,9 @@ def define():
     flags.DEFINE_list(
         "format",
         "saved_model",
-        f"Formats among {', '.join(FORMATS)}; float16 is a .keras file of half the size, web a "
-        f"page that makes images in a browser. Or {ZOO}: float16 with all that is known of a run, "
-        "as ladagan_tf/zoo/ holds it.",
+        "Formats among saved_model, onnx, litert, keras, float16, web; float16 is a .keras file of "
+        "half the size, web a page that makes images in a browser. Or zoo: float16 with all that "
+        "is known of a run, as ladagan_tf/zoo/ holds it.",
     )
     flags.DEFINE_enum(
         "weights",

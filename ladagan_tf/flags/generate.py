@@ -9,7 +9,6 @@ from ladagan_tf.systems import group
 def define():
     """Defines them."""
     common.define_generator("sample from")
-    flags.adopt_module_key_flags(common)
     _define_images()
     _define_kinds()
 

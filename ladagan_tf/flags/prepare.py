@@ -4,6 +4,7 @@ from absl import flags
 
 from ladagan_tf.data import CORRUPTIONS
 from ladagan_tf.flags import common
+from ladagan_tf.sampling.seeds import MAX_SEED
 from ladagan_tf.systems import group
 
 
@@ -104,10 +105,8 @@ def _define_selection():
         lower_bound=1,
     )
     common.define_seed("Which shapes are drawn (only --source=shapes).")
+    common.define_data_dir()
     flags.adopt_module_key_flags(common)
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
 
 
 @group("Damage on purpose")
@@ -120,7 +119,7 @@ def _define_damage():
         + ". What befell an image stands behind its name in its record.",
     )
     flags.DEFINE_integer(
-        "corrupt_seed", 0, "Which images, and how.", lower_bound=0, upper_bound=2**63 - 1
+        "corrupt_seed", 0, "Which images, and how.", lower_bound=0, upper_bound=MAX_SEED
     )
 
 

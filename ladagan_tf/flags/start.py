@@ -11,10 +11,9 @@ from absl import flags
 from ladagan_tf import extras, flagfiles
 from ladagan_tf.data.source import TFDS_PREFIX
 from ladagan_tf.errors import InputError
-from ladagan_tf.flags import train
+from ladagan_tf.flags import common, train
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
-from ladagan_tf.sampling import posthoc
-from ladagan_tf.systems import refuse, refuse_without
+from ladagan_tf.systems import listed, refuse, refuse_without
 
 FLAGS = flags.FLAGS
 # What may differ between two starts of one run, because it changes no mathematics.
@@ -187,17 +186,7 @@ def _check_penalties(system):
 
 def _check_averages():
     """Raises InputError for averages that cannot be, and for lengths that would have no effect."""
-    for name, inside, words in (
-        ("ema_decays", lambda value: 0 <= value < 1, "from 0 to below 1"),
-        ("ema_halflives_kimg", lambda value: 0 < value < math.inf, "greater than 0"),
-    ):
-        try:
-            usable = all(map(inside, map(float, FLAGS[name].value)))
-        except ValueError:
-            usable = False
-        if not usable:
-            raise InputError(f"--{name}={as_text(FLAGS[name].value)}: give numbers {words}")
-    posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
+    _averages()
     refuse_without("posthoc_sigma_rel", FLAGS.posthoc_ema, "--posthoc_ema")
     halves = FLAGS.ema_halflife_kimg or FLAGS.ema_halflives_kimg
     refuse_without("ema_rampup", halves, "--ema_halflife_kimg or --ema_halflives_kimg")
@@ -206,16 +195,23 @@ def _check_averages():
         refuse(["ema_decay"], taken)
 
 
+def _averages():
+    """(Decays, half-lives in kimg, lengths) of the flags that name averages beside the first."""
+    return (
+        listed("ema_decays", float, "numbers from 0 to below 1", lambda decay: 0 <= decay < 1),
+        listed("ema_halflives_kimg", float, "numbers greater than 0", lambda kimg: kimg > 0),
+        common.sigma_rels("posthoc_sigma_rel"),
+    )
+
+
 def further_averages():
     """Profiles of `training.averages` beside that of --ema_decay or --ema_halflife_kimg: a list."""
     from ladagan_tf.training.averages import Decay, HalfLife, PowerFunction  # need Keras
 
-    found = [Decay(float(decay)) for decay in FLAGS.ema_decays]
-    found += [HalfLife(float(kimg), FLAGS.ema_rampup) for kimg in FLAGS.ema_halflives_kimg]
-    if FLAGS.posthoc_ema:
-        lengths = posthoc.parse_sigma_rel("posthoc_sigma_rel", FLAGS.posthoc_sigma_rel)
-        found += map(PowerFunction, lengths)
-    return found
+    decays, halflives, lengths = _averages()
+    found = [Decay(decay) for decay in decays]
+    found += [HalfLife(kimg, FLAGS.ema_rampup) for kimg in halflives]
+    return found + [PowerFunction(length) for length in lengths if FLAGS.posthoc_ema]
 
 
 def schedules():

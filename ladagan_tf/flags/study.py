@@ -133,12 +133,3 @@ def check_asked():
     refuse_without("diverged_factor", values.lr_scales, "--lr_scales")
     if not values.cost_seconds > 0:
         raise InputError(f"--cost_seconds={values.cost_seconds:g}: it must be greater than 0")
-
-
-def scales():
-    """The numbers of --lr_scales."""
-    values = flags.FLAGS.lr_scales
-    try:
-        return tuple(float(value) for value in values)
-    except ValueError:
-        raise InputError(f"--lr_scales={','.join(values)}: give numbers, as 1,2,4") from None

@@ -8,6 +8,7 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import QUICK_METRICS
 from ladagan_tf.flags import common
 from ladagan_tf.models.attention import ATTENTIONS
+from ladagan_tf.runs import DEFAULT_RATE
 from ladagan_tf.sampling import posthoc
 from ladagan_tf.systems import cat, flow, group, lada
 from ladagan_tf.systems import gat as gat_system
@@ -31,8 +32,8 @@ def define():
     _define_run_flags()
     _define_metric_flags()
     common.define_measuring()
-    flags.adopt_module_key_flags(common)
     _define_device_flags()
+    flags.adopt_module_key_flags(common)
 
 
 @group("Data")
@@ -44,9 +45,7 @@ def _define_data_flags():
         "tfds:NAME[@SPLIT], or shapes; the last two are prepared into data/ on first use. "
         "Required.",
     )
-    flags.DEFINE_string(
-        "data_dir", None, "Folder of TFDS downloads; TFDS's own (~/tensorflow_datasets) by default."
-    )
+    common.define_data_dir()
     flags.DEFINE_integer(
         "resolution", None, "Side of the images in pixels; the preset's or the set's by default."
     )
@@ -100,8 +99,8 @@ def _define_objective_flags():
 
 @group("Optimiser")
 def _define_optimizer_flags():
-    flags.DEFINE_float("g_lr", 2e-4, "Adam learning rate of the generator.")
-    flags.DEFINE_float("d_lr", 2e-4, "Adam learning rate of the discriminator.")
+    flags.DEFINE_float("g_lr", DEFAULT_RATE, "Adam learning rate of the generator.")
+    flags.DEFINE_float("d_lr", DEFAULT_RATE, "Adam learning rate of the discriminator.")
     flags.DEFINE_float("beta1", None, "Adam beta 1 of all networks.")
     flags.DEFINE_float("beta2", 0.99, "Adam beta 2 of all networks.")
     flags.DEFINE_float("epsilon", None, "Adam epsilon.")
@@ -204,7 +203,6 @@ def _define_run_flags():
     )
     flags.DEFINE_integer("batch_size", None, "Images per step over all devices (global).")
     common.define_seed("All randomness derives from it.")
-    flags.adopt_module_key_flags(common)
     flags.DEFINE_float("log_kimg", 10.0, "Window of stats.jsonl and of log.txt in kimg.")
     flags.DEFINE_float("sample_kimg", 500.0, "Sample grid every so many kimg.")
     flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg.")
@@ -281,19 +279,8 @@ def _define_device_flags():
         lower_bound=1.0,
         upper_bound=1e6,
     )
-    flags.DEFINE_integer(
-        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
-    )
-    flags.DEFINE_enum(
-        "jit",
-        "auto",
-        ["auto", "on", "off"],
+    common.define_computing(
         "Compile the gradients with XLA; auto is on for GPUs and TPUs, off for CPUs.",
-    )
-    flags.DEFINE_enum(
-        "precision",
-        "float32",
-        ["float32", "mixed_bfloat16", "mixed_float16"],
         "Arithmetic of the networks.",
     )
     flags.DEFINE_integer(

@@ -8,7 +8,6 @@ from ladagan_tf.flags import common
 def define():
     """Defines them."""
     common.define_learned_set("Images")
-    flags.adopt_module_key_flags(common)
     flags.DEFINE_string(
         "out",
         None,

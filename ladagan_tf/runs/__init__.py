@@ -8,3 +8,4 @@ METRICS_FILE = "metrics.jsonl"  # what `evaluate` appends to
 STRENGTHS = {"psi": 1.0, "guidance": 1.0, "truncation_z": math.inf, "sampler_steps": 0}
 # All that tells apart images of one generator and seed.
 SAMPLED_BY = (*STRENGTHS, "sampler", "stage")
+DEFAULT_RATE = 2e-4  # of Adam, for both networks

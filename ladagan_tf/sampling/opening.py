@@ -9,6 +9,7 @@ import keras
 from ladagan_tf import zoo
 from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
+from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import MODELS_FILE
 from ladagan_tf.runs.checkpoints import find_average, find_checkpoint
@@ -25,7 +26,6 @@ Openable = Sampler | keras.Model | Path | collections.abc.Callable  # see `sampl
 # What opens of a folder of `ladagan_tf.export`: the first of these that is there.
 EXPORTED = ("generator.keras", "generator.float16.keras", "saved_model")
 WANTED = (*EXPORTED[:2], "saved_model/*", zoo.ABOUT, zoo.CLASSIFIER, zoo.REFERENCE)  # of the hub
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")  # to compute in
 MOST_UNTRAINED = 2**30  # weights of a network that no checkpoint bounds
 
 

@@ -8,7 +8,6 @@ averages is the average of the combined profiles, so that the combination whose 
 to a wanted one, in the sense of least squares, is nearly the average of that length.
 """
 
-import math
 import os
 
 import numpy as np
@@ -16,46 +15,15 @@ from numpy.typing import ArrayLike
 
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.runs import snapshots
-from ladagan_tf.runs.snapshots import SHORTEST, UNIFORM
 
 DEFAULT_SIGMA_REL = ("0.05", "0.1")  # what is stored; Appendix C.3
-
-
-def parse_sigma_rel(name: str, texts: list[str]) -> list[float]:
-    """Lengths of averages from a list flag.
-
-    Args:
-        name: str, of the flag, for messages.
-        texts: list of str.
-
-    Returns:
-        List of distinct floats, in their order.
-
-    Raises:
-        InputError: unless there is one at least, each from `SHORTEST` to below `UNIFORM`.
-    """
-    found = []
-    for text in texts:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not SHORTEST <= value < UNIFORM:
-            raise InputError(
-                f"--{name}={','.join(texts)}: give numbers from {SHORTEST} to below {UNIFORM:.4f} "
-                "(all times alike), as 0.05,0.1"
-            )
-        found.append(value)
-    if not found:
-        raise InputError(f"--{name}: give at least one number, as 0.05,0.1")
-    return list(dict.fromkeys(found))
 
 
 def exponent(sigma_rel: float) -> float:
     """gamma of a profile whose standard deviation is `sigma_rel` times its length (Eq. 123, 126).
 
     Args:
-        sigma_rel: float from `SHORTEST` to below `UNIFORM`.
+        sigma_rel: float from `runs.snapshots.SHORTEST` to below `runs.snapshots.UNIFORM`.
 
     Returns:
         float above 0: the largest root of (gamma + 2)^2 (gamma + 3) = (gamma + 1) / sigma_rel^2.

@@ -116,22 +116,6 @@ def parse_grid(text: str) -> tuple[int, int]:
     return rows, columns
 
 
-def parse_psi(entries: list[str]) -> list[float]:
-    """Truncations from a list of texts, each from 0 (the class's mean) to 1 (none).
-
-    Raises:
-        InputError: if there are none, or one is no such number.
-    """
-    text = ",".join(entries)
-    try:
-        found = [float(entry) for entry in entries]
-    except ValueError:
-        found = []
-    if not found or not all(0.0 <= psi <= 1.0 for psi in found):
-        raise InputError(f"sweep_psi={text}: give numbers from 0 to 1, as 0,0.5,1")
-    return found
-
-
 def labels_in_turn(numbers: Sequence[int], classes: Sequence[int]) -> np.ndarray:
     """int32 labels (N,): a seed's place among the classes is the seed modulo their number."""
     return np.asarray([classes[number % len(classes)] for number in numbers], np.int32)

@@ -2,15 +2,14 @@
 
 import dataclasses
 import itertools
-import math
 import re
 import shlex
 
 from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
+from ladagan_tf.runs import DEFAULT_RATE
 from ladagan_tf.studies.outcome import all_diverged, climb
 
-DEFAULT_RATE = 2e-4  # what train.py takes if --g_lr or --d_lr is not given
 # Flags that a study gives itself, or that would not make a run that can be measured.
 GIVEN_TO_TRAIN = ("run_dir", "seed", "dry_run", "force", "measure_seconds")
 GIVEN_TO_EVALUATE = (
@@ -89,7 +88,7 @@ def make_study(
         base: str, the flagfile of `train.py` that all runs share, see `flagfiles.find`.
         systems: sequence of "NAME: --flag=value ...".
         axes: sequence of "FLAG: value, value", or with semicolons where values have commas.
-        seeds: sequence of ints.
+        seeds: sequence of ints from 0 on, at least one.
         lr_scales: sequence of positive floats, by which both learning rates are multiplied; empty
             to leave them.
         evaluate: str, flags of `evaluate.py`.
@@ -107,12 +106,6 @@ def make_study(
     )
     if not systems:
         raise InputError("--system is required: NAME: --flag=value ..., once for every row")
-    if not seeds:
-        raise InputError("--seeds=: give one or more, as 0,1,2")
-    if any(seed < 0 for seed in seeds):
-        raise InputError(f"--seeds={','.join(map(str, seeds))}: give 0 or more")
-    if not all(0 < scale < math.inf for scale in lr_scales):
-        raise InputError(f"--lr_scales={_listed(lr_scales)}: they must be finite, greater than 0")
     measured = _split(evaluate, f"--evaluate={evaluate}", GIVEN_TO_EVALUATE)
     values = [_axis(text) for text in axes]
     runs = []
@@ -263,7 +256,3 @@ def _arguments(given, where, refused):
 
 def _slug(text):
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
-
-
-def _listed(values):
-    return ",".join(f"{value:g}" for value in values)

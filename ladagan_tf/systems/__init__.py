@@ -53,12 +53,36 @@ def group(title):
         vars(FLAGS[name]).setdefault("group", title)  # an inner group counts more
 
 
+def listed(name, kind, words, inside=lambda value: True, some=False, distinct=False):
+    """What a list flag gives: a tuple of values of a `kind`, finite if they are numbers.
+
+    Args:
+        name: str, of the flag.
+        kind: int, float or str.
+        words: str, what is accepted, for messages.
+        inside: function from a value to whether it is accepted.
+        some: bool, there must be one at least.
+        distinct: bool, none may come twice.
+
+    Raises:
+        InputError: for anything else.
+    """
+    given = FLAGS[name].value
+    try:
+        found = tuple(map(kind, given))
+    except ValueError:
+        found = (math.nan,)
+    usable = all(value not in (math.inf, -math.inf) and value == value for value in found)
+    if not usable or not all(map(inside, found)) or (some and not found):
+        raise InputError(f"--{name}={','.join(map(str, given))}: give {words}")
+    if distinct and len(set(found)) < len(found):
+        raise InputError(f"--{name}={','.join(map(str, given))}: give each of them once")
+    return found
+
+
 def integers(name):
     """The integers of a list flag."""
-    try:
-        return tuple(int(value) for value in FLAGS[name].value)
-    except ValueError:
-        raise InputError(f"--{name}={','.join(FLAGS[name].value)}: give integers, as 4,8") from None
+    return listed(name, int, "integers, as 4,8")
 
 
 def refuse(names, why):

@@ -5,9 +5,8 @@
 
 from absl import flags
 
-from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.sizes import SIZES
-from ladagan_tf.systems import gat, group, refuse, refuse_without
+from ladagan_tf.systems import gat, group, listed, refuse, refuse_without
 from ladagan_tf.training import PYRAMIDS
 
 FLAGS = flags.FLAGS
@@ -92,23 +91,15 @@ def build(folder):
         CatDiscriminator,
         CatObjective,
         consistency_weight=FLAGS.consistency_weight,
-        consistency_weights=_weights(),
+        consistency_weights=listed(
+            "consistency_weights",
+            float,
+            "finite numbers from 0 on, as 0.33,0.5,1",
+            lambda weight: weight >= 0,
+        ),
         stop_anchor=FLAGS.stop_anchor,
         kernel=FLAGS.pyramid,
     )
-
-
-def _weights():
-    given = FLAGS.consistency_weights
-    try:
-        weights = tuple(map(float, given))
-    except ValueError:
-        weights = (-1.0,)
-    if not all(0.0 <= weight < float("inf") for weight in weights):
-        raise InputError(
-            f"--consistency_weights={','.join(given)}: give finite numbers from 0 on, as 0.33,0.5,1"
-        )
-    return weights
 
 
 trainer = gat.trainer

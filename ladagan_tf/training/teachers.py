@@ -192,16 +192,9 @@ def open_teacher(spec, grid=None, *, official_quirks=False, stored=None, dtype="
         network = DinoV2(backbone, antialias_positions=True, dtype=dtype)
         return ImageTeacher(network, grid, official_quirks, about)
     if kind == CLASSIFIER and path:
-        network = _classifier(path)
+        network = load_classifier(path, "teacher")
         about = {"teacher": CLASSIFIER, "file": path, "sha256": network_sha256(network)}
         return ImageTeacher(ClassifierMaps(network), grid, official_quirks, about)
     raise InputError(
         f"teacher={spec}: give none, dinov2, dinov2:PRESET, classifier:FILE.keras or stored"
     )
-
-
-def _classifier(path):
-    try:
-        return load_classifier(path)
-    except InputError as error:  # it names the flag of the metrics
-        raise InputError(str(error).replace("features=", "teacher=", 1)) from None

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from ladagan_tf.errors import InputError
 from ladagan_tf.runs.snapshots import Snapshots
 from ladagan_tf.sampling import posthoc
 
@@ -119,9 +118,3 @@ def test_a_variance_stays_one(tmp_path):
     assert mixed @ np.array([500, 1000, 0.05, 0.1]) < 0
     ((found,),), _ = posthoc.PosthocAverages(tmp_path).reconstruct([0.07])
     assert found == pytest.approx(0.05)
-
-
-@pytest.mark.parametrize("texts", [[], ["0.3"], ["0"], ["1e-200"], ["-0.1"], ["nan"], ["0.1", "x"]])
-def test_lengths_that_no_profile_has_are_one_line(texts):
-    with pytest.raises(InputError, match=r"^--sigma_rel.*: give .*, as 0\.05,0\.1$"):
-        posthoc.parse_sigma_rel("sigma_rel", texts)

@@ -90,9 +90,11 @@ def test_a_study_file_that_is_not_there_is_one_line(call):
 
 def test_flags_that_are_no_study_end_in_one_line(call, file, capsys):
     for flag, message in {
-        "--seeds=0,x": "--seeds=0,x: give integers",
-        "--seeds=": "--seeds=: give one or more, as 0,1,2",
-        "--lr_scales=1,x": "--lr_scales=1,x: give numbers",
+        "--seeds=0,-1": "--seeds=0,-1: give integers from 0 on, as 0,1,2",
+        "--seeds=": "--seeds=: give integers from 0 on",
+        "--seeds=1,1": "--seeds=1,1: give each of them once",
+        "--lr_scales=0,1": "--lr_scales=0,1: give finite numbers greater than 0, as 1,2,4",
+        "--lr_scales=2,2.0": "--lr_scales=2,2.0: give each of them once",
         "--system=A: --seed=1": "--seed is what the study decides",
         "--prepare=--source=shapes": "--prepare=--source=shapes: give --out=",
         "rest": "unexpected argument 'rest'",

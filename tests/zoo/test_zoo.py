@@ -257,7 +257,7 @@ def test_the_functions_of_evaluation_run_as_its_page_shows_them(capsys):
 
 
 def test_every_command_that_takes_a_model_opens_it_by_the_same_code():
-    """So that each takes what all take: their flag is `define_model`'s, the rest `opening`'s."""
+    """So that each takes what all take; their flag is `define_model`'s."""
     flag = {p.stem for p in ROOT.glob("ladagan_tf/flags/*.py") if "define_model(" in p.read_text()}
     flag.discard("common")
     through = {
@@ -267,7 +267,7 @@ def test_every_command_that_takes_a_model_opens_it_by_the_same_code():
     assert {"evaluate", "export", "generate", "project", "serve"} <= verbs
     for verb in verbs:
         text = (ROOT / "ladagan_tf" / f"{verb}.py").read_text()
-        assert "opening.open_" in text and "FLAGS.model" in text, verb
+        assert "common.open_generator(" in text or "open_model(FLAGS.model" in text, verb
 
 
 def test_what_opens_of_a_folder_is_what_export_writes():
