@@ -1,8 +1,8 @@
 """Builds the emoji set, nine class folders of PNG images, from a public npm package.
 
     npm pack emoji-datasource-google@16.0.0
-    python examples/emoji64.py --tarball=emoji-datasource-google-16.0.0.tgz --out=data/emoji-images
-    python -m ladagan_tf.prepare --source=data/emoji-images --out=data/emoji-64 --resolution=64
+    python examples/emoji64.py --tarball=emoji-datasource-google-16.0.0.tgz --out=data/emoji64
+    python -m ladagan_tf.prepare --source=data/emoji64 --out=data/emoji-64 --resolution=64
 
 The artwork is Noto Emoji (Apache-2.0). Classes are the categories of the package's emoji.json;
 every skin tone is an image of its own, and the five bare skin-tone swatches are left out.
