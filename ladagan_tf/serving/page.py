@@ -228,7 +228,9 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
         path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
         pictures.save_png(path, pictures.grid(images, pictures.square_columns(count)))
         picture = framed(images, first, 0, chosen_class)
-        return picture, images, first, str(path), gr.Slider(1, count, value=1), str(first)
+        # Gradio refuses a slider from 1 to 1; `pick` takes no number beyond the count.
+        slider = gr.Slider(1, max(2, count), value=1, visible=count > 1)
+        return picture, images, first, str(path), slider, str(first)
 
     def framed(images, first, index, chosen_class):
         words = view.words(first, len(images), index, chosen_class)

@@ -175,6 +175,16 @@ def check_answers(address, small):
         assert "is not a whole number from 0 to" in message
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 4])
+def test_one_image_is_shown_without_a_slider_to_choose_by(address, small, count):
+    message, *_, download, slider, _ = answer(address, "samples", "5", count, None, 1.0, 4.0)
+    assert message == "" and slider["visible"] == (count > 1)
+    right = expected(small, range(5, 5 + count))
+    sheet = pictures.grid(right, pictures.square_columns(count))
+    np.testing.assert_allclose(read(download), sheet, atol=1)
+
+
 @pytest.fixture(scope="module")
 def hasty(page, small, tmp_path_factory):
     """(address, folder) of a page in this process that keeps pictures for a second."""

@@ -54,7 +54,7 @@ class LinformerAttention(DotProductAttention):
         return self.output_projection(mixed), None
 
     def compute_output_shape(self, x_shape):
-        return tuple(x_shape), None
+        return tuple(x_shape), ()  # no weights; Keras's summary takes only shapes
 
     def get_config(self):
         return {**super().get_config(), "rank": self.rank}
