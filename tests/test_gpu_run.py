@@ -27,7 +27,8 @@ from ladagan_tf import convert
 from ladagan_tf.data.pipeline import make_dataset
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
-from ladagan_tf.evaluation.metrics import density_coverage, frechet_distance, precision_recall
+from ladagan_tf.evaluation.frechet import frechet_distance
+from ladagan_tf.evaluation.metrics import density_coverage, precision_recall
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.pictures import MARGIN, to_uint8
 from ladagan_tf.runs.directory import RunDirectory

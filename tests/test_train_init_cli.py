@@ -89,7 +89,7 @@ def given(folder, name, *flags):
     return [*paths, *TINY, f"--init_from={folder / 'run'}", "--freeze_d=2", *flags]
 
 
-def without_steps(model, run, folder, flags, *, contents, vae, initial, **_):
+def without_steps(model, run, folder, flags, settings, metric, vae, contents, initial):
     """As `continue_run`, but of no steps."""
     about = {"contents": contents, "workers": 1, "replicas": 1}
     checkpoints = Checkpoints(run.checkpoints, model.state(), 2, about)
