@@ -73,7 +73,7 @@ def open_dataset(recorded):
     )
     info = dataset_info.load_info(folder)
     train_flags.SYSTEMS[FLAGS.system].check_set(info)
-    pipeline.check_batch(info, FLAGS.batch_size, FLAGS.subset)
+    pipeline.chosen_images(info, FLAGS.batch_size, FLAGS.subset)  # before networks are built
     return folder
 
 

@@ -82,7 +82,6 @@ REFUSALS = {
     "--ema_rampup=0.1": "--ema_rampup=0.1: it needs --ema_halflife_kimg or",
     "--freeze_d=2": "--freeze_d=2: it needs --init_from, whose weights stay",
     "--subset=2": "--subset=2.0: it must be above 0, at most 1",
-    "--batch_size=64": "50 images, fewer than one batch; batch_size=64 must be at most that",
     "--augment_p=1.1": "--augment_p=1.1: it must be from 0 to 1",
     "--augment_target=1": "--augment_target=1.0: it must be from 0 to below 1",
     "--augment_kimg=9": "--augment_kimg=9.0: it needs --augment_target",
@@ -300,6 +299,13 @@ def test_bad_flags_end_in_one_line(outputs, place, flag):
     assert_refused(outputs[flag])
     assert REFUSALS[flag] in outputs[flag]
     assert not (place / "refused").exists()
+
+
+def test_a_batch_larger_than_the_set_is_one_line_before_networks_are_built(dataset, monkeypatch):
+    monkeypatch.setattr(model, "build", None)
+    (output,) = run_each([plain(dataset, "nowhere", "--batch_size=64")])
+    assert_refused(output)
+    assert "50 images, fewer than one batch; batch_size=64 must be at most that" in output
 
 
 def test_dry_run_prints_flags_summaries_and_cost_and_writes_nothing(outputs, place):

@@ -139,8 +139,7 @@ def make_dataset(
     rows = _worker_rows(batch_size, worker_index, num_workers, replicas)
     if start_step < 0:
         raise InputError(f"start_step={start_step}: it must be at least 0")
-    check_batch(info, batch_size, subset)
-    chosen = subset_indices(info.count, subset)
+    chosen = chosen_images(info, batch_size, subset)
     seed = int(seed) % 2**63  # what stateless draws take
     if info.total_bytes * subset <= memory_limit_bytes:
         columns = _load(info, wanted, chosen)
@@ -168,22 +167,23 @@ def make_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 
-def check_batch(info, batch_size, subset=1.0):
-    """Refuses a batch of more images than there are to train on.
+def chosen_images(info, batch_size, subset=1.0):
+    """What a run learns of a set: int64 array of record indices, see `subset_indices`.
 
     Args:
         info: DatasetInfo.
         batch_size, subset: see `make_dataset`.
 
     Raises:
-        InputError: naming both.
+        InputError: if that is fewer images than one batch, or `subset` is not in (0, 1].
     """
-    count = num_images(info.folder, subset)
-    if count < batch_size:
+    chosen = subset_indices(info.count, subset)
+    if len(chosen) < batch_size:
         raise InputError(
-            f"subset={subset} of the {info.count} images in {info.folder} is {count} images, "
-            f"fewer than one batch; batch_size={batch_size} must be at most that"
+            f"subset={subset} of the {info.count} images in {info.folder} is {len(chosen)} "
+            f"images, fewer than one batch; batch_size={batch_size} must be at most that"
         )
+    return chosen
 
 
 def iterate_images(folder, batch_size, first=0, count=None):

@@ -165,24 +165,17 @@ def test_a_page_answers_until_a_signal_ends_it(page, small):
 
 
 def check_answers(address, small):
-    message, picture, _, _, download, _, chosen = answer(address, "samples", "5", 4, None, 1.0, 4.0)
-    assert message == "" and chosen == "5"
-    right = expected(small, range(5, 9))
-    np.testing.assert_allclose(read(download), pictures.grid(right, 2), atol=1)
-    np.testing.assert_allclose(read(picture), framed(right, 0), atol=1)
+    for count in (1, 4):
+        given = ("5", count, None, 1.0, 4.0)
+        message, picture, _, _, download, slider, chosen = answer(address, "samples", *given)
+        assert message == "" and chosen == "5" and slider["visible"] == (count > 1)
+        right = expected(small, range(5, 5 + count))
+        sheet = pictures.grid(right, pictures.square_columns(count))
+        np.testing.assert_allclose(read(download), sheet, atol=1)
+        np.testing.assert_allclose(read(picture), framed(right, 0), atol=1)
     for text in INVALID:
         message = answer(address, "samples", text, 4, None, 1.0, 4.0)[0]
         assert "is not a whole number from 0 to" in message
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 4])
-def test_one_image_is_shown_without_a_slider_to_choose_by(address, small, count):
-    message, *_, download, slider, _ = answer(address, "samples", "5", count, None, 1.0, 4.0)
-    assert message == "" and slider["visible"] == (count > 1)
-    right = expected(small, range(5, 5 + count))
-    sheet = pictures.grid(right, pictures.square_columns(count))
-    np.testing.assert_allclose(read(download), sheet, atol=1)
 
 
 @pytest.fixture(scope="module")
