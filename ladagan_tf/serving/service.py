@@ -9,6 +9,7 @@ import asyncio
 import base64
 import contextlib
 import io
+import json
 import math
 import reprlib
 import time
@@ -120,7 +121,9 @@ def make_app(worker, timeout_s):
         fastapi.FastAPI.
     """
     telemetry = Telemetry()
-    request_type = request_model(worker.max_batch, worker.sampler)
+    by_query, by_body = (
+        request_model(worker.max_batch, worker.sampler, strict) for strict in (False, True)
+    )
     longest = 4096 + 32 * worker.max_batch  # bytes of a body; a label takes at most 20
 
     @contextlib.asynccontextmanager
@@ -134,6 +137,7 @@ def make_app(worker, timeout_s):
         redoc_url=None,
         swagger_ui_parameters={"validatorUrl": None},  # a badge of another host
     )
+    app.router.route_class = _Route
     app.add_exception_handler(fastapi.exceptions.RequestValidationError, _explain)
     app.add_exception_handler(Exception, _apologize)
 
@@ -156,12 +160,12 @@ def make_app(worker, timeout_s):
 
     @app.get("/v1/generate", responses=ANSWERS)
     async def generate_by_query(
-        wanted: Annotated[request_type, fastapi.Query()], request: fastapi.Request
+        wanted: Annotated[by_query, fastapi.Query()], request: fastapi.Request
     ):
         return await _generate(worker, wanted, timeout_s, request)
 
     @app.post("/v1/generate", responses=ANSWERS)
-    async def generate_by_body(wanted: request_type, request: fastapi.Request):
+    async def generate_by_body(wanted: by_body, request: fastapi.Request):
         return await _generate(worker, wanted, timeout_s, request)
 
     @app.head("/healthz", include_in_schema=False)
@@ -192,11 +196,14 @@ def labels_in_words(sampler):
     return "a class per image; in turn by default" + (f"; {shown}" if shown else "")
 
 
-def request_model(max_batch, sampler):
-    """The pydantic model of a request to a generator, which also describes it in /docs."""
+def request_model(max_batch, sampler, strict=False):
+    """The pydantic model of a request to a generator, which also describes it in /docs.
+
+    Strict, for JSON, which has numbers: then "5", 5.0 and true are no integers.
+    """
     num_classes = sampler.num_classes
 
-    class GenerateRequest(pydantic.BaseModel, extra="forbid"):
+    class GenerateRequest(pydantic.BaseModel, extra="forbid", strict=strict):
         num: int = pydantic.Field(1, ge=1, le=max_batch, description="number of images")
         seed: int = pydantic.Field(
             0, ge=0, le=seeds.MAX_SEED + 1 - max_batch, description="seed of the first image"
@@ -241,17 +248,45 @@ def request_model(max_batch, sampler):
 def _refused(request, longest):
     """The answer to a body that is too long, or may be, or to a query that says a thing twice.
 
-    FastAPI's own is no JSON, and it takes the last of two.
+    FastAPI's own is no JSON, and it takes the last of two; of a POST it does not look at a query.
     """
     twice = set(request.query_params).difference(REPEATED)
     twice = [name for name in twice if len(request.query_params.getlist(name)) > 1]
     if twice:
         return _problem(422, f"{min(twice)[:50]}: it is given more than once")
+    if request.method == "POST" and request.url.query:
+        return _problem(422, "a POST has what is wanted in its body; leave out the query")
     if "transfer-encoding" in request.headers:
         return _problem(411, "give the body's content-length")
     if int(request.headers.get("content-length", 0)) > longest:
         return _problem(413, f"the body is longer than {longest} bytes")
     return None
+
+
+class _Request(fastapi.Request):
+    """A request whose JSON says nothing twice, of which Python would take the last."""
+
+    async def json(self):
+        return json.loads(await self.body(), object_pairs_hook=_once)
+
+
+def _once(pairs):
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = ascii(min(name for name in names if names.count(name) > 1)[:50])[1:-1]
+        raise fastapi.HTTPException(422, f"{twice}: it is given more than once")
+    return found
+
+
+class _Route(fastapi.routing.APIRoute):
+    def get_route_handler(self):
+        answer = super().get_route_handler()
+
+        async def answer_strictly(request):
+            return await answer(_Request(request.scope, request.receive))
+
+        return answer_strictly
 
 
 def _problem(status, detail):
@@ -263,27 +298,20 @@ async def _generate(worker, wanted, timeout_s, request):
     labels = wanted.labels
     if labels is None and sampler.num_classes:
         labels = seeds.labels(chosen, sampler.num_classes, "balanced").tolist()
-    begun = time.monotonic()
-    # In a thread: truncated latents of many numbers take seconds to draw.
-    asking = asyncio.ensure_future(
-        asyncio.to_thread(worker.submit, chosen, labels, wanted.psi, wanted.truncation_z)
-    )
-    if not (await asyncio.wait([asking], timeout=timeout_s))[0]:
-        asking.add_done_callback(_cancel)
-        raise fastapi.HTTPException(504, f"no answer within {timeout_s:g} s")
     try:
-        future = asyncio.wrap_future(asking.result())
+        asked = worker.submit(chosen, labels, wanted.psi, wanted.truncation_z)
     except QueueFullError:
         raise fastapi.HTTPException(
             503,
             f"{worker.max_queue} requests wait already; try again later",
             {"Retry-After": str(RETRY_AFTER_S)},
         ) from None
+    future = asyncio.wrap_future(asked)
     hung_up = asyncio.create_task(_hung_up(request))
     try:
         await asyncio.wait(
             [future, hung_up],
-            timeout=max(0.0, begun + timeout_s - time.monotonic()),
+            timeout=timeout_s,
             return_when=asyncio.FIRST_COMPLETED,
         )
         if future.done():
@@ -299,12 +327,6 @@ async def _generate(worker, wanted, timeout_s, request):
     finally:
         future.cancel()  # what still waits is never computed
         hung_up.cancel()
-
-
-def _cancel(asking):
-    """What was asked for too late is never computed."""
-    if asking.exception() is None:
-        asking.result().cancel()
 
 
 async def _hung_up(request):

@@ -4,6 +4,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,8 +17,10 @@ class QueueFullError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    inputs: list  # latents (n, Z), and labels (n,) if conditional
+    seeds: Sequence
+    labels: Sequence | None
     psi: float | None  # None as the generator is
+    truncation_z: float | None  # the same
     future: concurrent.futures.Future
 
 
@@ -71,8 +74,7 @@ class Worker:
         """
         if len(chosen) > self.max_batch:
             raise ValueError(f"{len(chosen)} images; at most {self.max_batch} at once")
-        source = self.sampler if truncation_z is None else self.sampler.within(truncation_z)
-        job = _Job(source.inputs(chosen, labels), psi, concurrent.futures.Future())
+        job = _Job(chosen, labels, psi, truncation_z, concurrent.futures.Future())
         with self._changed:
             if self._closing or len(self._wanted()) >= self.max_queue:
                 raise QueueFullError
@@ -107,11 +109,11 @@ class Worker:
         with self._changed:
             self._changed.wait_for(lambda: self._wanted() or self._closing)
             jobs, size = [], 0
-            while self._jobs and size + len(self._jobs[0].inputs[0]) <= self.max_batch:
+            while self._jobs and size + len(self._jobs[0].seeds) <= self.max_batch:
                 if jobs and self._jobs[0].psi != jobs[0].psi:
                     break
                 jobs.append(self._jobs.popleft())
-                size += len(jobs[-1].inputs[0])
+                size += len(jobs[-1].seeds)
             return jobs
 
     def _wanted(self):
@@ -120,11 +122,20 @@ class Worker:
         return self._jobs
 
     def _generate(self, jobs):
-        sizes = [len(job.inputs[0]) for job in jobs]
-        inputs = [np.concatenate(parts) for parts in zip(*(j.inputs for j in jobs), strict=True)]
+        sizes = [len(job.seeds) for job in jobs]
+        # Here, not where they are asked for: truncated latents take long to draw, and whoever hung
+        # up or was refused needs none.
+        inputs = [self._inputs(job) for job in jobs]
+        inputs = [np.concatenate(parts) for parts in zip(*inputs, strict=True)]
         psi = jobs[0].psi
         source = self.sampler if psi is None else self.sampler.at(psi)
         images = pictures.to_uint8(source.generate(*inputs))
         self.batches += 1
         self.images += len(images)
         return np.split(images, np.cumsum(sizes)[:-1])
+
+    def _inputs(self, job):
+        """Latents (n, Z), and labels (n,) if conditional."""
+        z = job.truncation_z
+        source = self.sampler if z is None else self.sampler.within(z)
+        return source.inputs(job.seeds, job.labels)

@@ -1,11 +1,11 @@
 """Clients that say half of it, take nothing or hang up take nothing from the others."""
 
-import concurrent.futures
 import contextlib
 import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="fastapi is optional: the service is not tested")
@@ -15,7 +15,6 @@ pytest.importorskip("fastapi_offline", reason="it is optional: the service is no
 from service_clients import SLOW_S, counters, get, half_open, serving
 
 from ladagan_tf.serving import listening, service
-from ladagan_tf.serving.worker import Worker
 
 
 def is_open(connection):
@@ -77,20 +76,31 @@ def test_a_client_that_does_not_take_its_answer_is_dropped(small, monkeypatch):
         assert 0 < received < many * len(get(address, path.decode())[2])
 
 
-def test_latents_that_take_long_to_draw_count_as_time(small, monkeypatch):
-    asked = threading.Event()
+def test_latents_that_take_long_to_draw_fill_the_queue_and_nothing_else(small, monkeypatch):
+    drawing, drawn, asked = threading.Event(), threading.Event(), []
 
-    def submit(self, *_):
-        asked.wait(5.0)
-        return concurrent.futures.Future()
+    def inputs(self, seeds, labels):
+        asked.append(seeds[0])
+        drawing.set()
+        drawn.wait(30.0)
+        return [np.zeros((len(seeds), self.noise_dim), np.float32)]
 
-    monkeypatch.setattr(Worker, "submit", submit)
-    with serving(small, timeout_s=0.2) as address:
-        start = time.monotonic()
-        status, _, body = get(address, "/v1/generate?truncation_z=0.01")
-        assert status == 504 and b"no answer within 0.2 s" in body
-        assert time.monotonic() - start < 4.0
-        asked.set()
+    with serving(small, max_batch=1, max_queue=9, timeout_s=20.0) as address:
+        monkeypatch.setattr(type(small), "inputs", inputs)
+        path = b"GET /v1/generate?truncation_z=0.01&seed=%d HTTP/1.1\r\nhost: here\r\n\r\n"
+        clients = [*half_open(address, 1, path % 1)]
+        assert drawing.wait(10.0)
+        clients += half_open(address, 9, path % 2)
+        while counters(address)["ladagan_queue_length"] < 9:
+            time.sleep(0.01)
+        assert get(address, "/v1/generate")[0] == 503
+        for client in clients:
+            client.close()
+        while counters(address)["ladagan_queue_length"]:
+            time.sleep(0.01)
+        drawn.set()
+        assert get(address, "/v1/generate?seed=3")[0] == 200
+    assert asked == [1, 3]
 
 
 def test_as_many_connections_are_taken_as_there_are_descriptors(monkeypatch):

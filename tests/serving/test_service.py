@@ -91,10 +91,28 @@ def test_a_body_that_is_called_another_kind_is_told_the_header(address):
     assert "content-type: application/json" in json.loads(response.read())["detail"]
 
 
-@pytest.mark.parametrize("body", ['{"num": ', "[]", '{"num": null}', '{"seed": 1e400}'])
-def test_a_bad_body_is_refused(address, body):
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ('{"num": ', "the body is not JSON"),
+        ("[]", "body: Input should be"),
+        ('{"num": null}', "num: Input should be a valid integer"),
+        ('{"seed": 1e400}', "seed: Input should be a valid integer"),
+        ('{"num": "2"}', "num: Input should be a valid integer"),
+        ('{"num": 2.0}', "num: Input should be a valid integer"),
+        ('{"num": true}', "num: Input should be a valid integer"),
+        ('{"num": 2, "seed": 1, "num": 3}', "num: it is given more than once"),
+        ('{"\\ud800": 1, "\\ud800": 2}', "\\ud800: it is given more than once"),
+    ],
+)
+def test_a_bad_body_is_refused(address, body, message):
     status, _, content = get(address, "/v1/generate", "POST", body)
-    assert status == 422 and json.loads(content)["detail"]
+    assert status == 422 and json.loads(content)["detail"].startswith(message)
+
+
+def test_a_body_with_a_query_is_refused(address):
+    status, _, content = get(address, "/v1/generate?num=2", "POST", "{}")
+    assert status == 422 and "leave out the query" in json.loads(content)["detail"]
 
 
 def test_health_and_metrics(address):
