@@ -134,12 +134,17 @@ def _choose_tensorflow():
 def _import_libraries():
     """Imports TensorFlow without the lines that it writes before anybody can silence them.
 
-    And Matplotlib, which raises an OSError where no folder takes files.
+    And Keras, with its own settings whatever ~/.keras/keras.json says, and Matplotlib, which raises
+    an OSError where no folder takes files.
     """
     if os.environ.setdefault(LOG_LEVEL, "3") == "3":
         with held_stderr():
             import tensorflow  # noqa: F401
+    import keras
     import matplotlib  # noqa: F401
+
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
 
 
 def run(main):

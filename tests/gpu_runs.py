@@ -1,6 +1,5 @@
 """Runs of `benchmarks/gpu_run.py` to test it by: their sets, their flags and their process."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -8,6 +7,7 @@ import sys
 import keras
 import numpy as np
 from in_process import command
+from jax_process import environment
 from PIL import Image
 from tiny_gat import VAE
 
@@ -99,7 +99,7 @@ WRONG = {  # files that are refused: by what is said, the arrays that differ
 
 def runs(*lines, before=""):
     """How commands end, of a process of its own, on the CPU: status and what was said last."""
-    env = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    env = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
     code = RUNS.replace("CONVOLUTIONS", before)
     done = subprocess.run(
         [sys.executable, "-c", code, *lines], env=env, cwd=ROOT, capture_output=True, text=True

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import keras
 import pytest
 from absl import flags
 from in_process import command
@@ -20,6 +21,7 @@ from ladagan_tf.files import atomic_path, new_folder
 from ladagan_tf.flags import common
 from ladagan_tf.flags import generate as generate_flags
 from ladagan_tf.locks import locked
+from ladagan_tf.models import registered
 from ladagan_tf.stopping import SIGNALS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -120,6 +122,21 @@ def test_commands_run_under_tensorflow_whatever_keras_is_told(monkeypatch, capsy
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: KERAS_BACKEND=") and line.endswith("run under tensorflow")
+
+
+def test_keras_is_as_the_networks_need_it_whatever_its_settings_say():
+    keras.config.set_floatx("float64")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ImportError, match=r"image_data_format='channels_first'"):
+            importlib.reload(registered)
+        prologue._import_libraries()
+        assert keras.config.floatx() == "float32"
+        assert keras.config.image_data_format() == "channels_last"
+        importlib.reload(registered)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_a_closed_stream_ends_no_command(tmp_path):

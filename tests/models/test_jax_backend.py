@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from jax_process import environment
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -91,7 +92,7 @@ def said(fixtures_dir):
     compares gradients and runs `NEUTRAL`: one process, as to import JAX and Keras takes long.
     """
     path = os.pathsep.join([str(ROOT), str(HERE), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": path}
+    env = environment(KERAS_BACKEND="jax", PYTHONPATH=path)
     env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # most of the time goes into compiling
     env["JAX_ENABLE_X64"] = "1"  # many tests compute in float64, as TensorFlow always can
     script = SCRIPT.replace("MODULES", str([f"ladagan_tf.{name}" for name in NETWORKS_AND_STEP]))
