@@ -45,7 +45,10 @@ def labels_in_words(sampler):
 def request_model(max_batch, sampler, strict=False):
     """The pydantic model of a request to a generator, which also describes it in /docs.
 
-    Strict, for JSON, which has numbers: then "5", 5.0 and true are no integers.
+    Args:
+        max_batch: int, most images of a request.
+        sampler: Sampler of the generator.
+        strict: bool, for JSON, which has numbers: "5", 5.0 and true are no integers.
     """
     num_classes = sampler.num_classes
 
