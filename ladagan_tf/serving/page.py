@@ -240,7 +240,9 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
 
     def choose(images, first, chosen_class, event: gr.SelectData):
         # None: forgotten, too long ago, or too many visitors since. A key has no place in the grid.
-        index = None if images is None else index_at(*event.index, images)
+        place = event.index
+        known = isinstance(place, list) and [type(part) for part in place] == [int, int]
+        index = index_at(*place, images) if known and images is not None else None
         if index is None:
             return [gr.skip()] * 3
         return framed(images, first, index, chosen_class), index + 1, str(first + index)

@@ -11,7 +11,9 @@ from ladagan_tf.serving.page_pictures import View
 
 pytest.importorskip("gradio", reason="gradio is optional: the page is not tested")
 
-from ladagan_tf.serving import page
+from starlette.testclient import TestClient
+
+from ladagan_tf.serving import page, page_server
 
 
 class Visitor:
@@ -77,3 +79,23 @@ def test_visitors_who_wait_at_the_end_leave_no_traceback(ask):
 
     for error in asyncio.run(visit()):
         assert isinstance(error, page.gr.Error) and not error.print_exception
+
+
+def test_only_mistakes_of_ours_leave_a_traceback(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    client = TestClient(page_server.make_app(small, tmp_path))
+    session = {"session_hash": "a visitor"}
+
+    def ask(name, *values, **more):
+        body = {"data": values, **session, **more}
+        return client.post(f"/gradio_api/run/{name}", json=body).status_code
+
+    assert ask("between", "0", "1", "far", None, 1.0, 4.0) == 500
+    assert ask("samples", "0", 5, None, 1.0, 4.0) == 500
+    assert ask("samples", "0", 1.0, None, 1.0, 4.0) == 200
+    for index in ("no place", [1.5, None], None):
+        assert ask("choose", None, 0, None, event_data={"index": index, "value": 0}) == 200
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(View, "between", lambda *_: 1 / 0)
+    assert ask("between", "0", "1", 50, None, 1.0, 4.0) == 500
+    assert "ZeroDivisionError" in capsys.readouterr().err
