@@ -1,6 +1,7 @@
 """A web application on a port until a signal or Ctrl-C, whatever its clients do; needs uvicorn."""
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -25,26 +26,33 @@ def listen(host, port):
     """An open socket to serve on.
 
     Args:
-        host: str, address.
+        host: str, a name or an address; of a name that has several addresses that of IPv4.
         port: int, 0 for a free one.
 
     Returns:
         socket.socket.
 
     Raises:
-        InputError: if the port cannot be listened on.
+        InputError: if the host is none of this machine, or the port cannot be listened on.
     """
     try:
-        return socket.create_server((host, port), backlog=WAITING)
-    except OSError as error:
-        why = error.strerror or reason(error)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, *_, place = min(found, key=lambda one: one[0] != socket.AF_INET)
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()  # which `::` means
+        return socket.create_server(place, family=family, backlog=WAITING, dualstack_ipv6=both)
+    except (OSError, ValueError) as error:  # the latter of what no name can hold
+        why = (getattr(error, "strerror", None) or reason(error)).partition(" (while")[0]
+        code = getattr(error, "errno", errno.EADDRNOTAVAIL)
+        if isinstance(error, socket.gaierror) or code == errno.EADDRNOTAVAIL:
+            asked = "give a name or an address of this machine, or 0.0.0.0 for all of them"
+            raise InputError(f"host={host!r}: {asked} ({why})") from None
         raise InputError(f"port={port}: {host} cannot be listened on ({why})") from None
 
 
 def address(listener):
     """The URL of a listening socket, as a browser takes it."""
     host, port = listener.getsockname()[:2]
-    return f"http://{host}:{port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def affordable_connections():

@@ -32,6 +32,7 @@ WIDEST = 4.0  # end of the slider of --truncation_z, where there is none
 KEPT_S, TIDIED_S = 600, 60  # pictures of a visitor are kept so long; how often old ones go
 SHOWN_S = 24 * 3600  # what is on a page can be clicked so long after it was made
 VISITORS = 128  # whose images are remembered, at once
+ANSWERS = 64  # that are made or wait for it; visitors beyond them are told
 MESSAGE = '<div role="alert">${value}</div>'  # which screen readers say when it changes
 
 
@@ -212,7 +213,7 @@ def _directions_part(view):
 def _connect(view, blocks, folder, samples, closer, between, directions):
     """What each control does."""
     chosen, within = [samples["class"], samples["psi"]], samples["truncation_z"]
-    answer = functools.partial(_answer, turn=asyncio.Lock())
+    answer = functools.partial(_answer, line=_Line())
 
     def limit(truncation_z):
         """What a slider of truncation means."""
@@ -221,6 +222,7 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     def show_samples(seed, count, chosen_class, psi, truncation_z):
         if count not in COUNTS:
             raise InputError(f"The number of images {count!r} is not one of {COUNTS}.")
+        count = int(count)  # 4.0 is one of them
         images, first = view.samples(seed, count, chosen_class, psi, limit(truncation_z))
         kind = f"_class_{chosen_class}" if chosen_class is not None else ""
         kind += f"_psi_{psi:g}" if view.truncates else ""
@@ -238,7 +240,9 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
 
     def choose(images, first, chosen_class, event: gr.SelectData):
         # None: forgotten, too long ago, or too many visitors since. A key has no place in the grid.
-        index = None if images is None else index_at(*event.index, images)
+        place = event.index
+        known = isinstance(place, list) and [type(part) for part in place] == [int, int]
+        index = index_at(*place, images) if known and images is not None else None
         if index is None:
             return [gr.skip()] * 3
         return framed(images, first, index, chosen_class), index + 1, str(first + index)
@@ -343,19 +347,38 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     gr.on([between["start"].submit, between["end"].submit, between["position"].change], **walk)
 
 
-def _answer(handler, inputs, part, outputs, name, turn):
+class _Line(asyncio.Lock):
+    """Where answers wait for their turn; `asked` of them are there, with the one that is made."""
+
+    asked = 0
+
+
+def _answer(handler, inputs, part, outputs, name, line):
     """Arguments of a listener: what a handler refuses is shown, and the pictures stay.
 
     Not by Gradio's queue, whose page loses a click that it makes while the end of the stream of
-    earlier answers is on its way, and waits for ever; `turn` lets one in at a time instead.
+    earlier answers is on its way, and waits for ever; `line` lets one in at a time instead, and
+    nobody who left.
     """
 
-    async def answer(*values):
+    def refusal(words):
+        return words and f"<p>{html.escape(words)}</p>", *[gr.skip()] * len(outputs)
+
+    async def answer(request: gr.Request, *values):
+        if line.asked >= ANSWERS:
+            return refusal("Too many visitors wait already; try again later.")
+        line.asked += 1
         try:
-            async with turn:
+            async with line:
+                if await request.request.is_disconnected():
+                    return refusal("")
                 results = await asyncio.to_thread(handler, *values)
         except InputError as error:
-            return f"<p>{html.escape(str(error))}</p>", *[gr.skip()] * len(outputs)
+            return refusal(str(error))
+        except asyncio.CancelledError:  # at the end; Gradio would print a traceback of each
+            raise gr.Error("The page has ended.", print_exception=False) from None
+        finally:
+            line.asked -= 1
         return "", *(results if isinstance(results, tuple) else (results,))
 
     return {

@@ -5,7 +5,9 @@ The page itself is `page.build`.
 
 import os
 import pathlib
+import sys
 import tempfile
+import traceback
 
 from ladagan_tf import extras
 from ladagan_tf.serving.page import build
@@ -62,6 +64,19 @@ class OnlyThePage:
         await application(scope, receive, send)
 
 
+class _OfOurs:
+    """What Gradio prints tracebacks with: only those that lead through this package.
+
+    The others are of what a client sends wrong: thousands of them would fill the disk.
+    """
+
+    @staticmethod
+    def print_exc():
+        ours = str(pathlib.Path(__file__).parents[1])
+        if any(at.filename.startswith(ours) for at in traceback.extract_tb(sys.exc_info()[2])):
+            traceback.print_exc()
+
+
 def _is_asked(method, path):
     method = "GET" if method == "HEAD" else method
     if method == "GET" and not path.startswith(API):
@@ -80,6 +95,7 @@ def make_app(sampler, folder):
         fastapi.FastAPI.
     """
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    gr.routes.traceback = _OfOurs
     application = fastapi.FastAPI(openapi_url=None, max_body_size=LONGEST)
     application.add_middleware(OnlyThePage)
     # The browser's own fonts: nothing to load.

@@ -9,11 +9,9 @@ import asyncio
 import base64
 import contextlib
 import io
-import json
 import math
-import reprlib
 import time
-from typing import Annotated, Literal
+from typing import Annotated
 
 from PIL import Image
 
@@ -28,15 +26,14 @@ try:
     import fastapi_offline
     import pydantic
 
+    from ladagan_tf.serving.asked import HUNG_UP, Route, explain, problem, refused, request_model
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
 except ImportError:
     raise extras.missing("serve", "serve") from None
 
-REPEATED = {"labels"}  # of a query, a list
 PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1
 TAKE_S = 30  # that a client has to take its answer
-HUNG_UP = 499  # nobody gets it; the status that nginx counts such requests by
 
 
 class Problem(pydantic.BaseModel):
@@ -137,15 +134,15 @@ def make_app(worker, timeout_s):
         redoc_url=None,
         swagger_ui_parameters={"validatorUrl": None},  # a badge of another host
     )
-    app.router.route_class = _Route
-    app.add_exception_handler(fastapi.exceptions.RequestValidationError, _explain)
+    app.router.route_class = Route
+    app.add_exception_handler(fastapi.exceptions.RequestValidationError, explain)
     app.add_exception_handler(Exception, _apologize)
 
     @app.middleware("http")
     async def measure(request, call_next):
         start, status = time.perf_counter(), 500
         try:
-            response = _refused(request, longest) or await call_next(request)
+            response = refused(request, longest) or await call_next(request)
             status = response.status_code
         finally:
             # Only known paths: anybody can ask for new ones.
@@ -188,109 +185,6 @@ def make_app(worker, timeout_s):
         return fastapi.Response(text, media_type="text/plain; version=0.0.4")
 
     return app
-
-
-def labels_in_words(sampler):
-    """What labels are, with the names of the first classes, if they have any."""
-    shown = ", ".join(f"{i} {name}" for i, name in enumerate(sampler.class_names[:20]))
-    return "a class per image; in turn by default" + (f"; {shown}" if shown else "")
-
-
-def request_model(max_batch, sampler, strict=False):
-    """The pydantic model of a request to a generator, which also describes it in /docs.
-
-    Strict, for JSON, which has numbers: then "5", 5.0 and true are no integers.
-    """
-    num_classes = sampler.num_classes
-
-    class GenerateRequest(pydantic.BaseModel, extra="forbid", strict=strict):
-        num: int = pydantic.Field(1, ge=1, le=max_batch, description="number of images")
-        seed: int = pydantic.Field(
-            0, ge=0, le=seeds.MAX_SEED + 1 - max_batch, description="seed of the first image"
-        )
-        labels: list[int] = pydantic.Field(
-            None, max_length=max_batch, description=labels_in_words(sampler)
-        )
-        psi: float = pydantic.Field(
-            None, ge=0.0, le=1.0, description="truncation: 1 none, the default, 0 the class's mean"
-        )
-        truncation_z: float = pydantic.Field(
-            None,
-            ge=seeds.LEAST_TRUNCATION,
-            allow_inf_nan=False,
-            description="components of latents beyond it are drawn again; not at all by default",
-        )
-        format: Literal["png", "json"] = pydantic.Field(
-            "png", description="one PNG, a grid for several images; or JSON with a PNG each"
-        )
-
-        @pydantic.model_validator(mode="after")
-        def check_psi(self):
-            if self.psi is not None and sampler.truncated is None:
-                raise ValueError("psi: this generator has no mean style; leave it out")
-            return self
-
-        @pydantic.model_validator(mode="after")
-        def check_labels(self):
-            if self.labels is None:
-                return self
-            if not num_classes:
-                raise ValueError("labels: this generator has no classes; leave them out")
-            if len(self.labels) != self.num:
-                raise ValueError(f"labels: {len(self.labels)} for num={self.num} images")
-            if not all(0 <= label < num_classes for label in self.labels):
-                raise ValueError(f"labels={self.labels}: each must be from 0 to {num_classes - 1}")
-            return self
-
-    return GenerateRequest
-
-
-def _refused(request, longest):
-    """The answer to a body that is too long, or may be, or to a query that says a thing twice.
-
-    FastAPI's own is no JSON, and it takes the last of two; of a POST it does not look at a query.
-    """
-    twice = set(request.query_params).difference(REPEATED)
-    twice = [name for name in twice if len(request.query_params.getlist(name)) > 1]
-    if twice:
-        return _problem(422, f"{min(twice)[:50]}: it is given more than once")
-    if request.method == "POST" and request.url.query:
-        return _problem(422, "a POST has what is wanted in its body; leave out the query")
-    if "transfer-encoding" in request.headers:
-        return _problem(411, "give the body's content-length")
-    if int(request.headers.get("content-length", 0)) > longest:
-        return _problem(413, f"the body is longer than {longest} bytes")
-    return None
-
-
-class _Request(fastapi.Request):
-    """A request whose JSON says nothing twice, of which Python would take the last."""
-
-    async def json(self):
-        return json.loads(await self.body(), object_pairs_hook=_once)
-
-
-def _once(pairs):
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = ascii(min(name for name in names if names.count(name) > 1)[:50])[1:-1]
-        raise fastapi.HTTPException(422, f"{twice}: it is given more than once")
-    return found
-
-
-class _Route(fastapi.routing.APIRoute):
-    def get_route_handler(self):
-        answer = super().get_route_handler()
-
-        async def answer_strictly(request):
-            return await answer(_Request(request.scope, request.receive))
-
-        return answer_strictly
-
-
-def _problem(status, detail):
-    return fastapi.responses.JSONResponse({"detail": detail}, status)
 
 
 async def _generate(worker, wanted, timeout_s, request):
@@ -357,20 +251,4 @@ def _png(image):
 
 
 async def _apologize(request, error):
-    return _problem(500, "internal error; the server's log has it")
-
-
-async def _explain(request, error):
-    """Pydantic's findings as one line: where, what is accepted, what was given."""
-    findings = []
-    for found in error.errors():
-        if found["type"] == "json_invalid":
-            findings.append("the body is not JSON")
-        elif isinstance(found["input"], bytes):  # not read, as the header names another kind
-            findings.append("the body is JSON: give the header content-type: application/json")
-        elif found["type"] == "value_error":  # of ours, which says it all
-            findings.append(str(found["ctx"]["error"]))
-        else:
-            where = ".".join(str(part) for part in found["loc"][1:]) or "body"
-            findings.append(f"{where}: {found['msg']}; given {reprlib.repr(found['input'])}")
-    return _problem(422, "; ".join(findings)[:500])
+    return problem(500, "internal error; the server's log has it")

@@ -19,3 +19,12 @@ def slow():
         return np.ones((len(z), 32, 32, 3), np.float32)
 
     return Sampler(generate, 8, 32, 0, None, {})
+
+
+@pytest.fixture(scope="module")
+def address(small):  # noqa: F811
+    """host:port of a service of the small generator."""
+    from service_clients import serving
+
+    with serving(small) as address:
+        yield address

@@ -29,10 +29,13 @@ def serving(sampler, max_batch=8, max_queue=256, timeout_s=30.0):
         thread.join()
 
 
-def get(address, path, method="GET", body=None):
-    """(status, headers, bytes) of one request."""
+JSON = {"content-type": "application/json"}
+
+
+def get(address, path, method="GET", body=None, headers=JSON):
+    """(status, headers, bytes) of one request; the headers it has with a body."""
     connection = http.client.HTTPConnection(address, timeout=60)
-    connection.request(method, path, body, {"content-type": "application/json"} if body else {})
+    connection.request(method, path, body, headers if body else {})
     response = connection.getresponse()
     return response.status, response.headers, response.read()
 

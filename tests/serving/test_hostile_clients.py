@@ -47,6 +47,19 @@ def test_half_open_clients_neither_fill_the_server_nor_stay(small, text, monkeyp
     assert not caplog.records
 
 
+def test_who_hangs_up_within_a_body_made_no_mistake(small):
+    name = 'ladagan_requests_total{path="/v1/generate",status="499"}'
+    kind = b"content-type: application/json\r\ncontent-length: 9\r\n\r\n{"
+    with serving(small) as address:
+        (client,) = half_open(address, 1, HEAD + kind)
+        time.sleep(0.2)
+        client.close()
+        end = time.monotonic() + 10
+        while name not in counters(address):
+            assert time.monotonic() < end, "it is not counted as one that hung up"
+            time.sleep(0.05)
+
+
 def test_a_client_that_sends_bytes_now_and_then_has_no_more_time(small, monkeypatch):
     monkeypatch.setattr(listening, "REQUEST_S", 0.5)
     with serving(small) as address:

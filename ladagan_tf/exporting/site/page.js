@@ -82,12 +82,19 @@ async function begin() {
       else if (data.ready) done(data);
       else if (data.id === undefined) failed(new Error(data.error));
       else {
-        const { done, failed } = waiting.get(data.id);
+        const asked = waiting.get(data.id); // none once the worker has failed
         waiting.delete(data.id);
-        data.error ? failed(new Error(data.error)) : done(data);
+        data.error ? asked?.failed(new Error(data.error)) : asked?.done(data);
       }
     };
-    worker.onerror = (event) => failed(new Error(event.message || "worker.js cannot be loaded."));
+    // Also of what the worker catches nowhere: what is waited for then may never come.
+    worker.onerror = (event) => {
+      const error = new Error(event.message || "worker.js cannot be loaded.");
+      failed(error);
+      say(error.message);
+      for (const asked of waiting.values()) asked.failed(error);
+      waiting.clear();
+    };
   });
   worker.postMessage({ about, gpu, threads: crossOriginIsolated ? THREADS : 1 });
   return ready;
