@@ -201,6 +201,8 @@ def write_animation(
 ) -> None:
     """Writes frames as an endless `.gif`, or as `.mp4` if imageio and its ffmpeg are installed.
 
+    An .mp4 has even sides: of odd ones the last row or column is there twice.
+
     Args:
         path: file to write or replace.
         batches: iterator of uint8 arrays (b, H, W, 3).
@@ -256,6 +258,14 @@ def _imageio():
 
 def _write_mp4(path, frames, fps):
     imageio = _imageio()
-    with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
+    # Else it resizes, and so blurs, frames whose sides are no multiples of 16.
+    how = {"format": "FFMPEG", "fps": fps, "quality": 8, "macro_block_size": 1}
+    with imageio.get_writer(path, **how) as writer:
         for frame in frames:
-            writer.append_data(frame)
+            writer.append_data(_of_even_sides(frame))
+
+
+def _of_even_sides(frame):
+    """A frame, with its last row or column twice where their number is odd, which H.264 has not."""
+    height, width, _ = frame.shape
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
