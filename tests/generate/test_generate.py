@@ -15,6 +15,7 @@ from tiny_models import SIDE, assert_same, expected, read, tiny
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
+from ladagan_tf.models.lada.generator import Generator
 from ladagan_tf.sampling import image_files, seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 
@@ -194,11 +195,28 @@ def test_labels_of_conditional_models(main, conditional, tmp_path):
 # -------------------------------------------------------------------------------------- attention
 
 
-def test_an_attention_sheet_has_a_row_per_seed(main, model, network, tmp_path):
-    main(f"--model={model}", "--attention", "--seeds=2,5", f"--out={tmp_path / 'a.png'}")
-    images, maps = network.attention_maps(seeds.latents([2, 5], 8))
+def test_an_attention_sheet_has_a_row_per_seed_in_batches(
+    main, model, network, tmp_path, monkeypatch
+):
+    images, maps = network.attention_maps(seeds.latents([2, 5, 3], 8))
     wanted = pictures.attention_sheet(pictures.to_uint8(images), [np.asarray(m) for m in maps])
-    assert_same(read(tmp_path / "a.png"), wanted)
+    whole, sizes = Generator.attention_maps, []
+
+    def counted(self, z, *labels, **how):
+        sizes.append(len(z))
+        return whole(self, z, *labels, **how)
+
+    monkeypatch.setattr(Generator, "attention_maps", counted)
+    for given in ((), ("--batch_size=2",)):
+        main(
+            f"--model={model}",
+            "--attention",
+            "--seeds=2,5,3",
+            f"--out={tmp_path / 'a.png'}",
+            *given,
+        )
+        assert_same(read(tmp_path / "a.png"), wanted)
+    assert sizes == [3, 2, 1]
 
 
 # ------------------------------------------------------------------------------------- command

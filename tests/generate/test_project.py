@@ -171,7 +171,12 @@ def test_the_style_of_a_gat_is_found_and_drawn_truncated_and_walked_to(
         main(*latents, *arguments, f"--out={tmp_path / 'again.png'}")
         assert_same(read(tmp_path / "again.png"), expected)
     assert_same(shown, drawn)
-    np.savez(tmp_path / "mean.npz", w=np.asarray(tiny_gat.mean_style[2:]), labels=label)
+    main(*latents, "--psi=0", "--classes=1", f"--out={tmp_path / 'other.png'}")
+    mean = pictures.to_uint8(tiny_gat.of_style(tiny_gat.mean_style[1:2]))[0]
+    assert_same(read(tmp_path / "other.png"), mean)
+    line = failing(*latents, "--classes=0,1", f"--out={tmp_path / 'a.png'}")
+    assert "error: classes=0,1: latents=" in line and "have their classes in them; leave" in line
+    np.savez(tmp_path / "mean.npz", w=np.asarray(tiny_gat.mean_style[2:]))  # of no class known
     both = f"{latents[1]},{tmp_path / 'mean.npz'}"
     main(source, both, "--interpolate", "--frames=2", f"--out={tmp_path / 'walk.png'}")
     halfway = (style + np.asarray(tiny_gat.mean_style[2:])) / 2
