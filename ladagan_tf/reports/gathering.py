@@ -59,8 +59,13 @@ def read_runs(paths):
         List of `Run`.
 
     Raises:
-        InputError: if one of them is no run.
+        InputError: if one of them is no run, or is there twice.
     """
+    places = [pathlib.Path(path).resolve() for path in paths]
+    for number, path in enumerate(paths):
+        first = places.index(places[number])
+        if first < number:
+            raise InputError(f"runs={path}: it is the same run as {paths[first]}; give each once")
     return [_read(name, path) for name, path in zip(results.run_names(paths), paths, strict=True)]
 
 
