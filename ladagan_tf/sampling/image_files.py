@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def write_archive(
         labels: int32 array (N,) to store as `arr_1` of an .npz, or None.
 
     Raises:
-        InputError: if the file exists or cannot be written.
+        InputError: if the file exists or cannot be written, or the hidden folder is another's.
     """
     path = vacant(path)
     spool = path.parent / f".{path.name}.partial"
@@ -132,6 +133,9 @@ def _resumed(spool, about, size):
     note, images = spool / ABOUT, spool / "images"
     text = json.dumps(about)
     if not (note.exists() and images.exists() and note.read_text(errors="replace") == text):
+        for entry in spool.iterdir() if spool.exists() else ():
+            if not re.fullmatch(r"images|\.?samples(-[0-9a-f]{8})?\.json", entry.name):
+                raise InputError(f"{spool}: {entry.name} in it is not ours to clear; rename it")
         shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir()
         images.touch()

@@ -107,6 +107,7 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
     [
         (["--image={}/large.png"], "it has 40 x 40 pixels, the model 32 x 32; --resize takes its"),
         (["--image={}/text.png"], "text.png: not an image in a format that Pillow reads"),
+        (["--image=/dev/null"], "image=/dev/null: this picture cannot be read (it is no regular"),
         (["--image={}/none.png"], "none.png: this picture cannot be read"),
         (["--out=a.jpg"], "out=a.jpg: give .gif, .mp4, .png"),
         (["--classes=0"], "classes=0: this model is unconditional"),
