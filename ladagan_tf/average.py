@@ -15,7 +15,7 @@ if __name__ == "__main__":
     command.parse(average_flags)  # before TensorFlow is imported
 
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.decimals import in_kimg
+from ladagan_tf.decimals import in_kimg, plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
@@ -111,7 +111,7 @@ def table(records, metric):
         kimg = in_kimg(1000 * record["kimg"])
         line = f"{length:<{wide}}{kimg:>12}{record['profile_error']:>15.1%}"
         if metric:
-            line += f"  {record[metric]:.6g}"
+            line += f"  {plain(record[metric])}"
             line += "  (best: chosen on this metric, measure it with other images)" * (
                 record is best and len(records) > 1
             )

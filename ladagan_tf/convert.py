@@ -21,6 +21,7 @@ train.py's flags given here. It needs --dataset to be trained further.
 from absl import flags
 
 from ladagan_tf import command
+from ladagan_tf.decimals import in_kimg
 from ladagan_tf.flags import convert as convert_flags
 
 if __name__ == "__main__":
@@ -327,7 +328,7 @@ def report_run(found, optimizers, dataset):
         optimizers: str, what became of their state.
         dataset: the set it is of; None or "" if that is not at hand.
     """
-    kimg = f"{found['images'] / 1000:g} kimg"
+    kimg = f"{in_kimg(found['images'])} kimg"
     print(f"{FLAGS.out}: {FLAGS.system}, {kimg}, step {found['step']}, {optimizers}")
     command = f"python train.py --flagfile={FLAGS.out}/flags.cfg --total_kimg=KIMG"
     missing = "" if dataset else " --dataset=SET --force"

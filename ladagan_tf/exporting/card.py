@@ -7,6 +7,7 @@ import pathlib
 import ladagan_tf
 from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import results
@@ -349,7 +350,7 @@ def _licence(licence):
 def _plain(value):
     """A value as text of one line, which a table cell can hold."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return plain(value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
     if isinstance(value, (list, tuple)):
