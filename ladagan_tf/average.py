@@ -15,6 +15,7 @@ if __name__ == "__main__":
     command.parse(average_flags)  # before TensorFlow is imported
 
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import in_kimg, plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
@@ -55,7 +56,7 @@ def make_averages():
         for length, weights, error in zip(lengths, made, errors, strict=True):
             network = run_networks.open_average(FLAGS.run_dir, weights)
             metric = metric or open_metric(network, run)
-            name = f"sigma_rel_{length:g}.keras"
+            name = f"sigma_rel_{length}.keras"  # with all digits: each has a file of its own
             network.save(folder / name)
             record = {"file": name, "sigma_rel": length, "kimg": kimg, "profile_error": error}
             if metric:
@@ -102,17 +103,20 @@ def table(records, metric):
         records: list of dicts, of `averages.json`.
         metric: str, the name of what was measured; None for nothing.
     """
-    yield f"{'sigma_rel':<10}{'kimg':>12}{'profile error':>15}  {metric or ''}".rstrip()
+    lengths = [str(record["sigma_rel"]) for record in records]
+    wide = max(10, *(len(length) + 1 for length in lengths))
+    yield f"{'sigma_rel':<{wide}}{'kimg':>12}{'profile error':>15}  {metric or ''}".rstrip()
     best = min(records, key=lambda record: record[metric]) if metric else None
-    for record in records:
-        line = f"{record['sigma_rel']:<10g}{record['kimg']:>12.6g}{record['profile_error']:>15.1%}"
+    for length, record in zip(lengths, records, strict=True):
+        kimg = in_kimg(1000 * record["kimg"])
+        line = f"{length:<{wide}}{kimg:>12}{record['profile_error']:>15.1%}"
         if metric:
-            line += f"  {record[metric]:.6g}"
+            line += f"  {plain(record[metric])}"
             line += "  (best: chosen on this metric, measure it with other images)" * (
                 record is best and len(records) > 1
             )
         yield line
-    if poor := [f"{r['sigma_rel']:g}" for r in records if r["profile_error"] > MUCH]:
+    if poor := [str(r["sigma_rel"]) for r in records if r["profile_error"] > MUCH]:
         yield (
             f"warning: sigma_rel {', '.join(poor)}: the stored averages do not make this profile; "
             "more snapshots (--checkpoint_kimg), or a stored length (--posthoc_sigma_rel) nearer "

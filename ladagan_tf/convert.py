@@ -21,6 +21,7 @@ train.py's flags given here. It needs --dataset to be trained further.
 from absl import flags
 
 from ladagan_tf import command
+from ladagan_tf.decimals import in_kimg
 from ladagan_tf.flags import convert as convert_flags
 
 if __name__ == "__main__":
@@ -80,7 +81,30 @@ def main():
             join_parts(as_keras)
         else:
             resolve_source()
+            refuse_train_flags(as_keras)
             convert(as_keras)
+
+
+def refuse_train_flags(as_keras):
+    """Refuses flags of train.py where nothing is written that keeps them.
+
+    Args:
+        as_keras: whether --out ends in .keras.
+    """
+    if not (as_keras or FLAGS.run_dir):
+        return
+    read = {"run_dir", "system"}
+    if FLAGS.official:
+        read |= {"vae", "official_quirks"}
+    if FLAGS.official and FLAGS.vae:
+        read.add("cache_dir")
+    given = {flag.name for flag in FLAGS.get_key_flags_for_module(train_flags)}
+    for name in sorted(given - read):
+        if FLAGS[name].present:
+            raise InputError(
+                f"--{name}={start_flags.as_text(FLAGS[name].value)}: only a run directory that is "
+                "made of --official or --gpu_run keeps it; leave it out"
+            )
 
 
 def convert(as_keras):
@@ -180,6 +204,8 @@ def convert_back():
     else:
         count = lada_runs.write_official(*source)
         print(f"{FLAGS.out}: {count} values in the LadaGAN authors' format")
+        if changes := lada_fields.not_held(RunDirectory(FLAGS.run_dir).flags()):
+            print(f"not in it, as their code trains without: {', '.join(changes)}")
 
 
 def convert_to_keras():
@@ -213,8 +239,6 @@ def open_gat_part():
         network, steps = opened
         file = vae_weights.find(FLAGS.vae, FLAGS.cache_dir) if FLAGS.vae else None
     else:
-        if FLAGS.vae:
-            raise InputError(f"--vae={FLAGS.vae}: it is for --official; a run has its own")
         network = open_run_part()
         file, steps = RunDirectory(FLAGS.run_dir).vae_file, None
         if FLAGS.part == "discriminator" or not file.is_file():
@@ -304,7 +328,7 @@ def report_run(found, optimizers, dataset):
         optimizers: str, what became of their state.
         dataset: the set it is of; None or "" if that is not at hand.
     """
-    kimg = f"{found['images'] / 1000:g} kimg"
+    kimg = f"{in_kimg(found['images'])} kimg"
     print(f"{FLAGS.out}: {FLAGS.system}, {kimg}, step {found['step']}, {optimizers}")
     command = f"python train.py --flagfile={FLAGS.out}/flags.cfg --total_kimg=KIMG"
     missing = "" if dataset else " --dataset=SET --force"

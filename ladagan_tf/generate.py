@@ -69,6 +69,13 @@ def write(kind, out):
     if FLAGS.latents:
         given, labels = read_latents(source)
         classes = labels if labels and FLAGS.classes is None else classes
+        if space() == "w" and not reads_classes(kind, source):
+            if FLAGS.classes:
+                raise InputError(
+                    f"classes={','.join(FLAGS.classes)}: latents={','.join(FLAGS.latents)} are "
+                    "styles, w, which have their classes in them; leave it out"
+                )
+            classes = classes[:1]  # any
         numbers = fitting(list(range(len(given))), f"latents={','.join(FLAGS.latents)}")
     else:
         numbers = chosen_seeds(kind)
@@ -81,6 +88,11 @@ def write(kind, out):
     }
     summary = writers[kind](source, numbers, classes, out)
     print(f"{FLAGS.out}: {summary}{strength_in_words(source)}")
+
+
+def reads_classes(kind, source):
+    """Whether a `kind` of picture depends on the classes of styles, of a Sampler `source`."""
+    return kind in ("sweep", "directions") or source.about.get("psi", 1.0) != 1.0
 
 
 def kind_of_output():
@@ -273,11 +285,16 @@ def write_attention(source, numbers, classes, out):
             "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "
             "--attention=linformer, no SavedModel and no GAT"
         )
-    z = latents_of(source, numbers)
-    labels = [walks.labels_in_turn(numbers, classes)] if classes else []
-    images, maps = source.network.attention_maps(z, *labels, psi=FLAGS.psi)
-    maps = [np.asarray(weights, np.float32) for weights in maps]
-    images = pictures.enlarged(pictures.to_uint8(images), FLAGS.scale)
+    inputs = [latents_of(source, numbers)]
+    inputs += [walks.labels_in_turn(numbers, classes)] if classes else []
+    images, maps, size = [], [], batch_size(source)
+    for start in range(0, len(numbers), size):
+        batch = (given[start : start + size] for given in inputs)
+        made, looked = source.network.attention_maps(*batch, psi=FLAGS.psi)
+        images.append(pictures.to_uint8(made))
+        maps.append([np.asarray(weights, np.float32) for weights in looked])
+    maps = [np.concatenate(of_a_size) for of_a_size in zip(*maps, strict=True)]
+    images = pictures.enlarged(np.concatenate(images), FLAGS.scale)
     save(out, pictures.attention_sheet(images, maps))
     return f"{len(numbers)} images and their attention"
 

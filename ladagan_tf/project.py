@@ -29,6 +29,7 @@ from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import image_files, latent_files, opening, projection, walks
 from ladagan_tf.systems import refuse_without
+from ladagan_tf.untrusted import check_regular
 
 FLAGS = flags.FLAGS
 ENDINGS = (".gif", ".mp4", ".png")
@@ -120,6 +121,7 @@ def read_picture(path, side):
     what = f"image={path}"
     try:
         with one_line_about(what, "picture"):
+            check_regular(pathlib.Path(path))  # of a pipe one could wait for ever
             check_encoded(pathlib.Path(path).stat().st_size)
             image = open_encoded(pathlib.Path(path).read_bytes())
             size = image.size

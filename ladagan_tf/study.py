@@ -15,9 +15,9 @@ if __name__ == "__main__":
     command.parse(study_flags, study_flags.parse)  # before TensorFlow is imported
 
 import contextlib
+import datetime
 import pathlib
 import sys
-import time
 
 import tensorflow as tf
 
@@ -68,7 +68,7 @@ def measure_costs():
     path = pathlib.Path(FLAGS.out or "docs/studies") / "hardware.md"
     about = hardware()
     machine = ", ".join(about["gpus"]) or f"{about['cpu']}, {about['cores']} cores"
-    title = f"{machine}, {time.strftime('%Y-%m-%d')}"
+    title = f"{machine}, {datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     names = FLAGS.configs or cost.experiments()
     for name in names:
         flagfiles.find(name, "configs")

@@ -108,6 +108,8 @@ def test_a_home_folder_is_meant_wherever_a_path_begins(defined, monkeypatch, tmp
 
 def test_what_no_name_can_hold_is_refused(defined, tmp_path):
     (tmp_path / "f.cfg").write_text("--out=a\0b.png\n")
+    with pytest.raises(InputError, match=r"^--out=a/a/.* 2,000 folders; at most 250 are accepted$"):
+        common.read_flags(["generate", "--out=" + "a/" * 2000])
     with pytest.raises(InputError, match=r"^--out=a.*b.png: it holds a NUL character$"):
         common.read_flags(["generate", f"--flagfile={tmp_path}/f.cfg"])
     for end in ("\n", "\r", "\n--seed=5", "\x85b", "\u2028b"):  # a run's flags.cfg has lines

@@ -14,6 +14,7 @@ def main(monkeypatch, tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "flags.cfg").write_text(f"--g_lr={name}\n")
+    (tmp_path / "linked").symlink_to("b")
     with command(compare, compare_flags.define, compare_flags.parse) as call:
         yield call
 
@@ -40,6 +41,9 @@ def test_a_run_alone_gets_its_own_files_again(main, tmp_path, capsys):
         ([], "runs: give one or more run directories"),
         (["a", "nowhere"], "runs=nowhere: there is no such folder"),
         (["a", "."], "runs=.: no flags.cfg in it, so it is not a run"),
+        (["a", "b", "b/../a/"], "runs=b/../a/: it is the same run as a; give each once"),
+        (["a", "a"], "runs=a: it is the same run as a"),
+        (["b", "linked"], "runs=linked: it is the same run as b"),
         (["a", "--out=x.pdf"], "out=x.pdf: give a file ending in .html"),
         (["a", "--out=a/flags.cfg/x.html"], "out=a/flags.cfg/x.html: it cannot be written"),
     ],

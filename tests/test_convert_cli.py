@@ -21,6 +21,8 @@ from ladagan_tf.runs.directory import read_flags
 pytestmark = pytest.mark.slow
 OFFICIAL = [f"--official={GOLDEN / 'ladagan_checkpoint' / 'ckpt_32'}", "--out=nowhere"]
 
+KERAS = [OFFICIAL[0], "--out=x.keras"]
+
 
 @pytest.fixture
 def checkpoint_folder():
@@ -76,6 +78,10 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
             ["--official=a", "--out=x.keras", "--nooptimizers"],
             "--nooptimizers: it is for a run dir",
         ),
+        (["--run_dir=r", "--out=x.keras", "--batch_size=8"], "--batch_size=8: only a run direct"),
+        (["--run_dir=r", "--out=o", "--to_official", "--cache_dir=c"], "--cache_dir=c: only a run"),
+        ([*KERAS, "--precision=mixed_float16"], "--precision=mixed_float16: only a run directory"),
+        ([*KERAS, "--cache_dir=c"], "--cache_dir=c: only a run directory that is made of --offic"),
         (
             ["--run_dir=r", "--out=x.keras", "--average=0.9", "--part=generator"],
             "--average=0.9: it",
@@ -85,6 +91,17 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
 def test_what_cannot_work_is_one_line(main, capsys, arguments, message):
     assert message in error_line(main, arguments, capsys)
     assert not pathlib.Path("x.keras").exists() and not pathlib.Path("nowhere").exists()
+
+
+def test_what_the_authors_format_does_not_say_of_a_run_is_said(main, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    recorded = {"loss": "rpgan", "r2_weight": "1.0", "epsilon": "1e-07", "bcr": "True"}
+    (run / "flags.cfg").write_text("".join(f"--{n}={v}\n" for n, v in recorded.items()))
+    monkeypatch.setattr(convert.lada_runs, "write_official", lambda *_: 7)
+    main(f"--run_dir={run}", f"--out={tmp_path / 'back'}", "--to_official")
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == "not in it, as their code trains without: --loss=rpgan, --r2_weight=1.0"
 
 
 def test_a_converted_run_is_trained_further(checkpoint_folder, tmp_path):

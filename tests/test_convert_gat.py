@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import types
 
 import keras
 import numpy as np
@@ -258,8 +259,12 @@ def test_what_a_checkpoint_says_of_its_run_is_checked(checkpoint, changes, messa
         gat_runs.flags_of(checkpoint | changes, "x.pt")
 
 
-def test_what_the_format_cannot_hold_is_refused(tiny_gat_run, tmp_path):
+def test_what_the_format_cannot_hold_is_refused(tiny_gat_run, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="levels=2; the official format has 4"):
+        gat_runs.write_official(tiny_gat_run, tmp_path / "back")
+    additive = types.SimpleNamespace(paper="GAT", attention="additive", levels=4)
+    monkeypatch.setattr(gat_runs, "open_run_part", lambda *_: additive)
+    with pytest.raises(InputError, match="attention=additive; the official format has dot_product"):
         gat_runs.write_official(tiny_gat_run, tmp_path / "back")
     assert not list(tmp_path.iterdir())
 

@@ -126,6 +126,15 @@ def test_flags_of_the_other_system_are_one_line(small, main, capsys):
     assert line == "error: --g_widths: there is no such flag with --system=gat"
 
 
+def test_flags_that_a_run_has_no_use_for_are_one_line(tiny_gat_run, main, capsys):
+    for flag in ("--official_quirks=True", "--vae=v", "--cache_dir=c"):
+        for way in (["--out=x.keras"], ["--out=x", "--to_official"]):
+            line = error_line(main, (f"--run_dir={tiny_gat_run}", *way, flag), capsys)
+            assert line.startswith(
+                f"error: {flag}: only a run directory that is made of --official"
+            )
+
+
 def test_networks_that_the_checkpoint_has_not_are_one_line(small, main, tmp_path, capsys):
     arguments = (f"--official={small / 'official'}", f"--out={tmp_path / 'run'}")
     line = error_line(main, (*arguments, "--attention=additive"), capsys)

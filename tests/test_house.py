@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = "ladagan_tf"
 # Imports point up this list, never down it or sideways: rooms of one line do not know each other.
 STOREYS = (
-    {"", "errors"},  # "": what `import ladagan_tf` runs
+    {"", "decimals", "errors"},  # "": what `import ladagan_tf` runs
     {"extras", "files", "flagfiles", "hardware", "progress", "slurm", "stopping", "untrusted"},
     {"locks", "zoo"},
     {"models"},

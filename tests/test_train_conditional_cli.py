@@ -46,7 +46,6 @@ REFUSALS = {
     "--dataset=FOLDER/unlabelled": "--conditional: the images of --dataset=.*/unlabelled have no",
     "--class_head=other": "class_head=other",
     "--system=gat": "--.*: there is no such flag with --system=gat",
-    "--dry_run": "--conditional: without the set at hand --num_classes must be given",
 }
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("eagerly")]
 
@@ -78,6 +77,7 @@ def outputs(folder):
     for flag in REFUSALS:
         starts[flag] = given(folder, "refused", flag.replace("FOLDER", str(folder)))
     starts["described"] = given(folder, "described", "--dry_run", "--num_classes=7")
+    starts["of the set"] = given(folder, "described", "--dry_run")
     return run_named(starts)
 
 
@@ -111,6 +111,7 @@ def test_what_does_not_fit_is_refused_in_one_line(outputs, folder, flag):
 def test_a_dry_run_describes_networks_of_any_number_of_classes(outputs):
     assert outputs["described"].endswith("code 0\n"), outputs["described"]
     assert "--num_classes=7" in outputs["described"] and "classes" in outputs["described"]
+    assert outputs["of the set"].endswith("code 0\n"), outputs["of the set"]  # which has 2
 
 
 def test_chosen_classes_are_generated_a_row_each(run, tmp_path):

@@ -377,7 +377,9 @@ def _put(folder, out, source):
         return
     _check_replaceable(out, source)  # again: converting takes long
     replaced = out.with_name(f".{out.name}.replaced")
-    shutil.rmtree(replaced, ignore_errors=True)
+    if replaced.exists():  # of a start that was killed
+        _check_replaceable(replaced, source)
+        shutil.rmtree(replaced)
     try:
         out.rename(replaced)
         folder.rename(out)

@@ -22,6 +22,7 @@ import tensorflow as tf
 from ladagan_tf import files
 from ladagan_tf.data.dataset_info import RECORD_BYTES, Shard
 from ladagan_tf.data.records import Record
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.locks import UNKNOWN
 
@@ -31,6 +32,9 @@ _AUTO_SHARD_BYTES = 64 * 2**20
 _IDENTITY_NAME = "unfinished.json"
 _SHARD, _LIST = ".tfrecord", ".jsonl"
 _OWN, _OLD = "records", "kept"  # shards of this run's order, and of an order that is past
+_MADE = re.compile(
+    rf"\.?(dataset|unfinished|({_OWN}|{_OLD})-\d+)(-[0-9a-f]{{8}})?\.(json|jsonl|tfrecord)"
+)
 
 
 @contextlib.contextmanager
@@ -40,6 +44,9 @@ def hidden_folder(out):
     If it is not renamed, complete shards in it stay for the next run, and all else is deleted. The
     lock is on the folder itself and ends with the process, however it ends, so what a killed run
     left behind is told apart from a run still going on, which is waited for.
+
+    Raises:
+        InputError: if it cannot be made, or a folder of that name is there with other things in it.
     """
     folder = out.parent / f".{out.name}.preparing"
     handle = None
@@ -49,6 +56,11 @@ def hidden_folder(out):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
             handle = _locked(folder)
+        try:
+            _refuse_others(folder)
+        except InputError:
+            os.close(handle)
+            raise
     try:
         yield folder
     finally:
@@ -59,6 +71,16 @@ def hidden_folder(out):
             else:
                 shutil.rmtree(folder, ignore_errors=True)
         os.close(handle)
+
+
+def _refuse_others(folder):
+    """Raises InputError if something in `folder`, which is to be cleared, is not `prepare`'s."""
+    for entry in sorted(folder.iterdir()):
+        if not (_MADE.fullmatch(entry.name) and entry.is_file()):
+            raise InputError(
+                f"{folder}: {printable(entry.name)} in it was not made by prepare, which "
+                "needs a folder of this name; rename it"
+            )
 
 
 def _locked(folder):

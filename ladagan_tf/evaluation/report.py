@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.evaluation import by_class
 from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
 from ladagan_tf.files import atomic_path, json_line, writing
@@ -36,7 +37,7 @@ def table(records: list[dict]) -> str:
     for record in records:
         spread = ""
         if record["spread"] is not None:
-            spread = f" +- {record['spread']:.3g} ({record['spread_over']})"
+            spread = f" +- {plain(record['spread'], 3)} ({record['spread_over']})"
         if record["metric"] == "modes":
             found = record["details"]
             spread += (
@@ -44,7 +45,7 @@ def table(records: list[dict]) -> str:
                 f"{found['total_variation']:.3f}"
             )
         arrow = "lower is better" if record["lower_is_better"] else "higher is better"
-        lines.append(f"{record['name']:<{width}}  {record['value']:.5g}{spread}   ({arrow})")
+        lines.append(f"{record['name']:<{width}}  {plain(record['value'], 5)}{spread}   ({arrow})")
         lines += by_class.table(record)
     if unlike := protocol.get("unlike_gats_authors"):
         lines += ["", f"Unlike GAT's authors sample: {unlike}."]

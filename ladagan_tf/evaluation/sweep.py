@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.files import atomic_path
 
 CHOSEN = (
@@ -49,7 +50,7 @@ def table(name, points):
     for metric in metrics_of(points):
         chosen, column = best(points, metric), [metric]
         for i, number in enumerate(_column(points, metric)):
-            shown = "-" if number is None else f"{number:.4g}"
+            shown = "-" if number is None else plain(number, 4)
             column.append(shown + ("*" if i == chosen else " "))
         columns.append(column)
     widths = [max(map(len, column)) for column in columns]
@@ -59,7 +60,7 @@ def table(name, points):
 
 
 def _text(value):
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return plain(value) if isinstance(value, int | float) else str(value)
 
 
 def chart(path, name, points):

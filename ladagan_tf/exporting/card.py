@@ -1,13 +1,17 @@
 """The model card of an export: what the generator is, what it was trained on and how to load it."""
 
+import contextlib
+import json
 import pathlib
 
 import ladagan_tf
 from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.gat.decoded import DecodedGenerator
-from ladagan_tf.runs import SAMPLED_BY, results
+from ladagan_tf.runs import results
+from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.sampling.sampler import flow_of
 
 NAME = "README.md"
@@ -202,9 +206,10 @@ Its flags:
 def _data(flags, run):
     if not flags.get("dataset"):
         return "Data: not recorded.\n"
-    info = find_set(run)
+    info, content = find_set(run), recorded_content(run)
     if info is None:
-        return f"Data: `{flags['dataset']}`; its description was not found from here.\n"
+        known = f"; SHA-256 of its pixels or latents, and labels, `{content}`" if content else ""
+        return f"Data: `{flags['dataset']}`; its description was not found from here{known}.\n"
     classes = f" in {len(info.classes)} classes ({', '.join(info.classes)})" if info.classes else ""
     return (
         f"Data: {info.count:,} images of {info.resolution} x {info.resolution} pixels{classes}, "
@@ -225,19 +230,32 @@ def _begun(flags):
 def find_set(run):
     """`DatasetInfo` of the prepared set of a run, looked for from here and around the run, or None.
 
+    A set of the same name and another content is passed over.
+
     Args:
         run: `runs.directory.RunDirectory`.
     """
-    flags = run.flags()
+    flags, content = run.flags(), recorded_content(run)
     if not flags.get("dataset"):
         return None
     folder = pipeline.prepared_folder(flags["dataset"], flags.get("resolution"))
     for base in (pathlib.Path(), *run.path.resolve().parents):
-        try:
-            return dataset_info.load_info(base / folder)
-        except (InputError, OSError):  # not there, or closed to this user
-            continue
+        with contextlib.suppress(InputError, OSError):  # not there, or closed to this user
+            info = dataset_info.load_info(base / folder)
+            if content in (None, info.content_sha256):
+                return info
     return None
+
+
+def recorded_content(run):
+    """The `content_sha256` of the set that a run's checkpoints are of; None in old ones.
+
+    Args:
+        run: `runs.directory.RunDirectory`.
+    """
+    state = newest_state(run.checkpoints)
+    contents = state["about"].get("contents") if state else None
+    return contents.get("dataset") if isinstance(contents, dict) else None
 
 
 def _results(sampler, run):
@@ -257,7 +275,7 @@ def _results(sampler, run):
 
 
 def measurements(run, about):
-    """The latest of each number that `evaluate.py` measured of some weights of a run.
+    """The latest of each number that `evaluate.py` measured of some weights of a run in one way.
 
     Args:
         run: `runs.directory.RunDirectory`; None for none.
@@ -271,9 +289,10 @@ def measurements(run, about):
 
 
 def _measured(line):
-    """What tells measurements of the same weights apart."""
-    generated = line["protocol"]["generated"]
-    return line.get("name"), *(generated.get(n) for n in SAMPLED_BY)
+    """What tells measurements of the same weights apart: their protocol, but for the run's path."""
+    protocol = results.protocol_of(line)
+    generated = {**protocol["generated"], "model": None}
+    return line.get("name"), json.dumps({**protocol, "generated": generated}, sort_keys=True)
 
 
 def _is_of(line, about):
@@ -331,7 +350,7 @@ def _licence(licence):
 def _plain(value):
     """A value as text of one line, which a table cell can hold."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return plain(value)
     if isinstance(value, dict):
         return ", ".join(f"{name} {_plain(v)}" for name, v in value.items())
     if isinstance(value, (list, tuple)):

@@ -49,7 +49,8 @@ def write(sampler, out, run, licence, say=print):
 
     Raises:
         InputError: see `formats.fill`, `features.open_extractor` and `pipeline.open_dataset`; or if
-            the files are larger than `MOST`. Nothing is left.
+            the set is not the one that the run was trained on, or the files are larger than `MOST`.
+            Nothing is left.
     """
     name = pathlib.Path(out).name
     flags = run.flags()
@@ -59,6 +60,7 @@ def write(sampler, out, run, licence, say=print):
         )
     side = int(flags["resolution"]) if "resolution" in flags else None
     prepared = pipeline.open_dataset(flags["dataset"], resolution=side)
+    _check_content(dataset_info.load_info(prepared), card.recorded_content(run))
     with new_folder(out) as folder:
         errors = formats.fill(folder, sampler, ["float16"], run, licence, say)
         _write_reference(folder, prepared, flags["dataset"])
@@ -87,6 +89,14 @@ def write(sampler, out, run, licence, say=print):
         }
         write_json(folder / zoo.ABOUT, json.loads(json_line(about)), indent=1)
     return about
+
+
+def _check_content(info, recorded):
+    if recorded not in (None, info.content_sha256):
+        raise InputError(
+            f"format=zoo: dataset={info.folder} has another content, {info.content_sha256[:12]}.., "
+            f"than what the run was trained on, {str(recorded)[:12]}..; put that set there"
+        )
 
 
 def measure(sampler, folder, name):

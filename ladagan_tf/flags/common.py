@@ -18,6 +18,7 @@ from ladagan_tf.systems import group, listed
 
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
+MOST_FOLDERS = 250  # of a path: Python makes and deletes them by recursion
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 
 
@@ -292,6 +293,11 @@ def _check_values():
             if isinstance(value, str) and value.splitlines() not in ([], [value]):
                 # A run's flags.cfg has a line for each flag.
                 raise InputError(f"--{name}={one_line(value)}: it holds a line break")
+            if isinstance(value, str) and value.count("/") > MOST_FOLDERS:
+                raise InputError(
+                    f"--{name}={one_line(value)}: a path of {value.count('/'):,} folders; at most "
+                    f"{MOST_FOLDERS} are accepted"
+                )
             if name in OPENED_BY_TENSORFLOW and not is_utf8(value or ""):
                 raise InputError(f"--{name}={one_line(value)}: such a name must be UTF-8")
             if isinstance(value, float) and not math.isfinite(value):

@@ -226,6 +226,10 @@ def write_official(path, out, checkpoint="best", average=None):
             network = open_run_part(path, checkpoint, part, average)
             if network.paper != "GAT":
                 raise InputError(f"{path}: its {part} is CAT's; the official format has GAT's only")
+            if network.attention != "dot_product":
+                raise InputError(
+                    f"{path}: attention={network.attention}; the official format has dot_product"
+                )
             if network.levels != LEVELS:
                 raise InputError(
                     f"{path}: levels={network.levels}; the official format has {LEVELS}"

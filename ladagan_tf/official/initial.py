@@ -3,6 +3,7 @@
 import pathlib
 
 from ladagan_tf import zoo
+from ladagan_tf.decimals import in_kimg
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.flow.networks import FlowGenerator
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -73,7 +74,7 @@ def _of_run(run, checkpoint, named):
         state = checkpoints.read_state(checkpoint)
     there = [part for part in PARTS if checkpoints.read_part(checkpoint, part)]
     networks = {part: open_part(run, checkpoint, part, "float32") for part in there}
-    return networks, f"{checkpoint.name}, {state['images'] / 1000:g} kimg"
+    return networks, f"{checkpoint.name}, {in_kimg(state['images'])} kimg"
 
 
 def _of_file(network, named):

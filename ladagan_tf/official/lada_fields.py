@@ -73,6 +73,14 @@ THEIRS = {
     "g_initializer": "orthogonal", "d_initializer": "orthogonal", "fid_batch_size": 50,
     "gen_batch_size": 50, "n_fid_real": 2500, "n_fid_gen": 2500, "plot_size": 5.2, "test_seed": 77,
 }  # fmt: skip
+# What their code trains by, of our flags that no field holds.
+UNHELD = {
+    "loss": ("nsl", "hinge"), "r2_weight": (0.0,), "penalty_share": (1.0,),
+    "centring_weight": (0.0,), "epsilon": (1e-7,), "clip_norm": (0.0,),
+    "ema_halflife_kimg": (0.0,), "schedule": ("constant",), "augment_p": (1.0,),
+    "augment_pairs": ("False",), "augment_ramp": ("False",), "augment_target": (0.0,),
+    "range_weight": (0.0,),
+}  # fmt: skip
 # Constructor arguments by field.
 GENERATOR = {
     "resolution": "img_size", "noise_dim": "noise_dim", "widths": "g_dim", "num_heads": "g_heads",
@@ -142,6 +150,19 @@ def config_of(flags, path):
         config[field] = list(value) if kind is counts else value
     config["dec_dim"] = config["dec_dim"] or False
     return config
+
+
+def not_held(flags):
+    """What of a run's flags an official config.json does not say, as "--name=value": list of str.
+
+    Args:
+        flags: dict of text, as a run records it.
+    """
+    return [
+        f"--{name}={flags[name]}"
+        for name, theirs in UNHELD.items()
+        if name in flags and flags[name] not in map(str, theirs)
+    ]
 
 
 def arguments(table, config):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.runs import results
 
 WIDTH, HEIGHT = 340, 200  # units of a panel; a unit is about a pixel
@@ -59,7 +60,8 @@ def _panel(runs, label, fields, part, end):
         for i, text in enumerate(fields.values())
     ]
     said = "; ".join(
-        f"{words} from {values[0]:.3g} to {values[-1]:.3g}" for words, _, (_, values) in series
+        f"{words} from {plain(values[0], 3)} to {plain(values[-1], 3)}"
+        for words, _, (_, values) in series
     )
     return (
         f'<figure class="panel"><figcaption>{html.escape(title)}'

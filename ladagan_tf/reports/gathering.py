@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE, results
 from ladagan_tf.runs.directory import RunDirectory, read_flags
@@ -59,8 +60,13 @@ def read_runs(paths):
         List of `Run`.
 
     Raises:
-        InputError: if one of them is no run.
+        InputError: if one of them is no run, or is there twice.
     """
+    places = [pathlib.Path(path).resolve() for path in paths]
+    for number, path in enumerate(paths):
+        first = places.index(places[number])
+        if first < number:
+            raise InputError(f"runs={path}: it is the same run as {paths[first]}; give each once")
     return [_read(name, path) for name, path in zip(results.run_names(paths), paths, strict=True)]
 
 
@@ -119,7 +125,7 @@ def facts(run):
             "images": _joined(flags.get("dataset"), size),
             "rows of grids": names_of_rows(run),
             "best": "; ".join(
-                f"{metric} {value:.4g} at {at:g} kimg"
+                f"{metric} {plain(value, 4)} at {plain(at)} kimg"
                 for metric, (value, at) in results.best_scores(run.measured).items()
             ),
             "speed": _speed(run.windows),
@@ -152,22 +158,24 @@ def environment(run):
 
 def _progress(kimg, total):
     try:
-        return f"{kimg:g} of {float(total):g} kimg"
+        return f"{plain(kimg)} of {plain(float(total))} kimg"
     except (TypeError, ValueError):
-        return f"{kimg:g} kimg"
+        return f"{plain(kimg)} kimg"
 
 
 def _speed(windows):
     _, speed = results.column(windows, "img_per_s")
     median = float(np.median(speed)) if len(speed) else math.nan
-    return f"{median:.3g} images/s, {1000 / median:.3g} s per kimg" if median > 0 else ""
+    return (
+        f"{plain(median, 3)} images/s, {plain(1000 / median, 3)} s per kimg" if median > 0 else ""
+    )
 
 
 def _memory(windows):
     found = []
     for name, words in (("cpu_peak_gb", "CPU"), ("gpu_peak_gb", "GPU")):
         _, values = results.column(windows, name)
-        found += [f"{words} {values.max():.3g} GB"] if len(values) else []
+        found += [f"{words} {plain(values.max(), 3)} GB"] if len(values) else []
     return ", ".join(found)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from PIL import Image
 
 from ladagan_tf import pictures
+from ladagan_tf.decimals import plain
 from ladagan_tf.files import atomic_path
 from ladagan_tf.reports import gathering, page
 from ladagan_tf.runs import results
@@ -50,7 +51,7 @@ def _frame(image, kimg):
     image.thumbnail((LARGEST, LARGEST))
     factor = pictures.factor_within(image.width, pictures.WIDE)
     sheet = pictures.enlarged(np.asarray(image), factor)
-    sheet = pictures.captioned(sheet, f"{kimg:.4g} kimg")
+    sheet = pictures.captioned(sheet, f"{plain(kimg, 4)} kimg")
     # A hundred times as fast as what Pillow does by itself.
     return Image.fromarray(sheet).quantize(method=Image.Quantize.FASTOCTREE)
 

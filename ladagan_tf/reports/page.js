@@ -5,7 +5,8 @@
   const slider = document.getElementById("kimg");
   if (!slider) return;
   const output = document.querySelector("output");
-  const words = (kimg) => `${Number(kimg.toPrecision(4))} kimg`;
+  const plain = (kimg) => (kimg < 1e4 ? Number(kimg.toPrecision(4)) : Math.round(kimg));
+  const words = (kimg) => `${plain(kimg)} kimg`;
   const figures = Object.entries(moving).map(([id, shown]) => {
     const image = document.getElementById(id);
     shown[shown.length - 1][1] = image.src;

@@ -14,11 +14,13 @@ import pathlib
 
 from PIL import Image
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.files import write_text
 from ladagan_tf.pictures import WIDE
 from ladagan_tf.reports import curves, gathering, tables
 
 MOST_PICTURES = 40  # in a page, of what the slider moves through
+HIGH = 4096  # pixels of a picture's height at most
 QUALITY = 85  # of WebP
 HERE = pathlib.Path(__file__).parent
 MOVING = ("samples",)  # kinds of sheets that the slider shows over training, by their beginnings
@@ -140,9 +142,10 @@ def _embedded(path, _changed):
     image = gathering.picture(path)
     if image is None:
         return None
-    if image.width > 2 * WIDE:
-        image = image.resize((2 * WIDE, max(1, image.height * 2 * WIDE // image.width)))
-    factor = max(1, WIDE // image.width)
+    scale = min(2 * WIDE / image.width, HIGH / image.height)
+    if scale < 1:
+        image = image.resize([max(1, round(side * scale)) for side in image.size])
+    factor = max(1, min(WIDE // image.width, HIGH // image.height))
     image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=2)
@@ -187,8 +190,8 @@ def _of_what(run):
 
 def _figure(uri, width, height, caption, alt, runs, number, kimg=None, place=None):
     whose = f"{curves.key_of_run(number, runs[number].name)} " if len(runs) > 1 else ""
-    after = "" if kimg is None else f' <span class="at">after {kimg:.4g} kimg</span>'
-    said = "" if kimg is None else f", after {kimg:.4g} kimg"
+    after = "" if kimg is None else f' <span class="at">after {plain(kimg, 4)} kimg</span>'
+    said = "" if kimg is None else f", after {plain(kimg, 4)} kimg"
     moves = f' id="{place}" data-alt="{html.escape(alt)}"' if place else ""
     return (
         f"<figure><figcaption>{whose}{html.escape(caption)}{after}</figcaption>"
@@ -204,7 +207,7 @@ def _slider(stops):
     last = len(stops) - 1
     return (
         '<div class="slider" hidden><label for="kimg">Real images seen '
-        f'<output for="kimg">{stops[-1]:.4g} kimg</output></label>'
+        f'<output for="kimg">{plain(stops[-1], 4)} kimg</output></label>'
         f'<input type="range" id="kimg" min="0" max="{last}" step="1" value="{last}"></div>\n'
     )
 

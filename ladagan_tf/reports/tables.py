@@ -3,6 +3,7 @@
 import html
 import json
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.runs import results
 
 COMPARES = (
@@ -114,7 +115,7 @@ def _by_class(records):
 
 
 def _short(value):
-    return f"{value:.4g}" if isinstance(value, float) else value
+    return plain(value, 4) if isinstance(value, float) else value
 
 
 def flags(runs):

@@ -8,8 +8,9 @@ import sys
 
 import tensorflow as tf
 
+from ladagan_tf.decimals import in_kimg
 from ladagan_tf.errors import InputError, reason
-from ladagan_tf.files import disk_errors, sha256_of, write_text
+from ladagan_tf.files import disk_errors, set_aside, sha256_of, write_text
 from ladagan_tf.runs.json_lines import sealed, unsealed
 
 STATE = "state.json"
@@ -57,7 +58,7 @@ class Checkpoints:
         try:
             with disk_errors():
                 self._write(partial, step, images, score, metric)
-            shutil.rmtree(final, ignore_errors=True)  # a damaged one of the same step
+            _remove_damaged(final)  # of the same step
             os.rename(partial, final)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -80,11 +81,11 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
         for path in self.paths():
             if _step(path) > step:  # it was damaged, for the run went on from one before it
-                shutil.rmtree(path)
+                _remove_damaged(path)
         paths = self.paths()
         best = self.best()
         for path in paths[: -self.keep]:
-            if path != best:
+            if path != best and not _is_closed([path / STATE]):  # it may be the best
                 shutil.rmtree(path)
 
     def paths(self):
@@ -137,6 +138,30 @@ class Checkpoints:
             read.assert_existing_objects_matched() if there else read.assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(f"{path} does not fit this model: {reason(error)}") from None
+
+
+def _remove_damaged(path):
+    """Deletes a checkpoint that is damaged, if any; one that cannot be read is set aside.
+
+    The disk may give it again.
+    """
+    if path.is_dir() and _is_closed(path.iterdir()):
+        told = f"{path} cannot be read; it is now {set_aside(path).name}"
+        print(f"warning: {told}", file=sys.stderr)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_closed(files):
+    """Whether the disk or its rights keep one of the files, whatever it holds, from us."""
+    try:
+        for file in files:
+            sha256_of(file)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def checkpoint_paths(folder):
@@ -229,7 +254,10 @@ def find_checkpoint(folder, which):
             told = f"{newest} is damaged ({STATE} cannot be read); taking {path.name}"
             print(f"warning: {told}", file=sys.stderr)
     else:
-        kimgs = {f"{state['images'] / 1000:g}": path for path, state in found.items()}
+        kimgs = {in_kimg(state["images"]): path for path, state in found.items()}
+        # As it was once written, in six digits.
+        rounded = [kimg for kimg in kimgs if which == f"{float(kimg):g}"]
+        which = rounded[0] if which not in kimgs and len(rounded) == 1 else which
         if which not in kimgs:
             raise InputError(
                 f"checkpoint={which}: give best, latest or one of the kept ones, in kimg: "

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path
 from ladagan_tf.runs import METRICS_FILE, STRENGTHS
@@ -268,9 +269,9 @@ def progress_table(runs):
     for name, run in zip(run_names(runs), runs, strict=True):
         windows, measured = read_stats(run)
         kimg, speed = column(windows, "img_per_s")
-        done = (name, f"{kimg[-1]:g}", f"{np.median(speed):.3g}") if len(kimg) else (name, 0, "-")
+        done = (name, plain(kimg[-1]), plain(np.median(speed), 3)) if len(kimg) else (name, 0, "-")
         best = [
-            (metric, f"{v:.4g}", f"{at:g}") for metric, (v, at) in best_scores(measured).items()
+            (metric, plain(v, 4), plain(at)) for metric, (v, at) in best_scores(measured).items()
         ]
         rows += [(*done, *cells) for cells in best or [("-", "-", "-")]]
     header = ("run", "kimg", "images/s (median)", "quick metric", "best value", "at kimg")
@@ -310,9 +311,9 @@ def number_in_words(record):
     # Beside its own numbers an evaluation by tensorflow-gan has those that only we compute.
     own = engine == "ours" or not str(record.get("definition")).startswith("tensorflow-gan")
     metric = record["metric"] if own else f"{record['metric']} by {engine}"
-    value = f"{record['value']:.4g}"
+    value = plain(record["value"], 4)
     if spread is not None:
-        value += f" ± {spread:.2g} ({record.get('spread_over', '?')})"
+        value += f" ± {plain(spread, 2)} ({record.get('spread_over', '?')})"
     return metric, value, "lower" if record.get("lower_is_better") else "higher"
 
 
@@ -352,7 +353,7 @@ def _checkpoint(about):
     weights += f" {about['average']}" if "average" in about else ""
     known = about["checkpoint"] != "untrained"
     numbers = {name: value for name, value in about.items() if is_number(value)}
-    text = f"{numbers.get('kimg', math.nan):g} kimg, {weights}" if known else "untrained"
+    text = f"{plain(numbers.get('kimg', math.nan))} kimg, {weights}" if known else "untrained"
     strengths = {name: numbers.get(name, plain) for name, plain in STRENGTHS.items()}
     changed = [f"{n} {v:g}" for n, v in strengths.items() if v != STRENGTHS[n]]
     sampler = [str(about["sampler"])] if "sampler" in about else []

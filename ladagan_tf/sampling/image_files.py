@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -104,7 +105,7 @@ def write_archive(
         labels: int32 array (N,) to store as `arr_1` of an .npz, or None.
 
     Raises:
-        InputError: if the file exists or cannot be written.
+        InputError: if the file exists or cannot be written, or the hidden folder is another's.
     """
     path = vacant(path)
     spool = path.parent / f".{path.name}.partial"
@@ -132,6 +133,9 @@ def _resumed(spool, about, size):
     note, images = spool / ABOUT, spool / "images"
     text = json.dumps(about)
     if not (note.exists() and images.exists() and note.read_text(errors="replace") == text):
+        for entry in spool.iterdir() if spool.exists() else ():
+            if not re.fullmatch(r"images|\.?samples(-[0-9a-f]{8})?\.json", entry.name):
+                raise InputError(f"{spool}: {entry.name} in it is not ours to clear; rename it")
         shutil.rmtree(spool, ignore_errors=True)
         spool.mkdir()
         images.touch()
@@ -201,6 +205,8 @@ def write_animation(
 ) -> None:
     """Writes frames as an endless `.gif`, or as `.mp4` if imageio and its ffmpeg are installed.
 
+    An .mp4 has even sides: of odd ones the last row or column is there twice.
+
     Args:
         path: file to write or replace.
         batches: iterator of uint8 arrays (b, H, W, 3).
@@ -256,6 +262,14 @@ def _imageio():
 
 def _write_mp4(path, frames, fps):
     imageio = _imageio()
-    with imageio.get_writer(path, format="FFMPEG", fps=fps, quality=8) as writer:
+    # Else it resizes, and so blurs, frames whose sides are no multiples of 16.
+    how = {"format": "FFMPEG", "fps": fps, "quality": 8, "macro_block_size": 1}
+    with imageio.get_writer(path, **how) as writer:
         for frame in frames:
-            writer.append_data(frame)
+            writer.append_data(_of_even_sides(frame))
+
+
+def _of_even_sides(frame):
+    """A frame, with its last row or column twice where their number is odd, which H.264 has not."""
+    height, width, _ = frame.shape
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")

@@ -13,6 +13,7 @@ import os
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ladagan_tf.decimals import in_kimg
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.runs import snapshots
 
@@ -125,8 +126,8 @@ class PosthocAverages:
         """
         if kimg is not None and not 0 < kimg <= self.last_kimg:
             raise InputError(
-                f"kimg={kimg:g}: give a number above 0, up to the last stored average at "
-                f"{self.last_kimg:g}"
+                f"kimg={kimg}: give a number above 0, up to the last stored average at "
+                f"{in_kimg(self.entries[-1].images)}"
             )
         images = 1000.0 * (self.last_kimg if kimg is None else kimg)
         stored = [(e.images, sigma_rel) for e in self.entries for sigma_rel in e.sigma_rels]

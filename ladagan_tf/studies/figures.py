@@ -8,6 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, NullLocator, PercentFormatter
 
+from ladagan_tf import decimals
 from ladagan_tf.runs.results import COLOURS, STYLES
 from ladagan_tf.studies import outcome
 
@@ -197,7 +198,7 @@ def _over_number(rows, names, name_of_number, number):
         if min(ordered) > 0 and max(ordered) > 5 * min(ordered):
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticks(ordered, [f"{at:g}" for at in ordered])
+        axes.set_xticks(ordered, [decimals.plain(at) for at in ordered])
         axes.set_xlabel(name_of_number, fontsize=8)
         axes.set_title(f"{name}, {better(lower)}", fontsize=8)
         plain(axes)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import re
 import shlex
 
@@ -15,6 +16,11 @@ GIVEN_TO_TRAIN = ("run_dir", "seed", "dry_run", "force", "measure_seconds")
 GIVEN_TO_EVALUATE = (
     "run_dir", "model", "images", "out", "cost", "sweep_psi", "sweep_guidance",
     "sweep_truncation_z", "sweep_sampler_steps", "sweep_average",
+)  # fmt: skip
+# Of `train.py` and `evaluate.py`, whose values are names: 1e3 is another folder than 1000.
+NAMES = (
+    "cache_dir", "data_dir", "dataset", "features", "inception_weights", "init_from",
+    "save_samples", "vae",
 )  # fmt: skip
 
 
@@ -40,7 +46,7 @@ class Run:
     def name(self):
         """Name of its folder."""
         scale = [] if self.lr_scale is None else [f"lr-x{self.lr_scale:g}"]
-        values = [f"{flag}-{_slug(value)}" for flag, value in self.axes.items()]
+        values = [f"{flag}-{_slug_of_value(value)}" for flag, value in self.axes.items()]
         return "_".join([_slug(self.system), *values, *scale, f"seed-{self.seed}"])
 
 
@@ -99,7 +105,8 @@ def make_study(
         Study.
 
     Raises:
-        InputError: naming what cannot be read or would give two runs one folder.
+        InputError: naming what cannot be read, would give two runs one folder, or is a flag of an
+            axis that another or a system has too.
     """
     shared = _arguments(
         [f"--flagfile={flagfiles.find(base, 'base')}"], f"--base={base}", GIVEN_TO_TRAIN
@@ -107,11 +114,10 @@ def make_study(
     if not systems:
         raise InputError("--system is required: NAME: --flag=value ..., once for every row")
     measured = _split(evaluate, f"--evaluate={evaluate}", GIVEN_TO_EVALUATE)
-    values = [_axis(text) for text in axes]
+    values, rows = [_axis(text) for text in axes], [*map(_system, systems)]
+    _check_axes([axis[0][0] for axis in values], rows)
     runs = []
-    grid = itertools.product(
-        map(_system, systems), itertools.product(*values), sorted(lr_scales) or [None], seeds
-    )
+    grid = itertools.product(rows, itertools.product(*values), sorted(lr_scales) or [None], seeds)
     for (system, extra), chosen, scale, seed in grid:
         train = [*shared, *extra, *(f"--{flag}={value}" for flag, value in chosen)]
         if scale is not None:
@@ -190,19 +196,41 @@ def _meaning(arguments):
     """Dict: flag -> what its last value means, and that argument."""
     found = {}
     for argument in arguments:
-        flag, given, value = argument.removeprefix("--").partition("=")
-        if not given:
-            negated = flag.startswith("no") and not flag.startswith("noise")  # --noise_guidance
-            flag, value = (flag[2:], "false") if negated else (flag, "true")
-        found[flag] = [_number(part.strip()) for part in value.split(",")], argument
+        flag, value = _flag(argument)
+        parts = [part.strip() for part in value.split(",")]
+        found[flag] = value if flag in NAMES else [*map(_number, parts)], argument
     return found
+
+
+def _flag(argument):
+    """A flag and its value as text, those of a switch too."""
+    flag, given, value = argument.removeprefix("--").partition("=")
+    if given:
+        return flag, value
+    negated = flag.startswith("no") and not flag.startswith("noise")  # --noise_guidance
+    return (flag[2:], "false") if negated else (flag, "true")
 
 
 def _number(text):
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return text.lower() if text.lower() in ("true", "false") else text
+    return number if math.isfinite(number) else text.lower()  # NaN is not itself
+
+
+def _check_axes(axes, systems):
+    """Refuses flags that two axes vary, or an axis and a system: one of them would not count."""
+    for flag in axes:
+        if axes.count(flag) > 1:
+            raise InputError(f"--axis={flag}: it is given more than once; give one, of all values")
+        for system, extra in systems:
+            own = [argument for argument in extra if _flag(argument)[0] == flag]
+            if own:
+                raise InputError(
+                    f"--axis={flag}: --system={system} has {own[-1]}, which the axis would "
+                    "override; leave one of them out"
+                )
 
 
 def _system(text):
@@ -252,6 +280,11 @@ def _arguments(given, where, refused):
         if not argument.startswith("--"):
             raise InputError(f"{where}: {argument} is no flag; write --flag=value")
     return found
+
+
+def _slug_of_value(text):
+    """As `_slug`, where a minus sign before a number counts."""
+    return _slug(re.sub(r"(?<![a-z0-9.])-(?=[.0-9])", "minus", text.lower()))
 
 
 def _slug(text):

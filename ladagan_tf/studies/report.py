@@ -8,6 +8,7 @@ import shlex
 import numpy as np
 
 from ladagan_tf import pictures
+from ladagan_tf.decimals import plain
 from ladagan_tf.files import atomic_path, write_text
 from ladagan_tf.reports import gathering
 from ladagan_tf.runs import results
@@ -155,8 +156,10 @@ def spread(values):
         return "-"
     deviation = np.std(values, ddof=1) if len(values) > 1 else 0.0
     if not deviation:
-        return f"{np.mean(values):.4g} ({len(values)})"
-    digits = min(max(1 - math.floor(math.log10(deviation)), 0), 6)
+        return f"{plain(np.mean(values), 4)} ({len(values)})"
+    digits = max(1 - math.floor(math.log10(deviation)), 0)
+    if digits > 6:  # zeros only
+        return f"{plain(np.mean(values))} ± {plain(deviation, 2)} ({len(values)})"
     return f"{np.mean(values):.{digits}f} ± {deviation:.{digits}f} ({len(values)})"
 
 
@@ -204,8 +207,8 @@ def _gradients(rows):
         for name in ("g_grad_spikes", "d_grad_spikes")
     ]
     return (
-        *(f"{np.median(part):.3g}" if part else "-" for part in norms),
-        *(f"{round(np.mean(part), 1):g}" if part else "-" for part in spikes),
+        *(plain(np.median(part), 3) if part else "-" for part in norms),
+        *(plain(round(np.mean(part), 1)) if part else "-" for part in spikes),
     )
 
 
@@ -232,7 +235,7 @@ def _circumstances(study, rows):
     kimg = sorted({row["kimg"] for row in rows if row["status"] == outcome.FINISHED})
     protocol = next((row["protocol"] for row in rows if row["protocol"]), None)
     seeds = _distinct(row["seed"] for row in rows)
-    lengths = " to ".join(f"{k:g}" for k in dict.fromkeys((*kimg[:1], *kimg[-1:]))) or "no"
+    lengths = " to ".join(plain(k) for k in dict.fromkeys((*kimg[:1], *kimg[-1:]))) or "no"
     return [
         f"- Hardware: {_distinct(machines, '; ')}",
         f"- Date: {' to '.join(dict.fromkeys((dates[0], dates[-1])))}; "

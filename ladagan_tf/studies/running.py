@@ -9,6 +9,7 @@ import pathlib
 import subprocess
 import time
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import DivergenceError, InputError, reason
 from ladagan_tf.files import set_aside, write_text
 from ladagan_tf.hardware import usable_cores
@@ -192,7 +193,7 @@ class Runner:
         write_text(path, sealed(row))
         self.rows[child.run.name] = row
         self.minutes.append((time.monotonic() - child.began) / 60)
-        metrics = [f"{name} {value:.4g}" for name, value in row["metrics"].items()]
+        metrics = [f"{name} {plain(value, 4)}" for name, value in row["metrics"].items()]
         what = DIVERGED if diverged else ", ".join(metrics)
         self.say(f"{child.run.name}: {what} ({self._progress()})")
 

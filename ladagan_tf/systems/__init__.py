@@ -24,6 +24,7 @@ A system's module has
 
 import contextlib
 import math
+import os.path
 import re
 
 from absl import flags
@@ -215,15 +216,31 @@ def num_classes(folder):
     """How many classes the networks learn with --conditional; 0 without.
 
     Args:
-        folder: a prepared set; None: as many as --num_classes says.
+        folder: a prepared set; None, of a run that is only described: as many as --num_classes
+            says, or the set that --dataset names has, if it is there.
     """
     if not FLAGS.conditional:
         return 0
     if folder:
         return len(class_names(folder))
-    if FLAGS.num_classes is None:
+    if FLAGS.num_classes is not None:
+        return FLAGS.num_classes
+    info = set_at_hand()
+    if info is None:
         raise InputError("--conditional: without the set at hand --num_classes must be given")
-    return FLAGS.num_classes
+    check_classes(info)
+    return len(info.classes)
+
+
+def set_at_hand():
+    """`DatasetInfo` of the prepared set that --dataset names; None if it is not there."""
+    # Here, because flags are parsed before TensorFlow is imported.
+    from ladagan_tf.data.pipeline import prepared_folder
+
+    with contextlib.suppress(InputError, OSError):
+        folder = prepared_folder(os.path.expanduser(FLAGS.dataset), FLAGS.resolution)
+        return dataset_info.load_info(folder)
+    return None
 
 
 def class_names(folder):

@@ -20,6 +20,7 @@ from ladagan_tf.systems import (
     named_as_flags,
     num_classes,
     refuse_without,
+    set_at_hand,
 )
 
 FLAGS = flags.FLAGS
@@ -128,7 +129,8 @@ def build(folder):
     info = dataset_info.load_info(folder) if folder else None
     if FLAGS.space == PIXELS:
         kind, channels, factor = FlowGenerator, 3, None
-        side = info.resolution if info else FLAGS.resolution
+        there = info or (set_at_hand() if FLAGS.resolution is None else None)
+        side = there.resolution if there else FLAGS.resolution
         if side is None:
             raise InputError("--resolution: without the set at hand it must be given")
     else:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError, NotFiniteError, StoppedError, reason
 from ladagan_tf.files import disk_errors
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -78,7 +79,7 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
     workers.check_contents(contents)
     total = start + math.ceil((settings.total_kimg * 1000 - images) / batch_size)
     if start >= total:
-        length = f"{settings.total_kimg:g} kimg"
+        length = f"{plain(settings.total_kimg)} kimg"
         run.say(f"{run.path}: already trained for {length}; raise --total_kimg")
         return False
     stream = stream_from(images, model, folder, settings, workers, replicas)
@@ -123,7 +124,9 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
             f"stopped by {saving.stopped_by}; run the same command to continue {run.path}"
         )
     if chief:
-        run.say(f"{run.path}: finished {settings.total_kimg:g} kimg; samples are in {run.samples}")
+        run.say(
+            f"{run.path}: finished {plain(settings.total_kimg)} kimg; samples are in {run.samples}"
+        )
     return chief
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf import pictures
+from ladagan_tf.decimals import in_kimg, plain
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import write_text
 from ladagan_tf.hardware import peak_memory
@@ -105,9 +106,9 @@ class Statistics(StepCallback):
 
     def _in_words(self, images, speed, means):
         total = self.schedule.images(self.schedule.total_steps)
-        words = f"{images / 1000:.6g} of {total / 1000:.6g} kimg"
+        words = f"{in_kimg(images)} of {in_kimg(total)} kimg"
         if speed:  # of the first window it is that of tracing
-            words += f", {speed:.4g} images/s, {duration(total - images, speed)} left"
+            words += f", {plain(speed, 4)} images/s, {duration(total - images, speed)} left"
         losses = [f"{name} {means[name]:.3f}" for name in SHOWN if name in means]
         return f"{words}: {', '.join(losses)}"
 
@@ -239,7 +240,7 @@ class Measuring(StepCallback):
                 "metric_seconds": seconds,
             }
         )
-        self.run.note(f"{self.metric.name} {self.score:g} at {images / 1000:.6g} kimg")
+        self.run.note(f"{self.metric.name} {plain(self.score)} at {in_kimg(images)} kimg")
         with self.writer.as_default(step=images):
             tf.summary.scalar(tag(self.metric.name), self.score)
 
@@ -338,7 +339,7 @@ class Forecast(StepCallback):
             images = self.schedule.images(step)
             speed = (images - self.began[1]) / (self.clock() - self.began[0])
             left = self.schedule.images(self.schedule.total_steps) - images
-            self.said = f"{speed:.4g} images/s in the first minute: "
+            self.said = f"{plain(speed, 4)} images/s in the first minute: "
             self.said += f"{duration(left, speed)} to the end"
             self.run.say(f"{self.run.path}: {self.said}")
 

@@ -90,8 +90,13 @@ def checked_network(network):
 
 
 def check_classes(config):
-    """Raises ValueError if a Keras configuration, nested JSON values, names a foreign class."""
-    if isinstance(config, list):
+    """Raises ValueError if a Keras configuration, nested JSON values, names a foreign class.
+
+    Or if a text in it is no Unicode, which could not be shown or written.
+    """
+    if isinstance(config, str):
+        config.encode()
+    elif isinstance(config, list):
         for part in config:
             check_classes(part)
     elif isinstance(config, dict):

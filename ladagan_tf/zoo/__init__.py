@@ -6,6 +6,7 @@ about.json says everything about it, and the hash of each file that is opened.
 
 import pathlib
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.files import sha256_of
 from ladagan_tf.untrusted import read_json
@@ -91,6 +92,7 @@ def listing():
     for name in names():
         about = read_json(FOLDER / name / ABOUT)
         data, check = about["data"], about["check"]
+        length = f"{plain(about['trained']['kimg'])} kimg"
         measured = [m for m in about["measured"] if m["metric"] == check["metric"]]
         best = (measured or [check])[0]
         rows.append(
@@ -99,7 +101,7 @@ def listing():
                 about["makes"],
                 f"{about['parameters']:,}",
                 f"{about['bytes'] / 1e6:.1f} MB",
-                f"{data['count']:,} images of {data['name']}, {about['trained']['kimg']:g} kimg",
+                f"{data['count']:,} images of {data['name']}, {length}",
                 f"{best['metric']} {best['value']:.1f}",
                 data["licence"],
             )

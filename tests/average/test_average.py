@@ -57,6 +57,19 @@ def test_averages_are_made_measured_and_the_best_is_said_to_be_chosen(
     assert "warning: sigma_rel 0.15: the stored averages do not make this profile" in printed[-2]
 
 
+@pytest.mark.usefixtures("eagerly")
+def test_lengths_that_are_alike_in_six_digits_have_files_of_their_own(
+    main, run, small, tmp_path, capsys
+):
+    store(run.averages, small.network.get_weights())
+    out = tmp_path / "made"
+    main(f"--run_dir={run.path}", "--sigma_rel=0.0700001,0.07000011", f"--out={out}")
+    files = ["averages.json", "sigma_rel_0.0700001.keras", "sigma_rel_0.07000011.keras"]
+    assert sorted(path.name for path in out.iterdir()) == files
+    first, second = (line.split()[0] for line in capsys.readouterr().out.splitlines()[1:3])
+    assert (first, second) == ("0.0700001", "0.07000011")
+
+
 def test_a_gat_s_average_has_its_autoencoder_and_the_last_mean_styles(
     main, tiny_gat, tiny_gat_run, tmp_path
 ):
@@ -81,7 +94,7 @@ def test_a_gat_s_average_has_its_autoencoder_and_the_last_mean_styles(
     [
         (["--sigma_rel=0.3"], "--sigma_rel=0.3: give numbers from 0.001 to below 0.2887"),
         (["--kimg=0.6"], "kimg=0.6: give a number above 0, up to the last stored average at 0.5"),
-        (["--kimg=0"], "kimg=0: give a number above 0"),
+        (["--kimg=0"], "kimg=0.0: give a number above 0"),
         (["--run_dir=none"], "run_dir=none: no models.json in it, so it is not a run"),
         (["--out=run"], "out=run: it exists already"),
     ],

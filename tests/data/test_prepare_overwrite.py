@@ -57,6 +57,19 @@ def test_overwrite_never_deletes_what_is_no_set_or_the_source(tmp_path, make, so
     assert sorted(out.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", [".out.preparing", ".out.replaced"])
+def test_a_folder_beside_it_that_prepare_has_not_made_is_left(tmp_path, name):
+    prepare("shapes", tmp_path / "out", resolution=8, num_images=3)
+    (tmp_path / name / "mine").mkdir(parents=True)
+    (tmp_path / name / "records-00000.tfrecord").touch()
+    (tmp_path / name / "thesis.txt").touch()
+    before = sorted((tmp_path / name).iterdir())
+    with pytest.raises(InputError, match=rf"{name}: mine in it (was not made by|is of no) prepare"):
+        prepare("shapes", tmp_path / "out", resolution=8, num_images=4, overwrite=True)
+    assert sorted((tmp_path / name).iterdir()) == before
+    assert dataset_info.load_info(tmp_path / "out").count == 3
+
+
 def test_overwrite_keeps_what_came_into_the_folder_meanwhile(tmp_path, monkeypatch):
     out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
 

@@ -9,9 +9,12 @@ import unittest.mock
 
 import pytest
 
+from ladagan_tf.data import dataset_info, preparation
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting import card, formats, hub
+from ladagan_tf.runs import checkpoints
 from ladagan_tf.runs.directory import RunDirectory
+from ladagan_tf.runs.json_lines import sealed
 from ladagan_tf.sampling import opening
 
 FILES = {formats.FORMATS[name].file: 1.5e-7 for name in formats.FORMATS}
@@ -68,6 +71,31 @@ def test_a_set_is_found_by_the_name_that_prepared_it_and_from_another_folder(
             assert "Data: 6 images of 32 x 32 pixels" in text
 
 
+def trained_on(run, content):
+    """Records a content of the set in the checkpoint of the run."""
+    (path,) = run.checkpoints.glob("step-*")
+    state = checkpoints.read_state(path)
+    about = {"contents": {"dataset": content}}
+    (path / checkpoints.STATE).write_text(sealed(state | {"about": about}))
+
+
+def test_a_set_is_the_runs_if_its_content_is(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run.flags_file.write_text("--dataset=shapes\n--resolution=32\n")
+    (tmp_path / "data").mkdir()
+    other = preparation.prepare("shapes", "data/shapes-32", resolution=32, num_images=5)
+    (tmp_path / "elsewhere/data").mkdir(parents=True)
+    run = RunDirectory(run.path.rename(tmp_path / "elsewhere/run"))
+    own = (tmp_path / "shapes").rename(tmp_path / "elsewhere/data/shapes-32")
+    assert card.find_set(run).count == 5  # nothing says which
+    trained_on(run, dataset_info.load_info(own).content_sha256)
+    assert card.find_set(run).count == 6
+    trained_on(run, "0123abcd")
+    text = written(tmp_path, opening.open_run(run.path), FILES, run)
+    assert "Data: `shapes`; its description was not found from here; SHA-256" in text
+    assert "`0123abcd`" in text and other.content_sha256 not in text
+
+
 def test_a_folder_that_is_closed_to_the_user_is_no_set(run, monkeypatch):
     closed = unittest.mock.Mock(side_effect=PermissionError(13, "Permission denied", "there"))
     monkeypatch.setattr(card.dataset_info, "load_info", closed)
@@ -81,6 +109,32 @@ def test_only_the_latest_metrics_of_these_weights_are_results(run, tmp_path):
     last = dataclasses.replace(averaged, about={**averaged.about, "ema": False})
     text = written(tmp_path, last, FILES, run)
     assert text.count("| fid50k |") == 1 and "| fid50k | 8 |" in text
+
+
+def test_numbers_of_one_name_that_were_measured_otherwise_do_not_hide_each_other(run, tmp_path):
+    source = opening.open_run(run.path)
+    ways = [
+        {"reference": {"images": "a", "content_sha256": "aa"}},
+        {"reference": {"images": "b", "content_sha256": "bb"}},
+        {"reference": {"images": "b", "content_sha256": "bb"}, "features": {"sha256": "cc"}},
+        {"reference": {"images": "b", "content_sha256": "bb"}, "engine": "tfgan"},
+    ]
+    lines = [
+        {
+            "name": "fid50k",
+            "metric": "fid",
+            "value": value,
+            "protocol": {"generated": {**source.about, "model": path}, **way},
+        }
+        for path, first in (("run", 10.0), (str(run.path), 20.0))
+        for value, way in enumerate(ways, start=int(first))
+    ]
+    (run.path / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = written(tmp_path, source, FILES, run)
+    shown = [line for line in text.splitlines() if line.startswith("| fid50k |")]
+    assert shown == [f"| fid50k | {value} |  |" for value in (20, 21, 22, 23)]
+    assert text.count("- reference: images a, content_sha256 aa\n") == 1
+    assert text.count("- reference: images b, content_sha256 bb\n") == 3
 
 
 def test_results_of_one_truncation_do_not_hide_those_of_another(tiny_gat_run, tmp_path):

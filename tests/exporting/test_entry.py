@@ -76,6 +76,15 @@ def test_a_run_that_names_no_set_is_one_line(run, small, tmp_path):
         entry.write(small, tmp_path / "out", run, "CC0")
 
 
+def test_a_folder_that_holds_another_set_than_the_runs_is_one_line(
+    run, small, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(card, "recorded_content", lambda run: "0123456789abcdef")
+    with pytest.raises(InputError, match=r"shapes has another content, .* on, 0123456789ab\.\.;"):
+        entry.write(small, tmp_path / "out", run, "CC0")
+    assert not (tmp_path / "out").exists()
+
+
 def test_float16_is_half_the_size_and_rounded_to_nearest(small, tmp_path):
     formats.FORMATS["keras"].write(small.network, tmp_path / "whole.keras")
     formats.FORMATS["float16"].write(small.network, tmp_path / "half.keras")

@@ -15,7 +15,8 @@ from tiny_models import SIDE, assert_same, expected, read, tiny
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
-from ladagan_tf.sampling import seeds, walks
+from ladagan_tf.models.lada.generator import Generator
+from ladagan_tf.sampling import image_files, seeds, walks
 from ladagan_tf.sampling.sampler import of_network
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -40,18 +41,23 @@ def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):
     assert_same(read(tmp_path / "walk.png"), pictures.grid(wanted, 4))
 
 
-def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
+def test_an_mp4_needs_its_packages_and_keeps_all_pixels_at_even_sides(
+    failing, main, model, monkeypatch, tmp_path
+):
     out = tmp_path / "walk.mp4"
     arguments = f"--model={model}", "--interpolate", "--seeds=1,2", "--frames=2", f"--out={out}"
     monkeypatch.setitem(sys.modules, "imageio", None)
     assert "pip install 'imageio>=2.37,<3' 'imageio-ffmpeg>=" in failing(*arguments)
     assert not list(tmp_path.iterdir())
 
+    made = []
+
     class Writer(list):
         append_data = list.append
 
         def __init__(self, path, **options):
             self.path, self.options = path, options
+            made.append(self)
 
         def __enter__(self):
             return self
@@ -68,6 +74,15 @@ def test_an_mp4_needs_its_packages(failing, main, model, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.ModuleType("imageio_ffmpeg"))
     main(*arguments)
     assert out.stat().st_size == 4 * SIDE * SIDE * 3
+
+    frame = np.random.default_rng(0).integers(0, 256, (33, 67, 3), np.uint8)
+    image_files.write_animation(out, iter([frame[None]]), 1, 5.0)
+    (writer,) = made[1:]
+    assert writer.options["macro_block_size"] == 1  # it resizes nothing
+    assert writer[0].shape == (34, 68, 3)
+    np.testing.assert_array_equal(writer[0][:33, :67], frame)
+    np.testing.assert_array_equal(writer[0][33, :67], frame[32])
+    np.testing.assert_array_equal(writer[0][:33, 67], frame[:, 66])
 
 
 # ---------------------------------------------------------------------------------------- images
@@ -180,11 +195,28 @@ def test_labels_of_conditional_models(main, conditional, tmp_path):
 # -------------------------------------------------------------------------------------- attention
 
 
-def test_an_attention_sheet_has_a_row_per_seed(main, model, network, tmp_path):
-    main(f"--model={model}", "--attention", "--seeds=2,5", f"--out={tmp_path / 'a.png'}")
-    images, maps = network.attention_maps(seeds.latents([2, 5], 8))
+def test_an_attention_sheet_has_a_row_per_seed_in_batches(
+    main, model, network, tmp_path, monkeypatch
+):
+    images, maps = network.attention_maps(seeds.latents([2, 5, 3], 8))
     wanted = pictures.attention_sheet(pictures.to_uint8(images), [np.asarray(m) for m in maps])
-    assert_same(read(tmp_path / "a.png"), wanted)
+    whole, sizes = Generator.attention_maps, []
+
+    def counted(self, z, *labels, **how):
+        sizes.append(len(z))
+        return whole(self, z, *labels, **how)
+
+    monkeypatch.setattr(Generator, "attention_maps", counted)
+    for given in ((), ("--batch_size=2",)):
+        main(
+            f"--model={model}",
+            "--attention",
+            "--seeds=2,5,3",
+            f"--out={tmp_path / 'a.png'}",
+            *given,
+        )
+        assert_same(read(tmp_path / "a.png"), wanted)
+    assert sizes == [3, 2, 1]
 
 
 # ------------------------------------------------------------------------------------- command

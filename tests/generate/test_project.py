@@ -107,6 +107,7 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
     [
         (["--image={}/large.png"], "it has 40 x 40 pixels, the model 32 x 32; --resize takes its"),
         (["--image={}/text.png"], "text.png: not an image in a format that Pillow reads"),
+        (["--image=/dev/null"], "image=/dev/null: this picture cannot be read (it is no regular"),
         (["--image={}/none.png"], "none.png: this picture cannot be read"),
         (["--out=a.jpg"], "out=a.jpg: give .gif, .mp4, .png"),
         (["--classes=0"], "classes=0: this model is unconditional"),
@@ -171,7 +172,12 @@ def test_the_style_of_a_gat_is_found_and_drawn_truncated_and_walked_to(
         main(*latents, *arguments, f"--out={tmp_path / 'again.png'}")
         assert_same(read(tmp_path / "again.png"), expected)
     assert_same(shown, drawn)
-    np.savez(tmp_path / "mean.npz", w=np.asarray(tiny_gat.mean_style[2:]), labels=label)
+    main(*latents, "--psi=0", "--classes=1", f"--out={tmp_path / 'other.png'}")
+    mean = pictures.to_uint8(tiny_gat.of_style(tiny_gat.mean_style[1:2]))[0]
+    assert_same(read(tmp_path / "other.png"), mean)
+    line = failing(*latents, "--classes=0,1", f"--out={tmp_path / 'a.png'}")
+    assert "error: classes=0,1: latents=" in line and "have their classes in them; leave" in line
+    np.savez(tmp_path / "mean.npz", w=np.asarray(tiny_gat.mean_style[2:]))  # of no class known
     both = f"{latents[1]},{tmp_path / 'mean.npz'}"
     main(source, both, "--interpolate", "--frames=2", f"--out={tmp_path / 'walk.png'}")
     halfway = (style + np.asarray(tiny_gat.mean_style[2:])) / 2

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from browser import chromium, findings
 from PIL import Image
-from reports.conftest import COLOURS
+from reports.conftest import COLOURS, SIDE
 from run_lines import lines_of, measurement
 from runs.test_damaged_runs import SOME, mutants
 
 from ladagan_tf.errors import InputError
+from ladagan_tf.pictures import WIDE
 from ladagan_tf.reports import gathering, page
 
 VOID = {"meta", "img", "input", "br"}
@@ -110,6 +111,15 @@ def test_small_pictures_are_enlarged_by_a_whole_factor_and_large_ones_bounded(ru
     assert page.embedded(wide)[1:] == (1280, 320)
 
 
+@pytest.mark.parametrize("size", [(2, 3000), (40, 20_000), (3000, 20_000), (1, 1)])
+def test_no_picture_is_larger_than_a_page_shows_whatever_its_shape(tmp_path, size):
+    Image.new("L", size).save(tmp_path / "a.png")
+    uri, width, height = page.embedded(tmp_path / "a.png")
+    assert 1 <= width <= 2 * WIDE and 1 <= height <= page.HIGH
+    picture = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert picture.size == (width, height)
+
+
 @pytest.mark.parametrize("count", [1, 2, 9, 10, 11, 57, 1000])
 def test_of_many_pictures_some_are_kept_and_the_same_later(count):
     kept = page.spread([*range(count)], 10)
@@ -181,6 +191,15 @@ def test_a_run_that_has_just_started_has_a_page(tmp_path):
     (tmp_path / "flags.cfg").write_text("--system=lada\n")
     rows = {row[0]: row[1:] for row in Reader(render(tmp_path)).rows}
     assert rows["progress"] == ["0 kimg"] and rows["system"] == ["lada"]
+
+
+def test_large_numbers_have_no_exponents(make_run):
+    run = make_run(total_kimg="20000000")
+    (run / "stats.jsonl").write_text(lines_of({"step": 9, "kimg": 1234567.5, "d_loss": 0.5}))
+    Image.new("RGB", (SIDE, SIDE)).save(run / "samples" / "samples_1234567.500kimg.png")
+    text = render(run)
+    assert "1234568 of 20000000 kimg" in text and "after 1234568 kimg" in text
+    assert "e+0" not in text
 
 
 def test_what_is_no_run_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """Checkpoints are complete, verified and found by what they are."""
 
 import json
+import pathlib
 import shutil
 import unittest.mock
 
@@ -230,6 +231,16 @@ def test_a_checkpoint_is_found_as_best_latest_or_by_its_images(tmp_path, state):
         find_checkpoint(tmp_path, "7")
 
 
+def test_checkpoints_a_few_images_apart_in_millions_are_told_apart(tmp_path, state):
+    checkpoints = Checkpoints(tmp_path, state, keep=9)
+    for step, images in ((1, 123_456_500), (2, 123_456_400), (3, 200_000_016)):
+        checkpoints.save(step, images)
+    for which, step in (("123456.5", 1), ("123456.4", 2), ("200000.016", 3), ("200000", 3)):
+        assert find_checkpoint(tmp_path, which)[1]["step"] == step  # the last as once written
+    with pytest.raises(InputError, match=r"checkpoint=123456: .*: 123456\.5, 123456\.4, 200"):
+        find_checkpoint(tmp_path, "123456")
+
+
 def test_the_latest_has_the_most_steps_however_many_digits(tmp_path, state):
     checkpoints = Checkpoints(tmp_path, state, keep=9)
     for step in (99_999_999, 100_000_000):
@@ -255,6 +266,30 @@ def test_a_damaged_newest_one_goes_once_the_run_has_gone_on_without_it(tmp_path,
     assert checkpoints.restore_latest(say=lambda line: None)["step"] == 1
     save(checkpoints, state, 2, score=3.0)
     assert names(checkpoints) == ["step-00000001", "step-00000002"]  # the best and the newest
+
+
+@pytest.mark.parametrize("closed", ["ckpt.index", "state.json"])
+def test_what_the_disk_does_not_give_is_never_deleted(tmp_path, state, closed, monkeypatch, capsys):
+    checkpoints = Checkpoints(tmp_path, state, keep=1)
+    for step, score in ((1, 1.0), (2, 2.0), (4, 3.0)):
+        save(checkpoints, state, step, score)
+    opened = open
+
+    def failing(path, *mode, **how):
+        if str(path).endswith((f"2/{closed}", f"4/{closed}", "1/state.json")):
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *mode, **how)
+
+    shutil.copytree(tmp_path / "step-00000004", tmp_path / "step-00000002")
+    monkeypatch.setattr("builtins.open", failing)
+    monkeypatch.setattr(pathlib.Path, "open", failing)
+    save(checkpoints, state, 2, 9.0)  # as after falling back to the first, which closes then
+    assert names(checkpoints) == ["step-00000001", "step-00000002"]
+    said = capsys.readouterr().err
+    for step in (2, 4):
+        aside = tmp_path / f"step-0000000{step}.old-1"
+        assert (aside / "ckpt.index").is_file()
+        assert f"{aside.stem} cannot be read; it is now {aside.name}" in said
 
 
 def test_without_scores_the_best_is_the_latest(tmp_path, state):

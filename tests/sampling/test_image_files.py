@@ -50,6 +50,11 @@ def test_an_interrupted_archive_continues(tmp_path):
     assert asked[-1] == numbers
 
     (tmp_path / "a.npz").unlink()
+    partial.parent.mkdir()
+    (partial.parent / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"a\.npz\.partial: thesis\.txt in it is not ours"):
+        write()
+    (partial.parent / "thesis.txt").unlink()  # somebody's own, which was left
     with pytest.raises(KeyboardInterrupt):
         write(stop=4)
     (tmp_path / ".a.npz.partial" / image_files.ABOUT).write_bytes(b"\xff")  # damaged: anew, too

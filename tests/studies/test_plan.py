@@ -38,6 +38,13 @@ def test_a_run_has_the_flags_of_the_base_its_system_its_value_and_its_seed(base)
     assert study.evaluate == ("--metrics=fcd", "--seed=3")
 
 
+def test_a_minus_sign_is_of_a_value_and_of_its_folder(base):
+    study = make(base, ["A:"], axes=["margin: -1, 1, -.5, 1e-3", "sizes: 1,-2; 1,2; a-2"])
+    assert len({run.name for run in study.runs}) == 12
+    assert study.runs[0].name == "a_margin-minus1_sizes-1-minus2_seed-0"
+    assert study.runs[-1].name == "a_margin-1e-3_sizes-a-2_seed-0"
+
+
 def test_semicolons_separate_values_that_have_commas(base):
     study = make(base, axes=["policy: color,translation; color"])
     assert [run.axes["policy"] for run in study.runs[:2]] == ["color,translation", "color"]
@@ -61,6 +68,12 @@ def test_both_learning_rates_are_scaled_from_what_the_run_would_have(base):
         ({"systems": ["A: '"]}, "--system=A: ': No closing quotation"),
         ({"systems": ["A:", "a:"]}, "two runs would be in the folder a_seed-0"),
         ({"axes": ["bcr"]}, "--axis=bcr: give FLAG: value"),
+        ({"axes": ["window: 4"]}, "--axis=window: --system=Swin, windows of 8 has --window=8"),
+        (
+            {"systems": ["A:", "B: --nobcr"], "axes": ["bcr: true"]},
+            "--axis=bcr: --system=B has --nobcr, which the axis would override; leave one of",
+        ),
+        ({"axes": ["bcr: true", "bcr: false"]}, "--axis=bcr: it is given more than once"),
         ({"evaluate": "--sweep_psi=0,1"}, "--sweep_psi is what the study decides"),
         ({"evaluate": "--run_dir=x"}, "--run_dir is what the study decides"),
         ({"systems": ["A: --g_lr=x"], "lr_scales": (1.0,)}, "--g_lr=x: give a number"),
@@ -142,10 +155,18 @@ def test_other_flags_of_a_result_are_named(base):
         (["--noise_guidance"], ["--noise_guidance=true"]),
         (["--bcr", "--nojit"], ["--bcr=True", "--jit=false"]),
         (["--policy=color, cutout"], ["--policy=color,cutout"]),
+        (["--a=nan"], ["--a=NaN"]),
     ],
 )
 def test_flags_that_mean_the_same_are_no_others(one, other):
     assert plan.differences({"train": one}, {"train": other}) == ""
+
+
+def test_a_folder_whose_name_is_a_number_is_no_number():
+    same = {"train": ["--dataset=1000"]}, {"train": ["--dataset=1e3"]}
+    assert (
+        plan.differences(*same) == "train.py --dataset=1000 is gone, train.py --dataset=1e3 is new"
+    )
 
 
 def test_the_last_of_two_values_counts():

@@ -71,6 +71,9 @@ def test_clipped_values_are_in_the_table_of_runs_that_counted_them(rows):
         ([2.0, 2.0], "2 (2)"),
         ([0.2, 0.3], "0.250 ± 0.071 (2)"),
         ([100.0, 200.0], "150 ± 71 (2)"),
+        ([1e-8, 2e-8], "1.5e-08 ± 7.1e-09 (2)"),
+        ([0.25, 0.25 + 1e-8], "0.25 ± 7.1e-09 (2)"),
+        ([12345.6], "12346 (1)"),
     ],
 )
 def test_a_mean_has_the_digits_that_its_deviation_allows(values, text):

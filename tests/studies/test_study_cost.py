@@ -1,6 +1,7 @@
 """`study --cost`: rows of what configs cost on this machine, measured or estimated, on a page."""
 
 import json
+import time
 
 import pytest
 from in_process import command, error_line
@@ -65,6 +66,20 @@ def test_what_fits_is_measured_and_what_does_not_is_estimated_at_the_same_rate(c
     for name in ("celeba64", "gat_xl2_imagenet512"):  # 8 G multiply-adds in half a second
         assert rows[name][2:5] == ["500 ms **e**", "125 ms **e**", "3 GB **e**"]
     assert rows["celeba64"][-1] == cost.PAPERS["celeba64"]
+
+
+def test_the_day_of_a_row_is_that_of_utc_as_in_a_run_s_environment(call, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(cost, "measure_all", lambda *given: titles.append(given[2]) or [])
+    utc = time.gmtime()
+    monkeypatch.setenv("TZ", "A-14" if utc.tm_hour >= 12 else "A+13")  # where it is another day
+    time.tzset()
+    try:
+        call("--cost", f"--out={tmp_path}", "--configs=quickstart")
+    finally:
+        monkeypatch.delenv("TZ")
+        time.tzset()
+    assert titles[0].endswith(time.strftime(", %Y-%m-%d", utc))
 
 
 def test_rows_of_another_machine_or_day_stay_and_those_of_this_are_replaced():

@@ -36,6 +36,8 @@ REFUSALS = [
     (LADA, "--d_depth=999", "--d_depth=999: give at most 100"),
     (NARROW, "--d_depth=2 --nod_ladaformer", "--d_depth=2 with --d_ladaformer=False: there are no"),
     (LADA, "--g_conv_kernel=2", "--g_conv_kernel=2: give an odd integer from 1 to 31"),
+    (LADA, "--conditional", "--conditional: without the set at hand --num_classes must be given"),
+    (FLOW[:2], "--patch=8", "--resolution: without the set at hand it must be given"),
     (LADA, "--d_conv_kernel=33", "--d_conv_kernel=33: give an odd integer from 1 to 31"),
     (LADA, "--g_widths=-8,8,8", "--g_widths=-8,8,8: give 3 positive integers"),
     (LADA, "--d_widths=-8,8", "--d_widths=-8,8: give 2 positive integers"),
@@ -125,6 +127,19 @@ def test_a_dry_run_says_how_deep_the_networks_are(call, capsys, tmp_path):
     printed = capsys.readouterr().out
     for part in ("--g_depths=1,2,1", "--d_depth=2", "block_16_2", "multiply-adds"):
         assert part in printed
+
+
+def test_a_dry_run_takes_from_a_set_at_hand_what_is_not_given(call, capsys, monkeypatch, tmp_path):
+    info = dict.fromkeys(("count", "resolution"), 16) | {"classes": ("a", "b"), "latents": None}
+    info = types.SimpleNamespace(folder="a-set", class_counts=(8, 8), **info)
+    monkeypatch.setattr(dataset_info, "load_info", lambda folder: info)
+    fixed = [f"--dataset={tmp_path}", f"--run_dir={tmp_path / 'run'}", "--dry_run", "--conditional"]
+    for base in (LADA, [*FLOW[:2], "--patch=8"]):
+        call(*base, *fixed)
+        assert "multiply-adds" in capsys.readouterr().out
+    info.classes = ()
+    line = error_line(call, [*LADA, *fixed], capsys)
+    assert line == "error: --conditional: the images of --dataset=a-set have no classes"
 
 
 @pytest.mark.parametrize(("base", "said"), [

@@ -211,6 +211,16 @@ def test_arrays_that_are_not_in_the_file_are_refused(tmp_path, change, words):
     assert words in refusal(write(tmp_path / "a.keras", contents))
 
 
+def test_texts_that_are_no_unicode_are_refused(tmp_path):
+    """Which names of classes may hold, and nothing could print or write afterwards."""
+    for change in (
+        {"config": {"vae": {"config": {"about": {"a": "\ud800"}}}}},
+        {"module": "\udc80"},
+    ):
+        path = with_config(tmp_path / "a.keras", lambda config, c=change: _merge(config, c))
+        assert "is not UTF-8" in refusal(path)
+
+
 def test_archives_with_anything_else_in_them_are_refused(tmp_path):
     path, contents = tmp_path / "a.keras", members()
     assert "and nothing else" in refusal(write(path, contents | {"assets/../../x": b"x"}))
