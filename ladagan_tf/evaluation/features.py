@@ -221,6 +221,8 @@ def chosen(spec: str, dataset: str | None, metrics: Sequence[str] = ()) -> str:
         return spec
     if str(dataset).startswith(zoo.PREFIX):
         return f"{CLASSIFIER}:{dataset}"
+    if metrics and set(metrics) == {"swd"}:  # of pixels
+        return NONE
     own = next((OWN[name] for name in metrics if name in OWN), None)
     return own or (CLASSIFIER if dataset == "shapes" else INCEPTION)
 
@@ -240,7 +242,8 @@ def open_extractor(
         spec: "inception"; "classifier:PATH" or "classifier:zoo:NAME"; "classifier", the one beside
             the prepared set, which is trained if it is missing; "dinov2" or "dinov2:PRESET";
             "none"; or "auto": "classifier:zoo:NAME" for the dataset "zoo:NAME", else what the
-            metrics are defined with, else "classifier" for `shapes`, otherwise "inception".
+            metrics are defined with (swd alone with none), else "classifier" for `shapes`,
+            otherwise "inception".
         metrics: names of metrics that are wanted of it.
         dataset: what `--dataset=` named.
         folder: the prepared set, or None.

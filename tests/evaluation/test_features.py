@@ -13,7 +13,7 @@ from ladagan_tf.data.preparation import prepare
 from ladagan_tf.devices import replicated
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation.classifier import set_aside_another
-from ladagan_tf.evaluation.features import classifier, open_extractor
+from ladagan_tf.evaluation.features import chosen, classifier, open_extractor
 from ladagan_tf.models.features.classifier import Classifier
 
 
@@ -29,6 +29,18 @@ def test_a_last_partial_batch_is_neither_dropped_nor_traced_again():
         x = np.arange(rows)
         np.testing.assert_array_equal(call(x), 2 * x)
     assert traced == [4, 5]
+
+
+def test_auto_is_what_the_metrics_are_defined_with():
+    for metrics, expected in (
+        ((), "inception"),
+        (("swd",), "none"),
+        (("swd", "kid"), "inception"),
+        (("swd", "fcd"), "classifier"),
+    ):
+        assert chosen("auto", "data/photos", metrics) == expected
+    assert chosen("auto", "shapes", ["swd"]) == "none"
+    assert chosen("inception", "data/photos", ["swd"]) == "inception"
 
 
 def test_xla_gives_the_same_features(classifier_file):
