@@ -19,6 +19,7 @@ from PIL import Image
 
 import ladagan_tf
 from ladagan_tf import evaluate, generate, zoo
+from ladagan_tf.data.preparation import prepare
 from ladagan_tf.errors import InputError
 from ladagan_tf.exporting import formats
 from ladagan_tf.flags import evaluate as evaluate_flags
@@ -254,6 +255,26 @@ def test_the_functions_of_evaluation_run_as_its_page_shows_them(capsys):
     assert text.count("shapes") == 3 and text.count("count=8") == 2
     exec(textwrap.dedent(text), {})
     assert all(float(line) > 0 for line in capsys.readouterr().out.splitlines())
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_training_from_python_runs_as_its_page_shows_it(tmp_path, monkeypatch, capsys):
+    """One step of a batch of two, on a few shapes."""
+    monkeypatch.chdir(tmp_path)
+    prepare("shapes", "few", resolution=32, num_images=8)
+    page = (ROOT / "docs" / "python.md").read_text()
+    text = re.search(r"\n\n((?: {4}.*\n|\n)+)", page)[1]
+    for shown, here in (
+        ('open_dataset("shapes"', 'open_dataset("few"'),
+        ("steps_per_epoch=400", "steps_per_epoch=1"),
+        ("batch_size=16", "batch_size=2"),
+        ("range(64), batch_size=64", "range(2), batch_size=2"),
+    ):
+        assert text.count(shown) == 1
+        text = text.replace(shown, here)
+    exec(textwrap.dedent(text), {})
+    losses, images = capsys.readouterr().out.splitlines()[-2:]
+    assert "d_loss" in losses and images.startswith("(2, 32, 32, 3)")
 
 
 def test_every_command_that_takes_a_model_opens_it_by_the_same_code():
