@@ -353,20 +353,22 @@ def test_a_bad_seed_shows_a_message_and_keeps_the_images(tab):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_worker_that_fails_later_is_told_and_asked_again(tab):
     (worker,) = [one for one in tab.workers if one.url.endswith("worker.js")]
     throws = "setTimeout(() => { throw new Error('out of order') })"
-    worker.evaluate(f"self.kept = postMessage; self.postMessage = () => {throws}")
+    worker.evaluate(f"() => {{ self.kept = postMessage; self.postMessage = () => {throws}; }}")
     tab.locator("#first").fill("11")
     tab.locator("#first").press("Enter")
     tab.locator("#message", has_text="out of order").wait_for()
-    worker.evaluate("self.postMessage = self.kept")
+    worker.evaluate("() => { self.postMessage = self.kept; }")
     tab.locator("#first").press("Enter")
     tab.locator("#message").wait_for(state="hidden")
     tab.locator(READY).wait_for()
+    assert set(tab.failures) == {"out of order"}
+    tab.failures.clear()
 
 
+@pytest.mark.slow
 def test_it_opens_again_without_its_host(tab, conditional):
     tab.host.leave()
     tab.reload()
