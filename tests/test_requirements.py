@@ -28,7 +28,7 @@ loaded = keras.saving.load_model(work / "generator.keras")  # nothing else is im
 numpy.save(work / "images.npy", loaded(numpy.load(work / "z.npy")))
 for path in sorted(pathlib.Path("ladagan_tf").rglob("*.py")):
     # But for those of the demo and serve extras.
-    if path.name not in ("page.py", "page_server.py", "service.py", "listening.py"):
+    if path.name not in ("asked.py", "page.py", "page_server.py", "service.py", "listening.py"):
         importlib.import_module(".".join(path.with_suffix("").parts).removesuffix(".__init__"))
 
 import tfds_sets.handmade
