@@ -89,7 +89,7 @@ def test_a_tiny_set_of_few_images(a_set):
     assert values["metric"] == "swd" and "conditional" not in values
     assert values["precision"] == "float32"
     assert values["total_kimg"] == "32"  # 0.9 * 0.1 h * 100 images/s, in two digits
-    assert any(line.startswith("Few images: no run here had fewer than 1,000") for line in found)
+    assert any(line.startswith("Few images: few runs had fewer than 1,000") for line in found)
     assert any("by its multiply-adds 8.1 thousand images in the time" in line for line in found)
 
 
@@ -237,7 +237,7 @@ def test_what_a_set_of_latents_lacks_is_not_suggested(a_set):
     few, values, measured = suggested_gat(a_set, H100, 400, 50_000, count=3_000, size=7)
     assert values["patch"] == "1" and measured == [None]
     assert any("Not the paper's network S: it is suggested from 50,000" in line for line in few)
-    assert any(line.startswith("Few images: no run here had fewer than 3,781") for line in few)
+    assert any(line.startswith("Few images: few runs had fewer than 3,781") for line in few)
     _, values, _ = suggested_gat(a_set, CPU, 1, 100, images=False, teacher={"features": 768})
     assert values["metric"] == "none" and values["teacher"] == "stored"
     assert "features" not in values

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import plain
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, check_writable, writing
@@ -96,7 +97,9 @@ def train_classifier(folder, out=None, kimg=KIMG, seed=0):
         raise InputError(f"out={out}: it must end in .keras")
     if not 0 < kimg <= MOST_KIMG or (steps := round(kimg * 1000 / BATCH_SIZE)) < 1:
         least = BATCH_SIZE / 1000
-        raise InputError(f"kimg={kimg:g}: it must be from {least}, one batch, to {MOST_KIMG:g}")
+        raise InputError(
+            f"kimg={kimg:g}: it must be from {least}, one batch, to {plain(MOST_KIMG)}"
+        )
     check_writable(out)
     seed_keras(seed)
     try:

@@ -11,6 +11,7 @@ import textwrap
 from absl import flags
 
 from ladagan_tf import __version__, flagfiles, zoo
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.flags.common import asks_for_the_zoo
 
@@ -81,7 +82,7 @@ def _described(flag, default, unconfirmed):
     kind, parser = flag.flag_type(), flag.parser
     value = "|".join(getattr(parser, "enum_values", ())) or VALUES.get(kind, "TEXT")
     head = f"  --{flag.name}={value}" if value else f"  --[no]{flag.name}"
-    limits = [f"{word} {bound:g}" for word, bound in _bounds(parser)]
+    limits = [f"{word} {plain(bound)}" for word, bound in _bounds(parser)]
     if default not in (None, "", []):
         limits.append(f"default {_shown(default)}")
     if unconfirmed:
@@ -108,4 +109,4 @@ def _shown(default):
         return "on" if default else "off"
     if isinstance(default, list | tuple):
         return ",".join(map(str, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+    return plain(default) if isinstance(default, float) else str(default)

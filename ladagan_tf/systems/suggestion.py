@@ -18,6 +18,7 @@ import dataclasses
 import math
 import textwrap
 
+from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 
 WIDTH = 100
@@ -238,9 +239,11 @@ def _behind_speed(system, info, network, speed, hours, given):
     """The length, and what follows from it."""
     kimg = min(_rounded(_kimg(speed, hours)), network.most_kimg)
     passes = 1000 * kimg / info.count
-    length = f"{BUSY:.0%} of {hours:g} hours at {speed:.4g} images/s; {passes:,.3g} passes."
+    length = (
+        f"{BUSY:.0%} of {hours:g} hours at {plain(speed, 4)} images/s; {plain(passes, 3)} passes."
+    )
     if kimg == network.most_kimg:
-        length = f"The paper's length, {kimg * 1000 / speed / 3600:.3g} hours at this speed."
+        length = f"The paper's length, {plain(kimg * 1000 / speed / 3600, 3)} hours at this speed."
     lines = []
     if network.small:
         steady = f"{_rounded(min(max(kimg / 70, 2.0), 20.0)):g}"
@@ -248,13 +251,13 @@ def _behind_speed(system, info, network, speed, hours, given):
         lines = list(system.against_repeats(passes))
         if "ema_decay" not in {line.flag for line in given}:
             lines.append(Line("ema_halflife_kimg", steady, reason))
-    lines.append(Line("total_kimg", f"{kimg:g}", length))
+    lines.append(Line("total_kimg", plain(kimg), length))
     for flag, parts, reason in (
         ("log_kimg", 100, "A hundred points of each curve."),
         ("sample_kimg", 20, "Twenty grids."),
         ("checkpoint_kimg", 10, "Ten moments to return to."),
     ):
-        lines.append(Line(flag, f"{_rounded(kimg / parts):g}", reason))
+        lines.append(Line(flag, plain(_rounded(kimg / parts)), reason))
     return lines + _metric(info, kimg)
 
 
@@ -282,7 +285,7 @@ def _metric(info, kimg):
         *features,
         Line("metric", metric, reason),
         Line("metric_images", str(min(1000, info.count)), "Quick; never a number to publish."),
-        Line("metric_kimg", f"{_rounded(max(kimg / 5, 5.0)):g}", "Five measurements, or fewer."),
+        Line("metric_kimg", plain(_rounded(max(kimg / 5, 5.0))), "Five measurements, or fewer."),
     ]
 
 
@@ -297,13 +300,13 @@ def _warnings(tried, info, network, kimg):
     said, passes = [], 1000 * kimg / info.count
     if network.small and passes > tried.most_passes:
         said.append(
-            f"Long: {passes:,.3g} passes of the set, where no small network here had more than "
-            f"{tried.most_passes:g}. The best checkpoint is kept; stop when its metric no longer "
-            "falls."
+            f"Long: {plain(passes, 3)} passes of the set, where no small network here had more "
+            f"than {tried.most_passes:g}. The best checkpoint is kept; stop when its metric no "
+            "longer falls."
         )
     if info.count < tried.fewest_images:
         said.append(
-            f"Few images: no run here had fewer than {tried.fewest_images:,}. Samples may repeat "
+            f"Few images: few runs had fewer than {tried.fewest_images:,}. Samples may repeat "
             "them: examples/nearest.py shows."
         )
     if kimg < tried.short_kimg:

@@ -16,6 +16,7 @@ from keras import ops
 
 from ladagan_tf import pictures
 from ladagan_tf.data import dataset_info, pipeline
+from ladagan_tf.decimals import plain
 from ladagan_tf.devices import seed_keras
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, check_writable, set_aside, writing
@@ -118,7 +119,9 @@ def _check(info, out, kimg, widths, kl_weight):
         raise InputError(f"out={out}: it must end in .keras")
     if not 0 < kimg <= MOST_KIMG or round(kimg * 1000 / BATCH_SIZE) < 1:
         least = BATCH_SIZE / 1000
-        raise InputError(f"kimg={kimg:g}: it must be from {least}, one batch, to {MOST_KIMG:g}")
+        raise InputError(
+            f"kimg={kimg:g}: it must be from {least}, one batch, to {plain(MOST_KIMG)}"
+        )
     if info.count < 10 * BATCH_SIZE:
         raise InputError(
             f"dataset={info.folder}: {info.count} images; give {10 * BATCH_SIZE} or more"

@@ -37,14 +37,14 @@ def test_int8_is_within_half_a_step_of_each_channel(weights, tmp_path):
 def test_later_calls_make_the_images_of_the_first(tmp_path):
     """Run by XNNPACK, LiteRT's choice on CPUs: a file as converted went wrong in all such loads."""
     sampler = opening.open_model("zoo:emoji64_conditional")
-    z, labels = seeds.latents(range(7), sampler.noise_dim), np.arange(7, dtype=np.int32)
+    z, labels = seeds.latents(range(3), sampler.noise_dim), np.arange(3, dtype=np.int32)
     live = sampler.network(z, labels)
     path = tmp_path / "generator.tflite"
     litert_file.write(sampler.network, path)
     assert_shapes_are_constant(path)
-    for _ in range(4):
+    for _ in range(2):
         run = litert_file.load(path)
-        for batch in (1, 1, 7, 7, 1):
+        for batch in (1, 1, 3, 3, 1):
             made = run(z[:batch], labels[:batch])
             np.testing.assert_allclose(made, live[:batch], atol=1e-4)
 
