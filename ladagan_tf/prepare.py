@@ -41,7 +41,8 @@ def main():
     out = pathlib.Path(absolute(FLAGS.out))
     place = part.folder(out) if part else out
     with locked(place):
-        prepare_and_tell({"part": part, "merge": FLAGS.merge})
+        making = {name: FLAGS[name].value for name in ("workers", "shards", "overwrite", "merge")}
+        prepare_and_tell({**making, "part": part})
 
 
 def parse_shard():
@@ -62,8 +63,12 @@ def parse_shard():
     return Part(int(match[1]), int(match[2]))
 
 
-def prepare_and_tell(parts):
-    """As `main`, where nobody else writes there; `parts`: arguments of `prepare` about them."""
+def prepare_and_tell(making):
+    """As `main`, where nobody else writes there.
+
+    Args:
+        making: dict, arguments of `preparation.Making` but for the encoding.
+    """
     for name, value in (("vae", FLAGS.vae), ("store_teacher", FLAGS.store_teacher)):
         if value and not FLAGS.latents:
             raise InputError(f"--{name}={value}: only for latents; add --latents")
@@ -71,7 +76,7 @@ def prepare_and_tell(parts):
         _refuse(_LATENTS, "only for latents, with --latents")
     named = sources.told_of_folder(FLAGS.source, "source")
     if FLAGS.latents and not named and latents.is_prepared_set(FLAGS.source):
-        info = _prepare_set(parts)
+        info = _prepare_set(making)
     elif FLAGS.resolution is None:
         raise InputError("--resolution is required: the side of the prepared images in pixels")
     elif FLAGS.latents and not named and official_latents.is_official(FLAGS.source):
@@ -79,18 +84,11 @@ def prepare_and_tell(parts):
         _refuse(_CONVERSION, "the images that belong to stored latents are taken as they are")
         encoding = _encoding(FLAGS.resolution)
         info = official_latents.prepare_official(
-            FLAGS.source,
-            FLAGS.out,
-            encoding,
-            FLAGS.resolution,
-            workers=FLAGS.workers,
-            shards=FLAGS.shards,
-            num_classes=FLAGS.num_classes,
-            overwrite=FLAGS.overwrite,
+            FLAGS.source, FLAGS.out, encoding, FLAGS.resolution, FLAGS.num_classes, **making
         )
     else:
         encoding = _encoding(FLAGS.resolution) if FLAGS.latents else None
-        info = _prepare_images(encoding, parts)
+        info = _prepare_images(encoding, making)
     if info is None:
         print(f"{FLAGS.out}: part {FLAGS.shard} is prepared; when all are, the same with --merge")
         return
@@ -111,7 +109,7 @@ def prepare_and_tell(parts):
         print(f"skipped: {skipped - MOST_LISTED} more; {listed} in {dataset_info.INFO_NAME}")
 
 
-def _prepare_set(parts):
+def _prepare_set(making):
     resolution = dataset_info.load_info(absolute(FLAGS.source)).resolution
     if FLAGS.resolution not in (None, resolution):
         raise InputError(
@@ -120,15 +118,7 @@ def _prepare_set(parts):
         )
     _refuse((*_CONVERSION, "num_classes"), "the images of a prepared set are taken as they are")
     encoding = _encoding(resolution)
-    return latents.prepare_set(
-        FLAGS.source,
-        FLAGS.out,
-        encoding,
-        workers=FLAGS.workers,
-        shards=FLAGS.shards,
-        overwrite=FLAGS.overwrite,
-        **parts,
-    )
+    return latents.prepare_set(FLAGS.source, FLAGS.out, encoding, **making)
 
 
 def _refuse(names, why):
@@ -138,7 +128,7 @@ def _refuse(names, why):
             raise InputError(f"--{name}={FLAGS[name].value}: {why}; leave the flag out")
 
 
-def _prepare_images(encoding, parts):
+def _prepare_images(encoding, making):
     if FLAGS.source != sources.SHAPES:
         _refuse(("seed", "num_images"), f"only for --source={sources.SHAPES}")
     else:
@@ -156,18 +146,15 @@ def _prepare_images(encoding, parts):
         resize_filter=FLAGS.resize_filter,
         min_side=FLAGS.min_side,
         skip_bad=FLAGS.skip_bad,
-        workers=FLAGS.workers,
-        shards=FLAGS.shards,
         data_dir=FLAGS.data_dir,
         seed=FLAGS.seed,
         num_images=FLAGS.num_images,
         split=FLAGS.split,
         num_classes=FLAGS.num_classes,
-        overwrite=FLAGS.overwrite,
         encoding=encoding,
         corrupt=FLAGS.corrupt,
         corrupt_seed=FLAGS.corrupt_seed,
-        **parts,
+        **making,
     )
 
 

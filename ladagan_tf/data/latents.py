@@ -16,7 +16,7 @@ import tensorflow as tf
 from ladagan_tf.data import dataset_info, records
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.pipeline import damage_as_input_error
-from ladagan_tf.data.preparation import absolute, prepare_from
+from ladagan_tf.data.preparation import Making, absolute, prepare_from
 from ladagan_tf.data.source import Item, Source, open_encoded, printable
 from ladagan_tf.errors import InputError
 
@@ -148,23 +148,14 @@ def is_prepared_set(source):
     return (folder / dataset_info.INFO_NAME).is_file() and any(folder.glob("records-*.tfrecord"))
 
 
-def prepare_set(
-    source,
-    out,
-    encoding,
-    *,
-    workers=None,
-    shards=None,
-    overwrite=False,
-    part=None,
-    merge=False,
-):
+def prepare_set(source, out, encoding, **making):
     """Encodes the images of a prepared set, in its order and with its names, labels and classes.
 
     Args:
         source: folder of the set.
-        out, workers, shards, overwrite, part, merge: see `preparation.prepare`.
+        out: see `preparation.prepare`.
         encoding: `Encoding` for the set's resolution.
+        **making: see `preparation.Making`.
 
     Returns:
         As `preparation.prepare`.
@@ -198,10 +189,5 @@ def prepare_set(
         dataclasses.replace(
             info.preparation, source=printable(absolute(source)), files_sha256=None
         ),
-        dataclasses.replace(encoding, latents=latents),
-        workers,
-        shards,
-        overwrite,
-        part,
-        merge,
+        Making(encoding=dataclasses.replace(encoding, latents=latents), **making),
     )

@@ -14,7 +14,7 @@ import numpy as np
 from ladagan_tf.data import dataset_info, sources
 from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
-from ladagan_tf.data.preparation import absolute, prepare_from
+from ladagan_tf.data.preparation import Making, absolute, prepare_from
 from ladagan_tf.data.source import file_stamp, printable
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.untrusted import read_json, read_npy
@@ -34,26 +34,17 @@ def is_official(source):
     return all((folder / name).is_dir() for name in (IMAGES, LATENTS))
 
 
-def prepare_official(
-    source,
-    out,
-    encoding,
-    resolution,
-    *,
-    workers=None,
-    shards=None,
-    num_classes=None,
-    overwrite=False,
-):
+def prepare_official(source, out, encoding, resolution, num_classes=None, **making):
     """Makes a set of stored latents, labels and their images; nothing is encoded but one image.
 
     Args:
         source: folder of that layout. Files of 2C channels hold moments, those of C channels
             latents that are scaled already: their standard deviation becomes 0.
-        out, workers, shards, overwrite: see `preparation.prepare`.
+        out: see `preparation.prepare`.
         encoding: `latents.Encoding` of the autoencoder that made the latents.
         resolution: int, side of the images in pixels; others are cropped and resized to it.
         num_classes: see `sources.numbered_classes`.
+        **making: see `preparation.Making`; there are no parts.
 
     Returns:
         `dataset_info.DatasetInfo`.
@@ -88,9 +79,8 @@ def prepare_official(
         return moments
 
     encoding = dataclasses.replace(encoding, moments_of=stored_moments)
-    return prepare_from(
-        lambda: images, out, conversion, preparation, encoding, workers, shards, overwrite
-    )
+    making = Making(encoding=encoding, **making)
+    return prepare_from(lambda: images, out, conversion, preparation, making)
 
 
 def _paired(folder, resolution, num_classes):

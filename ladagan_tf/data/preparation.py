@@ -31,6 +31,39 @@ _OF_A_SET = re.compile(
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class Making:
+    """How a set is made, whatever it is of.
+
+    Args:
+        workers: number of processes; None is one per core, or this process alone for a small
+            source.
+        shards: number of files; None starts a new one every 64 MiB.
+        overwrite: whether another prepared set in its place, damaged or not, is replaced.
+        encoding: `latents.Encoding`, to store latents of the images; None stores the images.
+        part: `unfinished.Part`, to convert only that and put it beside the set; None converts all.
+        merge: whether to take over the parts beside the set that were made so.
+
+    Raises:
+        InputError: for unusable numbers.
+    """
+
+    workers: int | None = None
+    shards: int | None = None
+    overwrite: bool = False
+    encoding: object = None
+    part: object = None
+    merge: bool = False
+
+    def __post_init__(self):
+        for name in ("workers", "shards"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value}: it must be at least 1")
+        if self.workers is not None and self.workers > _MOST_WORKERS:
+            raise InputError(f"workers={self.workers}: it must be at most {_MOST_WORKERS}")
+
+
 def prepare(
     source,
     out,
@@ -41,19 +74,14 @@ def prepare(
     resize_filter=None,
     min_side=None,
     skip_bad=False,
-    workers=None,
-    shards=None,
     data_dir=None,
     seed=0,
     num_images=10_000,
     split=None,
     num_classes=None,
-    overwrite=False,
-    encoding=None,
-    part=None,
-    merge=False,
     corrupt=(),
     corrupt_seed=0,
+    **making,
 ):
     """Converts `source` into the prepared set `out`, unless `out` already is exactly that.
 
@@ -69,15 +97,9 @@ def prepare(
         resolution, crop, background, resize_filter, min_side: see `conversion.Conversion`.
         skip_bad: whether to leave out, and list, images that are broken or too small; otherwise
             they are listed once all others are converted, and there is no set.
-        workers: number of processes; None is one per core, or this process alone for a small
-            source.
-        shards: number of files; None starts a new one every 64 MiB.
-        overwrite: whether another prepared set at `out`, damaged or not, is replaced.
-        encoding: `latents.Encoding`, to store latents of the images; None stores the images.
-        part: `unfinished.Part`, to convert only that and put it beside `out`; None converts all.
-        merge: whether to take over the parts beside `out` that were made so.
         corrupt: list of str, how the images are damaged on purpose, see `corruption.parse`.
         corrupt_seed: int >= 0, of which images and how.
+        **making: see `Making`.
 
     Returns:
         `dataset_info.DatasetInfo`; None of a part.
@@ -86,6 +108,7 @@ def prepare(
         InputError: for unusable arguments, sources or images, or if `out` holds something else or
             is a mount point, which nothing can be renamed to.
     """
+    making = Making(**making)
     conversion = Conversion(resolution, crop, tuple(background), resize_filter, min_side)
     kinds = corruption.parse(corrupt)
 
@@ -122,30 +145,18 @@ def prepare(
         preparation = dataclasses.replace(
             preparation, split=open_images().split, files_sha256=open_images().files_sha256()
         )
-    return prepare_from(
-        open_images, out, conversion, preparation, encoding, workers, shards, overwrite, part, merge
-    )
+    return prepare_from(open_images, out, conversion, preparation, making)
 
 
-def prepare_from(
-    open_images,
-    out,
-    conversion,
-    preparation,
-    encoding,
-    workers=None,
-    shards=None,
-    overwrite=False,
-    part=None,
-    merge=False,
-):
+def prepare_from(open_images, out, conversion, preparation, making):
     """As `prepare`, of an already chosen source.
 
     Args:
         open_images: function of no arguments that returns a `source.Source`.
-        out, encoding, workers, shards, overwrite, part, merge: see `prepare`.
+        out: see `prepare`.
         conversion: `conversion.Conversion`.
         preparation: `dataset_info.Preparation`, what is recorded of where the images are from.
+        making: `Making`.
 
     Returns:
         As `prepare`.
@@ -153,16 +164,12 @@ def prepare_from(
     Raises:
         InputError: as `prepare`.
     """
-    for name, value in (("workers", workers), ("shards", shards)):
-        if value is not None and value < 1:
-            raise InputError(f"{name}={value}: it must be at least 1")
-    if workers is not None and workers > _MOST_WORKERS:
-        raise InputError(f"workers={workers}: it must be at most {_MOST_WORKERS}")
+    encoding, shards = making.encoding, making.shards
     wanted = _identity(conversion.resolution, preparation, encoding and encoding.latents)
     out = pathlib.Path(absolute(out))
     if not files.is_utf8(str(out)):
         raise InputError(f"out={printable(str(out))}: the names of folders must be UTF-8")
-    if finished := _finished(out, wanted, overwrite, preparation.source):
+    if finished := _finished(out, wanted, making.overwrite, preparation.source):
         return finished
     files.refuse_mount(out)
     images = open_images()
@@ -170,21 +177,22 @@ def prepare_from(
         print(f"source={preparation.source}: {listing.describe(images.left_out)}", flush=True)
     if shards is not None and shards > images.count:
         raise InputError(f"shards={shards}: it must be at most the {images.count} images")
-    if workers is None:
+    if making.workers is None:
         workers = 1 if images.count < _SMALL else usable_cores()
+        making = dataclasses.replace(making, workers=workers)
     # Whether files have changed is told file by file, by their stamps.
     same = {name: wanted[name] for name in wanted if name not in ("files_sha256", "skip_bad")}
     same["shards"] = shards
-    if part:
-        _make_part(part, images, out, same, conversion, preparation, encoding, workers)
+    if making.part:
+        _make_part(images, out, same, conversion, preparation, making)
         return None
     with unfinished.hidden_folder(out) as folder:
-        if finished := _finished(out, wanted, overwrite, preparation.source):
+        if finished := _finished(out, wanted, making.overwrite, preparation.source):
             return finished
-        parts = unfinished.gather(out, folder, same) if merge else []
+        parts = unfinished.gather(out, folder, same) if making.merge else []
         kept = unfinished.Kept(folder, same)
         writer = unfinished.ShardWriter(folder, images.count, shards)
-        info = _make(images, kept, writer, conversion, preparation, encoding, workers)
+        info = _make(images, kept, writer, conversion, preparation, making)
         with files.writing(out):  # whatever fails here, all shards stay with their lists
             kept.forget()
             dataset_info.write_info(dataclasses.replace(info, folder=folder))
@@ -195,76 +203,86 @@ def prepare_from(
     return dataset_info.load_info(out)
 
 
-def _make_part(part, images, out, identity, conversion, preparation, encoding, workers):
+def _make_part(images, out, identity, conversion, preparation, making):
     """Makes a part of a set beside `out`, unless it is there."""
-    place = part.folder(out)
+    place = making.part.folder(out)
     files.refuse_mount(place)
-    mine = part.of(images, encoding.batch if encoding else 1)
+    mine = making.part.of(images, making.encoding.batch if making.encoding else 1)
     with unfinished.hidden_folder(place) as folder:
         if unfinished.is_part(place, identity):
             print(f"{place} is already prepared: {mine.count} of {images.count} images", flush=True)
             return
         kept = unfinished.Kept(folder, identity)
-        writer, bad = unfinished.ShardWriter(folder, mine.count), []
-        written = _written(mine, kept, writer, conversion, preparation, encoding, workers)
-        with contextlib.closing(written):
-            for record in written:
-                if record.problem:
-                    bad.append(dataset_info.Skipped(record.name, record.problem))
-                    if len(bad) == _MOST_BAD and not preparation.skip_bad:
-                        break
+        writer = unfinished.ShardWriter(folder, mine.count)
+        for _ in _usable(mine, kept, writer, conversion, preparation, making, _Bad()):
+            pass
         writer.close()
-        if bad and not preparation.skip_bad:
-            raise _unusable(bad, mine.count, preparation.source)
         with files.writing(place):
             kept.forget()
             folder.rename(place)
 
 
-def _written(images, kept, writer, conversion, preparation, encoding, workers):
+class _Bad:
+    """Images that cannot be used: the first are `listed`, and how many `more` there are."""
+
+    def __init__(self):
+        self.listed, self.more = [], 0
+
+    def add(self, record):
+        if len(self.listed) < _MOST_BAD:
+            self.listed.append(dataset_info.Skipped(record.name, record.problem))
+        else:
+            self.more += 1
+
+
+def _usable(images, kept, writer, conversion, preparation, making, bad):
+    """Yields the usable records once they are written; adds the others to `bad`.
+
+    Raises InputError at the end if there are any and they are not skipped, or once they are many.
+    """
+    written = _written(images, kept, writer, conversion, preparation, making)
+    with contextlib.closing(written):
+        for record in written:
+            if not record.problem:
+                yield record
+                continue
+            bad.add(record)
+            if len(bad.listed) == _MOST_BAD and not preparation.skip_bad:
+                break
+    if bad.listed and not preparation.skip_bad:
+        writer.close()
+        raise _unusable(bad.listed, images.count, preparation.source)
+
+
+def _written(images, kept, writer, conversion, preparation, making):
     """Yields every record of `images` once it is written, those taken over first."""
     adopted, items = kept.adopt(images.items(), writer, preparation.skip_bad)
     yield from adopted
-    entries = record_making.entries(items, images.read, conversion, workers, kept)
+    entries = record_making.entries(items, images.read, conversion, making.workers, kept)
     progress = progress_bar(images.count, "image", "preparing", initial=len(adopted))
     with progress, contextlib.closing(entries):
-        for record in record_making.records_of(entries, encoding):
+        for record in record_making.records_of(entries, making.encoding):
             writer.write(record)
             progress.update()
             yield record
 
 
-def _make(images, kept, writer, conversion, preparation, encoding, workers):
+def _make(images, kept, writer, conversion, preparation, making):
     """Writes all records; returns the set's `dataset_info.DatasetInfo`, without its folder."""
-    counts, content, bad, more = collections.Counter(), hashlib.sha256(), [], 0
-
-    def add(record):
-        nonlocal more
-        if record.problem:
-            if len(bad) < _MOST_BAD:
-                bad.append(dataset_info.Skipped(record.name, record.problem))
-            else:
-                more += 1
-            return
-        counts[record.label] += 1
-        content.update(bytes.fromhex(record.digest))
-        if encoding:
-            encoding.add(record.sums)
-
-    written = _written(images, kept, writer, conversion, preparation, encoding, workers)
-    with contextlib.closing(written):
-        for record in written:
-            add(record)
-            if len(bad) == _MOST_BAD and not preparation.skip_bad:
-                break
-    if bad and not preparation.skip_bad:
-        writer.close()
-        raise _unusable(bad, images.count, preparation.source)
+    counts, content, bad = collections.Counter(), hashlib.sha256(), _Bad()
+    usable = _usable(images, kept, writer, conversion, preparation, making, bad)
+    with contextlib.closing(usable):
+        for record in usable:
+            counts[record.label] += 1
+            content.update(bytes.fromhex(record.digest))
+            if making.encoding:
+                making.encoding.add(record.sums)
     if not counts:
         raise InputError(
             f"source={preparation.source}: none of its {images.count} images is usable"
         )
-    latents = encoding and encoding.summary()  # it may refuse what the last shard would complete
+    # It may refuse what the last shard would complete.
+    latents = making.encoding and making.encoding.summary()
     return dataset_info.DatasetInfo(
         folder=None,
         count=sum(counts.values()),
@@ -273,8 +291,8 @@ def _make(images, kept, writer, conversion, preparation, encoding, workers):
         classes=images.classes,
         class_counts=tuple(counts[label] for label in range(len(images.classes))),
         preparation=preparation,
-        skipped=tuple(bad),
-        skipped_more=more,
+        skipped=tuple(bad.listed),
+        skipped_more=bad.more,
         content_sha256=content.hexdigest(),
         shards=writer.close(),
         latents=latents,
