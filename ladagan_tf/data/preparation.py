@@ -214,7 +214,7 @@ def _make_part(images, out, identity, conversion, preparation, making):
             return
         kept = unfinished.Kept(folder, identity)
         writer = unfinished.ShardWriter(folder, mine.count)
-        for _ in _usable(mine, kept, writer, conversion, preparation, making, _Bad()):
+        for _ in _usable(mine, kept, writer, conversion, preparation, making, []):
             pass
         writer.close()
         with files.writing(place):
@@ -222,21 +222,8 @@ def _make_part(images, out, identity, conversion, preparation, making):
             folder.rename(place)
 
 
-class _Bad:
-    """Images that cannot be used: the first are `listed`, and how many `more` there are."""
-
-    def __init__(self):
-        self.listed, self.more = [], 0
-
-    def add(self, record):
-        if len(self.listed) < _MOST_BAD:
-            self.listed.append(dataset_info.Skipped(record.name, record.problem))
-        else:
-            self.more += 1
-
-
 def _usable(images, kept, writer, conversion, preparation, making, bad):
-    """Yields the usable records once they are written; adds the others to `bad`.
+    """Yields the usable records once they are written; lists the first of the others in `bad`.
 
     Raises InputError at the end if there are any and they are not skipped, or once they are many.
     """
@@ -246,12 +233,13 @@ def _usable(images, kept, writer, conversion, preparation, making, bad):
             if not record.problem:
                 yield record
                 continue
-            bad.add(record)
-            if len(bad.listed) == _MOST_BAD and not preparation.skip_bad:
+            if len(bad) < _MOST_BAD:
+                bad.append(dataset_info.Skipped(record.name, record.problem))
+            if len(bad) == _MOST_BAD and not preparation.skip_bad:
                 break
-    if bad.listed and not preparation.skip_bad:
+    if bad and not preparation.skip_bad:
         writer.close()
-        raise _unusable(bad.listed, images.count, preparation.source)
+        raise _unusable(bad, images.count, preparation.source)
 
 
 def _written(images, kept, writer, conversion, preparation, making):
@@ -269,7 +257,7 @@ def _written(images, kept, writer, conversion, preparation, making):
 
 def _make(images, kept, writer, conversion, preparation, making):
     """Writes all records; returns the set's `dataset_info.DatasetInfo`, without its folder."""
-    counts, content, bad = collections.Counter(), hashlib.sha256(), _Bad()
+    counts, content, bad = collections.Counter(), hashlib.sha256(), []
     usable = _usable(images, kept, writer, conversion, preparation, making, bad)
     with contextlib.closing(usable):
         for record in usable:
@@ -283,16 +271,17 @@ def _make(images, kept, writer, conversion, preparation, making):
         )
     # It may refuse what the last shard would complete.
     latents = making.encoding and making.encoding.summary()
+    count = counts.total()
     return dataset_info.DatasetInfo(
         folder=None,
-        count=sum(counts.values()),
+        count=count,
         resolution=conversion.resolution,
         channels=3,
         classes=images.classes,
         class_counts=tuple(counts[label] for label in range(len(images.classes))),
         preparation=preparation,
-        skipped=tuple(bad.listed),
-        skipped_more=bad.more,
+        skipped=tuple(bad),
+        skipped_more=images.count - count - len(bad),
         content_sha256=content.hexdigest(),
         shards=writer.close(),
         latents=latents,
