@@ -7,7 +7,6 @@ import functools
 import hashlib
 import os
 import pathlib
-import re
 import shutil
 import sys
 
@@ -25,10 +24,6 @@ _SMALL = 2_000
 _MOST_BAD = 1_000
 _MOST_WORKERS = 1_024
 MOST_LISTED = 100  # of unusable images, in what is printed
-# What a set's folder holds, with what is left of its making where that was killed.
-_OF_A_SET = re.compile(
-    r"\.?(dataset|unfinished|records-\d{5,9})(-[0-9a-f]{8})?\.(json|jsonl|tfrecord)|\.lock"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -335,12 +330,11 @@ def _check_replaceable(out, source):
         raise InputError(
             f"out={out}: source={source} lies there, so it is not replaced; choose another folder"
         )
-    for entry in sorted(out.iterdir()):
-        if not (_OF_A_SET.fullmatch(entry.name) and entry.is_file()):
-            raise InputError(
-                f"out={out}: {printable(entry.name)} in it is of no prepared set, so it is not "
-                "replaced; choose another folder"
-            )
+    if other := unfinished.foreign(out):
+        raise InputError(
+            f"out={out}: {other} in it is of no prepared set, so it is not replaced; choose "
+            "another folder"
+        )
     if not any(out.glob("records-*")) and not dataset_info.is_info(out / dataset_info.INFO_NAME):
         raise InputError(
             f"out={out}: its {dataset_info.INFO_NAME} is another program's, so it is not replaced; "

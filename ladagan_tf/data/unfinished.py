@@ -32,8 +32,9 @@ _AUTO_SHARD_BYTES = 64 * 2**20
 _IDENTITY_NAME = "unfinished.json"
 _SHARD, _LIST = ".tfrecord", ".jsonl"
 _OWN, _OLD = "records", "kept"  # shards of this run's order, and of an order that is past
+# What a set's folder holds, with what is left of its making where that was killed.
 _MADE = re.compile(
-    rf"\.?(dataset|unfinished|({_OWN}|{_OLD})-\d+)(-[0-9a-f]{{8}})?\.(json|jsonl|tfrecord)"
+    rf"\.?(dataset|unfinished|({_OWN}|{_OLD})-\d+)(-[0-9a-f]{{8}})?\.(json|jsonl|tfrecord)|\.lock"
 )
 
 
@@ -56,11 +57,12 @@ def hidden_folder(out):
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
             handle = _locked(folder)
-        try:
-            _refuse_others(folder)
-        except InputError:
+        if other := foreign(folder):
             os.close(handle)
-            raise
+            raise InputError(
+                f"{folder}: {other} in it was not made by prepare, which needs a folder of this "
+                "name; rename it"
+            )
     try:
         yield folder
     finally:
@@ -73,14 +75,16 @@ def hidden_folder(out):
         os.close(handle)
 
 
-def _refuse_others(folder):
-    """Raises InputError if something in `folder`, which is to be cleared, is not `prepare`'s."""
+def foreign(folder):
+    """The name of something in `folder`, which is to be cleared, that is of no set; None if all is.
+
+    Args:
+        folder: pathlib.Path.
+    """
     for entry in sorted(folder.iterdir()):
         if not (_MADE.fullmatch(entry.name) and entry.is_file()):
-            raise InputError(
-                f"{folder}: {printable(entry.name)} in it was not made by prepare, which "
-                "needs a folder of this name; rename it"
-            )
+            return printable(entry.name)
+    return None
 
 
 def _locked(folder):
