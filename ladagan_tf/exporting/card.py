@@ -206,8 +206,9 @@ Its flags:
 def _data(flags, run):
     if not flags.get("dataset"):
         return "Data: not recorded.\n"
-    info, content = find_set(run), recorded_content(run)
+    info = find_set(run)
     if info is None:
+        content = recorded_content(run)
         known = f"; SHA-256 of its pixels or latents, and labels, `{content}`" if content else ""
         return f"Data: `{flags['dataset']}`; its description was not found from here{known}.\n"
     classes = f" in {len(info.classes)} classes ({', '.join(info.classes)})" if info.classes else ""
