@@ -1,5 +1,6 @@
 """Flags of train.py that `gpu_run.py` does not look at."""
 
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError
 from ladagan_tf.systems import refuse
 
@@ -19,7 +20,7 @@ BESIDE = {
 
 def is_beside(word):
     """Whether a word of a command line is one of `BESIDE`."""
-    return word.startswith("-") and word.lstrip("-").partition("=")[0] in BESIDE
+    return flagfiles.parts(word)[0] in BESIDE
 
 
 def refuse_those_that_are_not_seen(argv):

@@ -107,10 +107,9 @@ def _said(argv, i):
 
     The value is behind `=`, in the next word, or in the name, as of --noema.
     """
-    word = argv[i]
-    name, equals, text = word.lstrip("-").partition("=")
-    if word[:1] != "-" or equals:
-        return (name, text) if word[:1] == "-" else ("", "")
+    name, text = flagfiles.parts(argv[i])
+    if not name or text is not None:
+        return name, text or ""
     for begin, value in (("", "true"), ("no", "false")):
         positive = name.removeprefix(begin)
         if name.startswith(begin) and positive in flags.FLAGS and flags.FLAGS[positive].boolean:

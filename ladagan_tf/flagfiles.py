@@ -52,6 +52,15 @@ def find(name, flag):
     raise InputError(f"--{flag}={name}: no such config ships, and {there}; {hint}")
 
 
+def parts(word):
+    """The flag that a word of a command line is: (its name, its value or None if it has none).
+
+    One dash or two are the same. The name of what is no flag is empty.
+    """
+    name, equals, value = word.lstrip("-").partition("=") if word[:1] == "-" else ("", "", "")
+    return name, value if equals else None
+
+
 def given(words):
     """What a command line, the program's name first, says of flagfiles.
 
@@ -60,10 +69,10 @@ def given(words):
     """
     found, i = [], 1
     while i < len(words) and words[i] != "--":
-        start, (name, equals, value) = i, words[i].lstrip("-").partition("=")
+        start, (name, value) = i, parts(words[i])
         i += 1
-        if words[start].startswith("-") and name in FILES:
-            if not equals:
+        if name in FILES:
+            if value is None:
                 value = words[i] if i < len(words) else ""
                 i += 1
             found.append((start, name, value, i))

@@ -99,7 +99,7 @@ def _idle(argv, decided):
     """
     tfds = FLAGS.dataset.startswith(TFDS_PREFIX)
     of_none = f"--metric={FLAGS.metric} needs no network"
-    typed = {word.lstrip("-").partition("=")[0] for word in argv[1:]}
+    typed = {flagfiles.parts(word)[0] for word in argv[1:]}
     typed |= {name.removeprefix("no") for name in typed}  # of switches
     for names, there, why in (
         (("metric_images", "metric_kimg"), FLAGS.metric != "none", "it needs --metric"),
@@ -120,7 +120,7 @@ def _idle(argv, decided):
 def _run_dir():
     """--run_dir, or what the flagfile says: a run's own one lies in the run, wherever that is."""
     config = (flagfiles.paths(sys.argv) or [pathlib.Path("run")])[-1]
-    given = {word.lstrip("-").partition("=")[0] for word in sys.argv[1:] if word[:1] == "-"}
+    given = {flagfiles.parts(word)[0] for word in sys.argv[1:]}
     is_own = config.name == FLAGS_FILE and (config.parent / MODELS_FILE).is_file()
     if is_own and "run_dir" not in given:
         return str(config.parent)  # older ones say where they once were

@@ -106,10 +106,10 @@ def parse(argv):
     """
     files = []
     for word, following in itertools.pairwise([*argv[1:], ""]):
-        name, equals, value = word.lstrip("-").partition("=")
-        if word.startswith("-") and name == "study":
-            value = value if equals else following
-            files.append(f"--flagfile={flagfiles.find(value, 'study')}")
+        name, value = flagfiles.parts(word)
+        if name == "study":
+            file = flagfiles.find(following if value is None else value, "study")
+            files.append(f"--flagfile={file}")
     return common.read_flags([argv[0], *files, *argv[1:]])
 
 

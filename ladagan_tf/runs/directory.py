@@ -24,6 +24,7 @@ import sys
 import keras
 import tqdm
 
+from ladagan_tf import flagfiles
 from ladagan_tf.errors import InputError, StoppedError, one_line, reason
 from ladagan_tf.files import atomic_path, json_line, set_aside, write_json, write_text
 from ladagan_tf.runs import FLAGS_FILE, METRICS_FILE, MODELS_FILE
@@ -261,11 +262,11 @@ def read_flags(path):
     """
     found = {}
     for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
-        name, equals, value = line.strip().removeprefix("--").partition("=")
-        if not line.strip().startswith("--"):
+        name, value = flagfiles.parts(line.strip())
+        if not name:
             continue
-        found[name] = value if equals else "True"
-        if not equals and name.startswith("no"):
+        found[name] = "True" if value is None else value
+        if value is None and name.startswith("no"):
             found[name.removeprefix("no")] = "False"
     return found
 

@@ -136,7 +136,7 @@ def make_study(
 
 def learning_rate(arguments, name):
     """The value of --g_lr or --d_lr among flags of `train.py`: the last one, or its default."""
-    given = [a.split("=", 1)[1] for a in arguments if a.startswith(f"--{name}=")]
+    given = [value or "" for flag, value in map(flagfiles.parts, arguments) if flag == name]
     try:
         return float(given[-1]) if given else DEFAULT_RATE
     except ValueError:
@@ -204,8 +204,8 @@ def _meaning(arguments):
 
 def _flag(argument):
     """A flag and its value as text, those of a switch too."""
-    flag, given, value = argument.removeprefix("--").partition("=")
-    if given:
+    flag, value = flagfiles.parts(argument)
+    if value is not None:
         return flag, value
     negated = flag.startswith("no") and not flag.startswith("noise")  # --noise_guidance
     return (flag[2:], "false") if negated else (flag, "true")
@@ -274,7 +274,7 @@ def _arguments(given, where, refused):
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     for argument in found:
-        name = argument.removeprefix("--").split("=")[0]
+        name, _ = flagfiles.parts(argument)
         if name in refused:
             raise InputError(f"{where}: --{name} is what the study decides; leave it out")
         if not argument.startswith("--"):
