@@ -4,8 +4,9 @@
 
 Every command is a process of its own, measured from its start to its end. The picture is of an
 untrained generator of the quickstart's sizes, in a .keras file that is made first; a run of one
-step ends with its checkpoint and its page. Prints JSON: [median, least, most] seconds, and seconds
-of processor time, which other programs disturb less.
+step ends with its checkpoint and its page, and `to_first_step` is when it had done the step. Prints
+JSON: [median, least, most] seconds, and seconds of processor time, which other programs disturb
+less.
 
 `--before=FOLDER`, a checkout of an older commit, runs each command there and here in turn; `gain`
 is then how many times as long it took there, of the pairs of such runs.
@@ -24,6 +25,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+MEASURED = ("seconds", "cpu_seconds", "to_first_step")
 SIZES = {"noise_dim": 64, "widths": (128, 64, 32), "mlp_widths": (128, 128, 64)}
 MAKE = """
 import sys
@@ -78,7 +80,7 @@ def compared(checkouts, repeats, verb, words, status):
     runs = [[timed(root, verb, words, status) for root in checkouts] for _ in range(repeats)]
     named = ("before", "now")[-len(checkouts) :]
     found = {}
-    for position, measured in enumerate(("seconds", "cpu_seconds")):
+    for position, measured in enumerate(MEASURED[: len(runs[0][0])]):
         times = [[run[position] for run in pair] for pair in runs]
         found[measured] = {
             name: spread(of_one)
@@ -95,7 +97,9 @@ def spread(values):
 
 
 def timed(root, verb, words, status):
-    """Seconds, and processor seconds, of a command's process, which must end with `status`.
+    """Seconds and processor seconds of a command's process, and what a run took to its first step.
+
+    The process must end with `status`.
 
     NEW in a word becomes an empty folder. Another status is named: older checkouts ended `--help`
     with 1.
@@ -104,12 +108,13 @@ def timed(root, verb, words, status):
     called = [str(script)] if script.is_file() else ["-m", f"ladagan_tf.{verb}"]
     with tempfile.TemporaryDirectory() as new:
         given = [sys.executable, *called, *(word.replace("NEW", new) for word in words)]
-        used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        used, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
         done = subprocess.run(given, cwd=root, capture_output=True)
-        seconds, now = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds, now = time.time() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        steps = [file.stat().st_mtime - began for file in pathlib.Path(new).glob("run/stats.jsonl")]
     if done.returncode != status:
         print(f"{root}: {verb} {words[0]}: status {done.returncode}", file=sys.stderr)
-    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+    return seconds, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime, *steps
 
 
 def commit(root):
