@@ -68,7 +68,7 @@ def build(sampler, folder):
                     between = _between_part()
                 with gr.Tab("Directions", visible=view.directions > 0):
                     directions = _directions_part(view)
-        _connect(view, blocks, folder, samples, closer, between, directions)
+        _connect(_Handlers(view, folder), blocks, samples, closer, between, directions)
     blocks.state_session_capacity = VISITORS  # Gradio's own is 10,000, of up to 64 images each
     return blocks
 
@@ -210,81 +210,88 @@ def _directions_part(view):
     return {"seed": seed, "steps": steps, "back": back, "message": message, "picture": picture}
 
 
-def _connect(view, blocks, folder, samples, closer, between, directions):
-    """What each control does."""
-    chosen, within = [samples["class"], samples["psi"]], samples["truncation_z"]
-    answer = functools.partial(_answer, line=_Line())
+class _Handlers:
+    """What each control shows. Nothing of a visitor is kept here: the images are in the page."""
 
-    def limit(truncation_z):
+    def __init__(self, view, folder):
+        self.view, self.folder = view, folder
+
+    def limit(self, truncation_z):
         """What a slider of truncation means."""
-        return None if view.truncates or truncation_z == WIDEST else truncation_z
+        return None if self.view.truncates or truncation_z == WIDEST else truncation_z
 
-    def show_samples(seed, count, chosen_class, psi, truncation_z):
+    def samples(self, seed, count, chosen_class, psi, truncation_z):
         if count not in COUNTS:
             raise InputError(f"The number of images {count!r} is not one of {COUNTS}.")
-        count = int(count)  # 4.0 is one of them
-        images, first = view.samples(seed, count, chosen_class, psi, limit(truncation_z))
+        count, limit = int(count), self.limit(truncation_z)  # 4.0 is one of them
+        images, first = self.view.samples(seed, count, chosen_class, psi, limit)
         kind = f"_class_{chosen_class}" if chosen_class is not None else ""
-        kind += f"_psi_{psi:g}" if view.truncates else ""
-        kind += f"_truncation_{truncation_z:g}" if limit(truncation_z) else ""
-        path = folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
+        kind += f"_psi_{psi:g}" if self.view.truncates else ""
+        kind += f"_truncation_{truncation_z:g}" if limit else ""
+        path = self.folder / f"seeds_{first}-{first + count - 1}{kind.replace(' ', '_')}.png"
         pictures.save_png(path, pictures.grid(images, pictures.square_columns(count)))
-        picture = framed(images, first, 0, chosen_class)
+        picture = self.framed(images, first, 0, chosen_class)
         # Gradio refuses a slider from 1 to 1; `pick` takes no number beyond the count.
         slider = gr.Slider(1, max(2, count), value=1, visible=count > 1)
         return picture, images, first, str(path), slider, str(first)
 
-    def framed(images, first, index, chosen_class):
-        words = view.words(first, len(images), index, chosen_class)
+    def framed(self, images, first, index, chosen_class):
+        words = self.view.words(first, len(images), index, chosen_class)
         return _shown(framed_grid(images, index), words)
 
-    def choose(images, first, chosen_class, event: gr.SelectData):
+    def choose(self, images, first, chosen_class, event: gr.SelectData):
         # None: forgotten, too long ago, or too many visitors since. A key has no place in the grid.
         place = event.index
         known = isinstance(place, list) and [type(part) for part in place] == [int, int]
         index = index_at(*place, images) if known and images is not None else None
         if index is None:
             return [gr.skip()] * 3
-        return framed(images, first, index, chosen_class), index + 1, str(first + index)
+        return self.framed(images, first, index, chosen_class), index + 1, str(first + index)
 
-    def pick(images, first, chosen_class, number):
+    def pick(self, images, first, chosen_class, number):
         if images is None or number not in range(1, len(images) + 1):
             return [gr.skip()] * 2
         index = int(number) - 1
-        return framed(images, first, index, chosen_class), str(first + index)
+        return self.framed(images, first, index, chosen_class), str(first + index)
 
-    def look_closer(seed, chosen_class, psi, side, head, truncation_z):
-        words = view.words(seed, 1, None, chosen_class)
-        words += f", and where head {head} looks at {side} x {side}" if view.heads else ""
-        pixels = view.look(seed, chosen_class, psi, side, head, limit(truncation_z))
-        return _shown(pixels, words)
+    def closer(self, seed, chosen_class, psi, side, head, truncation_z):
+        words = self.view.words(seed, 1, None, chosen_class)
+        words += f", and where head {head} looks at {side} x {side}" if self.view.heads else ""
+        limit = self.limit(truncation_z)
+        return _shown(self.view.look(seed, chosen_class, psi, side, head, limit), words)
 
-    def move(seed, chosen_class, psi, truncation_z, *steps):
-        pixels = view.moved(seed, steps, chosen_class, psi, limit(truncation_z))
+    def moved(self, seed, chosen_class, psi, truncation_z, *steps):
+        pixels = self.view.moved(seed, steps, chosen_class, psi, self.limit(truncation_z))
         far = [f"{step:g} along direction {k}" for k, step in enumerate(steps, 1) if step]
-        return _shown(pixels, ", ".join([view.words(seed, 1, None, chosen_class), *far]))
+        return _shown(pixels, ", ".join([self.view.words(seed, 1, None, chosen_class), *far]))
 
-    def go_between(start, end, position, chosen_class, psi, truncation_z):
-        pixels = view.between(start, end, position, chosen_class, psi, limit(truncation_z))
-        kind = view.class_words(start, chosen_class)
+    def between(self, start, end, position, chosen_class, psi, truncation_z):
+        limit = self.limit(truncation_z)
+        pixels = self.view.between(start, end, position, chosen_class, psi, limit)
+        kind = self.view.class_words(start, chosen_class)
         return _shown(pixels, f"{position:g} % of the way from seed {start} to seed {end}{kind}")
 
+
+def _connect(handlers, blocks, samples, closer, between, directions):
+    """What each control does."""
+    chosen, within = [samples["class"], samples["psi"]], samples["truncation_z"]
+    view, answer = handlers.view, functools.partial(_answer, line=_Line())
     look = answer(
-        look_closer,
+        handlers.closer,
         [closer["seed"], *chosen, closer["side"], closer["head"], within],
         closer,
         [closer["picture"]],
         "look",
     )
     walk = answer(
-        go_between,
+        handlers.between,
         [between["start"], between["end"], between["position"], *chosen, within],
         between,
         [between["picture"]],
         "between",
     )
     go = answer(
-        move,
+        handlers.moved,
         [directions["seed"], *chosen, within, *directions["steps"]],
         directions,
         [directions["picture"]],
@@ -292,7 +299,7 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     )
     outputs = [samples[k] for k in ("picture", "images", "first", "download", "pick")]
     show = answer(
-        show_samples,
+        handlers.samples,
         [samples["seed"], samples["count"], *chosen, within],
         samples,
         [*outputs, closer["seed"]],
@@ -319,14 +326,14 @@ def _connect(view, blocks, folder, samples, closer, between, directions):
     roll.then(**show).then(**look)
     grid = [samples["images"], samples["first"], samples["class"]]
     click = samples["picture"].select(
-        choose,
+        handlers.choose,
         grid,
         [samples["picture"], samples["pick"], closer["seed"]],
         api_name="choose",
         queue=False,
     )
     key = samples["pick"].input(
-        pick,
+        handlers.pick,
         [*grid, samples["pick"]],
         [samples["picture"], closer["seed"]],
         api_name="pick",
