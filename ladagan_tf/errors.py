@@ -1,7 +1,9 @@
 """Exceptions for what a user can correct, and their one-line presentation."""
 
 import contextlib
+import errno
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -22,6 +24,8 @@ STATUSES = {
 LONGEST = 380  # characters of a message
 # What `tempfile`, and Matplotlib without a home, say where no folder takes files.
 NO_FOLDER = ("No usable temporary directory", "Matplotlib requires access to a writable cache")
+# What a sick disk and a lost file server say, for which TensorFlow has only types that mean more.
+SICK = tuple(map(os.strerror, (errno.EIO, errno.ESTALE)))
 NOT_UTF8 = "a name on the way is not UTF-8"
 # What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
 BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
@@ -120,10 +124,15 @@ def one_line_errors():
         number = error.args[0] if error.args else signal.SIGINT  # see `stopping.Interrupt`
         _end(f"stopped by {signal.Signals(number).name}", 128 + number)
     except Exception as error:
-        kind = type(error)
-        if kind.__module__.startswith("tensorflow.") and kind.__name__ in TENSORFLOW_BORDER:
+        if _is_of_tensorflow(error) and (
+            type(error).__name__ in TENSORFLOW_BORDER or any(said in str(error) for said in SICK)
+        ):
             _end(f"error: {_named(error)}", InputError.status)
         raise
+
+
+def _is_of_tensorflow(error):
+    return type(error).__module__.startswith("tensorflow.")
 
 
 def _named(error):
@@ -133,6 +142,8 @@ def _named(error):
         return NOT_UTF8
     if isinstance(error, OSError) and error.strerror:
         return one_line(error.strerror)
+    if _is_of_tensorflow(error):  # without the names of its nodes
+        said = re.sub(r"{{.*?}}|\[Op:.*", "", said).strip()
     if said and (kind is ValueError or kind.__module__.startswith(__package__)):
         return one_line(said)
     return one_line(f"{kind.__name__}: {said}" if said else kind.__name__)

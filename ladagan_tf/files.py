@@ -211,6 +211,8 @@ def writing(path, flag="out"):
     try:
         with disk_errors():
             yield
+    except BrokenPipeError:  # of what is printed into, which `errors.one_line_errors` knows
+        raise
     except OSError as error:
         if isinstance(error.filename, str | os.PathLike) and _is_elsewhere(error.filename, path):
             raise

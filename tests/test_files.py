@@ -98,4 +98,6 @@ def test_only_an_error_of_what_is_written_is_said_of_the_flag(tmp_path):
     for file in (tmp_path / "other", out.parent / "data/set.json"):
         with pytest.raises(PermissionError, match=f"denied: '{file}'"), files.new_folder(out):
             raise OSError(errno.EACCES, "Permission denied", str(file))
+    with pytest.raises(BrokenPipeError), files.new_folder(out):  # of what is printed into
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     assert not out.exists() and not list(out.parent.iterdir())

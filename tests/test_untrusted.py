@@ -155,6 +155,8 @@ def ended(error, capsys):
         zlib.error("Error -3"),
         zipfile.BadZipFile("Bad CRC-32"),
         tf.errors.ResourceExhaustedError(None, None, "No space left\nin two lines"),
+        tf.errors.UnknownError(None, None, "{{node}} set/records-00000; Input/output error [Op:a]"),
+        tf.errors.AbortedError(None, None, "{{node}} set/records-00000; Stale file handle [Op:a]"),
         InputError("x" * 10_000),
         InputError("two\nlines\x00and \udcff more"),
         InputError(),

@@ -237,6 +237,8 @@ def told_how_to_continue(path, checkpoints):
     try:
         with disk_errors():
             yield
+    except BrokenPipeError:  # of what it prints into: the run can be written
+        raise
     except OSError as error:
         kept = checkpoints.paths()
         raise InputError(

@@ -37,6 +37,11 @@ def test_a_full_disk_is_a_line_that_says_where_the_run_continues(tmp_path, error
     )
 
 
+def test_a_reader_that_has_seen_enough_is_no_disk(tmp_path):
+    with pytest.raises(BrokenPipeError), told_how_to_continue("runs/x", None):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
 def test_images_of_earlier_batches_count_as_they_were():
     schedule = Schedule(batch_size=16, start_step=30, total_steps=40, start_images=240)
     assert [schedule.images(step) for step in (30, 31, 40)] == [240, 256, 400]
