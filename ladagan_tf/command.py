@@ -127,6 +127,7 @@ def _choose_tensorflow():
         told = "commands run under tensorflow"
         print(f"warning: {BACKEND}={one_line(asked)} has no effect: {told}", file=sys.stderr)
     os.environ[BACKEND] = "tensorflow"  # counts more than ~/.keras/keras.json
+    os.environ["MPLBACKEND"] = "agg"  # that of a notebook that calls it may not be installed here
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
 
 

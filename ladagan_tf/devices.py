@@ -37,6 +37,7 @@ def make_strategy(name, virtual_cpus=1):
     if name == "none":
         return tf.distribute.get_strategy()
     if name == "mirrored":
+        os.environ.pop("TF_CONFIG", None)  # of workers: it is read here, too, and may be none
         kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
         return tf.distribute.MirroredStrategy(
             [d.name for d in tf.config.list_logical_devices(kind)]

@@ -15,6 +15,8 @@ if __name__ == "__main__":
     command.parse(train_flags)  # before TensorFlow is imported
 
 import json
+import os
+import shutil
 from contextlib import nullcontext
 from dataclasses import fields
 
@@ -35,6 +37,7 @@ from ladagan_tf.training.speed import seconds_on_random_data
 from ladagan_tf.training.workers import roll_call, told_of_lost_workers
 
 FLAGS = flags.FLAGS
+NARROWEST = 50  # columns of a terminal that a table of layers is drawn for
 
 
 def main():
@@ -81,6 +84,8 @@ def describe(model, recorded):
     """Prints the resolved run, its networks and what a step costs."""
     for name, value in sorted(recorded.items()):
         print(f"--{name}={value}")
+    # Keras refuses narrow ones, and asks again for what it was told.
+    os.environ["COLUMNS"] = str(max(NARROWEST, shutil.get_terminal_size().columns))
     for network in model.networks.values():
         network.summary()
     rates = [f"{name[0].upper()} {model.rates[name]:g}" for name in model.networks]

@@ -74,11 +74,14 @@ def test_a_mistake_is_one_line_that_names_the_flag(defined, word, message):
         ("evaluate", "batch_size"),
         ("evaluate", "repeats"),
         ("serve", "max_batch"),
+        ("train", "grid"),
+        ("train", "measure_seconds"),
+        ("train", "total_kimg"),
     ],
 )
-def test_what_takes_memory_for_a_number_has_a_bound(verb, name):
+def test_what_takes_memory_or_time_for_a_number_has_a_bound(verb, name):
     module = importlib.import_module(f"ladagan_tf.flags.{verb}")
-    said = f"--{name}=9000000000000: give an integer in the range "
+    said = f"--{name}=9000000000000: give a"
     with command(module, module.define), pytest.raises(InputError, match=re.escape(said)):
         common.read_flags([verb, f"--{name}=9000000000000"])
 
@@ -120,7 +123,9 @@ def test_what_no_name_can_hold_is_refused(defined, tmp_path):
 @pytest.mark.parametrize("backend", ["jax", "none\nsuch"])
 def test_commands_run_under_tensorflow_whatever_keras_is_told(monkeypatch, capsys, backend):
     monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     prologue._choose_tensorflow()
+    assert os.environ["MPLBACKEND"] == "agg"
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: KERAS_BACKEND=") and line.endswith("run under tensorflow")

@@ -36,6 +36,11 @@ def test_a_batch_is_padded_by_its_last_row():
     assert devices.padded([[1], [2]], 4).tolist() == [[1], [2], [2], [2]]
 
 
+def test_what_is_said_to_several_workers_is_nothing_to_the_devices_of_one(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "none\nsuch")
+    assert devices.make_strategy("mirrored").num_replicas_in_sync >= 1
+
+
 def test_a_worker_that_cannot_listen_is_one_line(monkeypatch):
     monkeypatch.setenv(
         "TF_CONFIG", '{"cluster": {"worker": ["host:1"]}, "task": {"type": "worker", "index": 0}}'

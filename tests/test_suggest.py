@@ -124,11 +124,17 @@ def test_a_large_set_of_high_resolution_on_a_gpu(a_set):
 
 
 @pytest.mark.parametrize(
-    ("side", "classes", "metric"),
-    [(512, "ab", "swd"), (512, "", "swd"), (256, "ab", "fcd"), (96, "ab", "none")],
+    ("count", "side", "classes", "metric"),
+    [
+        (500, 512, "ab", "swd"),
+        (500, 512, "", "swd"),
+        (500, 256, "ab", "fcd"),
+        (500, 96, "ab", "none"),
+        (1, 32, "", "none"),
+    ],
 )
-def test_the_metric_takes_images_of_the_size(a_set, side, classes, metric):
-    found = {line.flag: line.value for line in suggestion._metric(a_set(500, side, classes), 9.0)}
+def test_the_metric_takes_images_of_the_size_and_so_many(a_set, count, side, classes, metric):
+    found = {line.flag: line.value for line in suggestion._metric(a_set(count, side, classes), 9.0)}
     assert found["metric"] == metric
 
 

@@ -154,7 +154,8 @@ def outputs(dataset, place):
         "dry_run": flags("before", "--dry_run"),
         **{words: flags("refused", *words.split()) for words in REFUSALS},
     }
-    return run_named(starts)
+    with unittest.mock.patch.dict("os.environ", COLUMNS="1"):  # of a terminal, for the dry run
+        return run_named(starts)
 
 
 def assert_refused(output):

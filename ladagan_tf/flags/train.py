@@ -200,6 +200,7 @@ def _define_run_flags():
         "total_kimg",
         None,
         "Length of the run in thousands of images.",
+        upper_bound=1e9,
     )
     flags.DEFINE_integer("batch_size", None, "Images per step over all devices (global).")
     common.define_seed("All randomness derives from it.")
@@ -207,7 +208,13 @@ def _define_run_flags():
     flags.DEFINE_float("sample_kimg", 500.0, "Sample grid every so many kimg.")
     flags.DEFINE_float("checkpoint_kimg", 500.0, "Checkpoint every so many kimg.")
     flags.DEFINE_integer("keep_checkpoints", 2, "Latest checkpoints kept.")
-    flags.DEFINE_integer("grid", 8, "Sample grids have this many rows and columns.")
+    flags.DEFINE_integer(
+        "grid",
+        8,
+        "Sample grids have this many rows and columns.",
+        lower_bound=1,
+        upper_bound=256,
+    )
     flags.DEFINE_integer(
         "scale",
         None,
@@ -257,6 +264,7 @@ def _define_run_flags():
         "what they cost as JSON, then exit; without a set, a teacher or a run. Networks that "
         "memory does not suffice for are only estimated. 0: train.",
         lower_bound=0.0,
+        upper_bound=1e6,
     )
     flags.DEFINE_boolean(
         "force", False, "Continue a run although flags that change its mathematics differ."

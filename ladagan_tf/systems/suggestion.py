@@ -24,6 +24,7 @@ from ladagan_tf.errors import InputError
 WIDTH = 100
 BUSY = 0.9  # share of the time for steps; grids, measurements and reports take the rest
 USABLE = 0.8  # share of the memory for what `cost` estimates
+FEWEST_MEASURED = 2  # images that a metric takes
 FEWEST_OF_A_CLASS = 100  # on average, to learn classes
 
 
@@ -268,6 +269,8 @@ def _metric(info, kimg):
     from ladagan_tf.evaluation.sliced import has_pyramid
     from ladagan_tf.models.features.classifier import RESOLUTIONS
 
+    if info.count < FEWEST_MEASURED:
+        return [Line("metric", "none", "One image is too few to measure against.")]
     if info.latents and not info.latents.images:
         return [Line("metric", "none", "The set has no images to measure against.")]
     if info.preparation.corrupt:
