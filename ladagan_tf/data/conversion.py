@@ -130,7 +130,7 @@ def to_rgb(image, background=(255, 255, 255), upright=True):
     Raises:
         UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
     """
-    stored, image = image, ImageOps.exif_transpose(image) if upright else image
+    stored, image = image, _upright(image) if upright else image
     if image.mode.startswith("I"):
         image = _sixteen_bit_grey(image, stored)
     if image.mode == "F":
@@ -140,6 +140,15 @@ def to_rgb(image, background=(255, 255, 255), upright=True):
         canvas = Image.new("RGBA", image.size, (*background, 255))
         image = Image.alpha_composite(canvas, image)
     return image.convert("RGB")
+
+
+def _upright(image):
+    """`image` as its EXIF data turn it; as it is stored where they cannot be read."""
+    image.load()  # what is wrong with the pixels is told here
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # of data that are none Pillow raises nearly anything
+        return image
 
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF

@@ -90,7 +90,7 @@ def _paired(folder, resolution, num_classes):
     files = [path.relative_to(folder / LATENTS).as_posix() for path in _npy_files(folder)]
     latents = {}
     for name in files:
-        if (other := latents.setdefault(_key(name), name)) != name:
+        if (other := latents.setdefault(_key(printable(name)), name)) != name:
             raise InputError(f"{folder / LATENTS / name}: of the same image as {other}")
     used = collections.Counter(_key(item.name) for item in items)
     for item in items:

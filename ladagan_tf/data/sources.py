@@ -27,6 +27,7 @@ from ladagan_tf.data.source import (
     check_encoded,
     file_stamp,
     open_encoded,
+    printable,
 )
 from ladagan_tf.errors import InputError, one_line_about, reason
 from ladagan_tf.untrusted import read_npz
@@ -232,7 +233,7 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
     if numbers is not None:
         del files[name]
         place = name.removesuffix(LABELS_NAME)
-        numbers = {f"{place}{file}": label for file, label in numbers.items()}
+        numbers = {printable(f"{place}{file}"): label for file, label in numbers.items()}
 
     def is_image(file):
         try:

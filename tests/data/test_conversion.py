@@ -128,6 +128,14 @@ def test_exif_orientation_is_applied():
     assert (result[:4, 4:, 0] == 255).all() and (result[:, :4] == 0).all()
 
 
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_data_that_are_none_cost_no_image(kind):
+    buffer = io.BytesIO()
+    Image.fromarray(_RAMP).save(buffer, kind, exif=b"Exif\0\0none such", lossless=True)
+    pixels = convert_image(open_encoded(buffer.getvalue()), Conversion(16))
+    np.testing.assert_array_equal(pixels, _RAMP[:, 4:20])
+
+
 def _half_transparent(mode):
     if mode == "P":
         image = Image.new("P", (8, 8), 0)

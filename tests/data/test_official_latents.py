@@ -74,6 +74,17 @@ def test_stored_moments_labels_and_images_are_paired_by_name(folder):
     assert dataset_info.load_info(info.folder) == info
 
 
+def test_so_are_those_of_names_that_are_escaped(folder):
+    """As of screenshots of macOS, which have a narrow blank that breaks no line."""
+    for kind, suffix in (("images", ".png"), ("vae-sd", ".npy")):
+        name = "img-mean-std-00000000" if kind == "vae-sd" else "img00000000"
+        path = folder / kind / "00000" / f"{name}{suffix}"
+        path.rename(path.with_name(f"shot 3\u202fPM{suffix}"))
+    labels = folder / "vae-sd" / "dataset.json"
+    labels.write_text(labels.read_text().replace("img-mean-std-00000000", "shot 3\u202fPM"))
+    assert _prepare(folder).count == _COUNT
+
+
 def test_a_leading_axis_of_one_is_dropped(folder):
     _save(folder, 3, _MOMENTS[3].transpose(2, 0, 1)[None])
     np.testing.assert_array_equal(_content(_prepare(folder))[1], _MOMENTS)

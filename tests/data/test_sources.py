@@ -296,6 +296,10 @@ def test_names_that_are_not_utf8_or_printable_are_escaped(tmp_path):
     source = open_source(str(tmp_path / "set"), resolution=8)
     assert source.classes == ("a\\nb", "caf\\xe9")
     assert sorted(_read_all(source)) == ["a\\nb/1.png", "caf\\xe9/0.png"]
+    labels = [["caf\udce9/0.png", 0], ["a\nb/1.png", 1]]
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"labels": labels}))
+    source = open_source(str(tmp_path / "set"), resolution=8)
+    assert {i.name: i.label for i in source.items()} == {"a\\nb/1.png": 1, "caf\\xe9/0.png": 0}
 
 
 def test_a_folder_and_a_zip_of_it_are_the_same_source(tmp_path):
