@@ -77,6 +77,11 @@ def _take(file, place):
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):  # link, folder, socket
                 raise _foreign(file, place) from None
+            if error.errno == errno.EACCES and os.path.lexists(file):  # the folder may be open
+                raise InputError(
+                    f"{place}: {file} is another user's lock; delete it if nobody writes there, "
+                    "or give another place"
+                ) from None
             raise
         if not _is_lock(handle):
             os.close(handle)

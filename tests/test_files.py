@@ -63,6 +63,14 @@ def test_an_error_without_a_name_gets_that_of_the_file_that_was_to_be(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.parametrize("new", [files.new_file, files.new_folder])
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path, new):
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"out: it exists already"), new(tmp_path / "out"):
+        pytest.fail("it was begun")
+    assert (tmp_path / "out").is_symlink()
+
+
 def test_a_pipe_is_no_place_for_results_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "o.jsonl")
     with pytest.raises(InputError, match=r"o\.jsonl: it cannot be written \(it is a pipe or a s"):

@@ -100,6 +100,21 @@ def test_a_folder_that_takes_no_files_is_refused_and_not_tried_for_ever():
         pytest.fail("it was held")
 
 
+def test_another_user_s_lock_is_named(tmp_path, kind, monkeypatch):
+    inside = kind == "inside"
+    file = tmp_path / (".lock" if inside else ".grid.png.lock")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(os, "open", refuse)
+    for said in (r"it cannot be written \(Permission denied\)", f"{file} is another user's lock; "):
+        place = tmp_path if inside else tmp_path / "grid.png"
+        with pytest.raises(InputError, match=f"^out={place}: {said}"):
+            locked(place, inside=inside).__enter__()
+        file.write_text("process 9 on host (train.py)")
+
+
 def _text(file):
     file.write_text("notes of my own")
     return file
