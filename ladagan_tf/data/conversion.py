@@ -4,8 +4,10 @@ It runs in the worker processes of `preparation`: Pillow and NumPy only.
 """
 
 import dataclasses
+import errno
 import hashlib
 import io
+import os
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
@@ -21,6 +23,11 @@ RESIZE_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "box": Image.Resampling.BOX,
 }
+# What says nothing about the file: a limit of this process, or a file server that is gone.
+_NOT_OF_THE_FILE = (
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT,
+    errno.EHOSTDOWN,
+)  # fmt: skip
 _LONGEST = 200  # characters of the reason why an image is unusable
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -253,6 +260,9 @@ def convert_items(read, conversion, items):
 
     Returns:
         List of `Converted`, in the order of `items`.
+
+    Raises:
+        InputError: where something else than an item is what keeps it from being read.
     """
     return [_convert_item(read, conversion, item) for item in items]
 
@@ -264,6 +274,11 @@ def _convert_item(read, conversion, item):
     except MemoryError:
         raise  # says nothing about the file
     except Exception as error:
+        if getattr(error, "errno", None) in _NOT_OF_THE_FILE:
+            raise InputError(
+                f"{item.name}: it cannot be read now ({os.strerror(error.errno)}); once it can, "
+                "run the same again, which goes on"
+            ) from None
         # A broken file can make Pillow, zlib or zipfile raise nearly anything; whatever it was,
         # this item is what cannot be used.
         reason = str(error) or type(error).__name__

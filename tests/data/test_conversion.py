@@ -1,5 +1,6 @@
 """Conversion of images: crop, filter, orientation, transparency, grey, problems."""
 
+import errno
 import io
 import struct
 
@@ -231,6 +232,18 @@ def test_a_broken_file_becomes_a_problem_with_its_name():
     cut, text = convert_items(open_encoded, Conversion(16), items)
     assert cut.name == "cut.png" and cut.problem and not cut.png
     assert text.problem == "not an image in a format that Pillow reads"
+
+
+def test_a_file_server_that_is_gone_is_no_broken_file():
+    """With --skip_bad the rest of the images would be left out of a finished set."""
+
+    def read(payload):
+        raise OSError(payload, "x")
+
+    (bad,) = convert_items(read, Conversion(8), [Item("a.png", 0, errno.EIO)])
+    assert bad.problem  # a sector of the disk
+    with pytest.raises(InputError, match=r"^b\.png: it cannot be read now \(Stale file handle\); "):
+        convert_items(read, Conversion(8), [Item("b.png", 0, errno.ESTALE)])
 
 
 @pytest.mark.parametrize(
