@@ -124,9 +124,9 @@ class PosthocAverages:
         Raises:
             InputError: if nothing was stored around `kimg`, or a snapshot cannot be read.
         """
-        if kimg is not None and not 0 < kimg <= self.last_kimg:
+        if kimg is not None and not 0.001 <= kimg <= self.last_kimg:
             raise InputError(
-                f"kimg={kimg}: give a number above 0, up to the last stored average at "
+                f"kimg={kimg}: give a number from 0.001, one image, up to the last stored average at "
                 f"{in_kimg(self.entries[-1].images)}"
             )
         images = 1000.0 * (self.last_kimg if kimg is None else kimg)

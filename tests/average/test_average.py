@@ -93,8 +93,8 @@ def test_a_gat_s_average_has_its_autoencoder_and_the_last_mean_styles(
     ("arguments", "message"),
     [
         (["--sigma_rel=0.3"], "--sigma_rel=0.3: give numbers from 0.001 to below 0.2887"),
-        (["--kimg=0.6"], "kimg=0.6: give a number above 0, up to the last stored average at 0.5"),
-        (["--kimg=0"], "kimg=0.0: give a number above 0"),
+        (["--kimg=0.6"], "kimg=0.6: give a number from 0.001, one image, up to the last "),
+        (["--kimg=1e-320"], "kimg=1e-320: give a number from 0.001"),
         (["--run_dir=none"], "run_dir=none: no models.json in it, so it is not a run"),
         (["--out=run"], "out=run: it exists already"),
     ],
