@@ -24,8 +24,11 @@ STATUSES = {
 LONGEST = 380  # characters of a message
 # What `tempfile`, and Matplotlib without a home, say where no folder takes files.
 NO_FOLDER = ("No usable temporary directory", "Matplotlib requires access to a writable cache")
-# What a sick disk and a lost file server say, for which TensorFlow has only types that mean more.
-SICK = tuple(map(os.strerror, (errno.EIO, errno.ESTALE)))
+# What TensorFlow says of a sick disk, a lost file server and a size beyond any memory; of types
+# that mean more.
+TENSORFLOW_SAYS = (
+    os.strerror(errno.EIO), os.strerror(errno.ESTALE), "would have more than 2**63 - 1 elements",
+)  # fmt: skip
 NOT_UTF8 = "a name on the way is not UTF-8"
 # What a file, a disk or a terminal can cause wherever it is touched; our own mistakes raise others.
 BORDER = (UnicodeError, EOFError, MemoryError, zlib.error, zipfile.BadZipFile)
@@ -125,7 +128,8 @@ def one_line_errors():
         _end(f"stopped by {signal.Signals(number).name}", 128 + number)
     except Exception as error:
         if _is_of_tensorflow(error) and (
-            type(error).__name__ in TENSORFLOW_BORDER or any(said in str(error) for said in SICK)
+            type(error).__name__ in TENSORFLOW_BORDER
+            or any(said in str(error) for said in TENSORFLOW_SAYS)
         ):
             _end(f"error: {_named(error)}", InputError.status)
         raise

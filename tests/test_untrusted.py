@@ -157,6 +157,11 @@ def ended(error, capsys):
         tf.errors.ResourceExhaustedError(None, None, "No space left\nin two lines"),
         tf.errors.UnknownError(None, None, "{{node}} set/records-00000; Input/output error [Op:a]"),
         tf.errors.AbortedError(None, None, "{{node}} set/records-00000; Stale file handle [Op:a]"),
+        tf.errors.InvalidArgumentError(
+            None,
+            None,
+            "{{node}} Shape [9000000000000000000,4] would have more than 2**63 - 1 elements",
+        ),
         InputError("x" * 10_000),
         InputError("two\nlines\x00and \udcff more"),
         InputError(),

@@ -373,19 +373,26 @@ def _identity(resolution, preparation, latents):
 
 def _put(folder, out, source):
     """Renames a finished folder to `out`; a set that is there goes, but not before."""
-    if not (out.is_dir() and any(out.iterdir())):
-        folder.rename(out)
-        return
-    _check_replaceable(out, source)  # again: converting takes long
     replaced = out.with_name(f".{out.name}.replaced")
-    if replaced.exists():  # of a start that was killed
-        _check_replaceable(replaced, source)
-        shutil.rmtree(replaced)
+    occupied = out.is_dir() and any(out.iterdir())
+    if occupied:
+        _check_replaceable(out, source)  # again: converting takes long
+        _delete_set(replaced, source)
     try:
-        out.rename(replaced)
+        if occupied:
+            out.rename(replaced)
         folder.rename(out)
     except BaseException:
         if replaced.exists() and not out.exists():
             replaced.rename(out)
         raise
-    shutil.rmtree(replaced, ignore_errors=True)
+    # That of a start that was killed between the two as well, if it is one.
+    with contextlib.suppress(OSError, InputError):
+        _delete_set(replaced, source)
+
+
+def _delete_set(folder, source):
+    """Deletes a folder, if it is there and `_check_replaceable` has nothing against it."""
+    if folder.exists():
+        _check_replaceable(folder, source)
+        shutil.rmtree(folder)

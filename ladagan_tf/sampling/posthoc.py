@@ -126,8 +126,8 @@ class PosthocAverages:
         """
         if kimg is not None and not 0.001 <= kimg <= self.last_kimg:
             raise InputError(
-                f"kimg={kimg}: give a number from 0.001, one image, up to the last stored average at "
-                f"{in_kimg(self.entries[-1].images)}"
+                f"kimg={kimg}: give a number from 0.001, one image, up to the last stored average "
+                f"at {in_kimg(self.entries[-1].images)}"
             )
         images = 1000.0 * (self.last_kimg if kimg is None else kimg)
         stored = [(e.images, sigma_rel) for e in self.entries for sigma_rel in e.sigma_rels]

@@ -22,6 +22,8 @@ GONE = (
 )
 
 
+# Of the kinds of addresses; TensorFlow's server takes both, too.
+BOTH = {"family": socket.AF_INET6, "dualstack_ipv6": True} if socket.has_dualstack_ipv6() else {}
 MESSAGE_BYTES = 2**17
 PAUSE_SECONDS = 0.2  # between two attempts to reach the first worker
 NEWS_SECONDS = 15.0  # in which worker 0 says who is gone; it looks for a third of them
@@ -75,7 +77,7 @@ def _gather(addresses, index, seconds, name, same):
     with contextlib.ExitStack() as kept:
         try:
             port = int(addresses[0].rpartition(":")[2])
-            listener = kept.enter_context(socket.create_server(("", port), backlog=128))
+            listener = kept.enter_context(socket.create_server(("", port), backlog=128, **BOTH))
         except OSError as error:
             raise InputError(
                 f"TF_CONFIG: worker 0 cannot listen at {addresses[0]} ({error.strerror})"

@@ -70,6 +70,13 @@ def test_a_folder_beside_it_that_prepare_has_not_made_is_left(tmp_path, name):
     assert dataset_info.load_info(tmp_path / "out").count == 3
 
 
+def test_what_a_killed_start_has_put_aside_goes_with_the_next(tmp_path):
+    out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
+    out.rename(tmp_path / ".out.replaced")  # and the new one was not renamed any more
+    prepare("shapes", out, resolution=8, num_images=4)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_overwrite_keeps_what_came_into_the_folder_meanwhile(tmp_path, monkeypatch):
     out = prepare("shapes", tmp_path / "out", resolution=8, num_images=3).folder
 

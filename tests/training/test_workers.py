@@ -68,9 +68,9 @@ def test_several_workers_hear_of_a_stop_one_step_later_and_one_at_once(monkeypat
     several.wait()
 
 
-def free_addresses(number):
+def free_addresses(number, host="localhost"):
     with_ports = [socket.create_server(("", 0)) for _ in range(number)]
-    addresses = [f"localhost:{listener.getsockname()[1]}" for listener in with_ports]
+    addresses = [f"{host}:{listener.getsockname()[1]}" for listener in with_ports]
     for listener in with_ports:
         listener.close()
     return addresses
@@ -113,8 +113,18 @@ def test_who_is_gone_may_not_be_known():
         cluster.close()
 
 
-def test_workers_that_do_not_do_the_same_are_refused_by_all():
-    addresses, said = free_addresses(2), []
+def hosts():
+    """Names of this machine, as it has kinds of addresses."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return ["localhost"]
+    return ["localhost", "[::1]"]
+
+
+@pytest.mark.parametrize("host", hosts())
+def test_workers_that_do_not_do_the_same_are_refused_by_all(host):
+    addresses, said = free_addresses(2, host), []
 
     def begin(index, batch):
         with pytest.raises(InputError) as found:
