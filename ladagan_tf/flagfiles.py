@@ -127,7 +127,7 @@ def _expanded(words, inside):
 
 def _lines(path, said):
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows begin with a mark
     except UnicodeDecodeError as error:
         raise InputError(f"{said}: it is no text in UTF-8 ({reason(error)})") from None
     except OSError as error:

@@ -46,7 +46,7 @@ def test_a_config_s_own_files_are_those_that_ship_whatever_lies_here(elsewhere):
 
 
 def test_lines_take_the_place_of_their_file(elsewhere):
-    (elsewhere / "inner.cfg").write_text("--b=2\n")
+    (elsewhere / "inner.cfg").write_text("\ufeff--b=2\n")  # as editors of Windows begin it
     (elsewhere / "outer.cfg").write_text(
         "# why\n\n--a=1\n  --flagfile=inner.cfg\n// too\n--c=x y\n"
     )

@@ -206,7 +206,11 @@ def define_sampler():
 def define_computing(compiled, computed):
     """Of commands that train or measure: with what; the help of --jit and of --precision."""
     flags.DEFINE_integer(
-        "virtual_cpus", 1, "Split the CPU into this many devices, to try --strategy=mirrored."
+        "virtual_cpus",
+        1,
+        "Split the CPU into this many devices, to try --strategy=mirrored.",
+        lower_bound=1,
+        upper_bound=1024,
     )
     flags.DEFINE_enum("jit", "auto", ["auto", "on", "off"], compiled)
     flags.DEFINE_enum("precision", PRECISIONS[0], list(PRECISIONS), computed)

@@ -177,7 +177,13 @@ def _define_latents():
         "classifier:FILE.keras, so that train.py --teacher=stored need not compute them; none by "
         "default.",
     )
-    flags.DEFINE_integer("encode_batch", 16, "Images to encode at once.", lower_bound=1)
+    flags.DEFINE_integer(
+        "encode_batch",
+        16,
+        "Images to encode at once.",
+        lower_bound=1,
+        upper_bound=common.MOST_AT_ONCE,
+    )
     flags.DEFINE_enum(
         "strategy",
         "none",

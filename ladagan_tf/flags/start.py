@@ -37,7 +37,7 @@ NOT_NEGATIVE = (
 POSITIVE = (
     "total_kimg", "log_kimg", "sample_kimg", "checkpoint_kimg", "batch_size", "micro_batches",
     "metric_kimg", "metric_images", "noise_dim", "num_classes", "keep_checkpoints",
-    "virtual_cpus", "g_lr", "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg",
+    "g_lr", "d_lr", "spike_factor", "epsilon", "lr_final", "schedule_kimg",
     "augment_kimg", "time_std", "patch", "latent_size", "levels", "class_dim", "projector_dim",
 )  # fmt: skip
 

@@ -86,7 +86,7 @@ class Checkpoints:
         best = self.best()
         for path in paths[: -self.keep]:
             if path != best and not _is_closed([path / STATE]):  # it may be the best
-                shutil.rmtree(path)
+                _remove(path)
 
     def paths(self):
         """Folders of complete checkpoints, oldest first."""
@@ -149,7 +149,15 @@ def _remove_damaged(path):
         told = f"{path} cannot be read; it is now {set_aside(path).name}"
         print(f"warning: {told}", file=sys.stderr)
     else:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path, ignore_errors=True)
+
+
+def _remove(path, ignore_errors=False):
+    """Deletes a checkpoint; of one that was moved elsewhere the link that leads there."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors)
 
 
 def _is_closed(files):

@@ -261,7 +261,7 @@ def read_flags(path):
     depends on what there is: both readings are given.
     """
     found = {}
-    for line in pathlib.Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in pathlib.Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines():
         name, value = flagfiles.parts(line.strip())
         if not name:
             continue

@@ -80,6 +80,19 @@ def test_the_latest_few_and_the_best_are_kept(tmp_path, state):
     assert checkpoints.best().name == "step-00000002"
 
 
+def test_of_a_checkpoint_that_was_moved_elsewhere_the_link_goes(tmp_path, state):
+    checkpoints, kept = Checkpoints(tmp_path / "run", state, keep=1), tmp_path / "kept"
+    save(checkpoints, state, 1)
+    (tmp_path / "run" / "step-00000001").rename(kept)
+    (tmp_path / "run" / "step-00000001").symlink_to(kept)
+    (tmp_path / "run" / "step-00000002").symlink_to("gone")
+    assert checkpoints.restore_latest()["step"] == 1
+    save(checkpoints, state, 2)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["step-00000002"]
+    assert damage(tmp_path / "run" / "step-00000002") is None
+    assert (kept / "state.json").exists()
+
+
 def test_leftovers_of_a_killed_save_are_not_checkpoints_and_go_away(tmp_path, state):
     (tmp_path / ".step-00000001.partial").mkdir(parents=True)
     checkpoints = Checkpoints(tmp_path, state)

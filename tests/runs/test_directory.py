@@ -70,7 +70,9 @@ def test_a_record_of_starts_that_cannot_be_read_is_kept_aside(tmp_path, text):
 
 
 def test_a_flagfile_is_read_as_a_person_writes_it(tmp_path):
-    (tmp_path / "flags.cfg").write_bytes(b"# mine\n--noflip\n --g_lr=0.1 \n--bcr\nrest\n--x=\xff\n")
+    (tmp_path / "flags.cfg").write_bytes(
+        b"\xef\xbb\xbf--noflip\n# mine\n --g_lr=0.1 \n--bcr\nrest\n--x=\xff\n"
+    )
     found = read_flags(tmp_path / "flags.cfg")
     assert {k: found[k] for k in ("flip", "g_lr", "bcr")} == {
         "flip": "False",
