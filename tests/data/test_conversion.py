@@ -118,13 +118,14 @@ def test_the_resize_filter_changes_the_pixels():
     assert np.any(results[0] != results[1])
 
 
-def test_exif_orientation_is_applied():
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_exif_orientation_is_applied(kind):
     top_left_red = Image.new("RGB", (8, 8))
     top_left_red.paste((255, 0, 0), (0, 0, 4, 4))
     exif = Image.Exif()
     exif[0x0112] = 6  # stored rotated by 90 degrees: to be turned clockwise
     buffer = io.BytesIO()
-    top_left_red.save(buffer, "PNG", exif=exif)
+    top_left_red.save(buffer, kind, exif=exif)
     result = convert_image(open_encoded(buffer.getvalue()), Conversion(8))
     assert (result[:4, 4:, 0] == 255).all() and (result[:, :4] == 0).all()
 
