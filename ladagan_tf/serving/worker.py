@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ladagan_tf import pictures
+from ladagan_tf.errors import NotFiniteError
 
 
 class QueueFullError(Exception):
@@ -102,7 +103,7 @@ class Worker:
                     job.future.set_exception(error)
             else:
                 for job, images in zip(jobs, results, strict=True):
-                    job.future.set_result(images)
+                    self._answer(job, images)
 
     def _next_batch(self):
         """Waits for jobs; returns those that fit into one batch, [] at the end."""
@@ -122,6 +123,7 @@ class Worker:
         return self._jobs
 
     def _generate(self, jobs):
+        """The floats of each job's images."""
         sizes = [len(job.seeds) for job in jobs]
         # Here, not where they are asked for: truncated latents take long to draw, and whoever hung
         # up or was refused needs none.
@@ -129,10 +131,18 @@ class Worker:
         inputs = [np.concatenate(parts) for parts in zip(*inputs, strict=True)]
         psi = jobs[0].psi
         source = self.sampler if psi is None else self.sampler.at(psi)
-        images = pictures.to_uint8(source.generate(*inputs))
+        images = np.asarray(source.generate(*inputs))
         self.batches += 1
-        self.images += len(images)
         return np.split(images, np.cumsum(sizes)[:-1])
+
+    def _answer(self, job, images):
+        try:
+            images = pictures.to_uint8(images)
+        except NotFiniteError as error:  # of this request, not of those it was computed with
+            job.future.set_exception(error)
+        else:
+            self.images += len(images)
+            job.future.set_result(images)
 
     def _inputs(self, job):
         """Latents (n, Z), and labels (n,) if conditional."""

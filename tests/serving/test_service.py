@@ -17,6 +17,7 @@ from in_process import command, error_line
 from PIL import Image
 
 from ladagan_tf import demo, pictures, serve
+from ladagan_tf.errors import InputError
 from ladagan_tf.flags import demo as demo_flags
 from ladagan_tf.flags import serve as serve_flags
 from ladagan_tf.sampling import seeds
@@ -204,6 +205,7 @@ def test_errors_of_ours_and_of_no_http_are_json_too(small, monkeypatch):
         (connection,) = half_open(address, 1, b"\x00\r\n\r\n")
         answer = connection.makefile("rb").read()
         connection.close()
+        assert counters(address)['ladagan_requests_total{path="other",status="400"}'] == 1
     assert answer.startswith(b"HTTP/1.1 400") and b"application/json" in answer
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]
 
@@ -216,6 +218,22 @@ def test_a_model_that_makes_no_pictures_says_so(noise):
         status, _, content = get(address, "/v1/generate")
     assert status == 500
     assert "images that are NaN or infinite" in json.loads(content)["detail"]
+
+
+def test_a_request_whose_pictures_are_none_is_refused_alone(noise):
+    def generate(z):
+        images = np.zeros((len(z), 16, 16, 3), np.float32)
+        images[0] = np.nan
+        return images
+
+    worker = Worker(dataclasses.replace(noise, generate=generate, num_classes=0), max_batch=8)
+    with worker._changed:  # nothing is taken while all are put in
+        bad, good = worker.submit([1, 2]), worker.submit([3])
+    assert good.result().shape == (1, 16, 16, 3)
+    with pytest.raises(InputError, match="NaN or infinite"):
+        bad.result()
+    worker.close()
+    assert (worker.batches, worker.images) == (1, 1)
 
 
 def test_every_metric_says_what_it_is(address):
