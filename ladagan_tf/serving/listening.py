@@ -77,12 +77,15 @@ class PunctualProtocol(H11Protocol):
             not complete, the longest waiting first.
         most: int, connections at a time.
         answer_s: float, seconds from the end of a request to that of its answer; None: any time.
+        on_malformed: function called for each request that is no HTTP, which reaches no
+            application.
         **of_uvicorn: what uvicorn makes a protocol with.
     """
 
-    def __init__(self, awaited, most, answer_s, **of_uvicorn):
+    def __init__(self, awaited, most, answer_s, on_malformed, **of_uvicorn):
         super().__init__(**of_uvicorn)
         self._awaited, self._most, self._answer_s = awaited, most, answer_s
+        self._on_malformed = on_malformed
         self._deadline = None
 
     def connection_made(self, transport):
@@ -109,6 +112,7 @@ class PunctualProtocol(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg):
+        self._on_malformed()
         body = json.dumps({"detail": msg}).encode()
         self.transport.write(
             b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
@@ -133,12 +137,14 @@ class Server(uvicorn.Server):
     Args:
         application: ASGI application.
         listener: see `listen`.
-        answer_s: see `PunctualProtocol`.
+        answer_s, on_malformed: see `PunctualProtocol`.
         **options: of uvicorn.Config.
     """
 
-    def __init__(self, application, listener, answer_s=None, **options):
-        protocol = functools.partial(PunctualProtocol, {}, affordable_connections(), answer_s)
+    def __init__(self, application, listener, answer_s=None, on_malformed=lambda: None, **options):
+        protocol = functools.partial(
+            PunctualProtocol, {}, affordable_connections(), answer_s, on_malformed
+        )
         # A warning is what a client does wrong: thousands of them would fill the disk.
         quiet = {"log_config": None, "log_level": "error", "access_log": False}
         options = {**quiet, "ws": "none", **options}

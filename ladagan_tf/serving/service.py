@@ -103,7 +103,11 @@ def serve(sampler, host, port, *, max_batch=64, max_queue=256, timeout_s=30.0, s
     say(f"serving on {address(listener)}")
     grace = math.ceil(timeout_s) + 1
     serve_until_stopped(
-        application, listener, answer_s=timeout_s + TAKE_S, timeout_graceful_shutdown=grace
+        application,
+        listener,
+        answer_s=timeout_s + TAKE_S,
+        on_malformed=application.state.on_malformed,
+        timeout_graceful_shutdown=grace,
     )
 
 
@@ -115,7 +119,7 @@ def make_app(worker, timeout_s):
         timeout_s: float, see `serve`.
 
     Returns:
-        fastapi.FastAPI.
+        fastapi.FastAPI, whose `state.on_malformed` is for `listening.Server`.
     """
     telemetry = Telemetry()
     by_query, by_body = (
@@ -135,6 +139,7 @@ def make_app(worker, timeout_s):
         swagger_ui_parameters={"validatorUrl": None},  # a badge of another host
     )
     app.router.route_class = Route
+    app.state.on_malformed = lambda: telemetry.record("other", 400, 0.0)
     app.add_exception_handler(fastapi.exceptions.RequestValidationError, explain)
     app.add_exception_handler(Exception, _apologize)
 

@@ -17,7 +17,12 @@ def serving(sampler, max_batch=8, max_queue=256, timeout_s=30.0):
     """host:port of the service in a thread of this process, which saves the start of another."""
     listener = listening.listen("127.0.0.1", 0)
     application = service.make_app(Worker(sampler, max_batch, max_queue), timeout_s)
-    server = listening.Server(application, listener, answer_s=timeout_s + service.TAKE_S)
+    server = listening.Server(
+        application,
+        listener,
+        answer_s=timeout_s + service.TAKE_S,
+        on_malformed=application.state.on_malformed,
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
