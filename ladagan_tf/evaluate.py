@@ -33,7 +33,7 @@ from ladagan_tf.evaluation import (
     report,
     sweep,
 )
-from ladagan_tf.files import check_writable, writing
+from ladagan_tf.files import check_writable, refuse_input, writing
 from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.models.gat.decoded import DecodedGenerator
@@ -101,6 +101,7 @@ def evaluate(strategy):
         refuse(OF_A_GENERATOR, "it is for a generator; --images are there already")
     measure.check_names(FLAGS.metrics)  # before anything is downloaded for them
     check_writable(output())
+    report.check_lines(output())
     swept, values = swept_values()
     # A value that changes something: whoever can take that can take the others.
     strong = next((value for value in values if value != STRENGTHS.get(swept)), values[0])
@@ -358,6 +359,7 @@ def locked_samples():
         return contextlib.nullcontext()
     if pathlib.Path(FLAGS.save_samples).suffix != ".npz":
         raise InputError(f"save_samples={FLAGS.save_samples}: give npz, or a path ending in .npz")
+    refuse_input(FLAGS.save_samples, FLAGS.dataset or "", "save_samples")
     return locked(FLAGS.save_samples, "save_samples")
 
 

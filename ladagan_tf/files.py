@@ -202,6 +202,17 @@ def check_writable(path, flag="out", size=0):
         )
 
 
+def refuse_input(path, read, flag="out"):
+    """Raises InputError if a file to write is the one to `read`, which would be lost.
+
+    Args:
+        path, read: files; neither need exist.
+        flag: str, the flag named in messages.
+    """
+    if os.path.exists(path) and os.path.exists(read) and os.path.samefile(path, read):
+        raise InputError(f"{flag}={path}: it is read, and would be lost; give another file")
+
+
 @contextlib.contextmanager
 def writing(path, flag="out"):
     """An error of the file system, other than an `InputError` on the way, as one line.

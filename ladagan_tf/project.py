@@ -23,7 +23,7 @@ from ladagan_tf.data.source import check_encoded, open_encoded
 from ladagan_tf.errors import InputError, one_line_about
 from ladagan_tf.evaluation import features
 from ladagan_tf.evaluation.classifier import default_path
-from ladagan_tf.files import check_writable, writing
+from ladagan_tf.files import check_writable, refuse_input, writing
 from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs.directory import RunDirectory
@@ -43,6 +43,7 @@ def main():
         raise InputError(f"out={out}: give {', '.join(ENDINGS)}")
     if out.is_dir():
         raise InputError(f"out={out}: it is a folder")
+    refuse_input(out, FLAGS.image)
     image_files.check_animation(out, FLAGS.fps if FLAGS["fps"].present else None)
     with locked(out):
         write(out)

@@ -159,6 +159,8 @@ def results(place, tiny_gat, tiny_gat_run):
         "unknown": [keras_file, shapes, "--inception_weights=none.pth", "--metrics=fud"],
         "checkpoint": [run, classifier, "--checkpoint=7"],
         "archive": [keras_file, shapes, classifier, "--save_samples=x.png"],
+        "own_set": [gat[0], gat[1], none, f"--save_samples={place / 'real.npz'}", out],
+        "other_file": [keras_file, shapes, none, f"--out={place / 'generator.keras'}"],
         "extra": [keras_file, "more"],
     }
     # What is measured was saved: initial weights, of the sizes of --cost too, may be zero.
@@ -342,6 +344,8 @@ def test_the_table_is_printed_whatever_fails_afterwards(results):
         ("other", "fid is not defined with features=classifier"),
         ("checkpoint", "checkpoint=7: give best, latest or"),
         ("archive", "save_samples=x.png: give npz"),
+        ("own_set", "real.npz: it is read, and would be lost; give another file"),
+        ("other_file", "generator.keras: it holds no lines of numbers; give another file"),
         ("cost_images", "--cost: give one of --run_dir, --model and --preset"),
         ("cost_metrics", "--metrics=fid,kid: not with --cost"),
         ("cost_preset", "--precision=mixed_bfloat16: it is for a trained generator, by"),

@@ -78,6 +78,16 @@ def test_a_pipe_is_no_place_for_results_and_is_not_waited_for(tmp_path):
     files.check_writable("/dev/null")
 
 
+def test_what_is_read_is_not_written_over_by_any_of_its_names(tmp_path):
+    picture, link = tmp_path / "cat.png", tmp_path / "link.png"
+    files.refuse_input(picture, picture)  # that it is not there, others say
+    picture.touch()
+    link.symlink_to(picture)
+    with pytest.raises(InputError, match=r"^out=.*link\.png: it is read, and would be lost"):
+        files.refuse_input(link, picture)
+    files.refuse_input(tmp_path / "other.png", picture)
+
+
 def test_what_is_set_aside_replaces_nothing(tmp_path):
     (tmp_path / "a.old-1").symlink_to("nowhere")
     (tmp_path / "a").touch()

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ladagan_tf.decimals import plain
+from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class
 from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
 from ladagan_tf.files import atomic_path, json_line, writing
@@ -74,6 +75,15 @@ def _note(records):
             "larger values."
         )
     return "FID, KID and IS by the usual protocol; cite them with the lines above."
+
+
+def check_lines(path: pathlib.Path) -> None:
+    """Raises InputError if a file holds something else than lines of JSON to append to."""
+    if path.is_file() and path.stat().st_size:
+        with writing(path), path.open("rb") as file:
+            begin = file.read(1)
+        if begin != b"{":
+            raise InputError(f"out={path}: it holds no lines of numbers; give another file")
 
 
 def write(

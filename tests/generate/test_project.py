@@ -109,6 +109,7 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
         (["--image={}/text.png"], "text.png: not an image in a format that Pillow reads"),
         (["--image=/dev/null"], "image=/dev/null: this picture cannot be read (it is no regular"),
         (["--image={}/none.png"], "none.png: this picture cannot be read"),
+        (["--out={}/cat.png"], "cat.png: it is read, and would be lost; give another file"),
         (["--out=a.jpg"], "out=a.jpg: give .gif, .mp4, .png"),
         (["--classes=0"], "classes=0: this model is unconditional"),
         (["--model=coloured"], "give one class, as --classes=0"),
