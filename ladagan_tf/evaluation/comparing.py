@@ -66,7 +66,7 @@ def evaluate(
             function with an attribute `noise_dim`, from latents to float images in [-1, 1], see
             `sampler.of_function`. Its images are those of the seeds 0 to `count` - 1;
             `images.generated` makes others, with other labels.
-        metrics: names as of `--metrics`, or one; empty: the defaults of the features.
+        metrics: names as of `--metrics`, or one; none: the defaults of the features.
         features: as of `--features`: "inception", "classifier" (that of the prepared set `real`),
             "classifier:FILE.keras", "classifier:zoo:NAME", "dinov2", "none"; or an Extractor.
         count: int, how many images a generator makes; None: 50,000 with Inception, else as many as
@@ -87,7 +87,7 @@ def evaluate(
             check_count(name, value)
     extractor = _extractor(features, real)
     kind = extractor and extractor.name
-    names = (metrics,) if isinstance(metrics, str) else metrics
+    names = (metrics,) if isinstance(metrics, str) else tuple(metrics or ())
     wanted = measure.needs(names, real=True)
     reals = _reals(real, count, bool(wanted.features or wanted.patches))
     if isinstance(real, str) and real.startswith(zoo.PREFIX):

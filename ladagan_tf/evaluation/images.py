@@ -164,7 +164,8 @@ def of_array(array: ArrayLike) -> Images:
         InputError: for another type or shape.
     """
     array = np.asarray(array)
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[1:] != (*2 * array.shape[1:2], 3):
+    side = array.shape[1] if array.ndim == 4 else 0
+    if array.dtype != np.uint8 or not side or array.shape[1:] != (side, side, 3):
         raise InputError(
             f"images=an array: {array.dtype} of shape {array.shape}; give uint8 of shape "
             "(N, S, S, 3); of floats in [-1, 1] ladagan_tf.pictures.to_uint8 makes them"
@@ -177,12 +178,12 @@ def of_array(array: ArrayLike) -> Images:
     about = {
         "images": "an array",
         "content_sha256": hashlib.sha256(np.ascontiguousarray(array)).hexdigest(),
-        "resolution": array.shape[1],
+        "resolution": side,
         "resize": "none",
         "count": count,
         "of": count,
     }
-    return Images(count, array.shape[1], batches, about)
+    return Images(count, side, batches, about)
 
 
 def generated(

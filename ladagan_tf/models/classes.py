@@ -46,6 +46,11 @@ def check_in_range(labels, num_classes):
         check(not len(wrong), f"labels: {wrong[:1]} is no class; give 0 to {num_classes - 1}")
 
 
+def as_indices(labels):
+    """Labels of any integer dtype as int32, which TensorFlow takes rows by."""
+    return ops.cast(labels, "int32")
+
+
 def check_one_each(vectors, z):
     """Raises ValueError unless vectors of labels (B, W) are as many as rows of z, if known."""
     given, wanted = tuple(vectors.shape)[:-1], tuple(z.shape[:1])
@@ -88,7 +93,7 @@ class ClassTable(keras.layers.Layer):
         check_in_range(labels, self.num_classes)
         # Behind a product TensorFlow's gradient of the gather is one dense tensor: slices, of which
         # repeated labels have several, have no norm and no sum over micro-batches.
-        return ops.take(ops.multiply(self.table, 1.0), labels, axis=0)
+        return ops.take(ops.multiply(self.table, 1.0), as_indices(labels), axis=0)
 
     def compute_output_shape(self, labels_shape):
         return labels_shape[0], self.width

@@ -167,9 +167,11 @@ def of_function(
         name: str, what protocols call it.
 
     Raises:
-        InputError: if it makes something else than such images.
+        InputError: if it makes something else than such images, or a size is none.
     """
     check_count("noise_dim", noise_dim)
+    if num_classes != 0:
+        check_count("num_classes", num_classes)
     kinds = [np.float32, np.int32][: 2 if num_classes else 1]
     probe = [np.random.default_rng(0).standard_normal((PROBES, noise_dim), np.float32)]
     probe += [np.zeros(PROBES, np.int32)][: len(kinds) - 1]

@@ -7,7 +7,7 @@ import pytest
 
 from ladagan_tf import evaluation
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import collection, frechet, images, metrics
+from ladagan_tf.evaluation import collection, frechet, images, metrics, protocol
 from ladagan_tf.evaluation.features import classifier, open_extractor
 from ladagan_tf.sampling.sampler import of_function
 
@@ -40,6 +40,17 @@ def test_functions_of_arrays_are_the_metrics_of_their_features(pair, means):
     )
     assert evaluation.sliced_wasserstein_distance(*pair) > 0
     assert evaluation.inception_score(pair[0], means) >= 1.0
+
+
+@pytest.mark.parametrize(
+    "names, found",
+    [((name for name in ["swd"]), ["swd"]), (None, ["fcd", "is", "prdc", "modes", "swd"])],
+)
+def test_metrics_are_any_names_or_none(pair, means, monkeypatch, names, found):
+    asked = []
+    monkeypatch.setattr(protocol, "evaluate", lambda _, __, ___, names, **____: asked.extend(names))
+    evaluation.evaluate(*pair, names, means)
+    assert asked == found
 
 
 def test_files_prepared_sets_and_arrays_of_the_same_images_are_the_same(
@@ -105,6 +116,7 @@ def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_pat
     for wrong, message in (
         (generated / 255.0, r"images=an array: float64 of shape \(30, 16, 16, 3\); give uint8"),
         (generated[..., 0], r"of shape \(30, 16, 16\); give uint8"),
+        (generated[:, :0, :0], r"of shape \(30, 0, 0, 3\); give uint8"),
         (generated[:1], "it needs at least 2 generated images; there are 1"),
         (tmp_path / "nothing", "nothing: not found"),
         ("zoo:nothing", "the zoo has no such model"),
@@ -131,6 +143,9 @@ def test_what_is_neither_images_nor_a_generator_is_one_line(pair, means, tmp_pat
     ):
         with pytest.raises(InputError, match=message):
             evaluation.frechet_distance(real, generated, features)
+    for num_classes in (2.5, -1, "a"):
+        with pytest.raises(InputError, match=f"^num_classes={num_classes}: give a whole number"):
+            of_function(lambda z, labels: z, 4, num_classes)
     for noise_dim in (0, "a", True):
         with pytest.raises(InputError, match=f"^noise_dim={noise_dim}: give a whole number"):
             of_function(lambda z: z, noise_dim)

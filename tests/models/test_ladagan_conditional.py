@@ -286,6 +286,13 @@ def test_a_label_of_no_class_is_refused(randomised):
             generator(np.zeros((2, 6), "f"), np.int32([0, label]))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int64"])
+def test_labels_are_integers_of_any_size(dtype):
+    table = ClassTable(4, 5)
+    labels = np.asarray([3, 0], dtype)
+    np.testing.assert_array_equal(number(table(labels)), number(table.table)[[3, 0]])
+
+
 def test_a_table_of_zeros_starts_at_zero():
     table = ClassTable(4, 5, stddev=0.0)
     table.build()

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from ladagan_tf.models.checks import is_one
-from ladagan_tf.models.classes import ClassTable, check_one_each, rms_normalize
+from ladagan_tf.models.classes import ClassTable, as_indices, check_one_each, rms_normalize
 from ladagan_tf.models.gat.layers import EqualLinear
 
 EPSILON = 1e-8
@@ -63,7 +63,7 @@ class Mapping(keras.layers.Layer):
         check_one_each(rows, z)
         style = self._map(rows, rms_normalize(z, EPSILON))  # (B, C)
         if not is_one(psi):
-            mean = ops.take(self.mean_style, labels, axis=0)  # (B, C)
+            mean = ops.take(self.mean_style, as_indices(labels), axis=0)  # (B, C)
             style = mean + psi * (style - mean)  # (B, C)
         if not is_one(guidance):
             centre = self._mean_over_classes(z)  # (B, C)
