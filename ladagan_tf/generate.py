@@ -25,6 +25,7 @@ import pathlib
 import numpy as np
 
 from ladagan_tf import pictures
+from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import writing
 from ladagan_tf.flags import common
@@ -116,6 +117,8 @@ def kind_of_output():
             raise InputError(f"{name}={FLAGS[name].value}: it needs --interpolate")
     if FLAGS.grid and (kind != "images" or out.suffix != ".png" or FLAGS.classes):
         raise InputError(f"grid={FLAGS.grid}: it is for a .png of images, without --classes")
+    if FLAGS.latents == []:
+        raise InputError("latents=: give files that ladagan_tf.project wrote, or leave it out")
     if FLAGS.latents and FLAGS.seeds:
         raise InputError(f"seeds={FLAGS.seeds}: --latents has its own; give one of them")
     if FLAGS.latents and FLAGS.truncation_z is not None:
@@ -237,7 +240,8 @@ def write_grid(source, numbers, classes, out):
     images = np.concatenate(parts)
     save(out, pictures.enlarged_grid(images, columns, FLAGS.scale))
     names = source.class_names
-    shown = "; ".join(names[number] for number in classes) if names else classes
+    # A file's names, which a terminal might obey.
+    shown = "; ".join(printable(names[number]) for number in classes) if names else classes
     rows = f", a row for each class of {shown}" if FLAGS.classes else ""
     return f"{len(images)} images{rows}"
 

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -90,15 +91,20 @@ def _class_number(entry, num_classes, class_names, accepted):
 
 def _named(entry, class_names):
     """Numbers of the classes of a name: as it is, or else in any case, or as one of its words."""
-    wanted = entry.strip().casefold()
+    wanted = _folded(entry.strip())
     for same in (
         lambda name: name == entry,
-        lambda name: name.casefold() == wanted,
-        lambda name: wanted in map(str.casefold, _words(name)),
+        lambda name: _folded(name) == wanted,
+        lambda name: wanted in map(_folded, _words(name)),
     ):
         if found := [number for number, name in enumerate(class_names) if same(name)]:
             return found
     return []
+
+
+def _folded(name):
+    """Without case, and of one form: folders of macOS spell an accent as a letter of its own."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _words(name):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageSequence
-from tiny_models import SIDE, assert_same, expected, read, tiny
+from tiny_models import SIDE, SIZES, assert_same, expected, read, tiny
 
 from ladagan_tf import pictures
 from ladagan_tf.errors import InputError
@@ -24,6 +24,13 @@ pytestmark = pytest.mark.usefixtures("eagerly")  # a batch or two of each networ
 
 
 # ----------------------------------------------------------------------------------------- walks
+
+
+def test_a_class_name_of_a_file_does_not_reach_the_terminal_as_an_order(main, tmp_path, capsys):
+    Generator(**SIZES, num_classes=1, class_names=["\x1b[2Jred"]).save(tmp_path / "named.keras")
+    out = f"--out={tmp_path / 'red.png'}"
+    main(f"--model={tmp_path / 'named.keras'}", "--classes=0", "--seeds=0", out)
+    assert "a row for each class of \\x1b[2Jred" in capsys.readouterr().out
 
 
 def test_a_gif_loops_through_all_frames(main, model, network, tmp_path):

@@ -37,6 +37,7 @@ import pytest
         (["--latents=a.npz", "--truncation_z=1"], "truncation_z=1: latents of files are as they"),
         (["--latents=a.npz", "--seeds=1"], "seeds=1: --latents has its own"),
         (["--latents=a.npz", "--out=a.zip"], "out=a.zip: images of --latents are for a .png"),
+        (["--latents="], "latents=: give files that ladagan_tf.project wrote, or leave it out"),
         (["--latents=a.npz"], "latents=a.npz: this npz archive cannot be read"),
         (["--directions=9"], "directions=9: this model has 8"),
         (["--directions=1", "--seeds=0,1"], "directions=1: give one image, as --seeds=0"),

@@ -47,6 +47,12 @@ def test_classes_have_numbers_names_and_words_of_names(text, numbers):
     assert walks.parse_classes(None, 5, NAMES) == [0, 1, 2, 3, 4]
 
 
+def test_an_accent_is_the_same_in_both_of_its_spellings():
+    names = ("Café, bar", "Cafe\u0301s")  # the second as a folder of macOS
+    for text, number in (("cafe\u0301", 0), ("café", 0), ("CAFÉS", 1), ("cafés", 1)):
+        assert walks.parse_classes([text], 2, names) == [number]
+
+
 @pytest.mark.parametrize(
     ("text", "names", "message"),
     [
