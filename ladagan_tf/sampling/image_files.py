@@ -16,7 +16,7 @@ from PIL import Image
 
 from ladagan_tf import extras
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path, sha256_of, vacant, write_text, writing
+from ladagan_tf.files import atomic_path, vacant, write_text, writing
 from ladagan_tf.pictures import save_png
 from ladagan_tf.progress import progress_bar
 from ladagan_tf.runs import SAMPLED_BY
@@ -35,17 +35,8 @@ def identity(sampler: Sampler) -> dict:
     """
     strength = {k: sampler.about[k] for k in SAMPLED_BY if k in sampler.about}
     if sampler.network is None:
-        return {"files_sha256": _files_sha256(sampler.about["model"]), **strength}
+        return {"files_sha256": sampler.about["files_sha256"], **strength}
     return {"weights_sha256": network_sha256(sampler.network), **strength}
-
-
-def _files_sha256(folder):
-    digest = hashlib.sha256()
-    for path in sorted(pathlib.Path(folder).rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            digest.update(f"{name}\n{sha256_of(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def write_folder(path: str | os.PathLike, seeds: list[int], produce: Callable, about: dict) -> int:

@@ -9,6 +9,7 @@ import keras
 from ladagan_tf import zoo
 from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
+from ladagan_tf.files import sha256_of
 from ladagan_tf.models import PRECISIONS
 from ladagan_tf.models.gat.decoded import DecodedGenerator
 from ladagan_tf.runs import MODELS_FILE
@@ -18,7 +19,7 @@ from ladagan_tf.sampling.run_networks import decoded, makes_latents, open_part, 
 from ladagan_tf.sampling.sampler import Sampler, check_no_sampler, of_function, of_network
 from ladagan_tf.sampling.saved_models import load_saved_model
 from ladagan_tf.weights import download, vae_weights
-from ladagan_tf.weights.keras_file import in_precision, load_network
+from ladagan_tf.weights.keras_file import in_precision, load_network, network_sha256
 from ladagan_tf.weights.reading import content_sha256
 
 Path = str | os.PathLike
@@ -211,7 +212,8 @@ def sampler_of(generator: Openable) -> Sampler:
     if isinstance(generator, Sampler):
         return generator
     if isinstance(generator, keras.Model):
-        return of_network(generator, {"model": generator.name, "precision": _policy(generator)})
+        about = {"model": generator.name, "precision": _policy(generator)}
+        return of_network(generator, {**about, "weights_sha256": network_sha256(generator)})
     if isinstance(generator, str | os.PathLike):
         return open_named(generator)[0]
     if callable(generator) and hasattr(generator, "noise_dim"):
@@ -287,16 +289,15 @@ def open_model(
         InputError: if it is neither, or no generator, or `vae` is missing or one too many, or for a
             SavedModel what only others can be asked for.
     """
-    place, entry = locate(model)
+    place, _ = locate(model)
     inside = [place / name for name in EXPORTED if (place / name).exists()]
     path = inside[0] if inside else place
     if path.is_file() and path.suffix == ".keras":
         # Where the package lies tells nothing; a path in the hub's cache tells the revision.
         shown = model if str(model).startswith(zoo.PREFIX) else path
         about = {"model": printable(str(shown)), "precision": precision}
-        recorded = entry["files"].get(path.name) if entry else None
-        about |= {"file_sha256": recorded["sha256"]} if recorded else {}
         network = _load_keras(path, precision)
+        about["file_sha256"] = sha256_of(path)
         if isinstance(network, DecodedGenerator) and not decode:
             network = network.generator
         if decode and makes_latents(network):

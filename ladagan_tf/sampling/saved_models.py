@@ -1,11 +1,14 @@
 """SavedModels, ours and others', as samplers: what one takes and makes is tried, not believed."""
 
+import hashlib
+import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
 from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.files import sha256_of
 from ladagan_tf.sampling.sampler import PROBES, Sampler, checked_side
 
 MOST_NOISE = 2**20  # size of one latent
@@ -37,7 +40,7 @@ def load_saved_model(path: pathlib.Path, psi: float = 1.0, guidance: float = 1.0
             "file"
         )
     truncate, guides = loaded.signatures.get("truncate"), bool(getattr(loaded, "guides", True))
-    about = {"model": str(path), "precision": "as exported"}
+    about = {"model": str(path), "precision": "as exported", "files_sha256": files_sha256(path)}
 
     def truncated(psi, z, *labels):
         names = ("z", *(["labels"] if labels else []), "psi")
@@ -54,6 +57,16 @@ def load_saved_model(path: pathlib.Path, psi: float = 1.0, guidance: float = 1.0
         names,
     )
     return source if psi == 1.0 else source.at(psi)
+
+
+def files_sha256(folder: str | os.PathLike) -> str:
+    """What tells folders apart by the names and contents of their files, wherever they lie."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).rglob("*")):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            digest.update(f"{name}\n{sha256_of(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _class_names(loaded, classes):

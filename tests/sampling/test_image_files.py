@@ -10,6 +10,7 @@ import pytest
 
 from ladagan_tf.errors import InputError
 from ladagan_tf.sampling import image_files
+from ladagan_tf.sampling.saved_models import files_sha256
 
 SIDE = 32
 
@@ -93,7 +94,7 @@ def test_a_seed_that_is_named_twice_is_one_file(tmp_path):
 
 def test_a_saved_model_is_known_by_its_files_wherever_they_lie(tmp_path):
     def identity(folder, **strength):
-        about = {"model": str(folder), "precision": "as exported", **strength}
+        about = {"model": str(folder), "files_sha256": files_sha256(folder), **strength}
         return image_files.identity(types.SimpleNamespace(network=None, about=about))
 
     def write(about):

@@ -20,6 +20,7 @@ from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory
 from ladagan_tf.sampling import opening, seeds
 from ladagan_tf.sampling.sampler import of_network
+from ladagan_tf.sampling.saved_models import files_sha256
 from ladagan_tf.weights.reading import content_sha256
 
 SIZES = {"noise_dim": 8, "widths": (16, 16, 16), "num_heads": (2, 2, 2), "mlp_widths": (8, 8, 8)}
@@ -78,6 +79,15 @@ def test_a_keras_file_gives_the_same_images(tmp_path, networks):
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_what_is_no_run_is_known_by_its_weights_under_one_name(tmp_path, networks):
+    path, found = tmp_path / "g.keras", []
+    for network in networks:
+        network.save(path)
+        of_file, of_memory = opening.open_model(path), opening.sampler_of(network)
+        found.append((of_file.about["file_sha256"], of_memory.about["weights_sha256"]))
+    assert all(map(str.__ne__, *found))
+
+
 def test_a_name_that_is_not_utf8_is_told_in_escapes(tmp_path, networks):
     networks[0].save(tmp_path / "g.keras")
     path = (tmp_path / "g.keras").rename(tmp_path / os.fsdecode(b"mod\xff.keras"))
@@ -139,6 +149,7 @@ def test_a_foreign_saved_model_that_fits_is_used(tmp_path):
     z = seeds.latents(range(4), 8)
     np.testing.assert_array_equal(loaded.generate(z), tiles(z, 16, 16, 3))
     assert (loaded.noise_dim, loaded.resolution) == (8, 16)
+    assert loaded.about["files_sha256"] == files_sha256(tmp_path / "saved")
 
 
 def test_labels_of_64_bits_in_a_foreign_saved_model_are_given(tmp_path):
