@@ -23,6 +23,19 @@ def check_positive(**fields):
         check(isinstance(value, int) and value > 0, f"{name}={value!r}: give a positive integer")
 
 
+def check_shape(name, tensor, *sides):
+    """Raises ValueError unless a tensor is (B, *sides), as far as a graph knows.
+
+    For what is reshaped: another size could become a batch of another length.
+    """
+    given = tuple(tensor.shape)
+    known = zip(given[1:], sides, strict=False)
+    check(
+        len(given) == 1 + len(sides) and 0 not in given and all(a in (None, b) for a, b in known),
+        f"{name} of shape {given}: give (B, {', '.join(map(str, sides))}), one or more of them",
+    )
+
+
 def tensor_problems(given, shapes, unknown=True):
     """How tensors differ from those that a network needs.
 

@@ -119,6 +119,14 @@ def test_what_cannot_be_is_named(changes, message):
         FlowGenerator(**{**SIZES, **changes})
 
 
+def test_latents_of_another_size_are_no_batch_of_another_length():
+    network = FlowGenerator(**SIZES)
+    with pytest.raises(ValueError, match=r"z of shape \(2, 32\): give \(B, 16\)"):
+        network(np.zeros((2, 32), np.float32))
+    with pytest.raises(ValueError, match=r"x of shape \(2, 8, 8, 1\): give \(B, 4, 4, 1\)"):
+        network.velocity(np.zeros((2, 8, 8, 1), np.float32), np.zeros(2, np.float32))
+
+
 def test_a_velocity_of_predicted_data_leads_there_in_the_time_that_is_left():
     """(x_1 - x) / (1 - t), and no faster than with 0.05 left; every step of euler stays in line."""
     keras.utils.set_random_seed(0)

@@ -121,6 +121,12 @@ def test_features_leave_the_logits_alone_and_are_of_cls_and_patches(discriminato
     np.testing.assert_array_equal(other[1], cls)  # blocks do not see the class
 
 
+def test_latents_of_another_size_are_no_batch_of_another_length(levels):
+    larger = np.repeat(np.repeat(number(levels), 2, 1), 2, 2)
+    with pytest.raises(ValueError, match=rf"levels of shape \(3, {2 * S}, .*: give \(B, {S}, {S}"):
+        tiny_discriminator()(larger, LABELS)
+
+
 def test_features_without_an_alignment_head_are_refused(levels):
     with pytest.raises(ValueError, match="teacher_dim=None"):
         tiny_discriminator(teacher_dim=None)(levels, LABELS, return_features=True)

@@ -263,6 +263,12 @@ def test_a_saved_conditional_network_loads_with_the_same_outputs(rng, randomised
             lambda: made(tiny_generator)(np.zeros((2, 6), "f"), np.zeros(1, "i")),
             r"labels of shape \(1,\): give one for each of the 2 samples",
         ),
+        (lambda: tiny_generator()(np.zeros((2, 3, 6))), r"z of shape \(2, 3, 6\): give \(B, 6\)"),
+        (lambda: tiny_generator()(np.zeros((0, 6))), r"z of shape \(0, 6\): .*, one or more of"),
+        (
+            lambda: tiny_discriminator()(np.zeros((2, 64, 64, 3))),
+            r"images of shape \(2, 64, 64, 3\): give \(B, 32, 32, 3\)",
+        ),
         (
             lambda: as_conditional(tiny_discriminator(), 2, class_head="pure"),
             "class_head='pure': it has no unconditional logits",

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.checks import check
+from ladagan_tf.models.checks import check, check_shape
 from ladagan_tf.models.classes import ClassTable, check_one_each, checked_names
 from ladagan_tf.models.flow.samplers import MOST_STEPS, PREDICTIONS, SAMPLERS
 from ladagan_tf.models.gat.blocks import GeneratorBlock, LevelHead
@@ -160,6 +160,7 @@ class FlowGenerator(FromPreset, GatTransformer):
         self.built = True
 
     def call(self, z, labels=None):
+        check_shape("z", z, self.noise_dim)
         side = self.latent_size
         x = ops.reshape(ops.cast(z, "float32"), (-1, side, side, self.channels))
         step, last = SAMPLERS[self.sampler]
@@ -196,6 +197,7 @@ class FlowGenerator(FromPreset, GatTransformer):
 
     def _made(self, x, style):
         """What the head makes of x (B, S, S, c): float32, of its shape."""
+        check_shape("x", x, self.latent_size, self.latent_size, self.channels)
         if self.patch > 1:  # TensorFlow's function refuses 1
             x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p c)
         x = ops.reshape(x, (-1, self.grid**2, self.patch**2 * self.channels))  # (B, T, p p c)

@@ -3,12 +3,13 @@
 With the other modulation the generator is CAT's; `models.gat.scales` has CAT's discriminator.
 """
 
+import math
 from collections.abc import Sequence
 
 import keras
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_positive
+from ladagan_tf.models.checks import check, check_positive, check_shape
 from ladagan_tf.models.classes import ClassTable, checked_names
 from ladagan_tf.models.gat.blocks import DiscriminatorBlock, GeneratorBlock, LevelHead
 from ladagan_tf.models.gat.initializers import linear, normal
@@ -363,6 +364,8 @@ class GatDiscriminator(GatTransformer):
 
     def _tokens(self, x, positions, cls):
         """A cls token (1, C) and the patches of x (B, s, s, c) at their positions (T, C)."""
+        side = self.patch * math.isqrt(positions.shape[0])
+        check_shape("levels", x, side, side, x.shape[-1])
         if self.patch > 1:  # TensorFlow's function refuses 1
             x = ops.space_to_depth(x, self.patch)  # (B, g, g, p p c)
         x = ops.reshape(x, (-1, positions.shape[0], x.shape[-1]))  # (B, T, p p c)

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_positive, check_widths
+from ladagan_tf.models.checks import check, check_positive, check_shape, check_widths
 from ladagan_tf.models.classes import ClassTable
 from ladagan_tf.models.lada.ladaformer import Ladaformer
 from ladagan_tf.models.lada.layers import DownBlock, PositionEmbedding, he_normal, leaky_relu
@@ -210,6 +210,7 @@ class Discriminator(keras.Model):
 
     def call(self, images, labels=None, training=False):
         check_labels(self, labels)
+        check_shape("images", images, self.resolution, self.resolution, 3)
         if self.scale_cue:
             images = ops.concatenate([images, ops.ones_like(images[..., :1])], axis=3)
         x = leaky_relu(self.from_rgb(images))  # (B, S, S, e0)

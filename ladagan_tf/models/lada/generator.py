@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from ladagan_tf.models.checks import check, check_positive, check_widths, is_one
+from ladagan_tf.models.checks import check, check_positive, check_shape, check_widths, is_one
 from ladagan_tf.models.classes import (
     ClassTable,
     check_one_each,
@@ -337,6 +337,7 @@ class Generator(FromPreset, keras.Model):
         return z
 
     def _forward(self, z, labels, training, psi):
+        check_shape("z", z, self.noise_dim)
         maps, r = [], self._class_vectors(labels)
         if r is not None:
             check_one_each(r, z)
