@@ -159,7 +159,7 @@ def vacant(path):
         InputError: if it exists, or nothing can be written there.
     """
     path = pathlib.Path(path)
-    if os.path.lexists(path):  # a link that leads nowhere, too
+    if os.path.lexists(path):  # also a link to nothing, which no folder can be renamed to
         raise InputError(f"out={path}: it exists already; give another name, or delete it")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

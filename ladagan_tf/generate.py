@@ -27,7 +27,7 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import writing
+from ladagan_tf.files import check_writable, writing
 from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs import SAMPLED_BY
@@ -54,6 +54,8 @@ def main():
     """Writes the kind of picture that the flags ask for."""
     kind, out = kind_of_output()
     with locked(out, inside=not out.suffix):
+        if out.suffix:
+            check_writable(out)
         write(kind, out)
 
 
@@ -130,8 +132,6 @@ def kind_of_output():
     if out.suffix and out.is_dir():
         raise InputError(f"out={out}: it is a folder")
     image_files.check_animation(out, FLAGS.fps if FLAGS["fps"].present else None)
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
     return kind, out
 
 

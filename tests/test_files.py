@@ -78,6 +78,12 @@ def test_a_pipe_is_no_place_for_results_and_is_not_waited_for(tmp_path):
     files.check_writable("/dev/null")
 
 
+def test_a_link_to_nothing_is_a_name_that_is_taken(tmp_path):
+    (tmp_path / "out").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"^out=.*out: it exists already; give another name"):
+        files.vacant(tmp_path / "out")
+
+
 def test_what_is_read_is_not_written_over_by_any_of_its_names(tmp_path):
     picture, link = tmp_path / "cat.png", tmp_path / "link.png"
     files.refuse_input(picture, picture)  # that it is not there, others say

@@ -1,5 +1,7 @@
 """What `python -m ladagan_tf.generate` cannot make is refused in one line, and nothing is left."""
 
+import os
+
 import pytest
 
 
@@ -76,6 +78,11 @@ def test_what_a_model_cannot_do_is_one_line(
 
 
 def test_places_that_cannot_be_written_are_one_line(failing, model, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    message = failing(f"--model={model}", f"--out={tmp_path / 'pipe.png'}")
+    assert message.endswith("pipe.png: it cannot be written (it is a pipe or a socket)")
+    failing(f"--model={model}", "--psi=0.5", f"--out={tmp_path / 'new' / 'folder' / 'a.png'}")
+    assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("")
     for name in ("grid.png", "samples.npz", "folder"):
         message = failing(f"--model={model}", f"--out={tmp_path / 'file' / name}")
