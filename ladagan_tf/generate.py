@@ -41,6 +41,7 @@ DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along a direction
 BATCH_SIZE = 32
 DEFAULT_COUNT = 64
 MOST_FRAMES = 100_000  # of a walk: more than an hour; above, a typing error is likelier than a wish
+MOST_PIXELS = 2**30  # of a picture: 3 GB in memory, twice
 ENDINGS = {
     "walk": (".gif", ".mp4", ".png"),
     "attention": (".png",),
@@ -227,8 +228,19 @@ def write_images(source, numbers, classes, out):
     return f"{len(numbers)} images, {new} of them new"
 
 
+def check_pixels(source, count):
+    """Raises InputError if `count` images of a Sampler are too many for one picture."""
+    pixels = count * (source.resolution * FLAGS.scale) ** 2
+    if pixels > MOST_PIXELS:
+        raise InputError(
+            f"out={FLAGS.out}: a picture of {count:,} images has {pixels:,} pixels; at most "
+            f"{MOST_PIXELS:,}; give fewer images, or a folder, .npz or .zip"
+        )
+
+
 def write_grid(source, numbers, classes, out):
     """Images of seeds as one .png; see `write_images`."""
+    check_pixels(source, len(numbers) * (len(classes) if FLAGS.classes else 1))
     columns = pictures.square_columns(len(numbers))
     if FLAGS.grid:
         columns = walks.parse_grid(FLAGS.grid)[1]
@@ -259,6 +271,8 @@ def write_walk(source, numbers, classes, out):
             f"--frames={frames}: {frames * len(numbers):,} frames through {len(numbers)} images; "
             f"at most {MOST_FRAMES:,} at a time"
         )
+    if out.suffix == ".png":
+        check_pixels(source, frames * len(numbers))
     how = FLAGS.interpolation or ("spherical" if space() == "z" else "linear")
     z = walks.walk(latents_of(source, numbers), frames, how)
     labels = np.full(len(z), classes[0], np.int32) if classes else None
@@ -277,6 +291,7 @@ def write_sweep(source, numbers, classes, out):
         raise InputError(f"psi={FLAGS.psi:g}: --sweep_psi has its own")
     words = "numbers from 0 to 1, as 0,0.5,1"
     strengths = listed("sweep_psi", float, words, lambda psi: 0 <= psi <= 1, some=True)
+    check_pixels(source, len(numbers) * len(strengths))
     rows = [batch for psi in strengths for batch in compute(source.at(psi), numbers, classes)]
     save(out, pictures.enlarged_grid(np.concatenate(rows), len(numbers), FLAGS.scale))
     return f"{len(numbers)} images, a row for each psi of {[*strengths]}"
@@ -289,6 +304,7 @@ def write_attention(source, numbers, classes, out):
             "attention: a LadaGAN of --run_dir or a .keras file shows it, but not with "
             "--attention=linformer, no SavedModel and no GAT"
         )
+    check_pixels(source, len(numbers))
     inputs = [latents_of(source, numbers)]
     inputs += [walks.labels_in_turn(numbers, classes)] if classes else []
     images, maps, size = [], [], batch_size(source)

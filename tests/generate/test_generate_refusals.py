@@ -12,6 +12,14 @@ import pytest
         (["--psi=0.7"], "psi=0.7: this model has no mean style"),
         (["--classes=0"], "classes=0: this model is unconditional"),
         (["--grid=9999x9999"], "grid=9999x9999: at most 10,000,000 images at a time"),
+        (
+            ["--grid=2x999999"],
+            "out=grid.png: a picture of 1,999,998 images has 2,047,997,952 pixels",
+        ),
+        (
+            ["--interpolate", "--seeds=0-9", "--frames=9999", "--scale=4", "--out=a.png"],
+            "out=a.png: a picture of 99,990 images has 1,638,236,160 pixels; at most 1,073,741,824",
+        ),
         (["--grid=8"], "grid=8: give rows and columns, as 8x8"),
         (["--grid=2x2", "--seeds=0-4"], "5 images do not fit into --grid=2x2"),
         (["--grid=2x2", "--out=a.npz"], "grid=2x2: it is for a .png of images"),
