@@ -20,6 +20,7 @@ import pytest
             ["--interpolate", "--seeds=0-9", "--frames=9999", "--scale=4", "--out=a.png"],
             "out=a.png: a picture of 99,990 images has 1,638,236,160 pixels; at most 1,073,741,824",
         ),
+        (["--attention", "--seeds=0-1999999"], "a picture of 2,000,000 images has 2,048,000,000"),
         (["--grid=8"], "grid=8: give rows and columns, as 8x8"),
         (["--grid=2x2", "--seeds=0-4"], "5 images do not fit into --grid=2x2"),
         (["--grid=2x2", "--out=a.npz"], "grid=2x2: it is for a .png of images"),
