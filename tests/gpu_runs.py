@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 from in_process import command
-from jax_process import environment
+from jax_process import END, ONE_CONTEXT, environment
 from PIL import Image
 from tiny_gat import VAE
 
@@ -100,7 +100,7 @@ WRONG = {  # files that are refused: by what is said, the arrays that differ
 def runs(*lines, before=""):
     """How commands end, of a process of its own, on the CPU: status and what was said last."""
     env = environment(JAX_DISABLE_MOST_OPTIMIZATIONS="1")
-    code = RUNS.replace("CONVOLUTIONS", before)
+    code = RUNS.replace("CONVOLUTIONS", ONE_CONTEXT + before) + END
     done = subprocess.run(
         [sys.executable, "-c", code, *lines], env=env, cwd=ROOT, capture_output=True, text=True
     )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from jax_process import environment
+from jax_process import END, ONE_CONTEXT, environment
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -61,7 +61,8 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-# Its arguments are the folder of recorded arrays, and then pytest's.
+# Its arguments are the folder of recorded arrays, and then pytest's. Initial weights are drawn by a
+# program for each shape, and not looked at before the tests.
 SCRIPT = """
 import importlib, pathlib, sys
 sys.modules["tensorflow"] = None  # as if it were not installed
@@ -69,14 +70,16 @@ for name in MODULES:
     importlib.import_module(name)
 from absl import flags
 from ladagan_tf.flags import start, train
+from ladagan_tf.models.blank import blank_of
 train.define()
 flags.FLAGS(["train", "--system=gat", "--size=S", "--dataset=none", "--num_classes=2"])
 start.resolve()
 flags.FLAGS.g_shape = flags.FLAGS.d_shape = ["16", "4", "2"]
-train.SYSTEMS["gat"].build(None)
+with blank_of(float("inf")):
+    train.SYSTEMS["gat"].build(None)
 print("imported", flush=True)
 import jax, jax_gradients, pytest
-with jax.default_matmul_precision("highest"):
+with jax.default_matmul_precision("highest"), blank_of(float("inf")):
     jax_gradients.main(pathlib.Path(sys.argv[1]))
 print("compared", flush=True)
 if pytest.main(sys.argv[2:]) == 0:
@@ -99,7 +102,7 @@ def said(fixtures_dir):
     tests = ["-p", "no:cacheprovider", "-k", f"not ({LEFT_OUT})"]
     tests += [str(HERE.parent / name) for name in NEUTRAL]
     done = subprocess.run(
-        [sys.executable, "-c", script, str(fixtures_dir), *tests],
+        [sys.executable, "-c", ONE_CONTEXT + script + END, str(fixtures_dir), *tests],
         env=env, cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     return done.stdout + done.stderr
