@@ -154,6 +154,8 @@ def _upright(image):
     image.load()  # what is wrong with the pixels is told here
     try:
         return ImageOps.exif_transpose(image)
+    except MemoryError:
+        raise  # says nothing about the file
     except Exception:  # of data that are none Pillow raises nearly anything
         return image
 

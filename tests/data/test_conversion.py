@@ -3,11 +3,12 @@
 import errno
 import io
 import struct
+import unittest.mock
 
 import numpy as np
 import pytest
 from encoded_images import png
-from PIL import Image, TiffTags
+from PIL import Image, ImageOps, TiffTags
 
 from ladagan_tf.data.conversion import (
     Conversion,
@@ -131,11 +132,15 @@ def test_exif_orientation_is_applied(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_exif_data_that_are_none_cost_no_image(kind):
+def test_exif_data_that_are_none_cost_no_image(kind, monkeypatch):
     buffer = io.BytesIO()
     Image.fromarray(_RAMP).save(buffer, kind, exif=b"Exif\0\0none such", lossless=True)
     pixels = convert_image(open_encoded(buffer.getvalue()), Conversion(16))
     np.testing.assert_array_equal(pixels, _RAMP[:, 4:20])
+    with monkeypatch.context() as patch:  # it would be turned with more memory
+        patch.setattr(ImageOps, "exif_transpose", unittest.mock.Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            to_rgb(Image.fromarray(_RAMP))
 
 
 def _half_transparent(mode):
