@@ -66,7 +66,7 @@ REFUSALS = {
     "--micro_batches=3": "--micro_batches=3 does not divide",
     "--seed=-1": "--seed=-1: ",
     f"--seed={2**63}": f"--seed={2**63}: ",
-    "--total_kimg=inf": "--total_kimg=inf: it must be a finite number",
+    "--total_kimg=inf": "--total_kimg=inf: give a number <= 1000000000.0",
     "--total_kimg=nan": "--total_kimg=nan: it must be a finite number",
     "--beta1=1.5": "--beta1=1.5: it must be from 0 to below 1",
     "--ema_decay=2": "--ema_decay=2.0: it must be from 0 to below 1",
