@@ -119,7 +119,7 @@ def make_app(worker, timeout_s):
         timeout_s: float, see `serve`.
 
     Returns:
-        fastapi.FastAPI, whose `state.on_malformed` is for `listening.Server`.
+        fastapi.FastAPI, whose `state` has the `on_malformed` of `listening.Server`.
     """
     telemetry = Telemetry()
     by_query, by_body = (
