@@ -48,6 +48,12 @@ def pytest_collection_finish():
         # Keras 3.15 keeps it under one name and looks under another: a layer more for each layer of
         # a .keras file, a fifth of the time of files that read many.
         saving.get_attr_skipset = functools.cache(saving.get_attr_skipset)
+    if sys.modules.get("tensorflow"):  # some tests need none
+        from tensorflow.python.eager import context
+
+        # `keras.utils.clear_session` forgets kernels too, each a millisecond to make again and ten
+        # times as long as to use it: a tenth of a run without graphs behind another.
+        context.Context.clear_kernel_cache = lambda self: None
 
 
 def pytest_addoption(parser):
