@@ -18,6 +18,7 @@ from ladagan_tf.systems import group, listed
 
 OPENED_BY_TENSORFLOW = {"run_dir", "runs", "runs_dir", "dataset", "init_from"}  # runs and sets
 MOST_AT_ONCE = 2**16  # images computed at once, for which memory is taken before there are any
+MOST_KIMG = 1e9  # of a run: beyond it lies a typing error, and a bar without an end
 MOST_FOLDERS = 250  # of a path: Python makes and deletes them by recursion
 MAY_BE_EMPTY = {"policy"}  # texts whose lack means something that is not their default
 

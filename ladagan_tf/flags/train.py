@@ -200,7 +200,7 @@ def _define_run_flags():
         "total_kimg",
         None,
         "Length of the run in thousands of images.",
-        upper_bound=1e9,
+        upper_bound=common.MOST_KIMG,
     )
     flags.DEFINE_integer("batch_size", None, "Images per step over all devices (global).")
     common.define_seed("All randomness derives from it.")

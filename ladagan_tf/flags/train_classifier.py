@@ -13,6 +13,8 @@ def define():
         None,
         "File to write, ending in .keras; <prepared folder>.classifier.keras by default.",
     )
-    flags.DEFINE_float("kimg", 80.0, "Thousands of images to train on.", upper_bound=1e9)
+    flags.DEFINE_float(
+        "kimg", 80.0, "Thousands of images to train on.", upper_bound=common.MOST_KIMG
+    )
     common.define_seed("Of weights and data order.")
     flags.adopt_module_key_flags(common)

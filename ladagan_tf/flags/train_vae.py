@@ -14,7 +14,9 @@ def define():
         "File to write, ending in .keras; <prepared folder>.vae.keras by default. A sheet of "
         "reconstructions is written beside it, ending in .png.",
     )
-    flags.DEFINE_float("kimg", 16.0, "Thousands of images to train on.", upper_bound=1e9)
+    flags.DEFINE_float(
+        "kimg", 16.0, "Thousands of images to train on.", upper_bound=common.MOST_KIMG
+    )
     flags.DEFINE_list(
         "widths",
         ["16", "32", "64"],
