@@ -1,6 +1,7 @@
 """Rows are compared only if they can be, and a system's largest stable learning rate is found."""
 
 import json
+import pathlib
 
 import pytest
 from study_rows import MEASURED_HOW, row
@@ -8,6 +9,7 @@ from study_rows import MEASURED_HOW, row
 from ladagan_tf.errors import InputError
 from ladagan_tf.studies import outcome
 
+STUDIES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "studies"
 RECORD = {
     "generated": {"model": "runs/a", "checkpoint": "step-1", "kimg": 2.0, "ema": True},
     "reference": {"images": "/home/me/data/shapes-32", "content_sha256": "b" * 64},
@@ -109,3 +111,12 @@ def test_results_are_read_from_the_file_or_its_folder(tmp_path):
     assert outcome.read_results(tmp_path) == rows
     with pytest.raises(InputError, match="no results of a study"):
         outcome.read_results(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(STUDIES.glob("*/results.jsonl")), ids=lambda p: p.parent.name
+)
+def test_results_that_come_with_a_page_are_those_that_were_written(path):
+    rows = outcome.read_results(path)
+    assert len(rows) == len(path.read_text().splitlines()) > 0
+    outcome.check_protocols(rows)
