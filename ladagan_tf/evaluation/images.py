@@ -295,7 +295,8 @@ def _checked_count(count, available, what):
     if count is None:
         return available
     if not 2 <= count <= available:
-        raise InputError(
-            f"{what}: {count} images are asked for; give 2 to {available}, what it has"
-        )
+        accepted = f"give 2 to {available}, what it has"
+        if available == 1:
+            accepted = "it has one, and two is the least"
+        raise InputError(f"{what}: {count} images are asked for; {accepted}")
     return count

@@ -54,7 +54,7 @@ def test_two_halves_of_a_set_are_the_set(two_tone, batch_size):
         np.concatenate([everything(half, batch_size) for half in halves]),
         everything(images.prepared(two_tone)),
     )
-    with pytest.raises(InputError, match="give 2 to 1"):
+    with pytest.raises(InputError, match="2 images are asked for; it has one"):
         images.open_images(f"{two_tone}[120:]", 2)
 
 
