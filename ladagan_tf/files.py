@@ -33,7 +33,7 @@ def atomic_path(path):
         OSError: of the file system, with a file's name in it.
     """
     path = pathlib.Path(path)
-    temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}{path.suffix}"
+    temporary = path.parent / f"{_hidden(path)}-{secrets.token_hex(4)}{path.suffix}"
     temporary.touch(exist_ok=False)  # not by `tempfile`, which does not ask the umask
     try:
         with disk_errors():
@@ -45,6 +45,11 @@ def atomic_path(path):
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _hidden(path):
+    """What unfinished names beside a path begin with: of the longest names a part, or none fits."""
+    return f".{path.stem[:50]}"
 
 
 def write_text(path, text):
@@ -143,7 +148,7 @@ def new_folder(path):
     """As `new_file`, for a folder."""
     path = vacant(path)
     with writing(path):
-        partial = path.parent / f".{path.name}-{secrets.token_hex(4)}"
+        partial = path.parent / f"{_hidden(path)}-{secrets.token_hex(4)}"
         partial.mkdir()
         try:
             yield partial
@@ -238,7 +243,7 @@ def _is_elsewhere(other, path):
     if other.parent == path.parent or path.is_relative_to(other):
         return False
     inside = other.relative_to(path.parent).parts if other.is_relative_to(path.parent) else ("",)
-    return not inside[0].startswith((path.name, f".{path.stem}"))
+    return not inside[0].startswith((path.name, _hidden(path)))
 
 
 @contextlib.contextmanager

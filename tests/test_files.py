@@ -71,6 +71,14 @@ def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path, new):
     assert (tmp_path / "out").is_symlink()
 
 
+@pytest.mark.parametrize("new", [files.new_file, files.new_folder])
+def test_a_name_of_the_longest_that_a_folder_takes_is_written(tmp_path, new):
+    path = tmp_path / f"{'n' * 251}.png"
+    with new(path) as temporary:
+        assert temporary.parent == tmp_path
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_pipe_is_no_place_for_results_and_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "o.jsonl")
     with pytest.raises(InputError, match=r"o\.jsonl: it cannot be written \(it is a pipe or a s"):
