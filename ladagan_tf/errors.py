@@ -110,8 +110,8 @@ def one_line_errors():
         yield
     except InputError as error:
         _end(f"error: {error}", error.status)
-    except BrokenPipeError:  # what it prints into, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains when it flushes at exit
+    except BrokenPipeError:
+        leave_pipe()
         raise SystemExit(128 + signal.SIGPIPE) from None
     except OSError as error:
         where = f"{error.filename}: " if error.filename is not None else ""
@@ -158,8 +158,17 @@ def _is_a_name(error):
     return isinstance(error, UnicodeEncodeError) and error.reason == "surrogates not allowed"
 
 
+def leave_pipe():
+    """What is printed leads nowhere from here on: its reader, such as `head`, has seen enough.
+
+    Else Python complains when it flushes at exit.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _end(line, status):
-    print(line, file=sys.stderr)
+    with contextlib.suppress(BrokenPipeError):  # of 2>&1
+        print(line, file=sys.stderr)
     raise SystemExit(status) from None
 
 

@@ -148,8 +148,10 @@ def evaluate(strategy):
         for value, found in zip(values, measured, strict=True):
             # At once: whatever fails from here on, the numbers have been seen.
             if found:
-                print(report.table(found), flush=True)
-                written = report.write(found, output(), extractor.classes if extractor else ())
+                try:
+                    print(report.table(found), flush=True)
+                finally:  # and who read them, such as `head`, may be gone
+                    written = report.write(found, output(), extractor.classes if extractor else ())
                 print(f"\nwritten: {', '.join(map(str, written))}")
                 points.append((value, found))
         if swept and points:

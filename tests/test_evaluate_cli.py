@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import shutil
+import signal
 import unittest.mock
 
 import numpy as np
@@ -14,7 +15,7 @@ from in_process import command, outcome
 from paper_sizes import zero_weights
 from rule_weights import rule_weights
 
-from ladagan_tf import evaluate
+from ladagan_tf import errors, evaluate
 from ladagan_tf.cost import speed
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation import metrics
@@ -176,6 +177,10 @@ def results(place, tiny_gat, tiny_gat_run):
         patch.setattr(metrics, "mode_coverage", lambda *_: 1 / 0)
         arguments = [f"--images={place / 'shapes'}", shapes, classifier, cache, lost]
         found["lost"] = outcome(call, [*arguments, "--metrics=modes,fcd"])
+        patch.setattr(evaluate.report, "table", unittest.mock.Mock(side_effect=BrokenPipeError))
+        patch.setattr(errors, "leave_pipe", lambda: None)
+        unheard = [*commands["adm"], f"--out={place / 'unheard.jsonl'}"]
+        found["unheard"] = outcome(call, unheard)
     return found
 
 
@@ -302,6 +307,12 @@ def test_cost_stands_beside_the_papers_numbers(results):
     assert "19,901,647" in out and "0.7 B" in out and "multiply-adds" in out
     status, out, _ = results["speed"]
     assert status == 0 and "images/s" in out and "peak memory" in out
+
+
+def test_what_nobody_reads_is_written(results, place):
+    assert results["unheard"] == (128 + signal.SIGPIPE, "", "")
+    [line] = lines(place / "unheard.jsonl")
+    assert line["metric"] == "swd"
 
 
 def test_the_table_is_printed_whatever_fails_afterwards(results):

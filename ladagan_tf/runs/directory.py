@@ -25,7 +25,7 @@ import keras
 import tqdm
 
 from ladagan_tf import flagfiles
-from ladagan_tf.errors import InputError, StoppedError, one_line, reason
+from ladagan_tf.errors import InputError, StoppedError, leave_pipe, one_line, reason
 from ladagan_tf.files import atomic_path, json_line, set_aside, write_json, write_text
 from ladagan_tf.runs import FLAGS_FILE, METRICS_FILE, MODELS_FILE
 from ladagan_tf.runs.checkpoints import newest_state
@@ -57,6 +57,7 @@ class RunDirectory:
         self.averages = self.path / "averages"
         self.tensorboard = self.path / "tensorboard"
         self._started, self._said = False, []  # lines before `start`, which makes the log
+        self.heard = True  # false once who reads what is printed is gone: the log goes on
 
     def flags(self):
         """The flags that the run recorded, dict of text; empty where it recorded none."""
@@ -156,12 +157,17 @@ class RunDirectory:
     def say(self, line):
         """Prints a line and adds it to log.txt with the date, once the run has started.
 
-        Without a terminal, to which a bar would be drawn, what is printed has the date, too.
+        Without a terminal, to which a bar would be drawn, what is printed has the date, too. If it
+        is a pipe that nobody reads any more, the log has it alone.
         """
         dated = _dated(line)
-        # Not print: a bar may be on the terminal, which this draws again below the line.
-        tqdm.tqdm.write(line if sys.stderr.isatty() else dated)
-        sys.stdout.flush()
+        try:
+            # Not print: a bar may be on the terminal, which this draws again below the line.
+            tqdm.tqdm.write(line if sys.stderr.isatty() else dated)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            leave_pipe()
+            self.heard = False
         self._log(dated)
 
     def note(self, line):

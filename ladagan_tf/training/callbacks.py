@@ -95,8 +95,9 @@ class FiniteGuard(StepCallback):
 class Checkpointing(StepCallback):
     """Saves a checkpoint every `kimg`, with every measurement and, when told to stop, at once.
 
-    SIGTERM, SIGINT and SIGHUP let the running step finish, save, and end the loop; a second signal
-    has its usual effect. Several workers end after the same step, whichever of them was told.
+    SIGTERM, SIGINT and SIGHUP let the running step finish, save, and end the loop, and so does the
+    end of who read what is printed. A second signal has its usual effect. Several workers end after
+    the same step, whichever of them was told.
 
     Args:
         schedule: Schedule.
@@ -107,6 +108,7 @@ class Checkpointing(StepCallback):
         measuring: Measuring, whose score the checkpoint of its step keeps; or None.
         any_told: function from whether this worker was told to stop to whether any was, see
             `workers.Workers`; what one worker was told is all there is.
+        heard: function that returns whether what is printed is read, as `RunDirectory.heard`.
         snapshots: runs.snapshots.Snapshots, written where a checkpoint is due, so that a run has
             the same ones whether it was stopped or not; or None.
     """
@@ -120,6 +122,7 @@ class Checkpointing(StepCallback):
         writes=True,
         measuring=None,
         any_told=bool,
+        heard=lambda: True,
         snapshots=None,
     ):
         super().__init__(schedule)
@@ -129,6 +132,7 @@ class Checkpointing(StepCallback):
         self.writes = writes
         self.measuring = measuring
         self.any_told = any_told
+        self.heard = heard
         self.snapshots = snapshots
         self.request = StopRequest()
         self.stopped_by = None  # what ended the loop, in words
@@ -140,9 +144,10 @@ class Checkpointing(StepCallback):
         self.request.end()
 
     def after_step(self, step):
-        told = self.any_told(self.request.received is not None)
+        received = self.request.received or (None if self.heard() else "a closed pipe")
+        told = self.any_told(received is not None)
         if told and step < self.schedule.total_steps:  # what is finished is not stopped
-            self.stopped_by = self.request.received or "a signal to another worker"
+            self.stopped_by = received or "a signal to another worker"
         measured = self.measuring is not None and self.measuring.measured_step == step
         due = self.schedule.due(step, self.kimg)
         if self.stopped_by or measured or due:

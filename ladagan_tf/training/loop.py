@@ -111,6 +111,7 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
             writes=chief,
             measuring=measuring,
             any_told=workers.any_told,
+            heard=lambda: run.heard,
             snapshots=snapshots,
         )
         with pipeline.damage_as_input_error(folder):

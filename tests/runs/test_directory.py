@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import re
 import sys
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from ladagan_tf.errors import DivergenceError, InputError, StoppedError
+from ladagan_tf.runs import directory
 from ladagan_tf.runs.checkpoints import Checkpoints
 from ladagan_tf.runs.directory import RunDirectory, read_flags
 from ladagan_tf.runs.environment import environment
@@ -182,6 +184,20 @@ def test_what_a_run_says_is_logged_with_dates_and_printed_plainly_to_a_terminal(
     assert all(re.match(date, line) for line in logged)
     printed = capsys.readouterr().out.splitlines()
     assert printed == (["before it has a folder"] if terminal else logged)
+
+
+def test_what_is_said_into_a_pipe_that_nobody_reads_is_logged(tmp_path, monkeypatch):
+    reading, writing = os.pipe()
+    os.close(reading)
+    left = []
+    monkeypatch.setattr(directory, "leave_pipe", lambda: left.append(writing))
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w"))
+    run = RunDirectory(tmp_path)
+    run.start({}, networks=())
+    assert run.heard
+    run.say("2 kimg")
+    assert left and not run.heard and run.log_file.read_text().endswith(" 2 kimg\n")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), writing)  # as the real one does with its own
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,18 @@ def test_a_signal_lets_the_running_step_finish_saves_and_stops(number):
     assert model.stop_training and saving.stopped_by == number.name
 
 
+def test_a_run_that_nobody_hears_any_more_saves_and_stops():
+    checkpoints, model, heard = Saves(), FakeModel(-1, weight=1.0), iter([True, False])
+    saving = Checkpointing(
+        Schedule(8, 0, 10), checkpoints, guard(model), 1000.0, heard=lambda: next(heard)
+    )
+    saving.set_model(model)
+    for batch in range(2):
+        saving.on_train_batch_end(batch)
+    assert checkpoints.saved == [(2, 16)]
+    assert model.stop_training and saving.stopped_by == "a closed pipe"
+
+
 def test_a_signal_in_the_last_step_leaves_a_finished_run():
     checkpoints, model = Saves(), FakeModel(-1, weight=1.0)
     saving = Checkpointing(
