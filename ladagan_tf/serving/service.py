@@ -143,6 +143,13 @@ def make_app(worker, timeout_s):
     app.add_exception_handler(fastapi.exceptions.RequestValidationError, explain)
     app.add_exception_handler(Exception, _apologize)
 
+    @app.exception_handler(405)
+    async def name_methods(request, error):
+        """All that the path has: Starlette knows those of its first route."""
+        here = (r.methods for r in app.routes if r.path == request.url.path)
+        allow = {"Allow": ", ".join(sorted(set().union(*here)))}
+        return fastapi.responses.JSONResponse({"detail": error.detail}, 405, allow)
+
     @app.middleware("http")
     async def measure(request, call_next):
         start, status = time.perf_counter(), 500

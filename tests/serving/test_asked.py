@@ -110,6 +110,13 @@ def test_every_error_is_json_with_a_detail(address, path, method, body, status):
     assert isinstance(json.loads(content)["detail"], str) and len(content) < 600
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/v1/generate", "GET, POST"), ("/healthz", "GET, HEAD")]
+)
+def test_another_method_is_told_those_of_the_path(address, path, allowed):
+    assert get(address, path, "DELETE")[1]["allow"] == allowed
+
+
 def test_the_description_of_requests_and_answers_is_right(address):
     told = json.loads(get(address, "/openapi.json")[2])
     schema = told["components"]["schemas"]["GenerateRequest"]["properties"]
