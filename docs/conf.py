@@ -42,6 +42,7 @@ suppress_warnings = ["autoapi.python_import_resolution"]
 def setup(app):
     app.connect("source-read", with_live_page)
     app.connect("source-read", modules_as_list)
+    app.connect("source-read", beside_their_page)
     app.connect("autoapi-skip-member", keep_rooms)
     app.connect("autodoc-process-docstring", as_written, priority=400)  # before napoleon
 
@@ -78,6 +79,12 @@ def item_of(app):
         return f"- :doc:`{module.short_name} </{page[1]}>`: {summary}"
 
     return item
+
+
+def beside_their_page(app, docname, source):
+    """Nor is a study's table in the sidebar, which has its page, of the same name."""
+    if docname.startswith("studies/") and docname.endswith("/table"):
+        source[0] = f"---\norphan: true\n---\n\n{source[0]}"
 
 
 def keep_rooms(app, what, name, obj, skip, options):
