@@ -94,17 +94,21 @@ def test_a_tiny_set_of_few_images(a_set):
 
 
 def test_a_medium_set_with_labels(a_set):
+    constant = suggestion.Line("schedule", "constant", "")
     info = a_set(10_000, 64, tuple("abcdefghi"))
     found, values, lines, measured = suggested(info, CPU, 3, per_second=66)
     assert values["g_widths"] == "256,128,64" and values["d_widths"] == "32,64,128"
     assert values["conditional"] == "true" and values["num_classes"] == "9"
     assert values["metric"] == "fcd" and values["features"] == "classifier"
-    assert values["policy"] == "translation" and "bcr" not in values
-    assert values["total_kimg"] == "290" and values["ema_halflife_kimg"] == "4.1"
+    assert values["policy"] == "color,translation,cutout" and "bcr" not in values
+    assert values["g_output"] == "tanh" and values["schedule"] == "cosine"
+    assert values["total_kimg"] == values["schedule_kimg"] == "290"
+    assert values["ema_halflife_kimg"] == "4.1"
     assert measured == 2
     assert any(line.startswith("Not the paper's network: the paper's sets have") for line in found)
     assert all(line.reason.endswith(".") for line in lines)
-    few = suggested(a_set(500, 64, tuple("abcdefghi")), CPU, 3, per_second=66)
+    few = suggested(a_set(500, 64, tuple("abcdefghi")), CPU, 3, 66, [constant])
+    assert not {"schedule_kimg", "lr_final"} & few[1].keys()
     assert "conditional" not in few[1]
     assert any(line.startswith("Without classes: fewer than 100 images each") for line in few[0])
 

@@ -68,6 +68,7 @@ class Network:
         most_kimg: float, the longest run.
         batch_size: int.
         small: bool, whether it is one of ours rather than the paper's.
+        falls: bool, whether its learning rates fall until the end.
     """
 
     words: str
@@ -76,6 +77,7 @@ class Network:
     most_kimg: float
     batch_size: int
     small: bool = True
+    falls: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,10 +251,15 @@ def _behind_speed(system, info, network, speed, hours, given):
     if network.small:
         steady = f"{_rounded(min(max(kimg / 70, 2.0), 20.0)):g}"
         reason = "As 2 in runs of 30 thousand images here, and 20 in one of 1,400."
-        lines = list(system.against_repeats(passes))
+        said = {line.flag for line in network.lines}
+        lines = [line for line in system.against_repeats(passes) if line.flag not in said]
         if "ema_decay" not in {line.flag for line in given}:
             lines.append(Line("ema_halflife_kimg", steady, reason))
     lines.append(Line("total_kimg", plain(kimg), length))
+    if network.falls and "schedule" not in {line.flag for line in given}:
+        lines.append(Line("schedule", "cosine", "Rates fall, as of the emoji run."))
+        lines.append(Line("schedule_kimg", plain(kimg), "Until the end; set it with total_kimg."))
+        lines.append(Line("lr_final", "0.1", "To a tenth."))
     for flag, parts, reason in (
         ("log_kimg", 100, "A hundred points of each curve."),
         ("sample_kimg", 20, "Twenty grids."),

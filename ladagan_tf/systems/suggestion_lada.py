@@ -55,7 +55,12 @@ def networks(info, machine):
     return [
         Network("the quickstart's small network", [sizes, *quickstart], 0.0, math.inf, batch),
         Network(
-            "the emoji run's narrow network", [sizes, *emoji], TRIED.short_kimg, math.inf, batch
+            "the emoji run's narrow network",
+            [sizes, *emoji],
+            TRIED.short_kimg,
+            math.inf,
+            batch,
+            falls=True,
         ),
         _paper(info.resolution, sizes),
     ]
@@ -82,7 +87,8 @@ def _emoji(resolution):
         *_shrunk(resolution, g_decoder_widths=4, d_widths=2),
         *as_in(source, d_out_widths="128,256", d_mlp_width="256", g_modulation="vitgan_sln"),
         *as_in(source, g_lr="5e-4", d_lr="5e-4", r1_weight="1e-3"),
-        SCALE_CUE,
+        Line("g_output", "tanh", "It holds the range, whatever D is shown (docs/lada.md)."),
+        *as_in(source, policy="color,translation,cutout"),
     ]
 
 
