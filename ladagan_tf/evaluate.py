@@ -118,7 +118,7 @@ def evaluate(strategy):
         cache_dir=FLAGS.cache_dir,
     )
     check_features(extractor)
-    has_images = not isinstance(real, tuple) or real[0].images is not None
+    has_images = not real or collection.images_of(real) is not None
     names = measure.check_metrics(FLAGS.metrics, extractor and extractor.name, has_images)
     jit = devices.use_jit(FLAGS.jit)
 
@@ -291,7 +291,7 @@ def open_reference(resolution):
         dataset_info.require_undamaged(info, "give --dataset, the set that is not")
     wanted = measure.needs(FLAGS.metrics, real=True)
     real = collection.open_real(name, FLAGS.num_real, bool(wanted.features or wanted.patches))
-    if isinstance(real, tuple) or real.labels is None:
+    if isinstance(real, collection.Collected) or real.labels is None:
         return real
     # Read once, for however many points and seeds.
     return dataclasses.replace(real, labels=functools.cache(real.labels))
@@ -308,8 +308,7 @@ def generated_sets(generator, real, extractor, strategy, jit):
     """
     count = FLAGS.num_samples
     if count is None:
-        available = real and (real[0] if isinstance(real, tuple) else real).count
-        count = measure.count_to_generate(extractor and extractor.name, available)
+        count = measure.count_to_generate(extractor and extractor.name, real and real.count)
     counts = None
     if FLAGS.labels == "proportional" and generator.num_classes:
         known = real.classes if isinstance(real, images.Images) else ()

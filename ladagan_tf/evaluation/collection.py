@@ -87,6 +87,7 @@ class Collected:
         path: float64 (N,), `metrics.path_lengths`, if asked for.
         images: images.Images beside moments from a file, for what compares image with image.
         nearest: (N, 5), what `metrics.nearest_squared` made of the features, once it was needed.
+        about: dict, what a reference is, for the protocol.
     """
 
     count: int | None = None
@@ -101,6 +102,7 @@ class Collected:
     path: np.ndarray | None = None
     images: Images | None = None
     nearest: np.ndarray | None = None
+    about: dict | None = None
 
 
 def collect(
@@ -316,23 +318,23 @@ def open_real(name, count=None, with_images=False):
             images: ADM's files hold them.
 
     Returns:
-        images.Images; or (Collected, dict), what `given_moments` returns.
+        images.Images; or Collected, what `given_moments` returns.
 
     Raises:
         InputError: see both functions; and for a count of moments.
     """
     name = str(name)
-    about_zoo = {}
+    known = name
     if name.startswith(zoo.PREFIX):
-        about_zoo = {"statistics": name}
         name = str(zoo.file_of(name, zoo.REFERENCE, "dataset"))
     if pathlib.Path(name).suffix == ".npz":
-        collected, about = given_moments(name)
-        if collected:
-            known = about_zoo.get("statistics", name)
+        found = given_moments(name)
+        if found:
+            if known != name:
+                found.about["statistics"] = known
             if with_images:
                 try:
-                    collected.images = open_images(name, count)
+                    found.images = open_images(name, count)
                 except InputError as error:
                     raise InputError(
                         f"dataset={known}: these metrics need its images, but it holds mean and "
@@ -343,8 +345,13 @@ def open_real(name, count=None, with_images=False):
                     f"num_real={count}: dataset={known} gives mean and covariance, not images; "
                     "leave num_real out"
                 )
-            return collected, about | about_zoo
+            return found
     return open_images(name, count)
+
+
+def images_of(real):
+    """The images.Images of what `open_real` returned; None where no more than moments is known."""
+    return real.images if isinstance(real, Collected) else real
 
 
 def given_moments(path):
@@ -360,7 +367,7 @@ def given_moments(path):
         path: the .npz.
 
     Returns:
-        (Collected, dict for the protocol); (None, None) if the file has no `mu` and `sigma`.
+        Collected; None if the file has no `mu` and `sigma`.
 
     Raises:
         InputError: if there is no such file, or they do not fit together.
@@ -368,7 +375,7 @@ def given_moments(path):
     path, what = pathlib.Path(path), f"dataset={path}"
     arrays = read_npz(path, ("mu", "sigma", "mu_s", "sigma_s", "count"), what)
     if not {"mu", "sigma"} <= set(arrays):
-        return None, None
+        return None
     with one_line_about(what, "npz archive"):
         mean, covariance = checked_moments(arrays["mu"], arrays["sigma"])
     try:
@@ -383,4 +390,4 @@ def given_moments(path):
         "file_sha256": sha256_of(path),
         "count": count or "not stored in the file",
     }
-    return Collected(count, mean, covariance, *spatial), about
+    return Collected(count, mean, covariance, *spatial, about=about)

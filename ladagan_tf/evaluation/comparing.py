@@ -93,11 +93,10 @@ def evaluate(
     if isinstance(real, str) and real.startswith(zoo.PREFIX):
         own = zoo.file_of(real, zoo.CLASSIFIER, "dataset")
         check_features_of_zoo(own, real, extractor)
-    has_images = not isinstance(reals, tuple) or reals[0].images is not None
+    has_images = not reals or collection.images_of(reals) is not None
     names = measure.check_metrics(names, kind, has_images)
-    available = reals and (reals[0] if isinstance(reals, tuple) else reals).count
     if count is None:
-        count = measure.count_to_generate(kind, available)
+        count = measure.count_to_generate(kind, reals and reals.count)
     made = _images(generated, count)
     return protocol.evaluate(
         [made],

@@ -11,7 +11,14 @@ import tensorflow as tf
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class as classes_apart
 from ladagan_tf.evaluation import measure, tfgan
-from ladagan_tf.evaluation.collection import ALL, SAMPLE_SEED, Collected, collect, reference
+from ladagan_tf.evaluation.collection import (
+    ALL,
+    SAMPLE_SEED,
+    Collected,
+    collect,
+    images_of,
+    reference,
+)
 from ladagan_tf.evaluation.features import Extractor
 from ladagan_tf.evaluation.images import Images
 from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
@@ -31,7 +38,7 @@ _SAMPLED = f"; {{}} real images, drawn with seed {SAMPLE_SEED} where there are m
 
 def evaluate(
     generated: list[Images],
-    real: Images | tuple[Collected, dict] | None,
+    real: Images | Collected | None,
     extractor: Extractor | None,
     names: Sequence[str],
     **how,
@@ -51,7 +58,7 @@ def evaluate(
 
 def evaluate_each(
     points: Iterable[list[Images]],
-    real: Images | tuple[Collected, dict] | None,
+    real: Images | Collected | None,
     extractor: Extractor | None,
     names: Sequence[str],
     *,
@@ -70,8 +77,8 @@ def evaluate_each(
 
     Args:
         points: iterable, for each point a list of images.Images, one per seed.
-        real: images.Images; or (collection.Collected, dict) as `given_moments` returns them; None
-            if no metric compares with real images.
+        real: images.Images; or collection.Collected as `given_moments` returns it; None if no
+            metric compares with real images.
         extractor: features.Extractor, or None.
         names: what `measure.check_metrics` returned.
         engine: see `measure.measure`.
@@ -92,7 +99,7 @@ def evaluate_each(
         InputError: before anything is measured, where sets, network and metrics do not suit each
             other; see `measure.check_counts` and `by_class.check`.
     """
-    real = real or (Collected(), {"images": "none"})
+    real = real or Collected(about={"images": "none"})
     how = {"batch_size": batch_size, "strategy": strategy, "jit": jit}
     measured = None
     for generated in points:
@@ -104,9 +111,7 @@ def evaluate_each(
                 _announce(names, generated, real, extractor.dimension, by_class)
             wanted = _needs(names, True, engine, by_class)
             bar = "real images" if progress else None
-            measured, about_real = _reference(
-                real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how
-            )
+            measured = _reference(real, extractor, wanted, cache_dir=cache_dir, progress=bar, **how)
             of_classes = None
             if by_class:
                 named = classes_apart.names_classes(extractor, real.classes)
@@ -127,7 +132,7 @@ def evaluate_each(
         protocol = {
             "generated": generated[0].about,
             "sets": len(generated),
-            "reference": about_real,
+            "reference": measured.about,
             "features": extractor.about if extractor else "none",
             "engine": engine,
             **({"sweep": sweep} if sweep else {}),
@@ -139,15 +144,15 @@ def evaluate_each(
 
 
 def _reference(real, extractor, wanted, **how):
-    """What `wanted` says of the real images, and what they are in a protocol."""
+    """What `wanted` says of the real images, `about` what they are in a protocol."""
     if isinstance(real, Images):
-        return reference(real, extractor, wanted, **how)[0], real.about
-    moments, about = real
-    if moments.images and (wanted.features or wanted.patches):
-        bank, _ = reference(moments.images, extractor, wanted, **how)
-        moments = dataclasses.replace(moments, features=bank.features, patches=bank.patches)
-        about = {**about, "compared": moments.images.about}
-    return moments, about
+        found, _ = reference(real, extractor, wanted, **how)
+        return dataclasses.replace(found, about=real.about)
+    if not real.images or not (wanted.features or wanted.patches):
+        return real
+    bank, _ = reference(real.images, extractor, wanted, **how)
+    about = {**real.about, "compared": real.images.about}
+    return dataclasses.replace(real, features=bank.features, patches=bank.patches, about=about)
 
 
 def _computed(names, found, real, images, extractor, engine, of_classes, on_failure):
@@ -189,8 +194,7 @@ def _records(repeats, protocol, kind, generated, real):
 
 def _check_sets(generated, real, extractor, names, engine):
     """Refuses what could only fail after everything was measured."""
-    moments, about = (None, None) if isinstance(real, Images) else real
-    compared = moments.images if moments else real
+    compared = images_of(real)
     sets = [*generated, compared] if compared else generated
     for images in sets:
         if extractor:
@@ -200,19 +204,19 @@ def _check_sets(generated, real, extractor, names, engine):
             f"metrics=swd: the real images have {compared.resolution} px, what is measured "
             f"{generated[0].resolution}; it compares images of one size"
         )
-    known = moments and moments.mean is not None
+    known = isinstance(real, Collected) and real.mean is not None
     if not (known or isinstance(real, Images)):
         for name in names:
             if name not in measure.WITHOUT_REALS:
                 raise InputError(f"metrics={name}: it needs real images to compare with")
-    if known and extractor and len(moments.mean) != extractor.dimension:
+    if known and extractor and len(real.mean) != extractor.dimension:
         raise InputError(
-            f"dataset={about.get('statistics')}: its mu has {len(moments.mean)} features, but "
+            f"dataset={real.about.get('statistics')}: its mu has {len(real.mean)} features, but "
             f"features={extractor.name} gives {extractor.dimension}"
         )
-    if "sfid" in names and moments and moments.spatial_mean is None:
+    if "sfid" in names and isinstance(real, Collected) and real.spatial_mean is None:
         raise InputError(
-            f"metrics=sfid: dataset={about.get('statistics')} has no mu_s and sigma_s that fit"
+            f"metrics=sfid: dataset={real.about.get('statistics')} has no mu_s and sigma_s that fit"
         )
     if "ppl" in names:
         _check_paths(generated)
@@ -245,7 +249,7 @@ def _check_paths(generated):
 
 
 def _announce(names, generated, real, dimension, by_class):
-    compared = real if isinstance(real, Images) else real[0].images
+    compared = images_of(real)
     real = compared and compared.count
     seconds, size = measure.estimate(names, generated[0].count, real, dimension)
     seconds *= len(generated)

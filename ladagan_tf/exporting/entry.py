@@ -115,11 +115,12 @@ def measure(sampler, folder, name):
     about = {**sampler.about, "model": f"{zoo.PREFIX}{name}"}
     about["file_sha256"] = sha256_of(folder / GENERATOR)
     extractor = features.classifier(folder / zoo.CLASSIFIER)
-    real, about_real = collection.given_moments(folder / zoo.REFERENCE)
+    real = collection.given_moments(folder / zoo.REFERENCE)
+    real.about["statistics"] = zoo.REFERENCE
     count = COUNT_OF_STEPS if "sampler" in about else COUNT
     (record,) = protocol.evaluate(
         [images.generated(dataclasses.replace(sampler, about=about), count)],
-        (real, {**about_real, "statistics": zoo.REFERENCE}),
+        real,
         dataclasses.replace(extractor, about={**extractor.about, "file": zoo.CLASSIFIER}),
         ["fcd"],
         progress=False,

@@ -139,19 +139,19 @@ def test_a_network_of_another_size_and_a_single_image_are_one_line(two_tone, mea
 
 def test_given_moments_are_read_and_checked(tmp_path):
     np.savez(tmp_path / "VIRTUAL.npz", mu=np.zeros(3), sigma=np.eye(3), mu_s=0, sigma_s=0)
-    found, about = given_moments(tmp_path / "VIRTUAL.npz")
+    found = given_moments(tmp_path / "VIRTUAL.npz")
     np.testing.assert_array_equal(found.covariance, np.eye(3))
-    assert found.count is None and len(about["file_sha256"]) == 64
+    assert found.count is None and len(found.about["file_sha256"]) == 64
     assert found.spatial_mean is None, "they do not fit"
     with pytest.raises(InputError, match=r"^num_real=7: dataset=\S+ gives mean and covariance"):
         open_real(tmp_path / "VIRTUAL.npz", 7)
     spatial = {"mu_s": np.ones(2), "sigma_s": np.eye(2)}
     np.savez(tmp_path / "both.npz", mu=np.zeros(3), sigma=np.eye(3), **spatial)
-    both, _ = given_moments(tmp_path / "both.npz")
+    both = given_moments(tmp_path / "both.npz")
     np.testing.assert_array_equal(both.spatial_mean, spatial["mu_s"])
     np.testing.assert_array_equal(both.spatial_covariance, spatial["sigma_s"])
     np.savez(tmp_path / "images.npz", arr_0=np.zeros((2, 8, 8, 3), np.uint8))
-    assert given_moments(tmp_path / "images.npz") == (None, None)
+    assert given_moments(tmp_path / "images.npz") is None
     np.savez(tmp_path / "bad.npz", mu=np.zeros(3), sigma=np.eye(4))
     with pytest.raises(InputError, match=r"mu \(3,\) and sigma \(4, 4\) do not fit"):
         given_moments(tmp_path / "bad.npz")

@@ -95,9 +95,9 @@ def test_images_of_a_generator_are_no_reference_to_keep(noise, means, tmp_path):
 
 
 def test_a_model_of_the_zoo_brings_its_classifier_and_its_reference():
-    real, about = collection.open_real("zoo:shapes")
+    real = collection.open_real("zoo:shapes")
     extractor = open_extractor("auto", dataset="zoo:shapes")
-    assert about["statistics"] == "zoo:shapes" and real.count == 10_000
+    assert real.about["statistics"] == "zoo:shapes" and real.count == 10_000
     assert extractor.about["file"] == "zoo:shapes" and extractor.dimension == len(real.mean)
     for open_it in (collection.open_real, classifier):
         with pytest.raises(InputError, match="=zoo:shape: the zoo has no such model"):

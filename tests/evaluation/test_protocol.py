@@ -77,12 +77,11 @@ def test_moments_from_a_file_go_with_images_for_what_compares_them(
     noise, two_tone, means, tmp_path
 ):
     real = images.prepared(two_tone)
-    given = Collected(mean=np.zeros(3), covariance=np.eye(3), images=real)
+    about = {"statistics": "v.npz"}
+    given = Collected(mean=np.zeros(3), covariance=np.eye(3), images=real, about=about)
     arguments = {"cache_dir": tmp_path, "progress": False}
     sets = [images.generated(noise, 10)]
-    found = protocol.evaluate(
-        sets, (given, {"statistics": "v.npz"}), means, ("fcd", "prdc"), **arguments
-    )
+    found = protocol.evaluate(sets, given, means, ("fcd", "prdc"), **arguments)
     direct = protocol.evaluate(sets, real, means, ("fcd", "prdc"), **arguments)
     assert [r["name"] for r in found][:2] == [
         "fcd_classifier_10",
@@ -93,7 +92,7 @@ def test_moments_from_a_file_go_with_images_for_what_compares_them(
     about = found[1]["protocol"]["reference"]
     assert about["statistics"] == "v.npz" and about["compared"]["count"] == 121
     with pytest.raises(InputError, match="metrics=swd: the real images have 16 px"):
-        protocol.evaluate([unread(20, 32)], (given, {}), None, ("swd",))
+        protocol.evaluate([unread(20, 32)], given, None, ("swd",))
 
 
 def test_long_work_is_announced_and_a_part_of_the_reals_named(
@@ -166,7 +165,7 @@ def test_an_interrupted_archive_leaves_nothing(tmp_path):
 
 
 def test_moments_of_another_network_are_refused(noise, means):
-    given = Collected(mean=np.zeros(5), covariance=np.eye(5)), {"statistics": "r.npz"}
+    given = Collected(mean=np.zeros(5), covariance=np.eye(5), about={"statistics": "r.npz"})
     with pytest.raises(InputError, match=r"r\.npz: its mu has 5 features, but .* gives 3"):
         protocol.evaluate([images.generated(noise, 4)], given, means, ("fcd",), progress=False)
 
@@ -210,7 +209,7 @@ def test_a_network_of_another_size_and_a_missing_engine_are_refused_at_the_start
     monkeypatch.setattr(tfgan, "_eval", missing)
     with pytest.raises(InputError, match="no such package"):
         protocol.evaluate(*sets, means, ["fcd"], engine="tfgan")
-    given = Collected(mean=np.zeros(3), covariance=np.eye(3)), {"statistics": "r.npz"}
+    given = Collected(mean=np.zeros(3), covariance=np.eye(3), about={"statistics": "r.npz"})
     with pytest.raises(InputError, match=r"metrics=sfid: dataset=r\.npz has no mu_s and sigma_s"):
         protocol.evaluate(sets[0], given, means, ["sfid"])
     with pytest.raises(InputError, match="engine=tfgan needs the reference's images"):
