@@ -23,15 +23,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import numpy as np
 from absl import flags
 from gpu_flags import is_beside
-from matplotlib.figure import Figure
 
-from ladagan_tf import __version__, command, pictures
+from ladagan_tf import __version__, charts, command, pictures
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import atomic_path, write_text
 from ladagan_tf.flags import study as study_flags
 from ladagan_tf.runs import results
 from ladagan_tf.runs.environment import revision
-from ladagan_tf.studies import figures, outcome, report
+from ladagan_tf.studies import outcome, report
 from ladagan_tf.studies.collecting import gradients, sizes, traces
 from ladagan_tf.study import make_study
 from ladagan_tf.systems import refuse
@@ -151,23 +150,23 @@ def over_time(rows):
         matplotlib.figure.Figure: lines are means over seeds, bands from the least to the greatest.
     """
     groups = outcome.by_setting(rows)
-    figure = Figure(figsize=(9.5, 5.6), dpi=110, layout="constrained")
+    figure, panels = charts.panels(2, 2, 4.75, 5.6)
     for axes, file, name in zip(
-        figure.subplots(1, 2), ("metrics.jsonl", "stats.jsonl"), ("fcd", "clipped"), strict=True
+        panels, ("metrics.jsonl", "stats.jsonl"), ("fcd", "clipped"), strict=True
     ):
-        for (setting, part), style in zip(groups.items(), figures.styles(), strict=False):
+        for (setting, part), style in zip(groups.items(), charts.styles(), strict=False):
             kimg, values = series(part, file, name)
             axes.plot(kimg, values.mean(axis=0), label=setting.label, linewidth=1.3, **style)
             low, high = values.min(axis=0), values.max(axis=0)
             axes.fill_between(kimg, low, high, color=style["color"], alpha=0.08, linewidth=0)
         axes.set_xlabel("thousand images", fontsize=8)
-        figures.plain(axes)
-    first, second = figure.axes
+        charts.plain(axes)
+    first, second = panels
     first.set_yscale("log")
     first.set_title("fcd, lower is better", fontsize=8)
     second.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     second.set_title("clipped values of generated images", fontsize=8)
-    figure.legend(*first.get_legend_handles_labels(), **{**figures.LEGEND, "ncols": 4})
+    figure.legend(*first.get_legend_handles_labels(), **{**charts.LEGEND, "ncols": 4})
     return figure
 
 

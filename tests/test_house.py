@@ -15,7 +15,7 @@ PACKAGE = "ladagan_tf"
 STOREYS = (
     {"", "decimals", "errors"},  # "": what `import ladagan_tf` runs
     {"extras", "files", "flagfiles", "hardware", "progress", "slurm", "stopping", "untrusted"},
-    {"locks", "zoo"},
+    {"charts", "locks", "zoo"},
     {"models"},
     {"weights", "data", "runs", "pictures", "devices"},
     {"sampling"},

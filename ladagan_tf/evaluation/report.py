@@ -9,11 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from ladagan_tf import charts
 from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
 from ladagan_tf.evaluation import by_class
 from ladagan_tf.evaluation.measure import PUBLISHABLE_IMAGES
-from ladagan_tf.files import atomic_path, json_line, writing
+from ladagan_tf.files import json_line, writing
 from ladagan_tf.runs.results import fields_in_words
 
 
@@ -102,16 +103,16 @@ def write(
     Raises:
         InputError: if they cannot be written; then no part of a line stays.
     """
-    charts = []
+    drawn = []
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _append(path, "".join(map(json_line, records)))
         for record in records:
             if record["metric"] == "modes":
-                charts.append(path.with_name("classes.png"))
+                drawn.append(path.with_name("classes.png"))
                 counts = record["details"]["real_counts"], record["details"]["generated_counts"]
-                class_chart(charts[-1], classes, *counts)
-    return [path, *charts]
+                class_chart(drawn[-1], classes, *counts)
+    return [path, *drawn]
 
 
 def _append(path, text):
@@ -160,5 +161,4 @@ def class_chart(
     axes.set_xlabel("share of images, % (class by the classifier)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
+    charts.save(path, figure, dpi=110)

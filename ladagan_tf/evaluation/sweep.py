@@ -1,10 +1,9 @@
 """A sweep over how a generator is sampled: its numbers as a table and as curves."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from ladagan_tf import charts
 from ladagan_tf.decimals import plain
-from ladagan_tf.files import atomic_path
 
 CHOSEN = (
     "* the best of each column, chosen on this metric and these images: to report it, measure that "
@@ -74,10 +73,8 @@ def chart(path, name, points):
     is_number = all(isinstance(value, int | float) for value in values)
     places = np.asarray(values if is_number else range(len(values)), float)
     order = np.argsort(places)
-    rows = -(-len(metrics) // COLUMNS)
-    figure = Figure(figsize=(3.4 * COLUMNS, 0.3 + 2.5 * rows), dpi=100, layout="constrained")
-    grid = figure.subplots(rows, COLUMNS, squeeze=False)
-    for axes, metric in zip(grid.flat, metrics, strict=False):
+    figure, panels = charts.panels(len(metrics), COLUMNS, 3.4, 2.5, above=0.3, dpi=100)
+    for axes, metric in zip(panels, metrics, strict=True):
         numbers = np.asarray([np.nan if n is None else n for n in _column(points, metric)])
         axes.plot(places[order], numbers[order], "-o", color="#0072b2", markersize=4)
         chosen = best(points, metric)
@@ -88,11 +85,6 @@ def chart(path, name, points):
         axes.set_xlabel(name, fontsize=8)
         if not is_number:
             axes.set_xticks(places, map(_text, values), fontsize=7)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e4e4e4", linewidth=0.6)
-    for axes in grid.flat[len(metrics) :]:
-        axes.set_axis_off()
+        charts.plain(axes)
     figure.supxlabel("ring: the best, chosen on this metric", fontsize=8)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")
+    charts.save(path, figure)

@@ -9,12 +9,12 @@ import pathlib
 import re
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ladagan_tf import charts
+from ladagan_tf.charts import COLOURS, STYLES
 from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import atomic_path
 from ladagan_tf.runs import METRICS_FILE, STRENGTHS
 from ladagan_tf.runs.json_lines import is_number, read_lines
 
@@ -46,8 +46,6 @@ PANELS = (
     ("images/s", {"img_per_s": "speed in"}),
     ("peak memory, GB", {"cpu_peak_gb": "CPU", "gpu_peak_gb": "GPU"}),
 )
-STYLES = ("-", "--", ":", "-.")  # of a panel's fields in turn; colours tell runs apart
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FEW_POINTS = 40  # up to here a curve shows them
 
 
@@ -159,7 +157,7 @@ def _folder(run_dir):
 
 
 def plot_curves(runs, path=None):
-    """Draws the curves of stats.jsonl over training, a colour per run.
+    """Draws the curves of stats.jsonl over training: a colour per run, a kind of line per field.
 
     Each quick metric gets a panel of its own: values of different metrics cannot be compared.
 
@@ -178,21 +176,15 @@ def plot_curves(runs, path=None):
     panels += [("of EMA samples", {m: m}, 1) for m in sorted(metrics.difference(NOT_METRICS))]
     seen = [line["kimg"] for part in stats for lines in part for line in lines]
     end = 1.02 * max(seen, default=0.0) or 1.0
-    columns = 3
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(3.6 * columns, 0.4 + 2.5 * rows), dpi=90, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes, (label, fields, part) in zip(grid.flat, panels, strict=False):
+    figure, drawn = charts.panels(len(panels), 3, 3.6, 2.5, above=0.4, dpi=90)
+    for axes, (label, fields, part) in zip(drawn, panels, strict=True):
         for lines, colour in zip(stats, _colours(len(runs)), strict=True):
             _draw(axes, lines[part], fields, colour)
         _finish(axes, label, fields, end)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
     handles = [Line2D([], [], color=colour) for colour in _colours(len(runs))]
     figure.legend(handles, run_names(runs), loc="outside upper center", ncols=4, frameon=False)
     if path is not None:
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format="png")
+        charts.save(path, figure)
     return figure
 
 
@@ -213,14 +205,11 @@ def _draw(axes, lines, fields, colour):
 
 
 def _finish(axes, label, fields, end):
-    axes.set_xlabel("real images seen, thousands (kimg)", fontsize=8)
+    axes.set_xlabel(charts.KIMG, fontsize=8)
     axes.set_xlim(0.0, end)
     single = next(iter(fields.values())) if len(fields) == 1 else ""
     axes.set_ylabel(f"{single} {label}".strip(), fontsize=8)
-    axes.tick_params(labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
+    charts.plain(axes)
     if label != "mean logit" and axes.dataLim.y0 >= 0.0:
         axes.set_ylim(bottom=0.0)
     if len(fields) > 1:

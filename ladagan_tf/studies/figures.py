@@ -1,20 +1,18 @@
 """Pictures of a study: metrics, stability, gradient norms, the range of what is generated."""
 
-import itertools
 import textwrap
 
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 
-from ladagan_tf import decimals
-from ladagan_tf.runs.results import COLOURS, STYLES
+from ladagan_tf import charts, decimals
+from ladagan_tf.charts import COLOURS, KIMG, LEGEND, plain, styles
 from ladagan_tf.studies import outcome
 
 DARK = "#333333"
 LETTER = 0.068  # inches, the width of one in a label
-LEGEND = {"loc": "outside upper center", "frameon": False, "fontsize": 8}
 WIDTH = 2.5  # inches, of a panel
 
 
@@ -31,47 +29,16 @@ def small_multiples(groups, height, margin=0.4, columns=4):
         (figure, panels), the latter an array of len(groups) axes.
     """
     columns = min(columns, len(groups))
-    lines = -(-len(groups) // columns)
     titles = [textwrap.fill(name, 34) for name in groups]
-    height += 0.15 * max(title.count("\n") for title in titles)
-    size = (margin + WIDTH * columns, 0.7 + (height + 0.25) * lines)
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True)
-    for i, (axes, title) in enumerate(itertools.zip_longest(panels.flat, titles)):
-        if title is None:
-            axes.set_axis_off()
-            panels.flat[i - columns].xaxis.set_tick_params(labelbottom=True)
-        else:
-            axes.set_title(title, fontsize=8)
-    return figure, panels.ravel()[: len(groups)]
-
-
-def plain(axes):
-    """No frame, a faint grid behind the data, small figures."""
-    axes.tick_params(labelsize=8, which="both")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e4e4e4", linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
-def logarithmic(axes):
-    """A logarithmic y axis with whole numbers, more of them where it spans little."""
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(LogFormatter())
-    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.5)))
-
-
-def hide_rest(panels):
-    """Switches off panels that nothing was drawn in."""
-    for axes in panels:
-        if not axes.has_data():
-            axes.set_axis_off()
-
-
-def styles():
-    """Endless colours, with another kind of line once all were used."""
-    pairs = itertools.product(STYLES, COLOURS)
-    return ({"color": colour, "linestyle": style} for style, colour in itertools.cycle(pairs))
+    height += 0.25 + 0.15 * max(title.count("\n") for title in titles)
+    figure, panels = charts.panels(
+        len(groups), columns, WIDTH, height, margin, 0.7, sharex=True, sharey=True
+    )
+    for axes, title in zip(panels, titles, strict=True):
+        axes.set_title(title, fontsize=8)
+    for lowest in panels[-columns:]:  # also those above an empty place
+        lowest.xaxis.set_tick_params(labelbottom=True)
+    return figure, panels
 
 
 def better(lower_is_better):
@@ -141,7 +108,7 @@ def stress(rows, factor=2.0):
     axes.set_xscale("log", base=2)
     axes.set_xticks(scales, [f"x{scale:g}" for scale in scales])
     if all(value > 0 for value in outcome.values(rows, metric)):
-        logarithmic(axes)
+        charts.logarithmic(axes)
     axes.set_xlabel("learning rates of G and D; crosses above: runs that diverged", fontsize=8)
     axes.set_ylabel(f"{metric}, {better(lower)}", fontsize=8)
     plain(axes)
@@ -153,13 +120,10 @@ def _by_row(rows, names):
     """A panel per metric, a horizontal row per system."""
     groups = outcome.by_setting(rows)
     labels = [_with_divergence(setting.label, part) for setting, part in groups.items()]
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
     margin = 0.3 + LETTER * max(map(len, labels))
-    size = (margin + 2.1 * columns, lines * (0.75 + 0.27 * len(groups)))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).flat
-    for axes, (name, lower) in zip(panels, names.items(), strict=False):
+    height = 0.75 + 0.27 * len(groups)
+    figure, panels = charts.panels(len(names), min(3, len(names)), 2.1, height, margin, sharey=True)
+    for axes, (name, lower) in zip(panels, names.items(), strict=True):
         means = [outcome.values(part, name) for part in groups.values()]
         means = [found.mean() if len(found) else np.nan for found in means]
         best = (min if lower else max)(mean for mean in means if np.isfinite(mean))
@@ -173,20 +137,16 @@ def _by_row(rows, names):
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.margins(x=0.08)
         plain(axes)
-    hide_rest(panels)
     return figure
 
 
 def _over_number(rows, names, name_of_number, number):
     """A panel per metric, a line per system over a number."""
-    columns = min(3, len(names))
-    lines = -(-len(names) // columns)
     ordered = sorted({number(row) for row in rows})
     systems = list(dict.fromkeys(row["system"] for row in rows))
-    size = (0.4 + 2.7 * columns, 0.5 + 0.18 * -(-len(systems) // 3) + 2.3 * lines)
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flat
-    for axes, (name, lower) in zip(panels, names.items(), strict=False):
+    legend = 0.5 + 0.18 * -(-len(systems) // 3)
+    figure, panels = charts.panels(len(names), min(3, len(names)), 2.7, 2.3, 0.4, legend)
+    for axes, (name, lower) in zip(panels, names.items(), strict=True):
         for system, style in zip(systems, styles(), strict=False):
             means = []
             for at in ordered:
@@ -203,7 +163,6 @@ def _over_number(rows, names, name_of_number, number):
         axes.set_title(f"{name}, {better(lower)}", fontsize=8)
         plain(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND, ncols=3)
-    hide_rest(panels)
     return figure
 
 
@@ -256,7 +215,7 @@ def gradients(rows):
         axes.set_title(axes.get_title(), fontsize=8, pad=14)
         plain(axes)
     figure.legend(*panels[0].get_legend_handles_labels(), **LEGEND, ncols=2)
-    figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
+    figure.supxlabel(KIMG, fontsize=8)
     figure.supylabel("gradient norm, mean over tensors", fontsize=8)
     return figure
 
@@ -281,7 +240,7 @@ def clipped(rows):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         plain(axes)
     panels[0].set_ylim(bottom=0.0)  # of all, once all are drawn
-    figure.supxlabel("real images seen, thousands (kimg)", fontsize=8)
+    figure.supxlabel(KIMG, fontsize=8)
     figure.supylabel("clipped values", fontsize=8)
     return figure
 
@@ -306,7 +265,7 @@ def quick(rows):
             drawn = {**style, "marker": ".", "ms": 4, "lw": 1.2}
             axes.plot(trace["seconds"], trace["values"], **drawn, label=label)
             label = None  # once, of all seeds
-    logarithmic(axes)
+    charts.logarithmic(axes)
     axes.set_xlabel("seconds of training, measuring left out", fontsize=8)
     axes.set_ylabel(trace["metric"], fontsize=8)
     axes.set_xlim(left=0.0)
@@ -343,7 +302,7 @@ def blocks(rows):
     bar = figure.colorbar(drawn, ax=list(panels), fraction=0.03, pad=0.01)
     bar.set_label("gradient norm, median over seeds", fontsize=8)
     bar.ax.tick_params(labelsize=7, which="both")
-    figure.supxlabel("real images seen, thousands (kimg); grey: no such layer", fontsize=8)
+    figure.supxlabel(f"{KIMG}; grey: no such layer", fontsize=8)
     return figure
 
 
