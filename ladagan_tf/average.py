@@ -17,7 +17,6 @@ if __name__ == "__main__":
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.decimals import in_kimg, plain
 from ladagan_tf.errors import InputError
-from ladagan_tf.evaluation import quick
 from ladagan_tf.files import json_line, new_folder, vacant
 from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
@@ -85,15 +84,7 @@ def open_metric(network, run):
         dataset_info.require_undamaged(
             dataset_info.load_info(folder), "give --dataset, the set that is not"
         )
-    return quick.open_metric(
-        FLAGS.metric,
-        FLAGS.metric_images,
-        folder,
-        dataset,
-        features=FLAGS.features,
-        inception_path=FLAGS.inception_weights,
-        cache_dir=FLAGS.cache_dir,
-    )
+    return common.open_metric(folder, dataset)
 
 
 def table(records, metric):

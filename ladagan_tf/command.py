@@ -12,7 +12,7 @@ import warnings
 from absl import flags, logging
 
 from ladagan_tf import flagfiles
-from ladagan_tf.errors import InputError, held_stderr, one_line, one_line_errors
+from ladagan_tf.errors import InputError, held_stderr, one_line, one_line_errors, warn
 from ladagan_tf.flags import help
 from ladagan_tf.flags.common import read_flags, with_home
 from ladagan_tf.stopping import Interrupt
@@ -43,7 +43,7 @@ def parse(verb, parser=read_flags):
             raise SystemExit(0)
         refuse_arguments(parser(sys.argv)[1:])
     for line in overridden(sys.argv):
-        print(f"warning: {line}", file=sys.stderr)
+        warn(line)
     _choose_tensorflow()
     with one_line_errors(), Interrupt():
         _import_libraries()
@@ -124,8 +124,7 @@ def _choose_tensorflow():
     """
     asked = os.environ.get(BACKEND, "tensorflow")
     if asked != "tensorflow":
-        told = "commands run under tensorflow"
-        print(f"warning: {BACKEND}={one_line(asked)} has no effect: {told}", file=sys.stderr)
+        warn(f"{BACKEND}={one_line(asked)} has no effect: commands run under tensorflow")
     os.environ[BACKEND] = "tensorflow"  # counts more than ~/.keras/keras.json
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook that calls it may not be installed here
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")

@@ -166,6 +166,11 @@ def leave_pipe():
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
+def warn(line):
+    """Says on stderr what does not end a command."""
+    print(f"warning: {line}", file=sys.stderr)
+
+
 def _end(line, status):
     with contextlib.suppress(BrokenPipeError):  # of 2>&1
         print(line, file=sys.stderr)

@@ -15,14 +15,13 @@ import contextlib
 import dataclasses
 import functools
 import pathlib
-import sys
 
 from ladagan_tf import devices, zoo
 from ladagan_tf.cost import flow as flow_cost
 from ladagan_tf.cost import sample, speed
 from ladagan_tf.data import dataset_info, pipeline, sources
 from ladagan_tf.data.source import TFDS_PREFIX
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, reason, warn
 from ladagan_tf.evaluation import (
     by_class,
     collection,
@@ -204,7 +203,7 @@ def write_report_again():
             with writing(report, "run_dir"):
                 keeping.write_report(report.parent)
         except (InputError, OSError) as error:
-            print(f"warning: {error}", file=sys.stderr)
+            warn(error)
 
 
 def report_cost():

@@ -12,7 +12,7 @@ import socket
 import stat
 import sys
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, warn
 from ladagan_tf.files import writing
 
 NOTE_BYTES = 200  # of a holder's description
@@ -99,11 +99,7 @@ def _take(file, place):
             if error.errno not in UNKNOWN:
                 os.close(handle)
                 raise
-            print(
-                f"warning: {place}: this file system has no locks; see that nothing else writes "
-                "there",
-                file=sys.stderr,
-            )
+            warn(f"{place}: this file system has no locks; see that nothing else writes there")
             return handle
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.stat(file)):

@@ -25,10 +25,9 @@ import tensorflow as tf
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.files import new_file, vacant
-from ladagan_tf.flags import model
+from ladagan_tf.flags import common, model
 from ladagan_tf.flags import start as start_flags
 from ladagan_tf.flags import train as train_flags
-from ladagan_tf.flags.common import read_flags
 from ladagan_tf.hardware import device_memory, hardware, multiplies_bfloat16, usable_cores
 from ladagan_tf.systems import penalty_every, suggestion, suggestion_gat, suggestion_lada
 from ladagan_tf.training.speed import images_per_second
@@ -53,12 +52,10 @@ class Trial:
     def __init__(self, words):
         for name in FLAGS:
             FLAGS[name].unparse()
-        read_flags(["train", *words])
+        common.read_flags(["train", *words])
         start_flags.resolve(["train"])
         self.words = words
-        self.folder = pipeline.open_dataset(
-            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-        )
+        self.folder = common.open_dataset()
         system = train_flags.SYSTEMS[FLAGS.system]
         system.check_set(dataset_info.load_info(self.folder))
         self.strategy = devices.make_strategy(FLAGS.strategy)
@@ -101,9 +98,7 @@ def main():
     if out is not None:
         vacant(out)  # told before the trials
     with contextlib.redirect_stdout(sys.stderr):  # what is printed is a flagfile
-        folder = pipeline.open_dataset(
-            FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-        )
+        folder = common.open_dataset()
         info = dataset_info.load_info(folder)
         info = dataclasses.replace(info, count=pipeline.num_images(folder, FLAGS.subset))
         found, lines = suggestion.suggest(

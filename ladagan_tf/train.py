@@ -22,7 +22,8 @@ from dataclasses import fields
 
 from ladagan_tf import devices
 from ladagan_tf.data import dataset_info, pipeline
-from ladagan_tf.evaluation import features, quick
+from ladagan_tf.evaluation import features
+from ladagan_tf.flags import common
 from ladagan_tf.flags import model as model_flags
 from ladagan_tf.hardware import device_memory, hardware, peak_memory
 from ladagan_tf.locks import locked
@@ -71,9 +72,7 @@ def open_dataset(recorded):
     free, by_content, defaults = start_flags.FREE, start_flags.BY_CONTENT, start_flags.defaults()
     run = RunDirectory(FLAGS.run_dir)
     run.check_flags(recorded, free, FLAGS.force, defaults, by_content)
-    folder = pipeline.open_dataset(
-        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-    )
+    folder = common.open_dataset()
     info = dataset_info.load_info(folder)
     train_flags.SYSTEMS[FLAGS.system].check_set(info)
     pipeline.chosen_images(info, FLAGS.batch_size, FLAGS.subset)  # before networks are built
@@ -206,15 +205,7 @@ def quick_metric(folder):
     """The metric of --metric; its reference is computed here, or read from the cache."""
     info = dataset_info.load_info(folder)
     dataset_info.require_undamaged(info, "give --metric=none, and evaluate --dataset")
-    return quick.open_metric(
-        FLAGS.metric,
-        FLAGS.metric_images,
-        folder,
-        FLAGS.dataset,
-        features=FLAGS.features,
-        inception_path=FLAGS.inception_weights,
-        cache_dir=FLAGS.cache_dir,
-    )
+    return common.open_metric(folder, FLAGS.dataset)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from ladagan_tf.flags import train_classifier as train_classifier_flags
 if __name__ == "__main__":
     command.parse(train_classifier_flags)  # before TensorFlow is imported
 
-
-from ladagan_tf.data import pipeline
 from ladagan_tf.evaluation.classifier import default_path, train_classifier
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 
 FLAGS = flags.FLAGS
@@ -21,9 +20,7 @@ FLAGS = flags.FLAGS
 
 def main():
     """Trains, saves and tells how good it is."""
-    folder = pipeline.open_dataset(
-        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-    )
+    folder = common.open_dataset()
     out = FLAGS.out or default_path(folder)
     with locked(out):
         network = train_classifier(folder, out, FLAGS.kimg, FLAGS.seed)

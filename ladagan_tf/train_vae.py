@@ -14,8 +14,7 @@ from ladagan_tf.flags import train_vae as train_vae_flags
 if __name__ == "__main__":
     command.parse(train_vae_flags)  # before TensorFlow is imported
 
-
-from ladagan_tf.data import pipeline
+from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.systems import listed
 from ladagan_tf.training.vae import train_vae
@@ -27,9 +26,7 @@ FLAGS = flags.FLAGS
 def main():
     """Trains, saves and tells how good reconstructions are."""
     widths = listed("widths", int, "whole numbers, as 16,32,64", some=True)
-    folder = pipeline.open_dataset(
-        FLAGS.dataset, resolution=FLAGS.resolution, data_dir=FLAGS.data_dir
-    )
+    folder = common.open_dataset()
     out = FLAGS.out or default_path(folder)
     with locked(out):
         network = train_vae(

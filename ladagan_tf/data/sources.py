@@ -9,7 +9,6 @@ import functools
 import json
 import os.path
 import pathlib
-import sys
 import zipfile
 
 import numpy as np
@@ -29,7 +28,7 @@ from ladagan_tf.data.source import (
     open_encoded,
     printable,
 )
-from ladagan_tf.errors import InputError, one_line_about, reason
+from ladagan_tf.errors import InputError, one_line_about, reason, warn
 from ladagan_tf.untrusted import read_npz
 
 SHAPES = "shapes"
@@ -52,8 +51,7 @@ def told_of_folder(name, flag):
     """
     named = name == SHAPES or name.startswith(TFDS_PREFIX)
     if named and os.path.exists(name):
-        told = f"{flag}={name} is not the folder of that name here, which is ./{name}"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(f"{flag}={name} is not the folder of that name here, which is ./{name}")
     return named
 
 

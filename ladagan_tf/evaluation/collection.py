@@ -14,7 +14,7 @@ import tensorflow as tf
 from ladagan_tf import zoo
 from ladagan_tf.data.source import printable
 from ladagan_tf.devices import replicated
-from ladagan_tf.errors import InputError, one_line_about
+from ladagan_tf.errors import InputError, one_line_about, warn
 from ladagan_tf.evaluation import metrics
 from ladagan_tf.evaluation.frechet import check_covariance
 from ladagan_tf.evaluation.images import Images, open_images
@@ -254,7 +254,7 @@ def _kept(keep, *arguments):
     try:
         keep(*arguments)
     except InputError as error:
-        print(f"warning: {error}; the reference is not kept", file=sys.stderr)
+        warn(f"{error}; the reference is not kept")
         return False
     return True
 

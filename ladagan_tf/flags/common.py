@@ -127,6 +127,37 @@ def open_generator(**other):
     return open_source(values.run_dir, values.model, **{**given, **other})
 
 
+def open_dataset():
+    """The folder of the prepared set that --dataset, --resolution and --data_dir name."""
+    from ladagan_tf.data import pipeline  # needs TensorFlow
+
+    values = flags.FLAGS
+    return pipeline.open_dataset(
+        values.dataset, resolution=values.resolution, data_dir=values.data_dir
+    )
+
+
+def open_metric(folder, dataset):
+    """The `evaluation.quick.QuickMetric` of --metric.
+
+    Args:
+        folder: the prepared set that it compares with.
+        dataset: str, what named it.
+    """
+    from ladagan_tf.evaluation import quick  # needs Keras
+
+    values = flags.FLAGS
+    return quick.open_metric(
+        values.metric,
+        values.metric_images,
+        folder,
+        dataset,
+        features=values.features,
+        inception_path=values.inception_weights,
+        cache_dir=values.cache_dir,
+    )
+
+
 def define_address(port):
     """Of commands that serve: where; `port` is the default."""
     flags.DEFINE_string("host", "127.0.0.1", "Address to listen on.")

@@ -10,7 +10,7 @@ from absl import flags
 
 from ladagan_tf import extras, flagfiles
 from ladagan_tf.data.source import TFDS_PREFIX
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, warn
 from ladagan_tf.flags import common, train
 from ladagan_tf.runs import FLAGS_FILE, MODELS_FILE
 from ladagan_tf.systems import listed, refuse, refuse_without
@@ -73,7 +73,7 @@ def resolve(argv=None):
     refuse_without("freeze_d", FLAGS.init_from, "--init_from, whose weights stay")
     refuse_without("worker_wait", FLAGS.strategy == "multiworker", "--strategy=multiworker")
     for line in _idle(argv or sys.argv, decided):
-        print(f"warning: {line}", file=sys.stderr)
+        warn(line)
     if FLAGS.batch_size % FLAGS.micro_batches:
         raise InputError(
             f"--micro_batches={FLAGS.micro_batches} does not divide --batch_size={FLAGS.batch_size}"

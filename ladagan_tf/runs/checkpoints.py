@@ -4,12 +4,11 @@ import os
 import pathlib
 import re
 import shutil
-import sys
 
 import tensorflow as tf
 
 from ladagan_tf.decimals import in_kimg
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError, reason, warn
 from ladagan_tf.files import disk_errors, set_aside, sha256_of, write_text
 from ladagan_tf.runs.json_lines import sealed, unsealed
 
@@ -146,8 +145,7 @@ def _remove_damaged(path):
     The disk may give it again.
     """
     if path.is_dir() and _is_closed(path.iterdir()):
-        told = f"{path} cannot be read; it is now {set_aside(path).name}"
-        print(f"warning: {told}", file=sys.stderr)
+        warn(f"{path} cannot be read; it is now {set_aside(path).name}")
     else:
         _remove(path, ignore_errors=True)
 
@@ -259,8 +257,7 @@ def find_checkpoint(folder, which):
         path = (best_checkpoint(folder) if which == "best" else None) or [*found][-1]
         newest = checkpoint_paths(folder)[-1]
         if which == "latest" and path != newest:
-            told = f"{newest} is damaged ({STATE} cannot be read); taking {path.name}"
-            print(f"warning: {told}", file=sys.stderr)
+            warn(f"{newest} is damaged ({STATE} cannot be read); taking {path.name}")
     else:
         kimgs = {in_kimg(state["images"]): path for path, state in found.items()}
         # As it was once written, in six digits.

@@ -1,11 +1,9 @@
 """GAT: its flags of `train.py`, and the networks and objective they describe."""
 
-import sys
-
 from absl import flags
 
 from ladagan_tf.data import dataset_info
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, warn
 from ladagan_tf.models.gat.sizes import MODULATIONS, SIZES
 from ladagan_tf.systems import (
     adversarial,
@@ -226,7 +224,7 @@ def autoencoder(folder, own=None):
             raise
         path = own
         if FLAGS.vae:
-            print(f"warning: {error}; the run's own {own.name} is taken", file=sys.stderr)
+            warn(f"{error}; the run's own {own.name} is taken")
     vae, _ = vae_weights.load(path)
     if vae_weights.encoder_sha256(vae) != latents.encoder_sha256:
         raise InputError(
