@@ -5,6 +5,7 @@ Counted as in `cost.lada`, which also counts parameters: matrix products only. T
 """
 
 from ladagan_tf.cost.lada import memory_in_words, memory_parts, network_line
+from ladagan_tf.cost.layers import conv_multiply_adds as conv
 from ladagan_tf.models.gat.layers import swiglu_width
 
 GRAPHS = 0.8e9  # bytes, see `cost.lada.of_process`: of two transformers, with all that D is shown
@@ -163,19 +164,15 @@ def decoder_multiply_adds(vae, latent_size):
         int.
     """
     side, inputs, channels = latent_size, vae.widths[-1], vae.latent_channels
-    total = _conv(side, 1, channels, channels) + _conv(side, 3, channels, inputs)
-    total += 4 * _conv(side, 3, inputs, inputs)  # two resnets of the middle
+    total = conv(side, 1, channels, channels) + conv(side, 3, channels, inputs)
+    total += 4 * conv(side, 3, inputs, inputs)  # two resnets of the middle
     total += 4 * side**2 * inputs**2 + 2 * side**4 * inputs  # its attention
     for i, width in enumerate(reversed(vae.widths)):
         if i:
             side *= 2
-            total += _conv(side, 3, inputs, inputs)
+            total += conv(side, 3, inputs, inputs)
         for _ in range(vae.resnets + 1):
-            total += _conv(side, 3, inputs, width) + _conv(side, 3, width, width)
-            total += _conv(side, 1, inputs, width) if inputs != width else 0
+            total += conv(side, 3, inputs, width) + conv(side, 3, width, width)
+            total += conv(side, 1, inputs, width) if inputs != width else 0
             inputs = width
-    return total + _conv(side, 3, inputs, 3)
-
-
-def _conv(side, size, inputs, outputs):
-    return side**2 * size**2 * inputs * outputs
+    return total + conv(side, 3, inputs, 3)

@@ -9,7 +9,7 @@ from ladagan_tf import zoo
 from ladagan_tf.data import dataset_info, pipeline
 from ladagan_tf.decimals import plain
 from ladagan_tf.errors import InputError
-from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator, undecoded
 from ladagan_tf.runs import results
 from ladagan_tf.runs.checkpoints import newest_state
 from ladagan_tf.sampling.sampler import flow_of
@@ -122,17 +122,13 @@ def _kind(sampler):
 
 def title(sampler):
     """What a Sampler with a network makes, in words, as "LadaGAN 64 x 64"."""
-    generator = _generator(sampler.network)
+    generator = undecoded(sampler.network)
     paper = getattr(generator, "paper", type(generator).__name__)
     return f"{paper} {sampler.resolution} x {sampler.resolution}"
 
 
-def _generator(network):
-    return network.generator if isinstance(network, DecodedGenerator) else network
-
-
 def _architecture(sampler):
-    sizes = _sizes(_generator(sampler.network), leave_out=("class_names",))
+    sizes = _sizes(undecoded(sampler.network), leave_out=("class_names",))
     text = f"## Architecture\n\n{sizes}{_classes(sampler.class_names)}"
     if not isinstance(sampler.network, DecodedGenerator):
         return text

@@ -6,7 +6,7 @@ from ladagan_tf import zoo
 from ladagan_tf.decimals import in_kimg
 from ladagan_tf.errors import InputError
 from ladagan_tf.models.flow.networks import FlowGenerator
-from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import undecoded
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
 from ladagan_tf.models.lada.discriminator import Discriminator
 from ladagan_tf.models.lada.generator import Generator
@@ -78,8 +78,7 @@ def _of_run(run, checkpoint, named):
 
 
 def _of_file(network, named):
-    if isinstance(network, DecodedGenerator):
-        network = network.generator
+    network = undecoded(network)
     if isinstance(network, Generator | GatGenerator | FlowGenerator):
         return {"averaged": in_precision(network, "float32")}
     if isinstance(network, Discriminator | GatDiscriminator):

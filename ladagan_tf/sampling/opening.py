@@ -11,7 +11,7 @@ from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
 from ladagan_tf.files import sha256_of
 from ladagan_tf.models import PRECISIONS
-from ladagan_tf.models.gat.decoded import DecodedGenerator
+from ladagan_tf.models.gat.decoded import DecodedGenerator, undecoded
 from ladagan_tf.runs import MODELS_FILE
 from ladagan_tf.runs.checkpoints import find_average, find_checkpoint
 from ladagan_tf.runs.directory import RunDirectory
@@ -212,7 +212,8 @@ def sampler_of(generator: Openable) -> Sampler:
     if isinstance(generator, Sampler):
         return generator
     if isinstance(generator, keras.Model):
-        about = {"model": generator.name, "precision": _policy(generator)}
+        precision = undecoded(generator).dtype_policy.name
+        about = {"model": generator.name, "precision": precision}
         return of_network(generator, {**about, "weights_sha256": network_sha256(generator)})
     if isinstance(generator, str | os.PathLike):
         return open_named(generator)[0]
@@ -234,11 +235,6 @@ def is_generator(name: Path) -> bool:
     return any(
         pathlib.Path(name, file).exists() for file in (MODELS_FILE, *EXPORTED, "saved_model.pb")
     )
-
-
-def _policy(network):
-    """Name of the Keras dtype policy that a network computes in."""
-    return getattr(network, "generator", network).dtype_policy.name
 
 
 def locate(model: Path) -> tuple[pathlib.Path, dict | None]:
@@ -298,8 +294,7 @@ def open_model(
         about = {"model": printable(str(shown)), "precision": precision}
         network = _load_keras(path, precision)
         about["file_sha256"] = sha256_of(path)
-        if isinstance(network, DecodedGenerator) and not decode:
-            network = network.generator
+        network = network if decode else undecoded(network)
         if decode and makes_latents(network):
             if not vae:
                 raise InputError(

@@ -37,13 +37,16 @@ def open_part(
     with one_line_about(checkpoint, "checkpoint"):
         arrays = read_part(checkpoint, part)
     name = "discriminator" if part == "discriminator" else "generator"
+    return _filled(run, name, precision, arrays, f"{checkpoint}: {part} does")
+
+
+def _filled(run, name, precision, arrays, what):
+    """A network of models.json with given weights; InputError beginning with `what` if unfit."""
     network = read_network(run, name, precision, sum(array.size for array in arrays))
     try:
         network.set_weights(arrays)
     except ValueError as error:
-        raise InputError(
-            f"{checkpoint}: {part} does not fit models.json ({reason(error)})"
-        ) from None
+        raise InputError(f"{what} not fit {run.models_file.name} ({reason(error)})") from None
     return network
 
 
@@ -89,13 +92,7 @@ def open_average(path: str | os.PathLike, weights: list[np.ndarray]) -> keras.Mo
         InputError: as `open_run`; or if the weights are not of its generator's shapes.
     """
     run = RunDirectory(path)
-    network = read_network(run, "generator", "float32", sum(array.size for array in weights))
-    try:
-        network.set_weights(weights)
-    except ValueError as error:
-        raise InputError(
-            f"{run.averages}: they do not fit {run.models_file.name} ({reason(error)})"
-        ) from None
+    network = _filled(run, "generator", "float32", weights, f"{run.averages}: they do")
     if makes_latents(network):
         network = decoded(network, run.vae_file, f"run_dir={path}", {})
     return network

@@ -12,6 +12,7 @@ import tensorflow as tf
 from ladagan_tf.errors import InputError, reason
 from ladagan_tf.models.flow.networks import FlowGenerator
 from ladagan_tf.models.flow.samplers import MOST_STEPS
+from ladagan_tf.models.gat.decoded import undecoded
 from ladagan_tf.sampling import seeds
 
 PROBES = 2  # images that a foreign generator makes before it is used
@@ -262,7 +263,7 @@ def check_no_sampler(sampler: str | None, sampler_steps: int | None, why: str) -
 
 def flow_of(network: keras.Model | None) -> FlowGenerator | None:
     """The flow that a network is, or decodes; None if it is another generator."""
-    inner = getattr(network, "generator", network)
+    inner = undecoded(network)
     return inner if isinstance(inner, FlowGenerator) else None
 
 

@@ -8,6 +8,11 @@ from ladagan_tf.models.presets import FromPreset
 LARGE, TILE = 64, 8  # latent rows: from so many on, decode so many at a time
 
 
+def undecoded(network):
+    """The network that makes the latents of a `DecodedGenerator`; any other as it is."""
+    return network.generator if isinstance(network, DecodedGenerator) else network
+
+
 @keras.saving.register_keras_serializable(package="ladagan_tf")
 class DecodedGenerator(FromPreset, keras.Model):
     """Noise and classes to images: what is sampled, measured, exported and served of latents.
