@@ -16,7 +16,7 @@ from ladagan_tf.hardware import peak_memory
 from ladagan_tf.progress import progress_bar
 from ladagan_tf.reports.gathering import classes_of_rows
 from ladagan_tf.runs import results
-from ladagan_tf.sampling.sampler import flow_of, of_network
+from ladagan_tf.sampling.sampler import of_network
 from ladagan_tf.training.callbacks import StepCallback
 
 ATTENTION_IMAGES = 6
@@ -221,8 +221,8 @@ class Measuring(StepCallback):
         self.metric = metric
         self.generator = of_network(network)
         self.score, self.measured_step = None, None
-        flow = flow_of(network)
-        made = f" {flow.sampler} {flow.steps}" if flow else ""
+        flow = getattr(network, "generator", network)  # where it is decoded
+        made = f" {flow.sampler} {flow.steps}" if hasattr(flow, "sampler") else ""
         self.measured_by = metric.identity + made  # of what scores can be compared
 
     def after_step(self, step):
