@@ -5,6 +5,7 @@ import shutil
 import sys
 
 import keras
+import latents_of_shapes
 import numpy as np
 import pytest
 from fake_hub import FakeHub
@@ -13,16 +14,11 @@ from safetensors.numpy import save_file
 from train_processes import run_each, stats
 
 from ladagan_tf import convert
-from ladagan_tf.data import dataset_info, latents
-from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import convert as convert_flags
 from ladagan_tf.models.gat.networks import GatDiscriminator, GatGenerator
-from ladagan_tf.models.pixels import scale_images
-from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.official import gat as official_gat
 from ladagan_tf.runs.directory import read_flags
 from ladagan_tf.sampling import opening
-from ladagan_tf.weights import vae_weights
 
 SIZES = {"latent_size": 8, "width": 16, "num_heads": 2, "num_classes": 30}
 pytestmark = pytest.mark.slow
@@ -44,24 +40,7 @@ def converting():
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A prepared set of latents, and official weights of as many classes without a teacher."""
-    path = tmp_path_factory.mktemp("small")
-    keras.utils.set_random_seed(0)
-    vae_file = path / "vae.keras"
-    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(vae_file)
-    prepare("shapes", path / "shapes", resolution=16, num_images=8, workers=1)
-    vae, sha256 = vae_weights.load(vae_file)
-    description = dataset_info.Latents(
-        size=8,
-        channels=4,
-        dtype="float16",
-        vae=str(vae_file),
-        vae_sha256=sha256,
-        encoder_sha256=vae_weights.encoder_sha256(vae),
-        scaling_factor=vae.scaling_factor,
-        images=True,
-    )
-    encoding = latents.Encoding(lambda images: vae.encode(scale_images(images)), description)
-    latents.prepare_set(path / "shapes", path / "latents", encoding)
+    path = latents_of_shapes.fill(tmp_path_factory.mktemp("small"), 8)
     generator = GatGenerator(**SIZES, depth=4, noise_dim=8)
     discriminator = GatDiscriminator(**SIZES, depth=1, class_dim=8, teacher_dim=None)
     (path / "official").mkdir()

@@ -4,7 +4,7 @@ import functools
 import json
 import re
 
-import keras
+import latents_of_shapes
 import numpy as np
 import pytest
 from in_process import command, error_line
@@ -12,15 +12,10 @@ from train_processes import PARTS, assert_continues, run_named, stats
 
 from ladagan_tf import evaluate, generate
 from ladagan_tf.cost import speed
-from ladagan_tf.data import dataset_info, latents
-from ladagan_tf.data.preparation import prepare
 from ladagan_tf.flags import evaluate as evaluate_flags
 from ladagan_tf.flags import generate as generate_flags
-from ladagan_tf.models.pixels import scale_images
-from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.runs import results
 from ladagan_tf.sampling import opening
-from ladagan_tf.weights import vae_weights
 
 TINY = [
     "--system=flow",
@@ -59,24 +54,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Shapes of 16 px, and their latents of 8 x 8."""
-    folder = tmp_path_factory.mktemp("flow")
-    prepare("shapes", folder / "shapes", resolution=16, num_images=40, workers=1)
-    keras.utils.set_random_seed(0)
-    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "vae.keras")
-    vae, sha256 = vae_weights.load(folder / "vae.keras")
-    description = dataset_info.Latents(
-        size=8,
-        channels=4,
-        dtype="float16",
-        vae=str(folder / "vae.keras"),
-        vae_sha256=sha256,
-        encoder_sha256=vae_weights.encoder_sha256(vae),
-        scaling_factor=vae.scaling_factor,
-        images=True,
-    )
-    encoding = latents.Encoding(lambda images: vae.encode(scale_images(images)), description)
-    latents.prepare_set(folder / "shapes", folder / "latents", encoding)
-    return folder
+    return latents_of_shapes.fill(tmp_path_factory.mktemp("flow"))
 
 
 def given(folder, run_dir, *flags):

@@ -3,15 +3,12 @@
 import json
 import re
 
-import keras
+import latents_of_shapes
 import pytest
 from train_processes import assert_continues, run_named, stats, variables
 
-from ladagan_tf.data import dataset_info, latents
-from ladagan_tf.data.preparation import prepare
+from ladagan_tf.data import dataset_info
 from ladagan_tf.models.features.classifier import Classifier
-from ladagan_tf.models.pixels import scale_images
-from ladagan_tf.models.vae.autoencoder import AutoencoderKL
 from ladagan_tf.weights import vae_weights
 
 STEPS = 2
@@ -77,25 +74,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Shapes of 16 px, their latents of 8 x 8, and the autoencoder between them."""
-    folder = tmp_path_factory.mktemp("gat")
-    prepare("shapes", folder / "shapes", resolution=16, num_images=40, workers=1)
-    keras.utils.set_random_seed(0)
-    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "vae.keras")
-    AutoencoderKL(widths=(8, 8), resnets=1, groups=4).save(folder / "other.keras")
+    folder = latents_of_shapes.fill(tmp_path_factory.mktemp("gat"))
+    latents_of_shapes.tiny_autoencoder().save(folder / "other.keras")
     Classifier(16, ["dark", "bright"]).save(folder / "classifier.keras")
-    vae, sha256 = vae_weights.load(folder / "vae.keras")
-    description = dataset_info.Latents(
-        size=8,
-        channels=4,
-        dtype="float16",
-        vae=str(folder / "vae.keras"),
-        vae_sha256=sha256,
-        encoder_sha256=vae_weights.encoder_sha256(vae),
-        scaling_factor=vae.scaling_factor,
-        images=True,
-    )
-    encoding = latents.Encoding(lambda images: vae.encode(scale_images(images)), description)
-    latents.prepare_set(folder / "shapes", folder / "latents", encoding)
     return folder
 
 
