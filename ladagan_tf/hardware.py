@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 CPUINFO = pathlib.Path("/proc/cpuinfo")
-CGROUP = pathlib.Path("/sys/fs/cgroup")  # a container's own limits, which /proc does not know of
+CGROUP = pathlib.Path("/sys/fs/cgroup")  # limits of a container or a job, which /proc ignores
+OWN_GROUPS = pathlib.Path("/proc/self/cgroup")  # where in it this process is
 BFLOAT16 = r"\b(avx512_bf16|amx_bf16)\b"  # instructions for products, of an x86
 ARM_BFLOAT16 = r"\bbf16\b"
 # What tells apart processors that a virtual machine calls by one name, the widest first.
@@ -86,20 +87,33 @@ def _in_kib(path, name):
 
 
 def _left_of_cgroup(otherwise):
-    """Bytes that this process's group may still take; `otherwise` where nothing limits it.
+    """Bytes that this process's groups may still take; `otherwise` where they limit it to no less.
 
     Pages of files that were read count as taken, and go where memory is needed.
     """
-    for folder, *names in (
-        (CGROUP, "max", "current"),
-        (CGROUP / "memory", "limit_in_bytes", "usage_in_bytes"),  # version 1
-    ):
-        limit, taken = (_numbers(folder / f"memory.{name}") for name in names)
-        if limit and taken:  # "max" is no number
-            text = _text(folder / "memory.stat")
-            cache = re.search(r"^(?:total_)?inactive_file (\d+)$", text, re.M)
-            return max(0, limit[0] - taken[0] + (int(cache[1]) if cache else 0))
-    return otherwise
+    left = otherwise
+    for folder in _groups("memory"):
+        for names in (("max", "current"), ("limit_in_bytes", "usage_in_bytes")):  # of version 1
+            limit, taken = (_numbers(folder / f"memory.{name}") for name in names)
+            if limit and taken:  # "max" is no number
+                text = _text(folder / "memory.stat")
+                cache = re.search(r"^(?:total_)?inactive_file (\d+)$", text, re.M)
+                left = min(left, limit[0] - taken[0] + (int(cache[1]) if cache else 0))
+    return max(0, left)
+
+
+def _groups(controller):
+    """Folders of this process's control group and of those around it, each of which limits it.
+
+    Version 1 has a tree for each controller, such as "memory"; version 2 one for all. What a
+    container sees as its root is not always what its processes are told to be in.
+    """
+    for line in _text(OWN_GROUPS).splitlines():
+        _, controllers, own = line.split(":", 2)
+        if not controllers or controller in controllers.split(","):
+            root = CGROUP / controller if controllers else CGROUP
+            folder = root / own.strip("/")
+            yield from (path for path in (folder, *folder.parents) if path.is_relative_to(root))
 
 
 def _text(path):
@@ -146,11 +160,12 @@ def usable_cores():
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux; it knows of limits set from outside
         cores = len(os.sched_getaffinity(0))
-    quota = _numbers(CGROUP / "cpu.max") or [
-        number
-        for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        for number in _numbers(CGROUP / "cpu" / name)
-    ]
-    if len(quota) == 2 and quota[1]:  # microseconds of work in so many, as of docker run --cpus
-        cores = min(cores, max(1, math.ceil(quota[0] / quota[1])))
+    for folder in _groups("cpu"):
+        quota = _numbers(folder / "cpu.max") or [
+            number
+            for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            for number in _numbers(folder / name)
+        ]
+        if len(quota) == 2 and quota[1]:  # microseconds of work in so many, as docker run --cpus
+            cores = min(cores, max(1, math.ceil(quota[0] / quota[1])))
     return cores

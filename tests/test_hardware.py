@@ -19,8 +19,7 @@ from ladagan_tf.hardware import (
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux limits cores by process")
-def test_cores_are_those_that_the_process_may_use(monkeypatch, tmp_path):
-    monkeypatch.setattr("ladagan_tf.hardware.CGROUP", tmp_path)
+def test_cores_are_those_that_the_process_may_use(group):
     allowed = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(allowed)})
@@ -40,19 +39,24 @@ V1 = {
 
 @pytest.fixture
 def group(monkeypatch, tmp_path):
-    """A function that writes files of a control group, which is then this process's."""
-    monkeypatch.setattr("ladagan_tf.hardware.CGROUP", tmp_path)
+    """A function that writes files of control groups, of which this process's is job/step."""
+    monkeypatch.setattr("ladagan_tf.hardware.CGROUP", tmp_path / "fs")
+    monkeypatch.setattr("ladagan_tf.hardware.OWN_GROUPS", tmp_path / "own")
+    (tmp_path / "own").write_text("4:memory:/job/step\n2:cpu,cpuacct:/job/step\n0::/job/step\n")
 
     def write(files):
         for name, text in files.items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text(f"{text}\n")
+            path = tmp_path / "fs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{text}\n")
 
     return write
 
 
+@pytest.mark.parametrize("inner", ["", "job/", "job/step/"])
 @pytest.mark.parametrize("files", [V2, V1], ids=["version 2", "version 1"])
-def test_memory_is_what_the_group_leaves_where_that_is_less(group, monkeypatch, files):
+def test_memory_is_what_the_group_leaves_where_that_is_less(group, monkeypatch, files, inner):
+    files = {name.replace("memory.", f"{inner}memory."): text for name, text in files.items()}
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr("ladagan_tf.hardware._in_kib", lambda path, name: 1)
     assert device_memory() == 2048  # what is free, and what this process has
@@ -70,6 +74,8 @@ def test_memory_is_what_the_group_leaves_where_that_is_less(group, monkeypatch, 
         ({"cpu.max": "10000 100000"}, 1),
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
         ({"cpu/cpu.cfs_quota_us": "200000", "cpu/cpu.cfs_period_us": "100000"}, 2),
+        ({"cpu.max": "400000 100000", "job/cpu.max": "2 1", "job/step/cpu.max": "max 100000"}, 2),
+        ({"cpu/job/cpu.cfs_quota_us": "2", "cpu/job/cpu.cfs_period_us": "1"}, 2),
     ],
 )
 def test_cores_are_no_more_than_the_group_has_time_for(group, monkeypatch, files, expected):
