@@ -81,9 +81,7 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
     Returns:
         As `steps_from_memory`.
     """
-    record_bytes = max(1, info.total_bytes // info.count)
-    # A block being read, one waiting, one being handed out, and room for copies between them.
-    size = int(np.clip(memory_limit_bytes // (4 * record_bytes), 1, BLOCK_RECORDS))
+    size = block_size(info, memory_limit_bytes)
     mask = np.zeros(info.count, bool)
     mask[chosen] = True
 
@@ -103,6 +101,13 @@ def steps_from_disk(info, fields, chosen, batch_size, rows, seed, start_step, me
 
     steps = _endless_steps(epoch_records, len(chosen), batch_size, start_step)
     return steps.map(step_rows).prefetch(tf.data.AUTOTUNE)
+
+
+def block_size(info, memory_limit_bytes):
+    """How many records of a streamed set are shuffled together: an int."""
+    record_bytes = max(1, info.total_bytes // info.count)
+    # A block being read, one waiting, one being handed out, and room for copies between them.
+    return int(np.clip(memory_limit_bytes // (4 * record_bytes), 1, BLOCK_RECORDS))
 
 
 def _endless_steps(epoch_elements, count, batch_size, start_step):

@@ -7,6 +7,7 @@ of its own; batches run across the border between epochs and no image is dropped
 """
 
 import contextlib
+import hashlib
 import os.path
 import pathlib
 import re
@@ -141,7 +142,7 @@ def make_dataset(
         raise InputError(f"start_step={start_step}: it must be at least 0")
     chosen = chosen_images(info, batch_size, subset)
     seed = int(seed) % 2**63  # what stateless draws take
-    if info.total_bytes * subset <= memory_limit_bytes:
+    if _fits_memory(info, subset, memory_limit_bytes):
         columns = _load(info, wanted, chosen)
         steps = ordering.steps_from_memory(columns, batch_size, rows, seed, start_step)
     else:
@@ -165,6 +166,23 @@ def make_dataset(
     # The stream is this worker's share already.
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+
+def _fits_memory(info, subset, memory_limit_bytes):
+    return info.total_bytes * subset <= memory_limit_bytes
+
+
+def order_of(folder, subset, memory_limit_bytes=MEMORY_LIMIT_BYTES):
+    """What the order of a stream depends on beside the seed and the images: text to compare.
+
+    Args:
+        folder, subset, memory_limit_bytes: see `make_dataset`.
+    """
+    info = dataset_info.load_info(folder)
+    if _fits_memory(info, subset, memory_limit_bytes):
+        return "memory"
+    on = ordering.block_size(info, memory_limit_bytes), [shard.records for shard in info.shards]
+    return f"shards {hashlib.sha256(repr(on).encode()).hexdigest()}"
 
 
 def chosen_images(info, batch_size, subset=1.0):

@@ -71,12 +71,12 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
     chief = workers.index == 0
     replicas = model.distribute_strategy.num_replicas_in_sync // workers.count
     about = {"contents": contents, "workers": workers.count, "replicas": replicas}
-    about["averages"] = model.average_names
+    about |= {"averages": model.average_names, "order": pipeline.order_of(folder, settings.subset)}
     checkpoints = Checkpoints(run.checkpoints, model.state(), settings.keep_checkpoints, about)
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images, batch_size = state["step"], state["images"], settings.batch_size
     workers.check_start(start)
-    workers.check_contents(contents)
+    workers.check_contents({**contents, "dataset": f"{contents['dataset']} {about['order']}"})
     total = start + math.ceil((settings.total_kimg * 1000 - images) / batch_size)
     if start >= total:
         length = f"{plain(settings.total_kimg)} kimg"
@@ -90,8 +90,9 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
     around, measuring, snapshots = [guard], None, None
     with told_how_to_continue(run.path, checkpoints):
         if chief:
-            if changed := other_devices(state["about"], about):
-                run.say(f"{run.path}: {changed}")
+            for differs in (other_devices, other_order):
+                if changed := differs(state["about"], about):
+                    run.say(f"{run.path}: {changed}")
             run.start(flags, model.networks.values(), vae, initial)
             run.truncate_stats(start)
             if averages := model.power_averages():
@@ -225,6 +226,20 @@ def other_devices(before, now):
         "{} worker(s) x {} replica(s) before, {} x {} now: batch norm normalises other parts of "
         "each batch, so this is not the run that it would have been"
     ).format(*one, *other)
+
+
+def other_order(before, now):
+    """What to say of a run that goes on with its images in another order; None if it does not.
+
+    Args:
+        before, now: dicts of what the checkpoint and this start record of themselves.
+    """
+    if before.get("order", now["order"]) == now["order"]:
+        return None
+    return (
+        "the set was prepared again, and its images come in another order: some of this epoch are "
+        "seen twice and others not, so this is not the run that it would have been"
+    )
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The stream of training batches, and the single pass for metrics."""
 
+import dataclasses
 import functools
 import inspect
 import itertools
@@ -106,6 +107,17 @@ def test_no_order_of_a_small_set_comes_back_after_256_epochs_or_seeds():
 def test_a_start_step_continues_the_uninterrupted_stream(fifty, limit, flipped, step):
     rest = _batches(fifty, 6, flip=True, start_step=step, memory_limit_bytes=limit)
     _assert_equal(flipped[step : step + 6], rest)
+
+
+def test_where_an_order_is_of_the_shards_others_are_told_apart(fifty, monkeypatch):
+    info = dataset_info.load_info(fifty)
+    other = dataclasses.replace(info, shards=(info.shards[0],) * len(info.shards))
+    told = {}
+    for name, found in (("one", info), ("other", other)):
+        monkeypatch.setattr(dataset_info, "load_info", lambda folder, found=found: found)
+        told[name] = [pipeline.order_of(fifty, 1.0, limit) for limit in _MODES.values()]
+    assert told["one"][0] == told["other"][0] == pipeline.order_of(fifty, 0.1, 2000) == "memory"
+    assert told["one"][1] != told["other"][1]
 
 
 @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)] * 3 + [tf.TensorSpec([], tf.int64)])

@@ -15,6 +15,7 @@ from ladagan_tf.training.callbacks import Schedule
 from ladagan_tf.training.loop import (
     contents_of,
     other_devices,
+    other_order,
     sizes_in_words,
     told_how_to_continue,
 )
@@ -60,6 +61,12 @@ def test_another_number_of_devices_is_said_because_it_changes_batch_norm():
     assert said.startswith("1 worker(s) x 2 replica(s) before, 1 x 4 now: batch norm")
     assert other_devices(two, two) is None
     assert other_devices({}, four) is None  # it was not recorded
+
+
+def test_another_order_of_the_images_is_said():
+    one, other = {"order": "shards 01"}, {"order": "memory"}
+    assert other_order(one, other).startswith("the set was prepared again, and its images come in")
+    assert other_order(one, one) is other_order({}, one) is None
 
 
 @pytest.mark.parametrize(("subset", "said"), [(1.0, "400 images"), (0.04, "16 of 400 images")])
