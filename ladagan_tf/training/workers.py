@@ -55,6 +55,8 @@ def roll_call(addresses, index, seconds, same=None):
     cluster = Cluster(addresses, index, connections)
     if absent or other:
         cluster.close()
+    if other:  # it may be why others are absent
+        raise InputError(f"strategy=multiworker: {other}")
     if absent:
         names = ", ".join(f"{i} ({addresses[i]})" for i in absent)
         raise InputError(
@@ -62,8 +64,6 @@ def roll_call(addresses, index, seconds, same=None):
             f"{seconds:g} s; start it with the same TF_CONFIG but for the index, see that worker 0 "
             "can be reached, or raise --worker_wait"
         )
-    if other:
-        raise InputError(f"strategy=multiworker: {other}; start all workers alike")
     return cluster
 
 
@@ -73,7 +73,8 @@ def _gather(addresses, index, seconds, name, same):
     Returns:
         (list of who is missing, text of who differs or None, dict from worker to its connection).
     """
-    deadline, here, other = time.monotonic() + seconds, {}, None
+    deadline, other = time.monotonic() + seconds, None
+    here = {}  # connection -> worker
     with contextlib.ExitStack() as kept:
         try:
             port = int(addresses[0].rpartition(":")[2])
@@ -83,26 +84,37 @@ def _gather(addresses, index, seconds, name, same):
                 f"TF_CONFIG: worker 0 cannot listen at {addresses[0]} ({error.strerror})"
             ) from None
         while len(here) + 1 < len(addresses):
-            if not select.select([listener], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            left = max(0.0, deadline - time.monotonic())
+            ready = select.select([listener, *here], [], [], left)[0]
+            if not ready:
                 break
+            for ended in here.keys() & ready:  # those who wait say nothing more
+                ended.close()
+                del here[ended]
+            if listener not in ready:
+                continue
             caller = listener.accept()[0]
             caller.settimeout(1.0)
             try:
                 said = _receive(caller)
-                number = said["index"]
+                number, theirs = said["index"], dict(said["same"])
                 ours = said["cluster"] == name and 0 < number < len(addresses)
             except (OSError, ValueError, KeyError, TypeError):
                 ours = False
             if not ours:
                 caller.close()  # something else that calls
                 continue
-            here[number] = caller
-            other = other or _difference(same, said["same"], f"{number} ({addresses[number]})")
-        absent = sorted(set(range(1, len(addresses))) - here.keys())
-        for caller in here.values():
+            who = f"{number} ({addresses[number]})"
+            twice = number in here.values() and f"two say that they are worker {who}"
+            other = other or twice or _difference(same, theirs, who)
+            here[caller] = number
+        absent = sorted(set(range(1, len(addresses))) - set(here.values()))
+        for caller in here:
             with contextlib.suppress(OSError):
                 _send(caller, {"cluster": name, "absent": absent, "other": other})
-    return absent, other, here
+            if absent or other:
+                caller.close()
+    return absent, other, {number: caller for caller, number in here.items()}
 
 
 def _difference(ours, theirs, who):
@@ -110,7 +122,8 @@ def _difference(ours, theirs, who):
     for name in sorted({*ours, *theirs}):
         here, there = ours.get(name, "nothing"), theirs.get(name, "nothing")
         if here != there:
-            return f"worker {who} has {name}={there}, worker 0 has {here}"
+            told = f"worker {who} has {name}={there}, worker 0 has {here}"
+            return f"{told}; start all workers alike"
     return None
 
 

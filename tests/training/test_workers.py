@@ -1,5 +1,6 @@
 """A worker that is gone is told in one line, and only that; one worker asks nobody."""
 
+import hashlib
 import json
 import socket
 import threading
@@ -139,6 +140,46 @@ def test_workers_that_do_not_do_the_same_are_refused_by_all(host):
         f"strategy=multiworker: worker 1 ({addresses[1]}) has --batch_size=16, worker 0 has 8; "
         "start all workers alike"
     ]
+
+
+def report(addresses, index, **other):
+    """The connection of a worker that has reported to worker 0."""
+    name = hashlib.sha256("\n".join(addresses).encode()).hexdigest()[:32]
+    while True:
+        try:
+            first = socket.create_connection(("localhost", int(addresses[0].split(":")[1])), 9)
+        except OSError:
+            continue  # it does not listen yet
+        workers._send(first, {"cluster": name, "index": index, "same": {}, **other})
+        return first
+
+
+@pytest.mark.parametrize(
+    ("reports", "said", "seconds"),
+    [
+        ([{"index": 1}, {"index": 1}], r"two say that they are worker 1 \(localhost:\d+\)$", 30),
+        ([{"index": 1, "gone": True}, {"index": 2}], r"worker 1 .* of 3 did not begin", 0.2),
+        ([{"index": 1, "same": None}, {"index": 2}], r"worker 1 .* of 3 did not begin", 0.2),
+    ],
+    ids=["the same index twice", "one that ended while it waited", "no worker of this code"],
+)
+def test_who_is_not_there_once_does_not_count(reports, said, seconds):
+    addresses, connections = free_addresses(3), []
+
+    def others():
+        for content in reports:
+            gone = content.pop("gone", False)
+            connections.append(report(addresses, **content))
+            if gone:
+                connections[-1].close()
+
+    thread = threading.Thread(target=others)
+    thread.start()
+    with pytest.raises(InputError, match=said):
+        workers.roll_call(addresses, 0, seconds)
+    thread.join(9)
+    for connection in connections:
+        connection.close()
 
 
 def test_a_worker_that_never_comes_is_named_by_all():
