@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import secrets
 import shutil
 
 import tensorflow as tf
@@ -147,15 +148,21 @@ def _remove_damaged(path):
     if path.is_dir() and _is_closed(path.iterdir()):
         warn(f"{path} cannot be read; it is now {set_aside(path).name}")
     else:
-        _remove(path, ignore_errors=True)
+        _remove(path)
 
 
-def _remove(path, ignore_errors=False):
-    """Deletes a checkpoint; of one that was moved elsewhere the link that leads there."""
+def _remove(path):
+    """Deletes a checkpoint; of one that was moved elsewhere the link that leads there.
+
+    What a file server keeps for another process that reads it goes later, as a leftover: it is
+    neither taken for a damaged checkpoint nor the end of a run.
+    """
     if path.is_symlink():
         path.unlink()
-    else:
-        shutil.rmtree(path, ignore_errors)
+    elif path.exists():
+        leftover = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
+        path.rename(leftover)
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _is_closed(files):

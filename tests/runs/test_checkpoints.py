@@ -1,6 +1,8 @@
 """Checkpoints are complete, verified and found by what they are."""
 
+import errno
 import json
+import os
 import pathlib
 import shutil
 import unittest.mock
@@ -99,6 +101,18 @@ def test_leftovers_of_a_killed_save_are_not_checkpoints_and_go_away(tmp_path, st
     assert checkpoints.paths() == []
     save(checkpoints, state, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
+def test_one_that_another_process_reads_on_a_file_server_goes_later(tmp_path, state, monkeypatch):
+    checkpoints = Checkpoints(tmp_path, state, keep=1)
+    save(checkpoints, state, 1)
+    with monkeypatch.context() as served:
+        told = OSError(errno.ENOTEMPTY, "Directory not empty")  # by its .nfs... of an open file
+        served.setattr(os, "rmdir", unittest.mock.Mock(side_effect=told))
+        save(checkpoints, state, 2)
+        assert names(checkpoints) == ["step-00000002"]
+    save(checkpoints, state, 3)
+    assert names(checkpoints) == os.listdir(tmp_path) == ["step-00000003"]
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_restored(tmp_path, state):
