@@ -33,7 +33,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import dataset_info
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import new_file, vacant
+from ladagan_tf.files import new_file, refuse_bare, vacant
 from ladagan_tf.flags import common
 from ladagan_tf.flags import model as model_flags
 from ladagan_tf.flags import start as start_flags
@@ -57,6 +57,7 @@ def main():
     """Converts in the direction that the flags say."""
     if sum(map(bool, (FLAGS.official, FLAGS.run_dir, FLAGS.gpu_run))) != 1:
         raise InputError("give either --official, to convert it, or --run_dir, or --gpu_run")
+    refuse_bare(FLAGS.out, [".keras"])
     as_keras = pathlib.Path(FLAGS.out).suffix == ".keras"
     if FLAGS.to_official and (as_keras or not FLAGS.run_dir):
         raise InputError(

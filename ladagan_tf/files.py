@@ -172,6 +172,13 @@ def vacant(path):
     return path
 
 
+def refuse_bare(path, endings):
+    """Raises InputError if a path to write is an ending alone, which would be a folder's name."""
+    name = pathlib.Path(path).name
+    if name and name in endings:
+        raise InputError(f"out={path}: give a name before the ending, as samples{name}")
+
+
 def refuse_mount(path):
     """Raises InputError if a folder to make is a mount point, which nothing can be renamed to."""
     if os.path.ismount(path):

@@ -27,7 +27,7 @@ import numpy as np
 from ladagan_tf import pictures
 from ladagan_tf.data.source import printable
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import check_writable, writing
+from ladagan_tf.files import check_writable, refuse_bare, writing
 from ladagan_tf.flags import common
 from ladagan_tf.locks import locked
 from ladagan_tf.runs import SAMPLED_BY
@@ -112,6 +112,7 @@ def kind_of_output():
     if len(kinds) > 1:
         raise InputError("give one of --interpolate, --attention, --sweep_psi and --directions")
     kind = kinds[0] if kinds else "images"
+    refuse_bare(out, sum(ENDINGS.values(), ()))
     if out.suffix not in ENDINGS[kind]:
         accepted = ", ".join(ending or "a folder" for ending in ENDINGS[kind])
         raise InputError(f"out={out}: give {accepted}")

@@ -56,6 +56,7 @@ def test_it_writes_a_file_that_keras_loads(checkpoint_folder, main, tmp_path, ca
     ("arguments", "message"),
     [
         (["--out=x.keras"], "give either --official, to convert it, or --run_dir"),
+        (["--official=a", "--out=.keras"], "out=.keras: give a name before the ending"),
         (
             ["--official=nowhere", "--out=x.keras"],
             "official=nowhere: no weight file, and no folder of LadaGAN (config.json",

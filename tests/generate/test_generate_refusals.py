@@ -27,6 +27,7 @@ import pytest
         (["--scale=2", "--out=a.npz"], "scale=2: it is for a .png, .gif or .mp4"),
         (["--scale=0"], "scale=0"),
         (["--out=a.jpg"], "give .png, .npz, .zip, a folder"),
+        (["--out=.png"], "out=.png: give a name before the ending, as samples.png"),
         (["--interpolate", "--out=a.npz"], "give .gif, .mp4, .png"),
         (["--interpolate", "--seeds=1", "--out=a.gif"], "--interpolate needs at least two"),
         (
