@@ -18,7 +18,7 @@ EXTRAS = {
     "demo": ("gradio>=6.31,<7",),
     "hub": ("huggingface_hub>=0.30",),
     "teacher": ("keras-hub>=0.32,<0.33",),
-    "video": ("imageio>=2.37,<3", "imageio-ffmpeg>=0.6,<1"),
+    "video": ("imageio-ffmpeg>=0.6,<1",),
     "wandb": ("wandb>=0.19,<1",),
 }
 

@@ -53,43 +53,33 @@ def test_an_mp4_needs_its_packages_and_keeps_all_pixels_at_even_sides(
 ):
     out = tmp_path / "walk.mp4"
     arguments = f"--model={model}", "--interpolate", "--seeds=1,2", "--frames=2", f"--out={out}"
-    monkeypatch.setitem(sys.modules, "imageio", None)
-    assert "pip install 'imageio>=2.37,<3' 'imageio-ffmpeg>=" in failing(*arguments)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert "pip install 'imageio-ffmpeg>=" in failing(*arguments)
     assert not list(tmp_path.iterdir())
 
-    made = []
-
-    class Writer(list):
-        append_data = list.append
-
-        def __init__(self, path, **options):
-            self.path, self.options = path, options
-            made.append(self)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pathlib.Path(self.path).write_bytes(np.stack(self).tobytes())
-
-    fake = types.ModuleType("imageio.v2")
-    fake.get_writer = Writer
-    package = types.ModuleType("imageio")
-    package.v2 = fake
-    for name, module in (("imageio", package), ("imageio.v2", fake)):
-        monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", types.ModuleType("imageio_ffmpeg"))
+    program = tmp_path / "ffmpeg"  # one that writes what it reads
+    program.write_text('#!/bin/sh\necho "$@" > "$0.said"; for out; do :; done; cat > "$out"\n')
+    program.chmod(0o755)
+    fake = types.SimpleNamespace(get_ffmpeg_exe=lambda: str(program))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", fake)
     main(*arguments)
     assert out.stat().st_size == 4 * SIDE * SIDE * 3
 
     frame = np.random.default_rng(0).integers(0, 256, (33, 67, 3), np.uint8)
     image_files.write_animation(out, iter([frame[None]]), 1, 5.0)
-    (writer,) = made[1:]
-    assert writer.options["macro_block_size"] == 1  # it resizes nothing
-    assert writer[0].shape == (34, 68, 3)
-    np.testing.assert_array_equal(writer[0][:33, :67], frame)
-    np.testing.assert_array_equal(writer[0][33, :67], frame[32])
-    np.testing.assert_array_equal(writer[0][:33, 67], frame[:, 66])
+    assert "-pix_fmt rgb24 -s 68x34 -r 5.0 -i - " in (tmp_path / "ffmpeg.said").read_text()
+    written = np.frombuffer(out.read_bytes(), np.uint8).reshape(34, 68, 3)
+    np.testing.assert_array_equal(written[:33, :67], frame)
+    np.testing.assert_array_equal(written[33, :67], frame[32])
+    np.testing.assert_array_equal(written[:33, 67], frame[:, 66])
+
+    before = out.read_bytes()
+    program.write_text(
+        "#!/bin/sh\ncat > /dev/null; echo 'it: No space left on device' >&2; exit 1\n"
+    )
+    with pytest.raises(InputError, match=r"walk.mp4: it cannot be written \(No space left on dev"):
+        image_files.write_animation(out, iter([frame[None]]), 1, 5.0)
+    assert out.read_bytes() == before and len(list(tmp_path.iterdir())) == 3
 
 
 # ---------------------------------------------------------------------------------------- images

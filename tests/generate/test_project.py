@@ -120,7 +120,7 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
         (["--features=classifier"], "there is no prepared set; give classifier:FILE"),
         (["--noema"], "--model has one network"),
         (["--features=none", "--feature_weight=1"], "--feature_weight=1.0: it needs --features"),
-        (["--out=a.mp4"], "it needs packages that are not here: pip install 'imageio"),
+        (["--out=a.mp4"], "it needs packages that are not here: pip install 'imageio-ffmpeg"),
         (
             ["--space=w"],
             "only a GAT of --run_dir or a .keras file makes its images of styles alone",
@@ -131,7 +131,7 @@ def test_what_cannot_be_projected_is_one_line(
     folder, model, conditional, projecting, capsys, monkeypatch, tmp_path, arguments, message
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "imageio", None)
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     given = [f"--model={model}", "--image={}/cat.png", "--out=a.gif", *arguments]
     given = [word.format(folder).replace("=coloured", f"={conditional}") for word in given]
     assert message in error_line(projecting, given, capsys)
