@@ -10,6 +10,7 @@ from ladagan_tf.models.checks import check
 # PyTorch's layouts of kernels (OIHW, OI) and Keras's (HWIO, IO): transpositions, by rank.
 TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 FROM_TORCH = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+OWN = ("name", "trainable", "dtype", "class_names", "num_classes")  # not what weights mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +21,14 @@ class Transfer:
         taken: dict, name -> shape.
         new: dict, name -> (shape here, shape there); None for what is not there.
         left_out: dict, name -> shape: what only the other one has.
+        settings: dict, argument -> (value here, value there), where both differ: weights of one
+            shape mean something else where the output has another range.
     """
 
     taken: dict
     new: dict
     left_out: dict
+    settings: dict
 
     @property
     def fits(self):
@@ -62,7 +66,14 @@ def take_weights(network, source):
             taken[name] = tuple(weight.shape)
         else:
             new[name] = tuple(weight.shape), None if there is None else tuple(there.shape)
-    return Transfer(taken, new, {name: tuple(weight.shape) for name, weight in theirs.items()})
+    left_out = {name: tuple(weight.shape) for name, weight in theirs.items()}
+    here, there = (n.get_config() for n in (network, source))
+    settings = {
+        name: (value, there[name])
+        for name, value in here.items()
+        if name not in OWN and name in there and there[name] != value
+    }
+    return Transfer(taken, new, left_out, settings)
 
 
 def name_of(weight):

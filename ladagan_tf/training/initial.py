@@ -100,6 +100,9 @@ def in_words(done, parts=SOURCES):
             f"{len(transfer.taken) + len(transfer.new)} arrays were taken, {transfer.share:.1%} of "
             f"the values: {', '.join(f'part of {n}' if n in new else n for n in taken)}"
         )
+        if transfer.settings:
+            said = (f"{n}={here} ({there} there)" for n, (here, there) in transfer.settings.items())
+            lines.append(f"{part}: set otherwise than the {source}: {', '.join(said)}")
         for what, names in (("new", transfer.new), ("left out", transfer.left_out)):
             said = {n if _layer(n) in taken else _layer(n): None for n in names}
             if said:
@@ -125,6 +128,7 @@ def record(done, named, sha256):
             "taken": list(transfer.taken),
             "new": {n: {"here": h, "there": t} for n, (h, t) in transfer.new.items()},
             "left_out": list(transfer.left_out),
+            "settings": {n: {"here": h, "there": t} for n, (h, t) in transfer.settings.items()},
         }
         for part, (source, transfer) in done.items()
     }

@@ -10,6 +10,7 @@ from gat_networks import tiny_generator as gat_generator
 from ladagan_networks import number, tiny_discriminator, tiny_generator
 
 from ladagan_tf.models.transfer import freeze, name_of, take_weights
+from ladagan_tf.training import initial
 
 
 def arrays(network):
@@ -80,3 +81,12 @@ def test_the_first_blocks_of_d_are_frozen_from_the_image_on(make, names):
     for count in (-1, len(network.stages) + 1):
         with pytest.raises(ValueError, match=f"freeze_d={count}: give 0 to {len(network.stages)}"):
             freeze(network, count)
+
+
+def test_what_weights_of_the_same_shape_mean_otherwise_is_told():
+    source, target = tiny_generator(), tiny_generator(output_range="tanh")
+    done = take_weights(target, source)
+    assert not done.new and done.settings == {"output_range": ("tanh", "linear")}
+    lines = initial.in_words({"generator": ("averaged", done)}, ["generator"])
+    assert lines[1] == "generator: set otherwise than the averaged: output_range=tanh (linear there)"
+    assert not take_weights(tiny_generator(), source).settings
