@@ -88,5 +88,6 @@ def test_what_weights_of_the_same_shape_mean_otherwise_is_told():
     done = take_weights(target, source)
     assert not done.new and done.settings == {"output_range": ("tanh", "linear")}
     lines = initial.in_words({"generator": ("averaged", done)}, ["generator"])
-    assert lines[1] == "generator: set otherwise than the averaged: output_range=tanh (linear there)"
+    said = "generator: set otherwise than the averaged: output_range=tanh (linear there)"
+    assert said in lines
     assert not take_weights(tiny_generator(), source).settings
