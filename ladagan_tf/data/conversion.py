@@ -8,6 +8,7 @@ import errno
 import hashlib
 import io
 import os
+import warnings
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
@@ -137,6 +138,13 @@ def to_rgb(image, background=(255, 255, 255), upright=True):
     Raises:
         UnusableImageError: for floating-point or 32-bit pixels, whose range is unknown.
     """
+    with warnings.catch_warnings():
+        # Pillow's own, with a line of its source, of EXIF data that are none or a file's end.
+        warnings.simplefilter("ignore")
+        return _to_rgb(image, background, upright)
+
+
+def _to_rgb(image, background, upright):
     stored, image = image, _upright(image) if upright else image
     if image.mode.startswith("I"):
         image = _sixteen_bit_grey(image, stored)

@@ -132,11 +132,13 @@ def test_exif_orientation_is_applied(kind):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
-def test_exif_data_that_are_none_cost_no_image(kind, monkeypatch):
+@pytest.mark.parametrize("exif", [b"none such", b"II*\0\x08\0\0\0\5\0\x12\1\3\0"])  # or cut
+def test_exif_data_that_are_none_cost_no_image(kind, exif, monkeypatch, recwarn):
     buffer = io.BytesIO()
-    Image.fromarray(_RAMP).save(buffer, kind, exif=b"Exif\0\0none such", lossless=True)
+    Image.fromarray(_RAMP).save(buffer, kind, exif=b"Exif\0\0" + exif, lossless=True)
     pixels = convert_image(open_encoded(buffer.getvalue()), Conversion(16))
     np.testing.assert_array_equal(pixels, _RAMP[:, 4:20])
+    assert not recwarn.list
     with monkeypatch.context() as patch:  # it would be turned with more memory
         patch.setattr(ImageOps, "exif_transpose", unittest.mock.Mock(side_effect=MemoryError))
         with pytest.raises(MemoryError):
