@@ -4,6 +4,7 @@ Stages are float tensors (B, S, S, K, C): the generator's K cumulative outputs, 
 or (B, S, S, 1, C), a real latent that all K are.
 """
 
+import abc
 import collections.abc
 import dataclasses
 
@@ -72,7 +73,7 @@ def diagnostics(stages):
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentObjective:
+class LatentObjective(abc.ABC):
     """A relativistic objective on the stages of a generator of latents.
 
     D: softplus(-(D(x) - D(G(z)))) + alignment + R1 + R2 [+ centring_weight (D(x) + D(G(z)))^2];
@@ -196,9 +197,9 @@ class LatentObjective:
         augmentation = latent_augmentation_draws(self.latent_size) if self.augment else {}
         return augmentation | ({"chosen": Draw.uniform()} if self.augment_sometimes else {})
 
+    @abc.abstractmethod
     def _perturbations(self):
         """Draws of what R1 and R2 add to what they are taken at, by their names."""
-        raise NotImplementedError
 
     def discriminator_draws(self):
         """Draws of the D phase: z, a view of fakes and of reals, and the perturbations."""
@@ -227,13 +228,13 @@ class LatentObjective:
         styles = generator.style(self._z(batch, draws), labels)  # (B, W)
         generator.mean_style.assign(generator.updated_mean_style(styles, labels, total))
 
+    @abc.abstractmethod
     def _seen(self, stages, draws, means, strengths, noise=None):
         """What D gets of stages: augmented, and perturbed if there is `noise`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _means(self, stages):
         """What the colours of stages are augmented about, see `color_means`."""
-        raise NotImplementedError
 
     def _augmented(self, stages, draws, means, strengths):
         if not self.augment:
