@@ -190,6 +190,7 @@ def memory_estimate(
     r2=False,
     share=1.0,
     bcr=False,
+    paired=False,
 ):
     """Rough peak memory of one training step on one device, in bytes, by what uses it.
 
@@ -200,10 +201,11 @@ def memory_estimate(
     - ema: a second set of the generator's weights;
     - gradients: of the network with more trainable numbers, twice with micro-batches (the sum and
       the part being added);
-    - activations: the greater of the D phase (D on fakes and on reals, whose tape also records the
-      backward pass that R1 differentiates: 3 times the forward pass; so on fakes with R2; of a
-      share of the images beside a pass of all; with bCR D on twice as many augmented images) and
-      the G phase (G, then D), b images each, and the uint8 and float batch.
+    - activations: the greater of the D phase (D on fakes, then on reals, whose tape also records
+      the backward pass that R1 differentiates: 3 times the forward pass; so on fakes with R2; of a
+      share of the images beside a pass of all; both at once where logits of both are compared, and
+      with bCR D on twice as many augmented images) and the G phase (G, then D), b images each, and
+      the uint8 and float batch.
 
     Not counted: the framework, convolution workspaces, fragmentation, the input pipeline. Compilers
     fuse elementwise operations and store less. Expect the right order of magnitude.
@@ -216,6 +218,7 @@ def memory_estimate(
         r1, r2: bools, the penalty is taken at reals, at fakes.
         share: float, of the images that it is taken at.
         bcr: bool, balanced consistency is taken.
+        paired: bool, the loss is relativistic.
 
     Returns:
         Dict of ints, bytes: "weights", "optimizer", "ema", "gradients", "activations", "total".
@@ -230,7 +233,8 @@ def memory_estimate(
         )
     one_g, one_d = generator_activations(generator), discriminator_activations(discriminator)
     penalised = 3 if share == 1 else 1 + 3 * share
-    passes = sum(penalised if taken else 1 for taken in (r1, r2)) + (2 if bcr else 0)
+    sides = [penalised if taken else 1 for taken in (r1, r2)]
+    passes = sum(sides) + (2 if bcr else 0) if bcr or paired else max(sides)
     per_image = max(passes * one_d, one_g + one_d)
     activations = batch_size // micro_batches * per_image * bytes_per_activation
     activations += batch_size * generator.resolution**2 * 3 * 5
@@ -272,7 +276,7 @@ def training_multiply_adds(
     Args:
         generator, discriminator: `models.lada.generator` networks.
         r1, r2, bcr, share: see `memory_estimate`.
-        paired: bool, G's loss looks at D of the reals, too (relativistic).
+        paired: bool, the loss is relativistic: G's looks at D of the reals, too.
 
     Returns:
         int.

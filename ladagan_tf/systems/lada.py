@@ -311,9 +311,7 @@ def step_cost(generator, discriminator, **step):
     from ladagan_tf.cost import lada
 
     needed = lada.memory_estimate(generator, discriminator, **_passes(), **step)["total"]
-    multiply_adds = lada.training_multiply_adds(
-        generator, discriminator, **_passes(), paired=FLAGS.loss == "rpgan"
-    )
+    multiply_adds = lada.training_multiply_adds(generator, discriminator, **_passes())
     return multiply_adds, needed, lada.of_process(needed)
 
 
@@ -327,7 +325,7 @@ def cost_report(generator, discriminator, **step):
 def _passes():
     """What `cost.lada.memory_estimate` is told of the objective."""
     taken = {"r1": FLAGS.r1_weight > 0, "r2": FLAGS.r2_weight > 0, "bcr": FLAGS.bcr}
-    return {**taken, "share": 1 / penalty_every()}
+    return {**taken, "share": 1 / penalty_every(), "paired": FLAGS.loss == "rpgan"}
 
 
 def autoencoder(folder, own=None):

@@ -5,6 +5,7 @@ import functools
 import tensorflow as tf
 
 from ladagan_tf.models.transfer import name_of
+from ladagan_tf.training.autodiff import after
 from ladagan_tf.training.model import (
     DISCRIMINATOR_PHASE,
     GENERATOR_PHASE,
@@ -100,9 +101,9 @@ class AdversarialModel(TrainedModel):
         )
         d_norms = self._apply("discriminator", gradients)
 
-        gradients, g_metrics = self._differentiated(  # from here on D is the updated one
-            "generator", batch, generator_draws, strengths
-        )
+        # From here on D is the updated one. G would run before, beside D's phase, and take memory.
+        generator_draws = after(gradients, generator_draws)
+        gradients, g_metrics = self._differentiated("generator", batch, generator_draws, strengths)
         self.objective.update_statistics(self.generator, batch, generator_draws, _sum_over_replicas)
         g_norms = self._apply("generator", gradients)
 

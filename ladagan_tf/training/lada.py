@@ -147,7 +147,23 @@ class LadaObjective:
         """Nothing: batch norms update their statistics while they run."""
 
     def discriminator_loss(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
-        """D's loss and its parts. D runs on fakes, then reals, then (bCR) both augmented.
+        """D's loss and its parts, the sums over `discriminator_terms`, which takes the same.
+
+        Returns:
+            Scalar loss and a dict of scalars.
+        """
+        total, parts = 0.0, {}
+        for term, images in self.discriminator_terms(discriminator, batch, fake, draws, strengths):
+            loss, found = term(images)
+            total = total + loss
+            parts |= {name: parts.get(name, 0.0) + value for name, value in found.items()}
+        return total, parts
+
+    def discriminator_terms(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
+        """D's loss as terms that can be differentiated one after the other, to save memory.
+
+        Of fakes, then of reals, where each side is judged by itself; else one of both. D runs on
+        fakes, then reals, then (bCR) both augmented.
 
         Args:
             discriminator: keras.Model, images to logits.
@@ -157,7 +173,8 @@ class LadaObjective:
             strengths: Strengths of this step.
 
         Returns:
-            Scalar loss and a dict of scalars.
+            List of pairs, a function and what it takes: images (B, S, S, 3) or two of them. It
+            returns a scalar and a dict of scalars; the loss, and each scalar, are the sums.
         """
         fake = self._seen(fake, draws["fake"], strengths)
         real = self._seen(batch["real"], _of_reals(draws), strengths)
@@ -165,25 +182,43 @@ class LadaObjective:
         judged = functools.partial(
             self._judged, discriminator, labels=labels, factor=strengths.penalty
         )
-        fake_logits, r2 = judged(fake, self.r2_weight)  # (B, 25), scalar
-        real_logits, r1 = judged(real, self.r1_weight)
-        adversarial = losses.adversarial_discriminator(self.loss, real_logits, fake_logits)
-        total = adversarial + r1
-        verdict = losses.verdict(self.loss, real_logits, fake_logits)
-        parts = {"d_loss": adversarial, "r1": r1, "real_logits": ops.mean(real_logits)}
-        parts["real_sign"] = ops.mean(ops.sign(verdict))
-        if self.r2_weight:
-            parts["r2"] = r2
-            total = total + r2
-        if self.centring_weight:
-            parts["centring"] = self.centring_weight * losses.centring(real_logits, fake_logits)
-            total = total + parts["centring"]
-        if self.bcr:
-            parts["bcr"] = self.bcr_weight * self._consistency(
-                discriminator, labels, real, fake, real_logits, fake_logits, draws, strengths
-            )
-            total = total + parts["bcr"]
-        return total, {**parts, "d_total": total}
+
+        def of_fakes(fake):
+            logits, r2 = judged(fake, self.r2_weight)  # (B, 25), scalar
+            loss = losses.apart(self.loss, logits)
+            parts = {"d_loss": loss, "d_total": loss + r2}
+            return loss + r2, parts | ({"r2": r2} if self.r2_weight else {})
+
+        def of_reals(real):
+            logits, r1 = judged(real, self.r1_weight)
+            loss = losses.apart(self.loss, -logits)
+            parts = {"d_loss": loss, "r1": r1, "d_total": loss + r1}
+            return loss + r1, parts | _opinion(logits, logits)
+
+        def of_both(images):
+            fake, real = images
+            fake_logits, r2 = judged(fake, self.r2_weight)
+            real_logits, r1 = judged(real, self.r1_weight)
+            adversarial = losses.adversarial_discriminator(self.loss, real_logits, fake_logits)
+            total = adversarial + r1
+            verdict = losses.verdict(self.loss, real_logits, fake_logits)
+            parts = {"d_loss": adversarial, "r1": r1} | _opinion(real_logits, verdict)
+            if self.r2_weight:
+                parts["r2"] = r2
+                total = total + r2
+            if self.centring_weight:
+                parts["centring"] = self.centring_weight * losses.centring(real_logits, fake_logits)
+                total = total + parts["centring"]
+            if self.bcr:
+                parts["bcr"] = self.bcr_weight * self._consistency(
+                    discriminator, labels, real, fake, real_logits, fake_logits, draws, strengths
+                )
+                total = total + parts["bcr"]
+            return total, {**parts, "d_total": total}
+
+        if self.bcr or self.loss == "rpgan":  # logits of reals are compared with those of fakes
+            return [(of_both, (fake, real))]
+        return [(of_fakes, fake), (of_reals, real)]
 
     def _seen(self, images, draws, strengths):
         """What D judges of images: augmented, unless bCR compares both."""
@@ -254,3 +289,8 @@ class LadaObjective:
 def _of_reals(draws):
     """Draws of the augmentation of reals: the fakes' where they have none of their own."""
     return {**draws["fake"], **draws["real"]}
+
+
+def _opinion(real_logits, verdict):
+    """Statistics of what D says of reals: their mean logit, and the mean sign of `verdict`."""
+    return {"real_logits": ops.mean(real_logits), "real_sign": ops.mean(ops.sign(verdict))}

@@ -316,6 +316,12 @@ class LatentObjective(abc.ABC):
             parts |= {"d_loss": loss, "r1": r1, "r2": r2, "margin": ops.mean(margins)}
             return total, {**parts, "d_total": total, "real_sign": ops.mean(ops.sign(margins))}
 
+    def discriminator_terms(self, discriminator, batch, fake, draws, strengths=AS_CONFIGURED):
+        """One term, see `LadaObjective`: all that D judges is one batch of it."""
+        return [
+            (lambda x: self.discriminator_loss(discriminator, batch, x, draws, strengths), fake)
+        ]
+
     def _alignment(self, features, batch, draws, strengths):
         """Whole image and mean over patches count alike (REPA, arXiv 2410.06940; GAT's code)."""
         if self.augment_sometimes:

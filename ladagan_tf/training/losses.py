@@ -17,11 +17,20 @@ def adversarial_discriminator(kind, real_logits, fake_logits):
         kind: one of `training.LOSSES`.
         real_logits, fake_logits: float tensors (B, K).
     """
-    return {
-        "nsl": non_saturating_discriminator,
-        "hinge": hinge_discriminator,
-        "rpgan": relativistic,
-    }[kind](real_logits, fake_logits)
+    if kind == "rpgan":
+        return relativistic(real_logits, fake_logits)
+    return apart(kind, -real_logits) + apart(kind, fake_logits)
+
+
+def apart(kind, wrong):
+    """What images of one side add to D's adversarial loss, where the sides are judged apart.
+
+    Args:
+        kind: "nsl" or "hinge".
+        wrong: float tensor (B, K), what D wants to be low: its logits of generated images, or minus
+            those of real ones.
+    """
+    return ops.mean(ops.softplus(wrong) if kind == "nsl" else ops.relu(1.0 + wrong))
 
 
 def adversarial_generator(kind, fake_logits, real_logits=None):
@@ -53,7 +62,7 @@ def verdict(kind, real_logits, fake_logits):
 
 def non_saturating_discriminator(real_logits, fake_logits):
     """mean softplus(-D(x)) + mean softplus(D(G(z))) (Goodfellow et al. 2014, in logits)."""
-    return ops.mean(ops.softplus(-real_logits)) + ops.mean(ops.softplus(fake_logits))
+    return adversarial_discriminator("nsl", real_logits, fake_logits)
 
 
 def non_saturating_generator(fake_logits):
@@ -63,7 +72,7 @@ def non_saturating_generator(fake_logits):
 
 def hinge_discriminator(real_logits, fake_logits):
     """mean relu(1 - D(x)) + mean relu(1 + D(G(z))) (Lim and Ye 2017)."""
-    return ops.mean(ops.relu(1.0 - real_logits)) + ops.mean(ops.relu(1.0 + fake_logits))
+    return adversarial_discriminator("hinge", real_logits, fake_logits)
 
 
 def hinge_generator(fake_logits):

@@ -1,9 +1,11 @@
 """One step as pure gradient functions, for any backend and any objective.
 
-An adversarial objective (see `training/lada.py`) supplies `generate`, `discriminator_loss` and
+An adversarial objective (see `training/lada.py`) supplies `generate`, `discriminator_terms` and
 `generator_loss`; one of a generator alone (see `training/flow.py`) `own_loss`. A batch and its
 draws are dicts of tensors whose first axis is the image, so that micro-batches are slices of both.
 """
+
+import functools
 
 import keras
 from keras import ops
@@ -42,10 +44,15 @@ def discriminator_gradients(
         # Outside the differentiated function: nothing of the generator is recorded.
         fake = ops.stop_gradient(objective.generate(generator, part, drawn))
 
-        def loss():
-            return objective.discriminator_loss(discriminator, part, fake, drawn, strengths)
-
-        return _value_and_grad(loss, scale, discriminator)
+        sums = None
+        for term, images in objective.discriminator_terms(
+            discriminator, part, fake, drawn, strengths
+        ):
+            # What the backward pass of the term before needs is freed before the next term begins.
+            images = images if sums is None else after(sums[0], images)
+            found = _value_and_grad(functools.partial(term, images), scale, discriminator)
+            sums = _sum(sums, found)
+        return sums
 
     return _mean_over_parts(differentiated, batch, draws, micro_batches)
 
@@ -131,7 +138,12 @@ def _part(tree, index, parts, before):
 
 
 def _sum(sums, values):
-    return values if sums is None else keras.tree.map_structure(lambda a, b: a + b, sums, values)
+    """Of two pairs (gradients, metrics); a metric that one lacks is 0 there."""
+    if sums is None:
+        return values
+    gradients = [a + b for a, b in zip(sums[0], values[0], strict=True)]
+    names = {**sums[1], **values[1]}
+    return gradients, {name: sums[1].get(name, 0.0) + values[1].get(name, 0.0) for name in names}
 
 
 def squared_norms(gradients):

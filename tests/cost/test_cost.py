@@ -126,6 +126,22 @@ def test_micro_batches_half_precision_and_no_r1_save_memory():
 @pytest.mark.parametrize(
     ("how", "passes_of_d"),
     [
+        ({}, 3), ({"r2": True}, 3), ({"paired": True}, 4), ({"paired": True, "r2": True}, 6),
+        ({"bcr": True}, 6), ({"bcr": True, "share": 0.5}, 5.5),
+    ],
+)  # fmt: skip
+def test_fakes_and_reals_are_kept_at_once_where_they_are_compared(how, passes_of_d):
+    generator, discriminator = tiny()
+    of_d = discriminator_activations(discriminator)
+    assert generator_activations(generator) < 2 * of_d  # the D phase is the greater
+    batch = 8 * 64**2 * 3 * 5
+    activations = memory_estimate(generator, discriminator, 8, **how)["activations"]
+    assert activations == 8 * 4 * passes_of_d * of_d + batch
+
+
+@pytest.mark.parametrize(
+    ("how", "passes_of_d"),
+    [
         ({}, 11), ({"r1": False}, 8), ({"r2": True}, 14), ({"bcr": True}, 17),
         ({"r2": True, "share": 0.25, "paired": True}, 10.5),
     ],

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from ladagan_tf.training.autodiff import value_and_grad
 from ladagan_tf.training.lada import LadaObjective
 from ladagan_tf.training.step import (
     clip_by_global_norm,
@@ -42,6 +43,22 @@ def test_micro_batches_give_the_gradients_and_metrics_of_the_whole_batch(case, p
         assert_equal_trees(gradients(*networks, draws, micro_batches=parts), whole)
 
 
+@pytest.mark.parametrize("loss", ["nsl", "hinge"])
+def test_terms_one_after_the_other_have_the_gradients_of_the_loss(case, loss):
+    """Of the sum over both sides, D's logits of all of them and both penalties, in one tape."""
+    (lada, generator, discriminator, batch), draws, _ = case(loss=loss, r1_weight=0.1, r2_weight=2)
+    fake = lada.generate(generator, batch, draws)
+
+    def together():
+        return lada.discriminator_loss(discriminator, batch, fake, draws)
+
+    (_, expected), gradients = value_and_grad(together, discriminator)
+    found, metrics = discriminator_gradients(lada, generator, discriminator, batch, draws)
+    assert len(lada.discriminator_terms(discriminator, batch, fake, draws)) == 2
+    assert_equal_trees(found, gradients)
+    assert_equal_trees(metrics, expected)
+
+
 def test_scale_multiplies_the_gradients_and_not_the_metrics(case):
     networks, d_draws, g_draws = case()
     for gradients, draws in ((discriminator_gradients, d_draws), (generator_gradients, g_draws)):
@@ -66,9 +83,9 @@ class Recording(LadaObjective):
 
     seen = None
 
-    def discriminator_loss(self, discriminator, batch, fake, draws, strengths):
+    def discriminator_terms(self, discriminator, batch, fake, draws, strengths):
         type(self).seen = fake
-        return super().discriminator_loss(discriminator, batch, fake, draws, strengths)
+        return super().discriminator_terms(discriminator, batch, fake, draws, strengths)
 
 
 def test_the_discriminator_phase_does_not_record_the_generator(tf, case):
