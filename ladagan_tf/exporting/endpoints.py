@@ -40,15 +40,20 @@ def write_saved_model(network, path):
         *strength,
     ]
 
-    # Each in a graph of its own that every endpoint calls, instead of tracing it anew.
-    @tf.function(input_signature=latents, autograph=False)
-    def images(z, *labels):
-        return network(z, *labels, training=False)
+    # Each in a graph of its own that every endpoint calls. They are there before TensorFlow traces
+    # the endpoints, twice each, for their variables and for the file: these it would trace anew.
+    def traced(function, inputs):
+        return tf.function(function, inputs, autograph=False).get_concrete_function()
 
-    @tf.function(input_signature=[*latents, *strength], autograph=False)
-    def truncated(z, *rest):
-        *labels, psi = rest
-        return network(z, *labels, psi=psi, training=False)
+    images = traced(lambda z, *labels: network(z, *labels, training=False), latents)
+    if strength:
+        truncated = traced(
+            lambda z, *rest: network(z, *rest[:-1], psi=rest[-1], training=False),
+            [*latents, *strength],
+        )
+    has_maps = getattr(network, "has_attention_maps", False)
+    if has_maps:
+        attended = traced(network.attention_maps, latents)
 
     def serve(z, *labels):
         return images(z, *_checked(labels, tf.shape(z)[0], classes))
@@ -69,7 +74,7 @@ def write_saved_model(network, path):
 
     def attend(z, *labels):
         labels = _checked(labels, tf.shape(z)[0], classes)
-        images, maps = network.attention_maps(z, *labels)
+        images, maps = attended(z, *labels)
         sides = [round(m.shape[2] ** 0.5) for m in maps]
         return {"images": images} | {
             f"attention_{side}": m for side, m in zip(sides, maps, strict=True)
@@ -83,7 +88,7 @@ def write_saved_model(network, path):
 
     add(serve, latents)  # the first one is also `serving_default`
     add(generate, request)
-    if getattr(network, "has_attention_maps", False):
+    if has_maps:
         add(attend, latents)
     if strength:
         add(truncate, [*latents, *strength])

@@ -1,5 +1,6 @@
 """A SavedModel runs without our code, checks what it is asked, and truncates."""
 
+import functools
 import subprocess
 import sys
 
@@ -40,6 +41,14 @@ def python(code, folder):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout.strip()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """No folder is read by TensorFlow again for every test that looks at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tf.saved_model, "load", functools.cache(tf.saved_model.load))
+        yield
 
 
 @pytest.fixture(scope="module")
