@@ -124,10 +124,9 @@ def test_stages_have_the_published_sides(network):
     assert stages[-1][1].shape == (1, 8, 8, 2048)
 
 
-def test_spatial_features_are_seven_channels_of_the_graphs_mixed_6_conv(rng):
+def test_spatial_features_are_seven_channels_of_the_graphs_mixed_6_conv(network, rng):
     name = graph_names()["mixed_6/conv/conv2d_params"]
     assert name == "Mixed_6d.branch1x1.conv.weight"
-    network = Inception()
     for layer in network.convolutions.values():
         for weight in (layer.kernel, layer.bias):
             weight.assign(0.05 * rng.standard_normal(weight.shape, "float32"))
