@@ -1,6 +1,7 @@
 """`train.py`, in processes of its own where it is stopped: exact resume, damage, divergence.
 
-Without graphs where not the step but what is around it is looked at.
+Without graphs where not the step but what is around it is looked at; a run of graphs in two parts:
+test_train_flow_cli.py.
 """
 
 import json
@@ -17,7 +18,6 @@ import tensorflow as tf
 from PIL import Image
 from train_processes import (
     Process,
-    assert_continues,
     assert_identical,
     run_each,
     run_named,
@@ -220,16 +220,6 @@ def test_a_stopped_then_killed_then_damaged_run_continues_as_if_nothing_had_been
     assert_identical(run_dir, reference, STEPS)
     assert_same_snapshots(run_dir, reference)
     assert_said_by_us(output, run_dir)
-
-
-def test_a_run_of_graphs_in_two_parts_is_the_run_in_one(dataset, tmp_path):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    flags = ["--total_kimg=0.016", "--checkpoint_kimg=0.008", "--log_kimg=0.008"]
-    flags += ["--metric=none", "--sample_kimg=0.016", "--r1_weight=0"]
-    (output,) = run_each([plain(dataset, whole, *flags)], reports=False)
-    assert output.endswith("code 0\n"), output
-    again = plain(dataset, parts, *flags)
-    assert_continues(whole, again, 2, "000000.016", eagerly=False)
 
 
 def assert_same_snapshots(run_dir, reference):
