@@ -62,15 +62,13 @@ def finish(tmp_path):
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "1"]], ids=["alone", "xdist"])
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [(UNNOTICED, "the numbers are not here"), (NOT_COLLECTED, "a_package_that_nobody_has")],
-    ids=["test", "file"],
-)
-def test_skipping_for_another_reason_fails_a_strict_run(finish, source, reason, workers):
-    done = finish([HARDWARE, source], "--strict-skips", *workers)
+def test_skipping_a_test_or_a_file_for_another_reason_fails_a_strict_run(finish, workers):
+    done = finish([HARDWARE, UNNOTICED, NOT_COLLECTED], "--strict-skips", *workers)
     assert done.returncode == 1, done.stdout
-    assert "not for hardware, Chromium or npm" in done.stdout and reason in done.stdout
+    _, told = done.stdout.split("not for hardware, Chromium or npm")
+    assert "test_1.py::test_with_numbers_kept_elsewhere: " in told
+    assert "test_2.py: " in told and "a_package_that_nobody_has" in told
+    assert "test_0.py" not in told
 
 
 def test_skipping_for_hardware_or_chromium_does_not(finish):
