@@ -191,6 +191,7 @@ def test_a_gat_run_is_its_generator_behind_its_autoencoder(tiny_gat, tiny_gat_ru
     assert np.abs(others - loaded.network(z, labels)).max() > 1e-2
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_psi_and_guidance_are_baked_in_and_told(tiny_gat, tiny_gat_run):
     z, labels = seeds.latents(range(3), 8), np.int32([0, 1, 2])
     loaded = opening.open_run(tiny_gat_run, psi=0.5, guidance=1.5)
