@@ -138,6 +138,7 @@ class Truncating(keras.Model):
     """Pixels of z psi, brighter by class; one with classes has attention maps, too."""
 
     noise_dim, resolution, truncates = 8, 8, True
+    calls = 0
 
     def __init__(self, classes):
         super().__init__()
@@ -147,6 +148,7 @@ class Truncating(keras.Model):
         self.built = True
 
     def call(self, z, labels=0, psi=1.0, training=False):
+        self.calls += 1
         brighter = keras.ops.reshape(0.1 * keras.ops.cast(labels, "float32"), (-1, 1))
         return keras.ops.reshape(self.pixels(z * psi) + brighter, (-1, 8, 8, 3))
 
@@ -159,6 +161,7 @@ class Truncating(keras.Model):
 def test_an_exported_network_is_truncated_and_takes_labels_if_it_has_classes(classes, tmp_path):
     network = perturbed(Truncating(classes))
     endpoints.write_saved_model(network, tmp_path / "saved")
+    assert network.calls == (3 if classes else 2)  # traced once for all that it can
     opened = opening.open_model(tmp_path / "saved")
     assert opened.num_classes == classes and opened.at(0.5).about["psi"] == 0.5
     assert "guidance" not in opened.about
