@@ -1,8 +1,9 @@
 """Packages that only some uses need, and the one line that says how to install them."""
 
+import contextlib
 import shlex
 
-from ladagan_tf.errors import InputError
+from ladagan_tf.errors import InputError, reason
 
 # The optional dependencies of pyproject.toml, which a test compares.
 EXTRAS = {
@@ -28,6 +29,20 @@ def install(extra):
     return f"pip install {shlex.join(EXTRAS[extra])}"
 
 
-def missing(what, extra):
-    """An InputError to raise: packages of `extra` are not here, which `what` needs."""
-    return InputError(f"{what}: it needs packages that are not here: {install(extra)}")
+@contextlib.contextmanager
+def needed(what, extra):
+    """For a block that imports what `what` needs of `extra`, and does nothing else.
+
+    Not `ImportError` alone: a package may be here without a library of the system, or beside
+    versions of others that it does not go with.
+
+    Raises:
+        InputError: if the block raises anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise InputError(
+            f"{what}: it needs packages that cannot be imported here ({reason(error)}): "
+            f"{install(extra)}"
+        ) from error

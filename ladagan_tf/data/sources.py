@@ -170,10 +170,8 @@ def _lmdb_source(folder):
 @functools.lru_cache(maxsize=1)
 def _lmdb(folder):
     """The open database in a folder, one per process."""
-    try:
+    with extras.needed(f"source={folder}", "lmdb"):
         import lmdb
-    except ImportError:
-        raise extras.missing(f"source={folder}", "lmdb") from None
     with one_line_about(f"source={folder}", "LMDB"):
         opened = lmdb.open(str(folder), readonly=True, lock=False, readahead=False)
         size = (folder / LMDB_FILE).stat().st_size

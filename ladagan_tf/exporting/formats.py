@@ -3,7 +3,7 @@
 import collections.abc
 import dataclasses
 import functools
-import importlib.util
+import importlib
 
 import keras
 import numpy as np
@@ -133,7 +133,7 @@ def fill(
 
 
 def check_formats(formats, weights=FLOAT32):
-    """Raises InputError unless each is known, holds such weights, and has its packages here.
+    """Raises InputError unless each is known, holds such weights, and its packages can be imported.
 
     Args:
         formats: sequence of names.
@@ -144,8 +144,9 @@ def check_formats(formats, weights=FLOAT32):
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"format={name}: give some of {', '.join(FORMATS)}")
-        if not all(map(importlib.util.find_spec, FORMATS[name].modules)):
-            raise extras.missing(f"format={name}", "export")
+        with extras.needed(f"format={name}", "export"):
+            for module in FORMATS[name].modules:
+                importlib.import_module(module)
         if weights != FLOAT32 and not FORMATS[name].rounds:
             able = ", ".join(n for n, form in FORMATS.items() if form.rounds)
             raise InputError(f"weights={weights}: format {name} cannot hold them, only {able} can")

@@ -10,12 +10,12 @@ def parse(push):
     """The repository of `hf:USER/REPO`.
 
     Raises:
-        InputError: if it is written otherwise, or huggingface_hub is not installed.
+        InputError: if it is written otherwise, or huggingface_hub cannot be imported.
     """
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)", push)
     if not match:
         raise InputError(f"push={push}: write hf:USER/REPO")
-    _library()
+    _client()
     return match[1]
 
 
@@ -32,7 +32,7 @@ def upload(folder, repository):
     Raises:
         InputError: if the hub refuses or cannot be reached; the folder stays.
     """
-    api = _library().HfApi()
+    api = _client()()
     try:
         api.create_repo(repository, exist_ok=True)
         return str(api.upload_folder(repo_id=repository, folder_path=str(folder)))
@@ -42,9 +42,7 @@ def upload(folder, repository):
         ) from error
 
 
-def _library():
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise extras.missing("push", "hub") from None
-    return huggingface_hub
+def _client():
+    with extras.needed("push", "hub"):
+        from huggingface_hub import HfApi  # by name: what it needs is imported when it is asked for
+    return HfApi

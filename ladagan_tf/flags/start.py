@@ -1,7 +1,6 @@
 """What the flags of `train.py` mean for a start: what they imply, refuse, and leave in the run."""
 
 import hashlib
-import importlib.util
 import math
 import pathlib
 import sys
@@ -64,8 +63,9 @@ def resolve(argv=None):
             FLAGS[name].value = value
     if FLAGS.dataset is None:
         raise InputError("--dataset is required: a prepared folder, tfds:NAME[@SPLIT], or shapes")
-    if FLAGS.wandb and not importlib.util.find_spec("wandb"):
-        raise extras.missing(f"--wandb={FLAGS.wandb}", "wandb")
+    if FLAGS.wandb:
+        with extras.needed(f"--wandb={FLAGS.wandb}", "wandb"):
+            from wandb import init  # noqa: F401 - a folder wandb/ of runs can be imported, too
     _check_ranges()
     _check_schedule()
     _check_penalties(system)

@@ -247,12 +247,10 @@ def check_animation(path: str | os.PathLike, fps: float | None = None) -> None:
 
 def _ffmpeg():
     """The path of the program that comes with imageio-ffmpeg."""
-    try:
+    with extras.needed("out=NAME.mp4 (a .gif needs nothing)", "video"):
         import imageio_ffmpeg
 
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError):  # the second of a package without the program
-        raise extras.missing("out=NAME.mp4 (a .gif needs nothing)", "video") from None
+        return imageio_ffmpeg.get_ffmpeg_exe()  # a package may come without the program
 
 
 def _write_mp4(path, frames, fps):

@@ -22,10 +22,8 @@ from ladagan_tf.serving.page_pictures import (
 )
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when it is imported
-try:
+with extras.needed("demo", "demo"):
     import gradio as gr
-except ImportError:
-    raise extras.missing("demo", "demo") from None
 
 COUNTS = (1, 4, 9, 25, 64)
 WIDEST = 4.0  # end of the slider of --truncation_z, where there is none

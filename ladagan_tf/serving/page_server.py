@@ -12,13 +12,11 @@ import traceback
 from ladagan_tf import extras
 from ladagan_tf.serving.page import build
 
-try:
+with extras.needed("demo", "demo"):
     import fastapi
     import gradio as gr
 
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
-except ImportError:
-    raise extras.missing("demo", "demo") from None
 
 LONGEST = 65536  # bytes of what a browser sends
 # What the page asks of Gradio, which answers much else: uploads, requests to other hosts, edits.

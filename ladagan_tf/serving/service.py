@@ -21,15 +21,13 @@ from ladagan_tf.sampling import seeds
 from ladagan_tf.serving.telemetry import Telemetry
 from ladagan_tf.serving.worker import QueueFullError, Worker
 
-try:
+with extras.needed("serve", "serve"):
     import fastapi
     import fastapi_offline
     import pydantic
 
     from ladagan_tf.serving.asked import HUNG_UP, Route, explain, problem, refused, request_model
     from ladagan_tf.serving.listening import address, listen, serve_until_stopped
-except ImportError:
-    raise extras.missing("serve", "serve") from None
 
 PATHS = ("/v1/generate", "/healthz", "/metrics")
 RETRY_AFTER_S = 1

@@ -28,13 +28,11 @@ def load(preset, flag):
         its tensors.
 
     Raises:
-        InputError: if KerasHub is not installed, there is no such preset, it is another network,
+        InputError: if KerasHub cannot be imported, there is no such preset, it is another network,
             or it cannot be downloaded.
     """
-    try:
+    with extras.needed(flag, "teacher"):
         import keras_hub
-    except ImportError:
-        raise extras.missing(flag, "teacher") from None
     if "/" in preset and "://" not in preset and not pathlib.Path(preset).is_dir():
         raise InputError(f"{flag}:{preset}: no such folder")
     options = {"image_shape": (SIDE, SIDE, 3), "dtype": "float32"}  # else Keras's own policy

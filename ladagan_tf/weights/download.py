@@ -124,20 +124,18 @@ def locate(source, files, flag="official"):
         pathlib.Path. Nothing is there if the repository has none of the files.
 
     Raises:
-        InputError: if huggingface_hub is not installed, or the download fails.
+        InputError: if huggingface_hub cannot be imported, or the download fails.
     """
     if not str(source).startswith(HUB):
         return pathlib.Path(source)
     user, repo, inside = (*str(source).removeprefix(HUB).strip("/").split("/", 2), "", "")[:3]
     if not user or not repo:
         raise InputError(f"{flag}={source}: give hf:USER/REPO or hf:USER/REPO/SUBFOLDER")
-    try:
-        import huggingface_hub
-    except ImportError:
-        raise extras.missing(f"{flag}={source}", "hub") from None
+    with extras.needed(f"{flag}={source}", "hub"):
+        from huggingface_hub import snapshot_download
     patterns = [inside, *(f"{inside}/{file}" for file in files)] if inside else list(files)
     try:
-        local = huggingface_hub.snapshot_download(f"{user}/{repo}", allow_patterns=patterns)
+        local = snapshot_download(f"{user}/{repo}", allow_patterns=patterns)
     except Exception as error:  # of whichever HTTP library the hub's client uses
         raise InputError(f"{flag}={source}: the download failed ({reason(error)})") from None
     return pathlib.Path(local) / inside

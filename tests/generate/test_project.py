@@ -120,7 +120,7 @@ def test_a_png_has_the_end_and_the_distance_is_that_of_its_halves(
         (["--features=classifier"], "there is no prepared set; give classifier:FILE"),
         (["--noema"], "--model has one network"),
         (["--features=none", "--feature_weight=1"], "--feature_weight=1.0: it needs --features"),
-        (["--out=a.mp4"], "it needs packages that are not here: pip install 'imageio-ffmpeg"),
+        (["--out=a.mp4"], "pip install 'imageio-ffmpeg"),
         (
             ["--space=w"],
             "only a GAT of --run_dir or a .keras file makes its images of styles alone",

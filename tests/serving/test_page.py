@@ -71,7 +71,7 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     with command(demo, demo_flags.define) as call:
         line = error_line(call, ["--model=x.keras"], capsys)
     hint = "pip install 'gradio>=6.31,<7'"
-    assert line == f"error: demo: it needs packages that are not here: {hint}"
+    assert line.startswith("error: demo: it needs packages") and line.endswith(hint)
 
 
 def test_wrong_flags_are_one_line(page, tmp_path, capsys):
