@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ladagan_tf.data import dataset_info, records
 from ladagan_tf.data.conversion import Conversion
-from ladagan_tf.data.pipeline import damage_as_input_error
+from ladagan_tf.data.pipeline import reading
 from ladagan_tf.data.preparation import Making, absolute, prepare_from
 from ladagan_tf.data.source import Item, Source, open_encoded, printable
 from ladagan_tf.errors import InputError
@@ -173,7 +173,7 @@ def prepare_set(source, out, encoding, **making):
     def items():
         dataset = tf.data.TFRecordDataset(info.shard_paths).batch(64)
         dataset = dataset.map(lambda part: records.parse(part, fields_read))
-        with damage_as_input_error(info.folder):
+        with reading(info):
             for part in dataset.as_numpy_iterator():
                 for name, label, png in zip(*(part[field] for field in fields_read), strict=True):
                     label = None if label < 0 else int(label)

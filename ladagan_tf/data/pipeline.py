@@ -216,8 +216,8 @@ def iterate_images(folder, batch_size, first=0, count=None):
         NumPy arrays: images uint8 (b, R, R, 3) in [0, 255], labels int32 (b,), -1 for none.
 
     Raises:
-        InputError: if the set cannot be read or holds no images, or a record is damaged (while
-            iterating).
+        InputError: if the set cannot be read or holds no images, or (while iterating) a record is
+            damaged or the set is replaced.
     """
     info = dataset_info.load_info(folder)
     dataset_info.require_images(info)
@@ -250,7 +250,7 @@ def _iterate(info, fields, content, batch_size, first=0, count=None):
     dataset = dataset.take(-1 if count is None else count)
     dataset = dataset.map(parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     left = info.count - first if count is None else count
-    with damage_as_input_error(info.folder):
+    with reading(info):
         for batch in dataset.batch(batch_size).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             yield batch
             left -= len(batch[1])
@@ -291,6 +291,47 @@ def damage_as_input_error(folder):
         if problem := _damage(folder):
             raise InputError(f"{problem}; copy the set again or prepare it") from None
         raise
+
+
+@contextlib.contextmanager
+def reading(info):
+    """As `damage_as_input_error`, for a block that reads a set once, which is then the same set.
+
+    Shards are opened one after another, by name: those of another set that took its place meanwhile
+    would be taken for the rest of this one.
+
+    Args:
+        info: DatasetInfo, of before.
+
+    Raises:
+        InputError: if a record is damaged or the set was replaced.
+    """
+    try:
+        with damage_as_input_error(info.folder):
+            yield
+    except Exception:  # of whatever the records of another set bring about
+        _check_in_place(info)
+        raise
+    _check_in_place(info)
+
+
+def check_stream(info, subset, memory_limit_bytes=MEMORY_LIMIT_BYTES):
+    """Raises InputError if what is streamed is no longer of the set that it began with.
+
+    Args:
+        info: DatasetInfo, of before.
+        subset, memory_limit_bytes: see `make_dataset`.
+    """
+    if not _fits_memory(info, subset, memory_limit_bytes):
+        _check_in_place(info)
+
+
+def _check_in_place(info):
+    now = dataset_info.load_info(info.folder)
+    if (now.content_sha256, now.shards) != (info.content_sha256, info.shards):
+        raise InputError(
+            f"{info.folder}: another set took its place while it was read; start again"
+        )
 
 
 def _damage(folder):
@@ -346,7 +387,7 @@ def _load(info, wanted, chosen):
     is_chosen[chosen] = True
     dataset = tf.data.TFRecordDataset(info.shard_paths, num_parallel_reads=1).batch(4096)
     parts, count = [], 0
-    with damage_as_input_error(info.folder):
+    with reading(info):
         for serialised in dataset.as_numpy_iterator():
             kept = serialised[np.flatnonzero(is_chosen[count : count + len(serialised)])]
             count += len(serialised)

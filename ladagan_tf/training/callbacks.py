@@ -111,6 +111,7 @@ class Checkpointing(StepCallback):
         heard: function that returns whether what is printed is read, as `RunDirectory.heard`.
         snapshots: runs.snapshots.Snapshots, written where a checkpoint is due, so that a run has
             the same ones whether it was stopped or not; or None.
+        check: function that is called before anything is saved, and may raise.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Checkpointing(StepCallback):
         any_told=bool,
         heard=lambda: True,
         snapshots=None,
+        check=lambda: None,
     ):
         super().__init__(schedule)
         self.checkpoints = checkpoints
@@ -134,6 +136,7 @@ class Checkpointing(StepCallback):
         self.any_told = any_told
         self.heard = heard
         self.snapshots = snapshots
+        self.check = check
         self.request = StopRequest()
         self.stopped_by = None  # what ended the loop, in words
 
@@ -151,6 +154,7 @@ class Checkpointing(StepCallback):
         measured = self.measuring is not None and self.measuring.measured_step == step
         due = self.schedule.due(step, self.kimg)
         if self.stopped_by or measured or due:
+            self.check()
             self.guard.check_weights(step)
             if self.snapshots and due:
                 self.snapshots.save(step, self.schedule.images(step))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 
 import keras
@@ -72,6 +73,7 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
     replicas = model.distribute_strategy.num_replicas_in_sync // workers.count
     about = {"contents": contents, "workers": workers.count, "replicas": replicas}
     about |= {"averages": model.average_names, "order": pipeline.order_of(folder, settings.subset)}
+    info = dataset_info.load_info(folder)
     checkpoints = Checkpoints(run.checkpoints, model.state(), settings.keep_checkpoints, about)
     state = checkpoints.restore_latest(run.say) or {"step": 0, "images": 0, "about": {}}
     start, images, batch_size = state["step"], state["images"], settings.batch_size
@@ -114,6 +116,7 @@ def continue_run(model, run, folder, flags, settings, metric, vae, contents, ini
             any_told=workers.any_told,
             heard=lambda: run.heard,
             snapshots=snapshots,
+            check=functools.partial(pipeline.check_stream, info, settings.subset),
         )
         with pipeline.damage_as_input_error(folder):
             try:

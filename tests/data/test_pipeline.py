@@ -324,6 +324,22 @@ def test_a_record_of_wrong_content_is_named_in_training(fifty, tmp_path, name, m
         _batches(wrong, 5, memory_limit_bytes=_MODES[mode])
 
 
+def test_a_set_that_another_replaces_while_it_is_read_is_not_taken_for_one(fifty, tmp_path):
+    folder = shutil.copytree(fifty, tmp_path / "set")
+    read = pipeline.iterate_images(folder, 8)
+    next(read)
+    described = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(described | {"content_sha256": "0" * 64}))
+    with pytest.raises(InputError, match=r"set: another set took its place while it was read; st"):
+        list(read)
+    before = dataclasses.replace(dataset_info.load_info(folder), content_sha256="1" * 64)
+    with pytest.raises(InputError, match="took its place"), pipeline.reading(before):
+        raise ValueError("of records that another set has")
+    pipeline.check_stream(before, 1.0)  # it was loaded
+    with pytest.raises(InputError, match="took its place"):
+        pipeline.check_stream(before, 1.0, memory_limit_bytes=0)
+
+
 def test_an_error_that_is_not_the_records_passes(fifty):
     ours = tf.errors.InvalidArgumentError(None, None, "a mistake in the step")
     with (

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from ladagan_tf.errors import DivergenceError
+from ladagan_tf.errors import DivergenceError, InputError
 from ladagan_tf.training.callbacks import Checkpointing, FiniteGuard, Schedule
 
 
@@ -106,6 +106,19 @@ def test_a_run_that_nobody_hears_any_more_saves_and_stops():
         saving.on_train_batch_end(batch)
     assert checkpoints.saved == [(2, 16)]
     assert model.stop_training and saving.stopped_by == "a closed pipe"
+
+
+def test_nothing_is_saved_of_a_run_whose_set_is_another_now():
+    checkpoints, model = Saves(), FakeModel(-1, weight=1.0)
+
+    def check():
+        raise InputError("a/set: another set took its place")
+
+    saving = Checkpointing(Schedule(8, 0, 1), checkpoints, guard(model), 1000.0, check=check)
+    saving.set_model(model)
+    with pytest.raises(InputError, match="another set"):
+        saving.on_train_batch_end(0)
+    assert checkpoints.saved == []
 
 
 def test_a_signal_in_the_last_step_leaves_a_finished_run():
