@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from ladagan_tf import command
 from ladagan_tf.errors import InputError
-from ladagan_tf.files import new_file
+from ladagan_tf.files import new_file, vacant
 
 FLAGS = flags.FLAGS
 
@@ -41,6 +41,7 @@ def main():
 
     if not FLAGS.out.endswith(".npz"):  # NumPy would write there, and not here
         raise InputError(f"out={FLAGS.out}: it must end in .npz")
+    vacant(FLAGS.out)
     info = dataset_info.load_info(FLAGS.dataset)
     contents, labels = zip(*pipeline.iterate(FLAGS.dataset, 256), strict=True)
     if info.latents:

@@ -118,6 +118,8 @@ def one_line_errors():
         said = error.strerror or reason(error)
         if said.startswith(NO_FOLDER):
             where, said = "", "no folder for temporary files can be written to; set TMPDIR to one"
+        elif error.errno == errno.ENOENT and not where:  # of `os.getcwd` alone
+            said = "the current folder is no longer there; change to another one"
         _end(f"error: {one_line(where + said)}", InputError.status)
     except BORDER as error:
         _end(f"error: {_named(error)}", InputError.status)

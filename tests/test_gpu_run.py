@@ -24,6 +24,7 @@ from PIL import Image
 
 from examples import set_as_npz
 from ladagan_tf import convert
+from ladagan_tf.data import pipeline
 from ladagan_tf.data.pipeline import make_dataset
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.evaluation.classifier import load_classifier
@@ -167,11 +168,14 @@ def test_a_set_as_npz_is_the_set(latents_of_classes):
         )
 
 
-def test_another_ending_than_npz_is_refused(latents_of_classes, tmp_path, capsys):
+def test_where_no_npz_can_be_made_is_refused(latents_of_classes, tmp_path, capsys, monkeypatch):
     with command(set_as_npz, set_as_npz.define) as main:
         given = [f"--dataset={latents_of_classes / 'latents'}", f"--out={tmp_path / 'a'}"]
         assert error_line(main, given, capsys).endswith("a: it must end in .npz")
-    assert not list(tmp_path.iterdir())
+        assert not list(tmp_path.iterdir())
+        (tmp_path / "a.npz").touch()
+        monkeypatch.setattr(pipeline, "iterate", None)  # before it is read
+        assert "it exists already" in error_line(main, [given[0], f"{given[1]}.npz"], capsys)
 
 
 def test_a_convolution_as_a_product_of_matrices_is_the_convolution(ended):

@@ -172,6 +172,15 @@ def test_what_the_world_outside_causes_ends_a_command_in_one_line(error, capsys)
     assert status == 2 and line.startswith("error: ") and len(line) < 400 and line.isprintable()
 
 
+def test_a_current_folder_that_was_deleted_is_named(capsys, monkeypatch, tmp_path):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(FileNotFoundError) as met:
+        os.getcwd()
+    assert ended(met.value, capsys)[1].startswith("error: the current folder is no longer there")
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError("ours"), KeyError("ours"), tf.errors.InvalidArgumentError(None, None, "ours")],

@@ -66,6 +66,11 @@ def _prepared_builder(name, spec, data_dir):
 
 
 def _image_and_label(features, spec):
+    if not isinstance(features, tfds.features.FeaturesDict):
+        raise InputError(
+            f"source={spec}: its examples are {type(features).__name__}, not a dict of features "
+            "with an image among them"
+        )
     images = [
         key
         for key, feature in features.items()

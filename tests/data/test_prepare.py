@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tfds_sets.handmade import HandmadeTfdsSet
 
-from ladagan_tf.data import dataset_info, pipeline, preparation
+from ladagan_tf.data import dataset_info, pipeline, preparation, tfds_source
 from ladagan_tf.data.preparation import prepare
 from ladagan_tf.data.source import LeftOut
 from ladagan_tf.errors import InputError
@@ -303,6 +303,9 @@ def test_a_tfds_image_feature_of_another_kind_or_no_name_is_refused(tmp_path):
         pytest.raises(InputError, match="source=tfds:imdb_reviews: no 8- or 16-bit image"),
     ):
         prepare("tfds:imdb_reviews", tmp_path / "out", resolution=8, data_dir=str(tmp_path))
+    frames = tfds.features.Sequence({"image": tfds.features.Image()})  # looks like a dict of them
+    with pytest.raises(InputError, match=r"^source=tfds:a: its examples are Sequence, not a dict"):
+        tfds_source._image_and_label(frames, "tfds:a")
 
 
 def test_a_set_that_tfds_builds_itself_is_a_source(tmp_path):
