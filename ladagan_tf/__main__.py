@@ -4,10 +4,12 @@ A command is a module of this package with flags in the module of that name in `
 """
 
 import ast
+import contextlib
 import difflib
 import pathlib
 import re
 import runpy
+import shlex
 import sys
 
 from ladagan_tf import __version__
@@ -56,7 +58,26 @@ def main(words=None):
             hint = f"did you mean {similar[0]}?" if similar else f"give one of {', '.join(known)}"
             raise InputError(f"{name}: there is no such command; {hint}")
     sys.argv = [f"ladagan {name}", *rest]
-    runpy.run_module(f"ladagan_tf.{name}", run_name="__main__", alter_sys=True)
+    with one_line_errors(), told_what_to_install():
+        runpy.run_module(f"ladagan_tf.{name}", run_name="__main__", alter_sys=True)
+
+
+@contextlib.contextmanager
+def told_what_to_install():
+    """Of a checkout whose packages were not installed as one line, in place of a traceback.
+
+    Raises:
+        InputError: if the block lacks a module of another package.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        listed = PACKAGE.parent / "requirements.txt"
+        if (error.name or __package__).startswith(__package__) or not listed.is_file():
+            raise
+        raise InputError(
+            f"{error}; what this needs is installed by: pip install -r {shlex.quote(str(listed))}"
+        ) from None
 
 
 if __name__ == "__main__":

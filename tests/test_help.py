@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import runpy
+import sys
 
 import pytest
 from absl import flags
@@ -128,3 +130,22 @@ def test_a_command_that_there_is_not_is_one_line(capsys):
         line = capsys.readouterr().err
         assert stopped.value.code == 2 and line.count("\n") == 1
         assert line.startswith(f"error: {word}: there is no such command; {hint}")
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("absl", r"error: No module named 'absl'; .*: pip install -r \S+requirements.txt"),
+    ("ladagan_tf.none", None),
+])  # fmt: skip
+def test_a_checkout_whose_packages_are_not_installed_says_how_they_are(
+    monkeypatch, capsys, name, said
+):
+    missing = ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    def run(*_, **__):
+        raise missing
+
+    monkeypatch.setattr(runpy, "run_module", run)
+    monkeypatch.setattr(sys, "argv", ["ladagan"])  # which it sets
+    with pytest.raises(SystemExit if said else ModuleNotFoundError):
+        main(["train"])
+    assert re.fullmatch(said or "", capsys.readouterr().err.strip())
