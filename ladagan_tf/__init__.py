@@ -18,6 +18,10 @@ _OFFERED = {
     "image_dataset_from_generator": "ladagan_tf.sampling.stream",
 }
 
+if sys.platform == "win32":  # else the first of these that is missing would be named
+    raise ImportError(
+        "ladagan_tf takes locks of files and signals as POSIX has them: on Windows run it in WSL"
+    )
 if "keras" in sys.modules:
     from ladagan_tf.models import registered as registered
 

@@ -118,7 +118,7 @@ def one_line_errors():
         said = error.strerror or reason(error)
         if said.startswith(NO_FOLDER):
             where, said = "", "no folder for temporary files can be written to; set TMPDIR to one"
-        elif error.errno == errno.ENOENT and not where:  # of `os.getcwd` alone
+        elif error.errno == errno.ENOENT and not where:  # only getcwd says that of no file
             said = "the current folder is no longer there; change to another one"
         _end(f"error: {one_line(where + said)}", InputError.status)
     except BORDER as error:

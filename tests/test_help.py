@@ -9,6 +9,7 @@ import pytest
 from absl import flags
 from in_process import command
 
+import ladagan_tf
 from ladagan_tf import __version__, flagfiles, generate, train
 from ladagan_tf.__main__ import commands, main
 from ladagan_tf.errors import DivergenceError, InputError, StoppedError
@@ -149,3 +150,9 @@ def test_a_checkout_whose_packages_are_not_installed_says_how_they_are(
     with pytest.raises(SystemExit if said else ModuleNotFoundError):
         main(["train"])
     assert re.fullmatch(said or "", capsys.readouterr().err.strip())
+
+
+def test_on_windows_the_import_says_where_it_runs(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(ImportError, match="on Windows run it in WSL"):
+        runpy.run_path(ladagan_tf.__file__)
