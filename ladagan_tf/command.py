@@ -127,6 +127,7 @@ def _choose_tensorflow():
         warn(f"{BACKEND}={one_line(asked)} has no effect: commands run under tensorflow")
     os.environ[BACKEND] = "tensorflow"  # counts more than ~/.keras/keras.json
     os.environ["MPLBACKEND"] = "agg"  # that of a notebook that calls it may not be installed here
+    os.environ["MATPLOTLIBRC"] = os.devnull  # a style of the user may need TeX
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras")
 
 

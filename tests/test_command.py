@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import keras
+import matplotlib
 import pytest
 from absl import flags
 from in_process import command
@@ -126,8 +127,10 @@ def test_what_no_name_can_hold_is_refused(defined, tmp_path):
 def test_commands_run_under_tensorflow_whatever_keras_is_told(monkeypatch, capsys, backend):
     monkeypatch.setenv("KERAS_BACKEND", backend)
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    monkeypatch.setenv("MATPLOTLIBRC", "of-the-user")
     prologue._choose_tensorflow()
     assert os.environ["MPLBACKEND"] == "agg"
+    assert matplotlib.matplotlib_fname() == os.devnull  # which has no settings
     assert os.environ["KERAS_BACKEND"] == "tensorflow"
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: KERAS_BACKEND=") and line.endswith("run under tensorflow")
