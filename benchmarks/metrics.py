@@ -42,6 +42,8 @@ def main():
         measured = {"fid": fid, "trace": trace, "pairs": pairs, "inception": inception}
         print(json.dumps(measured[part](arguments, *rest)))
         return
+    if unknown := set(arguments.only.split(",")) - set(PARTS):
+        parser.error(f"--only={arguments.only}: no {min(unknown)!r} in {','.join(PARTS)}")
     points = {"trace": ["trace"], "pairs": ["pairs"]}
     points["fid"] = [f"fid,{count}" for count in arguments.counts.split(",")]
     points["inception"] = [
