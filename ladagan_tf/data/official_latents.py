@@ -16,7 +16,7 @@ from ladagan_tf.data.conversion import Conversion
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import Making, absolute, prepare_from
 from ladagan_tf.data.source import file_stamp, printable
-from ladagan_tf.errors import InputError, reason
+from ladagan_tf.errors import InputError
 from ladagan_tf.untrusted import read_json, read_npy
 
 IMAGES, LATENTS = "images", "vae-sd"
@@ -102,7 +102,9 @@ def _paired(folder, resolution, num_classes):
     for key, name in latents.items():
         if key not in used:
             raise InputError(f"{folder / LATENTS / name}: no image of that name in {IMAGES}/")
-    labels = _read_labels(folder / LATENTS / LABELS_NAME, files)
+    path = folder / LATENTS / LABELS_NAME
+    numbers = sources.read_labels(read_json(path).get("labels"), path)
+    labels = dict(zip(files, sources.labels_of(files, numbers, path), strict=True))
     names = {item.name: latents[_key(item.name)] for item in items}
     items = [
         dataclasses.replace(
@@ -112,9 +114,7 @@ def _paired(folder, resolution, num_classes):
         )
         for item in items
     ]
-    classes = sources.numbered_classes(
-        np.array(list(labels.values())), num_classes, str(folder / LATENTS / LABELS_NAME)
-    )
+    classes = sources.numbered_classes(np.array(list(labels.values())), num_classes, str(path))
     source = dataclasses.replace(images, classes=classes, items=lambda: iter(items))
     return source, {name: folder / LATENTS / path for name, path in names.items()}
 
@@ -126,22 +126,6 @@ def _npy_files(folder):
 def _key(name):
     """What an image's name and its latents' have in common."""
     return pathlib.PurePosixPath(name).with_suffix("").as_posix().replace("img-mean-std-", "img")
-
-
-def _read_labels(path, files):
-    """Dict: file of latents -> label, for all `files`."""
-    try:
-        entries = read_json(path)["labels"]
-        labels = {name: label for name, label in entries}  # noqa: C416 - checks that they are pairs
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f'{path}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
-        ) from None
-    for name in files:
-        label = labels.get(name)
-        if type(label) is not int or label < 0:
-            raise InputError(f"{path}: the label of {name} is {label}; it must be an integer >= 0")
-    return {name: labels[name] for name in files}
 
 
 def _read_moments(path, latents):

@@ -270,28 +270,64 @@ def _numbers(text, what):
     """
     try:
         content = json.loads(text)
-        if not isinstance(content, dict) or "labels" not in content:
-            return None
-        entries = list(content["labels"] or ())
+    except (ValueError, RecursionError) as error:
+        raise _no_labels(what, error) from None
+    if not isinstance(content, dict) or "labels" not in content:
+        return None
+    return read_labels(content["labels"] or (), what)
+
+
+def read_labels(labels, what):
+    """The "labels" of a `dataset.json` of StyleGAN's tools, by file.
+
+    Args:
+        labels: what the file holds under that name.
+        what: str, where an error is.
+
+    Returns:
+        dict of file -> label, which may be anything.
+
+    Raises:
+        InputError: if it is no list of pairs, or a file has two labels.
+    """
+    try:
+        entries = list(labels)
         numbers = dict(entries)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(
-            f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})'
-        ) from None
+    except (ValueError, TypeError) as error:
+        raise _no_labels(what, error) from None
     for name, label in entries if len(numbers) < len(entries) else ():
         if numbers[name] != label:
             raise InputError(f"{what}: {name} has two labels, {label} and {numbers[name]}")
     return numbers
 
 
+def _no_labels(what, error):
+    return InputError(f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})')
+
+
+def labels_of(names, numbers, what):
+    """The labels of files: a tuple of ints.
+
+    Args:
+        names: sequence of str, the files.
+        numbers: what `read_labels` returned.
+        what: str, where an error is.
+
+    Raises:
+        InputError: if a file has none, or one that is no integer from 0 on.
+    """
+    labels = tuple(numbers.get(name) for name in names)
+    for name, label in zip(names, labels, strict=True):
+        if type(label) is not int or not 0 <= label < 2**63:
+            raise InputError(f"{what}: the label of {name} is {label}; it must be an integer >= 0")
+    return labels
+
+
 def _relabelled(found, numbers, num_classes, what):
     """A `Listing` with the labels of `_numbers` in place of its folders, which mean nothing."""
     if not numbers:
         return dataclasses.replace(found, labels=(None,) * len(found.files), classes=())
-    labels = tuple(numbers.get(name) for name in found.names)
-    for name, label in zip(found.names, labels, strict=True):
-        if type(label) is not int or not 0 <= label < 2**63:
-            raise InputError(f"{what}: the label of {name} is {label}; it must be an integer >= 0")
+    labels = labels_of(found.names, numbers, what)
     classes = numbered_classes(np.array(labels), num_classes, what)
     return dataclasses.replace(found, labels=labels, classes=classes)
 

@@ -165,12 +165,18 @@ def _double_latents(root):
         ),
         (_double_latents, r"img00000002\.npy: of the same image as 00000/img-mean-std-00000002"),
         (_double, r"img00000002\.\w+: another image has that name but for its suffix"),
-        (_remove("vae-sd/dataset.json"), r"vae-sd/dataset\.json: it must hold"),
+        (_remove("vae-sd/dataset.json"), r"vae-sd/dataset\.json: this JSON file cannot be read"),
         (_change_labels("{}"), r"dataset\.json: it must hold \{\"labels\": \[\[file, class\]"),
         (_change_labels('{"labels": null}'), r"dataset\.json: it must hold"),
         (
             _change_labels('{"labels": []}'),
             r"the label of 00000/img-mean-std-00000000\.npy is None",
+        ),
+        (
+            _change_labels(
+                '{"labels": [["img-mean-std-00000000.npy", 0], ["img-mean-std-00000000.npy", 1]]}'
+            ),
+            r"dataset\.json: img-mean-std-00000000\.npy has two labels, 0 and 1",
         ),
         (lambda root: _write_labels(root, (0, 1, -1, 0, 0, 0)), r"00000002\.npy is -1; it must be"),
         (lambda root: _write_labels(root, (0, 1.5, 1, 0, 0, 0)), r"00000001\.npy is 1\.5"),
