@@ -40,7 +40,7 @@ CPU = "two CPU cores"
 # Memory and time that were measured: docs/speed.md, docs/lada.md, docs/gat.md, headers of configs.
 MEASURED = {
     "quickstart": ("1.3 GB", f"4 minutes of {CPU}"),
-    "emoji64": (None, f"74 minutes of {CPU}"),
+    "emoji64": (None, f"two hours of {CPU}"),
     "emoji64_gpu": ("1.5 GB", "3.9 minutes of an H100"),
     "emoji64_conditional_gpu": ("1.6 GB", "3 minutes of an H100"),
     "gat_emoji_gpu": ("2.9 GB", "2.6 minutes of an H100"),
