@@ -246,16 +246,9 @@ def build(folder):
     Raises:
         InputError: for what does not fit, naming the flag and the value.
     """
-    import keras
-
     from ladagan_tf.models.gat.networks import GatDiscriminator
     from ladagan_tf.training.gat import GatObjective
 
-    if FLAGS.exact_penalties and FLAGS.remat and keras.backend.backend() == "tensorflow":
-        raise InputError(
-            "--exact_penalties: TensorFlow has no second derivatives of what is computed again; "
-            "give --noremat"
-        )
     return assembled(
         folder,
         GatDiscriminator,

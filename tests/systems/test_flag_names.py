@@ -64,7 +64,6 @@ REFUSALS = [
     (GAT, "--nofused --attention=additive", "--nofused: it needs --attention=dot_product"),
     (GAT, "--noprecise_penalties", "--noprecise_penalties: it needs --precision=mixed_bfloat16"),
     (GAT, "--r1_weight=0 --r2_weight=0 --exact_penalties", "--exact_penalties: it needs --r1_"),
-    (GAT, "--exact_penalties --remat", "--exact_penalties: TensorFlow has no second derivatives"),
     (CAT, "--alignment_weight=2", "--alignment_weight=2.0: it needs --teacher"),
     (CAT, "--pyramid=bilinear", "--pyramid=bilinear: of 2 x 2 both are the mean; it needs"),
     (CAT, "--consistency_weight=0 --consistency_weights=1", "--consistency_weights=1: it needs"),

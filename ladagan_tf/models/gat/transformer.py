@@ -9,6 +9,7 @@ from ladagan_tf.models.checks import check, check_positive
 from ladagan_tf.models.classes import at_least_float32
 from ladagan_tf.models.gat.attention import sincos_table
 from ladagan_tf.models.gat.sizes import check_tokens
+from ladagan_tf.models.rematerialised import rematerialised
 
 MOST_BLOCKS = 1_000  # 28 in the paper's largest
 
@@ -83,7 +84,7 @@ class GatTransformer(keras.Model):
             with computing_in(block, "float32") if precise else contextlib.nullcontext():
                 return block(*inputs)
 
-        return keras.remat(run)(*inputs)
+        return rematerialised(run)(*inputs)
 
     def _add_positions(self, grid, name="positions"):
         """The table of positions (grid * grid, C) of a grid, a weight."""
