@@ -9,10 +9,9 @@ import difflib
 import pathlib
 import re
 import runpy
-import shlex
 import sys
 
-from ladagan_tf import __version__
+from ladagan_tf import __version__, extras
 from ladagan_tf.errors import STATUSES, InputError, one_line_errors
 
 PACKAGE = pathlib.Path(__file__).resolve().parent
@@ -76,7 +75,7 @@ def told_what_to_install():
         if (error.name or __package__).startswith(__package__) or not listed.is_file():
             raise
         raise InputError(
-            f"{error}; what this needs is installed by: pip install -r {shlex.quote(str(listed))}"
+            f"{error}; what this needs is installed by: {extras.install_listed(listed)}"
         ) from None
 
 

@@ -29,6 +29,15 @@ def install(extra):
     return f"pip install {shlex.join(EXTRAS[extra])}"
 
 
+def install_listed(file):
+    """The command that installs what a requirements file lists, as text.
+
+    Args:
+        file: path.
+    """
+    return f"pip install -r {shlex.quote(str(file))}"
+
+
 @contextlib.contextmanager
 def needed(what, extra):
     """For a block that imports what `what` needs of `extra`, and does nothing else.

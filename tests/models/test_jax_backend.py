@@ -43,7 +43,7 @@ LEFT_OUT = (
     "scale_multiplies or each_image[2] or also_shift or "
     # That gradients and R1 are right, and ordered as the variables, the recorded gradients show.
     "finite_differences or gradient_are_those_of_the_formula or are_ordered_and_shaped or "
-    "augmented_reals or leaves_the_adversarial or "
+    "augmented_reals or leaves_the_adversarial or terms_one_after or "
     # Operations that other tests run, too.
     "1-per_head or 8-per_head or rows0 or alike[False] or are_divided or color_draws or "
     "equally_sensitive or its_rule or repeats_pixels or make_the_same_noise or "
