@@ -49,7 +49,7 @@ class Preparation:
         skip_bad: whether unusable images were left out rather than refused.
         seed, num_images: of `shapes`; None for every other source.
         split: the folder of several splits that was taken; None without splits.
-        num_classes: as it was asked for, see `sources.numbered_classes`.
+        num_classes: as it was asked for, see `labels.numbered_classes`.
         corrupt, corrupt_seed: the damage done on purpose, see `corruption`; None if none was.
         files_sha256: hex digest over names and stamps of the source's files; None where the source
             is no files.

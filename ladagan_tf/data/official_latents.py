@@ -13,6 +13,7 @@ import numpy as np
 
 from ladagan_tf.data import dataset_info, sources
 from ladagan_tf.data.conversion import Conversion
+from ladagan_tf.data.labels import LABELS_NAME, labels_of, numbered_classes, read_labels
 from ladagan_tf.data.latents import in_full_batches
 from ladagan_tf.data.preparation import Making, absolute, prepare_from
 from ladagan_tf.data.source import file_stamp, printable
@@ -20,7 +21,6 @@ from ladagan_tf.errors import InputError
 from ladagan_tf.untrusted import read_json, read_npy
 
 IMAGES, LATENTS = "images", "vae-sd"
-LABELS_NAME = "dataset.json"
 # Of the means of the first image, relative. Other precision or another resize filter stay far
 # below; another autoencoder, crop or image does not.
 _TOLERANCE = 0.1
@@ -43,7 +43,7 @@ def prepare_official(source, out, encoding, resolution, num_classes=None, **maki
         out: see `preparation.prepare`.
         encoding: `latents.Encoding` of the autoencoder that made the latents.
         resolution: int, side of the images in pixels; others are cropped and resized to it.
-        num_classes: see `sources.numbered_classes`.
+        num_classes: see `labels.numbered_classes`.
         **making: see `preparation.Making`; there are no parts.
 
     Returns:
@@ -103,8 +103,8 @@ def _paired(folder, resolution, num_classes):
         if key not in used:
             raise InputError(f"{folder / LATENTS / name}: no image of that name in {IMAGES}/")
     path = folder / LATENTS / LABELS_NAME
-    numbers = sources.read_labels(read_json(path).get("labels"), path)
-    labels = dict(zip(files, sources.labels_of(files, numbers, path), strict=True))
+    numbers = read_labels(read_json(path).get("labels"), path)
+    labels = dict(zip(files, labels_of(files, numbers, path), strict=True))
     names = {item.name: latents[_key(item.name)] for item in items}
     items = [
         dataclasses.replace(
@@ -114,7 +114,7 @@ def _paired(folder, resolution, num_classes):
         )
         for item in items
     ]
-    classes = sources.numbered_classes(np.array(list(labels.values())), num_classes, str(path))
+    classes = numbered_classes(np.array(list(labels.values())), num_classes, str(path))
     source = dataclasses.replace(images, classes=classes, items=lambda: iter(items))
     return source, {name: folder / LATENTS / path for name, path in names.items()}
 

@@ -6,7 +6,6 @@ worker process.
 
 import dataclasses
 import functools
-import json
 import os.path
 import pathlib
 import zipfile
@@ -17,6 +16,7 @@ from PIL import Image
 from ladagan_tf import extras
 from ladagan_tf.data import listing
 from ladagan_tf.data.conversion import UnusableImageError, image_from_array
+from ladagan_tf.data.labels import LABELS_NAME, labels_of, numbered_classes, numbers_in
 from ladagan_tf.data.shapes import CLASSES, shapes_image
 from ladagan_tf.data.source import (
     SIGNED_FORMATS,
@@ -28,14 +28,12 @@ from ladagan_tf.data.source import (
     open_encoded,
     printable,
 )
-from ladagan_tf.errors import InputError, one_line_about, reason, warn
+from ladagan_tf.errors import InputError, one_line_about, warn
 from ladagan_tf.untrusted import read_npz
 
 SHAPES = "shapes"
 LMDB_FILE = "data.mdb"
-LABELS_NAME = "dataset.json"
 MOST_LABELS_BYTES = 2**28  # of that file, which holds some 50 a label
-MOST_CLASSES = 1_000_000
 # Records keep this order. It is shuffled because a folder comes sorted by class, and then any
 # stretch of a set on disk is a fair sample of it; the seed is fixed so that the order, and with
 # it the content hash, depends on the images only. RandomState's stream is frozen by NumPy.
@@ -225,7 +223,7 @@ def _listed(files, left_out, path, read, open_, stamp, split, num_classes, label
         what = f"source={path}: {name}"
         with one_line_about(what, "file"), open_(path, files[name]) as data:
             text = data.read(MOST_LABELS_BYTES)
-        numbers = _numbers(text, what)
+        numbers = numbers_in(text, what)
     if numbers is not None:
         del files[name]
         place = name.removesuffix(LABELS_NAME)
@@ -263,68 +261,8 @@ def _labels_name(files):
     return name if inside and not listing.why_hidden(name) else None
 
 
-def _numbers(text, what):
-    """What a `dataset.json` of StyleGAN's tools says: dict, name -> label, empty without labels.
-
-    None if the file is something else.
-    """
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _no_labels(what, error) from None
-    if not isinstance(content, dict) or "labels" not in content:
-        return None
-    return read_labels(content["labels"] or (), what)
-
-
-def read_labels(labels, what):
-    """The "labels" of a `dataset.json` of StyleGAN's tools, by file.
-
-    Args:
-        labels: what the file holds under that name.
-        what: str, where an error is.
-
-    Returns:
-        dict of file -> label, which may be anything.
-
-    Raises:
-        InputError: if it is no list of pairs, or a file has two labels.
-    """
-    try:
-        entries = list(labels)
-        numbers = dict(entries)
-    except (ValueError, TypeError) as error:
-        raise _no_labels(what, error) from None
-    for name, label in entries if len(numbers) < len(entries) else ():
-        if numbers[name] != label:
-            raise InputError(f"{what}: {name} has two labels, {label} and {numbers[name]}")
-    return numbers
-
-
-def _no_labels(what, error):
-    return InputError(f'{what}: it must hold {{"labels": [[file, class], ...]}} ({reason(error)})')
-
-
-def labels_of(names, numbers, what):
-    """The labels of files: a tuple of ints.
-
-    Args:
-        names: sequence of str, the files.
-        numbers: what `read_labels` returned.
-        what: str, where an error is.
-
-    Raises:
-        InputError: if a file has none, or one that is no integer from 0 on.
-    """
-    labels = tuple(numbers.get(name) for name in names)
-    for name, label in zip(names, labels, strict=True):
-        if type(label) is not int or not 0 <= label < 2**63:
-            raise InputError(f"{what}: the label of {name} is {label}; it must be an integer >= 0")
-    return labels
-
-
 def _relabelled(found, numbers, num_classes, what):
-    """A `Listing` with the labels of `_numbers` in place of its folders, which mean nothing."""
+    """A `Listing` with the labels of `numbers_in` in place of its folders, which mean nothing."""
     if not numbers:
         return dataclasses.replace(found, labels=(None,) * len(found.files), classes=())
     labels = labels_of(found.names, numbers, what)
@@ -373,40 +311,6 @@ def _checked_labels(labels, count, path):
             f"of shape ({count},), one per image"
         )
     return labels
-
-
-def numbered_classes(labels, num_classes, what):
-    """The names of the classes that labels count: "0", "1", ...
-
-    Args:
-        labels: int array (N,), N >= 1, all >= 0.
-        num_classes: int, how many there are; None is as many as the highest label says, of which
-            each must have an image: a gap is where a number that stands for "no label" gives itself
-            away, or where other classes would be generated without an example.
-        what: str that names the labels, for messages.
-
-    Returns:
-        Tuple of str.
-
-    Raises:
-        InputError: if a label is none of the classes, or a class has no image.
-    """
-    found = np.unique(labels)
-    highest = int(found[-1])
-    if num_classes is None:
-        if highest >= len(found):
-            gap = int(np.flatnonzero(found != np.arange(len(found)))[0])
-            raise InputError(
-                f"{what}: {highest} is the highest, but none is {gap}. If {highest} means no "
-                "label, leave those images out; num_classes=N allows N classes, some without images"
-            )
-        num_classes = len(found)
-    if not highest < num_classes <= MOST_CLASSES:
-        raise InputError(
-            f"{what}: {highest} is the highest, with num_classes={num_classes}; the number must be "
-            f"above it, and {MOST_CLASSES} at most"
-        )
-    return tuple(map(str, range(num_classes)))
 
 
 def _shuffled(count):
